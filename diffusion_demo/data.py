@@ -1,0 +1,146 @@
+"""A folder or zip of pictures -> a report, a held-out split, and the decoded pictures of both parts.
+
+The class of a picture is the name of the folder it lies in; pictures at the top have none.
+"""
+
+import hashlib
+import io
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from diffusion_demo.errors import BadInput
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]
+MAX_FILE_BYTES = 100_000_000
+MIN_PICTURES_TO_HOLD_OUT = 20
+
+Image.MAX_IMAGE_PIXELS = 100_000_000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture of the source: its path inside it, its class folder ("" at the top), and the sha256 of its bytes."""
+
+    name: str
+    class_name: str
+    digest: str
+    held_out: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a scan found: the pictures that can be used, and for each that cannot the reason."""
+
+    source: Path
+    entries: tuple[Entry, ...]
+    rejected: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The class folders in alphabetical order; none when there are fewer than two."""
+        names = sorted({entry.class_name for entry in self.entries} - {""})
+        return tuple(names) if len(names) > 1 else ()
+
+    def summary(self) -> dict:
+        """Counts for the run's config and the model card."""
+        counts = Counter(entry.class_name for entry in self.entries)
+        held_out = sum(entry.held_out for entry in self.entries)
+        return {
+            "source": self.source.name,
+            "pictures": len(self.entries),
+            "held_out": held_out,
+            "classes": {name: counts[name] for name in self.class_names},
+            "rejected": len(self.rejected),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """Decoded pictures: uint8 [N, C, S, S], and class indices int64 [N] (the null class for a picture without one)."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def scan(source: str | Path) -> Report:
+    """Read every picture of a folder or zip once. Raises BadInput when there is nothing to train on."""
+    source = Path(source)
+    entries, rejected = [], {}
+    for name, data in _files(source):
+        try:
+            with _open(data) as image:
+                image.load()
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            rejected[name] = str(error) or type(error).__name__
+            continue
+        digest = hashlib.sha256(data).hexdigest()
+        entries.append(Entry(name, PurePosixPath(name).parent.name, digest, int(digest, 16) % 10 == 0))
+    if not entries:
+        raise BadInput(f"{source} holds no pictures that can be read ({', '.join(sorted(s[1:] for s in SUFFIXES))}).")
+    if len(entries) < MIN_PICTURES_TO_HOLD_OUT:
+        entries = [Entry(e.name, e.class_name, e.digest, False) for e in entries]
+    return Report(source, tuple(sorted(entries, key=lambda e: e.name)), rejected)
+
+
+def load(report: Report, image_size: int, channels: int, held_out: bool) -> Pictures:
+    """Decode the report's training pictures, or its held-out ones, to squares of image_size: the centre of the picture, scaled."""
+    wanted = {e.name: e for e in report.entries if e.held_out == held_out}
+    decoded = {name: decode(data, image_size, channels) for name, data in _files(report.source) if name in wanted}
+    index = {name: i for i, name in enumerate(report.class_names)}
+    names = sorted(decoded)
+    images = torch.from_numpy(np.stack([decoded[n] for n in names])) if names else torch.empty(0, channels, image_size, image_size, dtype=torch.uint8)
+    return Pictures(images, torch.tensor([index.get(wanted[n].class_name, len(index)) for n in names], dtype=torch.int64))
+
+
+def decode(data: bytes, image_size: int, channels: int) -> np.ndarray:
+    """One picture's bytes -> uint8 [C, S, S]: turned as its EXIF says, transparency on white, centre square, scaled."""
+    with _open(data) as image:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = ImageOps.fit(image.convert("RGB" if channels == 3 else "L"), (image_size, image_size), Image.Resampling.LANCZOS)
+        pixels = np.asarray(image)
+    return np.ascontiguousarray(pixels.reshape(image_size, image_size, channels).transpose(2, 0, 1))
+
+
+def _open(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data), formats=FORMATS)
+
+
+def _files(source: Path) -> Iterator[tuple[str, bytes]]:
+    if source.is_dir():
+        for path in sorted(source.rglob("*")):
+            name = path.relative_to(source).as_posix()
+            if _is_picture(name) and path.is_file() and path.stat().st_size <= MAX_FILE_BYTES:
+                yield name, path.read_bytes()
+    elif zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            for info in archive.infolist():
+                if not info.is_dir() and not info.flag_bits & 1 and _is_picture(info.filename):
+                    with archive.open(info) as member:
+                        data = member.read(MAX_FILE_BYTES + 1)
+                    if len(data) <= MAX_FILE_BYTES:
+                        yield info.filename, data
+    else:
+        raise BadInput(f"{source} is neither a folder nor a zip file of pictures." if source.exists() else f"There is nothing at {source}.")
+
+
+def _is_picture(name: str) -> bool:
+    path = PurePosixPath(name)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden

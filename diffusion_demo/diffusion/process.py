@@ -1,0 +1,207 @@
+"""The forward process q, its posterior, and the learned reverse process p_theta.
+
+x0, xt and eps are float tensors [N, C, H, W]; t is an int or an int64 tensor [N] of indices into the chain, 0 .. T-1.
+Tables are float64 [T]; a coefficient is gathered first and cast to x's dtype last, because at the end of a cosine
+schedule float32 tables would lose it.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffusion_demo.diffusion.schedules import alphas_cumprod, betas_from_alphas_cumprod
+
+PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
+VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned_range")
+
+
+class Gaussian(NamedTuple):
+    """A diagonal Gaussian: mean [N, C, H, W]; variance and log_variance broadcast against it."""
+
+    mean: Tensor
+    variance: Tensor
+    log_variance: Tensor
+
+
+class Reverse(NamedTuple):
+    """p_theta(x_{t-1} | x_t), with the x0 and the eps that its mean is made of (clipped, where the process clips)."""
+
+    mean: Tensor
+    variance: Tensor
+    log_variance: Tensor
+    x0: Tensor
+    eps: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Diffusion:
+    """A chain of T noise levels, and how a network's output is read on it.
+
+    betas            float64 [T], each in (0, 1]
+    prediction_type  what the network's first C channels are: epsilon | sample | v_prediction
+    variance_type    fixed_small | fixed_large | learned_range (the network has C further channels)
+    timesteps        int64 [T]: the t that the network is told at each index; a respaced chain keeps the original t
+    """
+
+    betas: Tensor
+    prediction_type: str = "epsilon"
+    variance_type: str = "fixed_large"
+    timesteps: Tensor | None = None
+
+    def __post_init__(self):
+        if self.betas.ndim != 1 or not bool(((self.betas > 0) & (self.betas <= 1)).all()):
+            raise ValueError("betas must be one row of numbers in (0, 1]")
+        if self.prediction_type not in PREDICTION_TYPES:
+            raise ValueError(f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}, not {self.prediction_type!r}")
+        if self.variance_type not in VARIANCE_TYPES:
+            raise ValueError(f"variance_type must be one of {', '.join(VARIANCE_TYPES)}, not {self.variance_type!r}")
+        object.__setattr__(self, "betas", self.betas.double())
+        if self.timesteps is None:
+            object.__setattr__(self, "timesteps", torch.arange(len(self.betas)))
+
+    def __len__(self) -> int:
+        return len(self.betas)
+
+    @property
+    def learns_variance(self) -> bool:
+        return self.variance_type == "learned_range"
+
+    def respaced(self, kept: list[int]) -> "Diffusion":
+        """The chain over the kept indices alone: abar_t stays, betas are recomputed. Improved DDPM section 4, Eq. 19."""
+        kept = torch.tensor(sorted(set(kept)))
+        betas = betas_from_alphas_cumprod(self.abar[kept])
+        return Diffusion(betas, self.prediction_type, self.variance_type, self.timesteps[kept])
+
+    # tables, float64 [T]
+
+    @cached_property
+    def abar(self) -> Tensor:
+        return alphas_cumprod(self.betas)
+
+    @cached_property
+    def abar_prev(self) -> Tensor:
+        """abar_{t-1}, with abar_{-1} = 1."""
+        return torch.cat([self.abar.new_ones(1), self.abar[:-1]])
+
+    @cached_property
+    def posterior_variance(self) -> Tensor:
+        """beta~_t = (1 - abar_{t-1}) / (1 - abar_t) beta_t. DDPM Eq. 7. It is 0 at t = 0."""
+        return (1 - self.abar_prev) / (1 - self.abar) * self.betas
+
+    @cached_property
+    def posterior_log_variance(self) -> Tensor:
+        """log beta~_t, where t = 0 (log 0) takes the value of t = 1, as in the papers' code."""
+        return self._first_from_second(self.posterior_variance).log()
+
+    @cached_property
+    def large_variance(self) -> Tensor:
+        """beta_t, but beta~_1 at t = 0: the "fixed large" variance, with the better last step of the papers' code."""
+        return torch.cat([self._first_from_second(self.posterior_variance)[:1], self.betas[1:]])
+
+    def _first_from_second(self, table: Tensor) -> Tensor:
+        first = table[1:2] if len(table) > 1 else self.betas[:1]
+        return torch.cat([first, table[1:]])
+
+    def gather(self, table: Tensor, t: int | Tensor, like: Tensor) -> Tensor:
+        """table[t], shaped to broadcast against `like` and in its dtype and on its device.
+
+        Raises IndexError for a t outside 0 .. T-1.
+        """
+        t = torch.as_tensor(t, device="cpu")
+        if bool(((t < 0) | (t >= len(self))).any()):
+            raise IndexError(f"t must lie in 0 .. {len(self) - 1}, not {t.tolist()}")
+        return table[t].to(like.dtype).reshape(-1, *[1] * (like.ndim - 1)).to(like.device)
+
+    # the forward process
+
+    def q_mean_variance(self, x0: Tensor, t: int | Tensor) -> Gaussian:
+        """q(x_t | x_0) = N(sqrt(abar_t) x_0, (1 - abar_t) I). DDPM Eq. 4."""
+        variance = self.gather(1 - self.abar, t, x0)
+        return Gaussian(self.gather(self.abar.sqrt(), t, x0) * x0, variance, variance.log())
+
+    def q_sample(self, x0: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
+        """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps. DDPM Eq. 4."""
+        return self.gather(self.abar.sqrt(), t, x0) * x0 + self.gather((1 - self.abar).sqrt(), t, x0) * eps
+
+    def q_step(self, x_prev: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
+        """x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) eps: one link of the Markov chain. DDPM Eq. 2."""
+        return self.gather((1 - self.betas).sqrt(), t, x_prev) * x_prev + self.gather(self.betas.sqrt(), t, x_prev) * eps
+
+    def q_posterior(self, x0: Tensor, xt: Tensor, t: int | Tensor) -> Gaussian:
+        """q(x_{t-1} | x_t, x_0). DDPM Eq. 6 and 7."""
+        coef_x0 = self.betas * self.abar_prev.sqrt() / (1 - self.abar)
+        coef_xt = (1 - self.abar_prev) * (1 - self.betas).sqrt() / (1 - self.abar)
+        mean = self.gather(coef_x0, t, xt) * x0 + self.gather(coef_xt, t, xt) * xt
+        return Gaussian(mean, self.gather(self.posterior_variance, t, xt), self.gather(self.posterior_log_variance, t, xt))
+
+    # x0 <-> eps <-> v
+
+    def x0_from_eps(self, xt: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
+        """x_0 = x_t / sqrt(abar_t) - sqrt(1/abar_t - 1) eps: DDPM Eq. 4 solved for x_0."""
+        return self.gather(self.abar.rsqrt(), t, xt) * xt - self.gather((1 / self.abar - 1).sqrt(), t, xt) * eps
+
+    def eps_from_x0(self, xt: Tensor, t: int | Tensor, x0: Tensor) -> Tensor:
+        """eps = (x_t / sqrt(abar_t) - x_0) / sqrt(1/abar_t - 1): DDPM Eq. 4 solved for eps."""
+        return (self.gather(self.abar.rsqrt(), t, xt) * xt - x0) / self.gather((1 / self.abar - 1).sqrt(), t, xt)
+
+    def v_from_x0_eps(self, x0: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
+        """v = sqrt(abar_t) eps - sqrt(1 - abar_t) x_0. Salimans and Ho 2022, section 4."""
+        return self.gather(self.abar.sqrt(), t, x0) * eps - self.gather((1 - self.abar).sqrt(), t, x0) * x0
+
+    def x0_from_v(self, xt: Tensor, t: int | Tensor, v: Tensor) -> Tensor:
+        """x_0 = sqrt(abar_t) x_t - sqrt(1 - abar_t) v. Salimans and Ho 2022, appendix D."""
+        return self.gather(self.abar.sqrt(), t, xt) * xt - self.gather((1 - self.abar).sqrt(), t, xt) * v
+
+    # the reverse process
+
+    def target(self, x0: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
+        """What the network is trained to output at (x0, t, eps), by prediction_type."""
+        if self.prediction_type == "epsilon":
+            return eps
+        if self.prediction_type == "sample":
+            return x0
+        return self.v_from_x0_eps(x0, t, eps)
+
+    def split_output(self, output: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
+        """The network's prediction [N, C, H, W] and, where the variance is learned, its v [N, C, H, W] (else None).
+
+        Raises ValueError when the output has another number of channels.
+        """
+        wanted = channels * (2 if self.learns_variance else 1)
+        if output.shape[1] != wanted:
+            raise ValueError(f"with variance_type {self.variance_type} the network must output {wanted} channels, not {output.shape[1]}")
+        return (output[:, :channels], output[:, channels:]) if self.learns_variance else (output, None)
+
+    def predict_x0(self, prediction: Tensor, xt: Tensor, t: int | Tensor) -> Tensor:
+        """x_0 as the network's prediction [N, C, H, W] has it, by prediction_type; not clipped."""
+        if self.prediction_type == "epsilon":
+            return self.x0_from_eps(xt, t, prediction)
+        if self.prediction_type == "sample":
+            return prediction
+        return self.x0_from_v(xt, t, prediction)
+
+    def p_variance(self, v: Tensor | None, xt: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
+        """Sigma_theta(x_t, t) and its log: beta~_t, beta_t (DDPM section 3.2), or between them (Improved DDPM Eq. 15)."""
+        if self.variance_type == "fixed_small":
+            return self.gather(self.posterior_variance, t, xt), self.gather(self.posterior_log_variance, t, xt)
+        if self.variance_type == "fixed_large":
+            return self.gather(self.large_variance, t, xt), self.gather(self.large_variance.log(), t, xt)
+        share = (v + 1) / 2
+        upper, lower = self.gather(self.betas.log(), t, xt), self.gather(self.posterior_log_variance, t, xt)
+        log_variance = share * upper + (1 - share) * lower
+        return log_variance.exp(), log_variance
+
+    def p(self, output: Tensor, xt: Tensor, t: int | Tensor, clip: bool = True) -> Reverse:
+        """p_theta(x_{t-1} | x_t) = N(mu_theta, Sigma_theta) from the network's raw output. DDPM Eq. 1 and 11.
+
+        The mean is q's posterior mean at the predicted x_0, which `clip` keeps in [-1, 1]; eps always belongs to that x_0.
+        """
+        prediction, v = self.split_output(output, xt.shape[1])
+        x0 = self.predict_x0(prediction, xt, t)
+        if clip:
+            x0 = x0.clamp(-1, 1)
+        variance, log_variance = self.p_variance(v, xt, t)
+        return Reverse(self.q_posterior(x0, xt, t).mean, variance, log_variance, x0, self.eps_from_x0(xt, t, x0))

@@ -1,0 +1,65 @@
+"""Samplers: generators of steps from x_T down to x_0.
+
+Each takes a denoiser, any callable model(xt, t, **condition) with t an int64 tensor [N]; the chain to walk (respaced or
+whole); the start x_T; and `noise()`, which returns a fresh standard normal tensor like x_T each time it is called, once for
+every step but the last. Drawing, progress and cancelling belong to the caller: leaving the loop early is a normal way out.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffusion_demo.diffusion.process import Diffusion, Reverse
+
+Denoiser = Callable[..., Tensor]
+Noise = Callable[[], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step that was made: the t it started from, the x_{t-1} it ended at, the x_0 it predicted; number `index` of `total`, from 1."""
+
+    t: int
+    xt: Tensor
+    x0: Tensor
+    index: int
+    total: int
+
+
+def _walk(model: Denoiser, diffusion: Diffusion, xt: Tensor, move, clip: bool, condition) -> Iterator[Step]:
+    total = len(diffusion)
+    for i in reversed(range(total)):
+        t = int(diffusion.timesteps[i])
+        output = model(xt, torch.full((len(xt),), t, device=xt.device), **condition)
+        p = diffusion.p(output.to(xt.dtype), xt, i, clip)
+        xt = move(p, xt, i)
+        yield Step(t, xt, p.x0, total - i, total)
+
+
+def ddpm(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, *, clip: bool = True, **condition) -> Iterator[Step]:
+    """Ancestral sampling: x_{t-1} = mu_theta + Sigma_theta^(1/2) z, without noise in the last step. DDPM Algorithm 2."""
+
+    def move(p: Reverse, xt: Tensor, i: int) -> Tensor:
+        return p.mean + torch.exp(0.5 * p.log_variance) * noise() if i else p.mean
+
+    return _walk(model, diffusion, xT, move, clip, condition)
+
+
+def ddim(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, *, eta: float = 0.0, clip: bool = True, **condition) -> Iterator[Step]:
+    """x_{t-1} = sqrt(abar_{t-1}) x_0 + sqrt(1 - abar_{t-1} - sigma^2) eps + sigma z, sigma from eta. DDIM Eq. 12 and 16.
+
+    eta = 0 is deterministic; eta = 1 is ancestral sampling with the small fixed variance. A learned variance is not used.
+    """
+    sigma = eta * diffusion.posterior_variance.sqrt()
+
+    def move(p: Reverse, xt: Tensor, i: int) -> Tensor:
+        direction = (1 - diffusion.abar_prev - sigma**2).clamp(min=0).sqrt()
+        mean = diffusion.gather(diffusion.abar_prev.sqrt(), i, xt) * p.x0 + diffusion.gather(direction, i, xt) * p.eps
+        return mean + diffusion.gather(sigma, i, xt) * noise() if i else mean
+
+    return _walk(model, diffusion, xT, move, clip, condition)
+
+
+SAMPLERS = {"ddpm": ddpm, "ddim": ddim}

@@ -1,0 +1,79 @@
+"""A checkpoint folder: what diffusers.DDPMPipeline.from_pretrained opens, plus a description and a model card."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from safetensors import SafetensorError
+
+from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas
+from diffusion_demo.errors import BadInput
+from diffusion_demo.models.description import Description, describe
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A network with everything that is needed to sample from it."""
+
+    unet: UNet2DModel
+    diffusion: Diffusion
+    description: Description
+    beta_schedule: str
+
+
+def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """The checkpoint in `folder`, its network in float32 and eval mode. Raises BadInput with one sentence when it cannot be had."""
+    folder = Path(folder)
+    description = describe(folder)
+    try:
+        unet = UNet2DModel.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False)
+        scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+    except (OSError, SafetensorError, ValueError, RuntimeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInput(f"The checkpoint {folder} is damaged or incomplete ({reason}); copy or train it again.") from error
+    return Checkpoint(unet.to(device).eval(), diffusion_of(scheduler.config), description, scheduler.config["beta_schedule"])
+
+
+def diffusion_of(config) -> Diffusion:
+    """The chain that a diffusers scheduler's config describes. Raises BadInput for one that cannot be read exactly."""
+    if config["trained_betas"] is not None:
+        betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
+    elif config["beta_schedule"] == "linear":
+        betas = torch.linspace(config["beta_start"], config["beta_end"], config["num_train_timesteps"], dtype=torch.float64)
+    elif config["beta_schedule"] in SCHEDULES:
+        betas = named_betas(config["beta_schedule"], config["num_train_timesteps"])
+    else:
+        raise BadInput(f"The noise schedule {config['beta_schedule']!r} is not known here.")
+    try:
+        return Diffusion(betas, config["prediction_type"], config["variance_type"])
+    except ValueError as error:
+        raise BadInput(f"The checkpoint's scheduler cannot be used: {error}.") from error
+
+
+def scheduler_of(beta_schedule: str, diffusion: Diffusion) -> DDPMScheduler:
+    """The diffusers scheduler of a chain, with the real ends of a linear schedule that was scaled with T."""
+    return DDPMScheduler(
+        num_train_timesteps=len(diffusion),
+        beta_schedule=beta_schedule,
+        beta_start=float(diffusion.betas[0]),
+        beta_end=float(diffusion.betas[-1]),
+        prediction_type=diffusion.prediction_type,
+        variance_type=diffusion.variance_type,
+        clip_sample=True,
+    )
+
+
+def save_checkpoint(folder: Path, unet: UNet2DModel, scheduler: DDPMScheduler, description: Description, card: str) -> None:
+    """Write a whole checkpoint folder, which must not exist yet. The caller renames it into place."""
+    DDPMPipeline(unet=unet, scheduler=scheduler).save_pretrained(folder, safe_serialization=True)
+    description.save(folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def halve_weights(source: Path, target: Path) -> None:
+    """Copy a checkpoint folder without its training state and with float16 weights, small enough to ship."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("state"))
+    UNet2DModel.from_pretrained(source / "unet", local_files_only=True).half().save_pretrained(target / "unet")

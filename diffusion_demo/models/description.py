@@ -1,0 +1,52 @@
+"""What a checkpoint folder says of itself (diffusion_demo.json), readable without loading torch."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from diffusion_demo.errors import BadInput
+
+FILE = "diffusion_demo.json"
+
+
+@dataclass(frozen=True)
+class Description:
+    """image_size in pixels; class_names in the order of their indices (empty: no classes); guidance: was the null class trained."""
+
+    image_size: int
+    channels: int
+    num_train_timesteps: int
+    class_names: tuple[str, ...] = ()
+    guidance: bool = False
+    images_seen: int = 0
+    steps: int = 0
+    seed: int = 0
+    command: str = ""
+    data: dict | None = None
+
+    @property
+    def null_class(self) -> int | None:
+        """The index that stands for "no class": the last one, after the named ones."""
+        return len(self.class_names) if self.class_names else None
+
+    def save(self, folder: Path) -> None:
+        (folder / FILE).write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def describe(folder: str | Path) -> Description:
+    """The description of a checkpoint folder. Raises BadInput with one sentence when there is none."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadInput(f"There is no checkpoint folder {folder}.")
+    if not (folder / "model_index.json").is_file() or not (folder / FILE).is_file():
+        raise BadInput(f"{folder} is no checkpoint: it should hold model_index.json and {FILE}.")
+    try:
+        fields = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return Description(**fields | {"class_names": tuple(fields["class_names"])})
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadInput(f"{folder / FILE} cannot be read ({error}); copy the checkpoint again.") from error
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoint folders directly inside `folder`, by name."""
+    return sorted(path.parent for path in folder.glob(f"*/{FILE}"))

@@ -1,0 +1,91 @@
+"""UNet2DModel: presets, valid sizes, initialisation, and the adapter that makes a denoiser of it."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor, nn
+
+from diffusion_demo.diffusion.samplers import Denoiser
+from diffusion_demo.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Widths per level (each level after the first halves the picture), residual blocks per level, and the sides that get attention."""
+
+    widths: tuple[int, ...]
+    blocks: int
+    attention_sides: tuple[int, ...]
+    dropout: float = 0.1
+
+
+PRESETS = {
+    "tiny": Preset((32, 64, 96), 1, (8,)),
+    "small": Preset((32, 80, 160), 1, (8,)),
+    "medium": Preset((64, 128, 192), 2, (16, 8)),
+}
+
+
+def build_unet(preset: str, image_size: int, channels: int, learns_variance: bool, num_classes: int, dropout: float | None = None) -> UNet2DModel:
+    """A freshly initialised network for square pictures; num_classes named classes and, if there are any, a null class after them.
+
+    Scale-shift normalisation (Improved DDPM section 3, ADM's AdaGN) and attention heads of at most 32 channels. Raises BadInput for a size
+    that the levels do not divide.
+    """
+    if preset not in PRESETS:
+        raise BadInput(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")
+    shape = PRESETS[preset]
+    check_image_size(image_size, levels=len(shape.widths))
+    attends = [image_size >> level in shape.attention_sides for level in range(len(shape.widths))]
+    unet = UNet2DModel(
+        sample_size=image_size,
+        in_channels=channels,
+        out_channels=channels * (2 if learns_variance else 1),
+        block_out_channels=shape.widths,
+        layers_per_block=shape.blocks,
+        down_block_types=["AttnDownBlock2D" if a else "DownBlock2D" for a in attends],
+        up_block_types=["AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
+        resnet_time_scale_shift="scale_shift",
+        attention_head_dim=32,
+        norm_num_groups=16,
+        attn_norm_num_groups=16,
+        norm_eps=1e-5,
+        flip_sin_to_cos=True,
+        freq_shift=0,
+        dropout=shape.dropout if dropout is None else dropout,
+        num_class_embeds=num_classes + 1 if num_classes else None,
+    )
+    zero_outputs(unet)
+    return unet
+
+
+def check_image_size(image_size: int, levels: int) -> None:
+    """Raise BadInput, naming the nearest valid sizes, unless every level halves evenly and the lowest is at least 4 pixels wide."""
+    step = 2 ** (levels - 1)
+    if image_size % step or image_size < 4 * step:
+        below = max(image_size // step, 4) * step
+        raise BadInput(f"An image size of {image_size} does not fit {levels} levels; the nearest that do are {below} and {below + step}.")
+
+
+def zero_outputs(unet: UNet2DModel) -> None:
+    """Zero the last layer of every residual and attention block and of the network, so that it starts by answering 0.
+
+    DDPM and Improved DDPM code (zero_module); UNet2DModel itself does not.
+    """
+    for name, module in unet.named_modules():
+        if name.endswith(("conv2", "to_out.0")) or name == "conv_out":
+            for parameter in module.parameters():
+                nn.init.zeros_(parameter)
+
+
+def as_denoiser(unet: UNet2DModel, precision: str) -> Denoiser:
+    """model(xt, t, class_labels=None) -> float32 tensor, computed under bf16 autocast or in fp32."""
+    device = next(unet.parameters()).device.type
+
+    def denoise(xt: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        with torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext():
+            return unet(xt, t, class_labels=class_labels, return_dict=False)[0].float()
+
+    return denoise

@@ -1,0 +1,195 @@
+"""A request -> steps: seeds per picture, classes, guidance, precision, and PNG files with their settings."""
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from diffusion_demo import __version__
+from diffusion_demo.diffusion.guidance import classifier_free
+from diffusion_demo.diffusion.samplers import Step, ddim, ddpm
+from diffusion_demo.diffusion.schedules import spaced_timesteps
+from diffusion_demo.errors import BadInput
+from diffusion_demo.images import read_settings, save_png, to_pil, to_uint8
+from diffusion_demo.machine import PRECISIONS, resolve_precision
+from diffusion_demo.models.checkpoint import Checkpoint
+from diffusion_demo.models.description import Description
+from diffusion_demo.models.unet import as_denoiser
+
+SAMPLERS = ("ddim", "ddpm")
+MAX_SEED = 2**48
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to sample. Picture i is made from seed + i alone; class_index None draws each picture's class from its seed."""
+
+    num_images: int = 16
+    sampler: str = "ddim"
+    steps: int = 25
+    eta: float = 0.0
+    seed: int = 0
+    class_index: int | None = None
+    guidance_scale: float = 1.0
+    precision: str = "auto"
+
+    def check(self, description: Description) -> None:
+        """Raise BadInput, in one sentence, for what the model cannot do."""
+        if self.num_images < 1:
+            raise BadInput(f"The number of images must be at least 1, not {self.num_images}.")
+        if self.sampler not in SAMPLERS:
+            raise BadInput(f"There is no sampler {self.sampler!r}; choose one of {', '.join(SAMPLERS)}.")
+        if not 1 <= self.steps <= description.num_train_timesteps:
+            raise BadInput(f"Steps must be from 1 to {description.num_train_timesteps}, the model's own number, not {self.steps}.")
+        if not 0 <= self.eta <= 1:
+            raise BadInput(f"Eta must be from 0 (deterministic) to 1 (ancestral), not {self.eta:g}.")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise BadInput(f"The seed must be a whole number from 0 to {MAX_SEED}, not {self.seed}.")
+        if not 0 <= self.guidance_scale <= 100:
+            raise BadInput(f"The guidance scale must be from 0 to 100, not {self.guidance_scale:g}.")
+        if self.precision not in PRECISIONS:
+            raise BadInput(f"Precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}.")
+        if self.class_index is not None and not 0 <= self.class_index < len(description.class_names):
+            raise BadInput(f"There is no class {self.class_index}; {_classes_sentence(description)}")
+        if self.guidance_scale != 1 and not description.guidance:
+            raise BadInput("This model was trained without a null class, so it cannot be guided; set the guidance scale to 1.")
+
+
+def class_index(name: str, description: Description) -> int:
+    """The index of a class given by name or number. Raises BadInput, naming the classes that there are."""
+    if name in description.class_names:
+        return description.class_names.index(name)
+    if name.isdecimal() and int(name) < len(description.class_names):
+        return int(name)
+    raise BadInput(f"There is no class {name!r}; {_classes_sentence(description)}")
+
+
+def _classes_sentence(description: Description) -> str:
+    if not description.class_names:
+        return "this model has no classes."
+    return f"choose one of {', '.join(description.class_names)}, or a number from 0 to {len(description.class_names) - 1}."
+
+
+def class_of_seed(seed: int, num_classes: int) -> int:
+    """The class that a seed draws when none is asked for."""
+    return random.Random(seed).randrange(num_classes)
+
+
+class SeededNoise:
+    """Standard normal noise [N, *shape] where row i comes from its own CPU generator, so that it never depends on the batch."""
+
+    def __init__(self, seeds: list[int], shape: tuple[int, ...], device: torch.device):
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.shape, self.device = shape, device
+
+    def __call__(self) -> Tensor:
+        return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)
+
+
+def classes_of(request: Request, description: Description) -> list[int] | None:
+    """The class index of each picture of a request; None for a model without classes."""
+    if not description.class_names:
+        return None
+    if request.class_index is not None:
+        return [request.class_index] * request.num_images
+    return [class_of_seed(request.seed + i, len(description.class_names)) for i in range(request.num_images)]
+
+
+@torch.no_grad()
+def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
+    """Sample the request's pictures in one batch, step by step; the last step's xt are the pictures, float32 in [-1, 1].
+
+    Raises BadInput before the first step when the request cannot be met.
+    """
+    description = checkpoint.description
+    request.check(description)
+    device = checkpoint.unet.device
+    noise = SeededNoise(
+        [request.seed + i for i in range(request.num_images)],
+        (description.channels, description.image_size, description.image_size),
+        device,
+    )
+    denoiser = as_denoiser(checkpoint.unet, resolve_precision(request.precision, device))
+    classes, condition = classes_of(request, description), {}
+    if classes is not None:
+        condition["class_labels"] = torch.tensor(classes, device=device)
+        if request.guidance_scale != 1:
+            denoiser = classifier_free(denoiser, request.guidance_scale, description.null_class, description.channels)
+    chain = checkpoint.diffusion.respaced(spaced_timesteps(len(checkpoint.diffusion), request.steps))
+    if request.sampler == "ddim":
+        return (yield from ddim(denoiser, chain, noise(), noise, eta=request.eta, **condition))
+    return (yield from ddpm(denoiser, chain, noise(), noise, **condition))
+
+
+def settings_of(request: Request, checkpoint_name: str, checkpoint: Checkpoint) -> list[dict]:
+    """For each picture of a request, what makes it again: the text inside its PNG."""
+    description = checkpoint.description
+    classes = classes_of(request, description)
+    common = asdict(request) | {
+        "program": f"diffusion_demo {__version__}",
+        "checkpoint": checkpoint_name,
+        "num_images": 1,
+        "precision": resolve_precision(request.precision, checkpoint.unet.device),
+    }
+    del common["class_index"]
+    return [
+        common | {"seed": request.seed + i} | ({"class": description.class_names[classes[i]]} if classes else {}) for i in range(request.num_images)
+    ]
+
+
+def file_name(seed: int) -> str:
+    return f"seed_{seed:08d}.png"
+
+
+def sample_to_folder(
+    checkpoint: Checkpoint, checkpoint_name: str, request: Request, out: Path, progress: Callable[[int], None] = lambda images: None
+) -> list[Path]:
+    """Write one PNG per picture into `out`, in batches, and return their paths. Pictures already there with the same settings are kept.
+
+    progress(n) is told of each n pictures that are done. Raises BadInput when `out` cannot be written or holds other pictures of those names.
+    """
+    request.check(checkpoint.description)
+    settings = settings_of(request, checkpoint_name, checkpoint)
+    paths = [out / file_name(s["seed"]) for s in settings]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        missing = [i for i, path in enumerate(paths) if not _is_there(path, settings[i])]
+        progress(len(paths) - len(missing))
+        for batch in _runs(missing, BATCH_SIZE):
+            part = replace(request, seed=request.seed + batch[0], num_images=len(batch))
+            for step in sample(checkpoint, part):
+                pass
+            for i, pixels in zip(batch, to_uint8(step.xt), strict=True):
+                save_png(paths[i], to_pil(pixels), settings[i])
+            progress(len(batch))
+    except OSError as error:
+        raise BadInput(f"Cannot write to {out} ({error.strerror or error}); choose another folder.") from error
+    return paths
+
+
+def _is_there(path: Path, settings: dict) -> bool:
+    if not path.exists():
+        return False
+    try:
+        found = read_settings(path)
+    except BadInput:
+        found = None
+    if found != settings:
+        raise BadInput(f"{path} was made with other settings; choose another folder, or remove it.")
+    return True
+
+
+def _runs(indices: list[int], longest: int) -> Iterator[list[int]]:
+    """Split ascending indices into runs of consecutive ones, none longer than `longest`."""
+    run: list[int] = []
+    for i in indices:
+        if run and (i != run[-1] + 1 or len(run) == longest):
+            yield run
+            run = []
+        run.append(i)
+    if run:
+        yield run

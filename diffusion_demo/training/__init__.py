@@ -1,0 +1,1 @@
+"""The trainer: a config, a loop on Accelerate, and the run folder that is its only truth."""

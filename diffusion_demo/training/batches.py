@@ -1,0 +1,71 @@
+"""The batch of step n: which pictures, flipped or not, labelled or not, at which t, with which noise.
+
+Everything comes from (seed, n) for the global batch, so that a resumed run and a run on several processes draw the same.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from diffusion_demo.data import Pictures
+from diffusion_demo.diffusion.losses import stratified_timesteps
+from diffusion_demo.images import to_float
+from diffusion_demo.training.config import TrainConfig
+
+
+class Batch(NamedTuple):
+    """x0 and eps float32 [N, C, S, S], labels and t int64 [N]."""
+
+    x0: Tensor
+    labels: Tensor
+    t: Tensor
+    eps: Tensor
+
+
+def seed_of(seed: int, *numbers: int) -> int:
+    """A seed for torch that differs for every (seed, numbers)."""
+    for number in numbers:
+        seed = (seed * 6364136223846793005 + number * 1442695040888963407 + 1) % 2**63
+    return seed
+
+
+def order(seed: int, epoch: int, count: int) -> Tensor:
+    """The order of the pictures in an epoch: int64 [count]."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed_of(seed, 0, epoch)))
+
+
+def indices_of_step(config: TrainConfig, step: int, count: int) -> Tensor:
+    """Which of `count` pictures step n (from 1) sees: int64 [batch_size]. Epochs follow each other without a gap, so any folder fills a batch."""
+    positions = torch.arange((step - 1) * config.batch_size, step * config.batch_size)
+    epochs, places = positions // count, positions % count
+    chosen = torch.empty_like(positions)
+    for epoch in epochs.unique().tolist():
+        here = epochs == epoch
+        chosen[here] = order(config.seed, epoch, count)[places[here]]
+    return chosen
+
+
+def batch_of_step(config: TrainConfig, pictures: Pictures, null_class: int | None, num_timesteps: int, step: int) -> Batch:
+    """The whole batch of step n, on the CPU."""
+    generator = torch.Generator().manual_seed(seed_of(config.seed, 1, step))
+    chosen = indices_of_step(config, step, len(pictures))
+    x0, labels = to_float(pictures.images[chosen]), pictures.labels[chosen]
+    if config.flip:
+        flipped = torch.rand(len(x0), generator=generator) < 0.5
+        x0[flipped] = x0[flipped].flip(3)
+    if null_class is not None:
+        labels = labels.masked_fill(torch.rand(len(x0), generator=generator) < config.label_dropout, null_class)
+    t = stratified_timesteps(len(x0), num_timesteps, generator)
+    return Batch(x0, labels, t, torch.randn(x0.shape, generator=generator))
+
+
+def held_out_batches(pictures: Pictures, num_timesteps: int, size: int, repeats: int = 4):
+    """The held-out pictures `repeats` times, at t and noise that never change."""
+    generator = torch.Generator().manual_seed(seed_of(0, 2))
+    images, labels = pictures.images.repeat(repeats, 1, 1, 1), pictures.labels.repeat(repeats)
+    t = stratified_timesteps(len(images), num_timesteps, generator)
+    eps = torch.randn(images.shape, generator=generator)
+    for i in range(0, len(images), size):
+        part = slice(i, i + size)
+        yield Batch(to_float(images[part]), labels[part], t[part], eps[part])

@@ -1,0 +1,81 @@
+"""What a training run does: written into its folder first, and never changed."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from diffusion_demo.errors import BadInput
+
+PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
+VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned_range")
+BETA_SCHEDULES = ("linear", "squaredcos_cap_v2")
+PRECISIONS = ("auto", "fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The hyper-parameters of a run, each with when to change it."""
+
+    data: str
+    preset: str = "small"  # tiny for a first look on a laptop, medium when there is a GPU
+    init_from: str | None = None  # a checkpoint to fine-tune; it brings its own network, size and schedule
+    image_size: int = 32  # a multiple of 4 or 8, by preset; twice the side costs four times the time
+    channels: int = 3  # 1 for greyscale pictures
+    batch_size: int = 32  # larger is smoother and slower a step
+    learning_rate: float = 5e-4  # 1e-4 to fine-tune, less if the loss jumps
+    warmup_steps: int = 200  # steps over which the learning rate climbs from 0
+    weight_decay: float = 0.0
+    grad_clip: float = 1.0  # the largest norm of the gradient
+    ema_decays: tuple[float, ...] = (0.9995,)  # of the averaged weights; the first is the one that is sampled from
+    dropout: float | None = None  # of the residual blocks; None keeps the preset's
+    flip: bool = True  # mirror half of the pictures; off for text and for anything with a left and a right
+    label_dropout: float = 0.1  # share of labels replaced by the null class, for guidance; 0 turns guidance off
+    beta_schedule: str = "squaredcos_cap_v2"
+    num_train_timesteps: int = 1000
+    prediction_type: str = "epsilon"
+    variance_type: str = "learned_range"
+    precision: str = "auto"
+    save_every: int = 500
+    sample_every: int = 500
+    seed: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "ema_decays", tuple(self.ema_decays))
+        limits = {
+            "image_size": (8, 512),
+            "channels": (1, 3),
+            "batch_size": (1, 4096),
+            "learning_rate": (1e-8, 1.0),
+            "warmup_steps": (0, 1_000_000),
+            "weight_decay": (0, 1),
+            "grad_clip": (1e-6, 1e6),
+            "label_dropout": (0, 0.99),
+            "num_train_timesteps": (2, 10_000),
+            "save_every": (1, 10_000_000),
+            "sample_every": (1, 10_000_000),
+            "seed": (0, 2**31),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise BadInput(f"{name.replace('_', ' ').capitalize()} must be from {low:g} to {high:g}, not {value:g}.")
+        choices = {
+            "prediction_type": PREDICTION_TYPES,
+            "variance_type": VARIANCE_TYPES,
+            "beta_schedule": BETA_SCHEDULES,
+            "precision": PRECISIONS,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise BadInput(f"{name.replace('_', ' ').capitalize()} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
+        if not self.ema_decays or not all(0 <= decay < 1 for decay in self.ema_decays):
+            raise BadInput(f"EMA decays must be numbers from 0 up to, not including, 1, not {self.ema_decays}.")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise BadInput(f"Dropout must be from 0 up to, not including, 1, not {self.dropout:g}.")
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainConfig":
+        return cls(**json.loads(path.read_text(encoding="utf-8"))["config"])
+
+    def to_json(self) -> dict:
+        return asdict(self)

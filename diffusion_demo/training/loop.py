@@ -1,0 +1,329 @@
+"""The training loop. Accelerate lives here and nowhere else."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from diffusers import UNet2DModel
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+
+from diffusion_demo import data
+from diffusion_demo.diffusion.losses import training_losses
+from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.diffusion.schedules import named_betas
+from diffusion_demo.errors import BadInput
+from diffusion_demo.images import contact_sheet, save_png, to_uint8
+from diffusion_demo.machine import best_device, resolve_precision
+from diffusion_demo.models.card import model_card
+from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, scheduler_of
+from diffusion_demo.models.description import Description
+from diffusion_demo.models.unet import build_unet
+from diffusion_demo.sampling import Request, sample
+from diffusion_demo.training import events
+from diffusion_demo.training.batches import batch_of_step, held_out_batches, seed_of
+from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.run import RunFolder
+from diffusion_demo.training.state import load_state, save_state
+
+REPORT_EVERY = 5
+PREVIEW = Request(num_images=16, sampler="ddim", steps=20, seed=0)
+GUIDED_PREVIEW = replace(PREVIEW, guidance_scale=2.0)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a call ends: at a total number of steps, or after minutes; whichever comes first."""
+
+    max_steps: int | None = None
+    max_minutes: float | None = None
+
+
+def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, command: str) -> Iterator[events.Event]:
+    """Train until the budget is spent or a stop is asked for (Ctrl-C, SIGTERM, or a "stop" in control.jsonl), then save.
+
+    Yields the events that it also appends to events.jsonl. Raises BadInput, before anything is written, when the run cannot start.
+    """
+    if run.exists and not resume:
+        raise BadInput(f"{run.path} already holds a run; add --resume to go on with it, or choose another folder.")
+    if resume and not run.exists:
+        raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
+    report = data.scan(config.data)
+    summary = report.summary() | {"held_out_digests": sorted(e.digest for e in report.entries if e.held_out)}
+    if resume and summary != run.read_data():
+        raise BadInput(f"The pictures in {config.data} are not those that the run began with; put them back, or start a new run.")
+    trainer = _Trainer(config, report, run, command)
+    with run.lock():
+        if not run.exists:
+            run.write_config(config, summary)
+        run.begin_call()
+        for event in trainer.go(budget):
+            if trainer.accelerator.is_main_process:
+                run.append(event)
+                yield event
+
+
+class _Trainer:
+    """The objects of one call: network, averages, optimizer, pictures."""
+
+    def __init__(self, config: TrainConfig, report: data.Report, run: RunFolder, command: str):
+        self.config, self.run, self.report, self.command = config, run, report, command
+        device = best_device()
+        precision = resolve_precision(config.precision, device)
+        self.accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device.type == "cpu")
+        self.precision = precision
+        torch.manual_seed(config.seed)
+        unet, self.diffusion, self.beta_schedule, self.description = _begin(config, report, command)
+        self.parameters = sum(p.numel() for p in unet.parameters())
+        self.averages = {decay: EMAModel(unet.parameters(), decay=decay, foreach=True) for decay in config.ema_decays}
+        self.averaged = UNet2DModel.from_config(unet.config)
+        optimizer = torch.optim.AdamW(unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        self.step, self.initial_images = 0, self.description.images_seen
+        if (latest := run.latest()) is not None:
+            counters = load_state(latest / "state", unet, optimizer, self.averages)
+            self.step, self.initial_images = counters["step"], counters["initial_images"]
+        for average in self.averages.values():
+            average.to(self.accelerator.device)
+        self.averaged.to(self.accelerator.device)
+        self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
+        size, channels = self.description.image_size, self.description.channels
+        self.pictures = data.load(report, size, channels, held_out=False)
+        self.held_out = data.load(report, size, channels, held_out=True)
+        self.latest_held_out: events.HeldOut | None = None
+
+    @property
+    def images_seen(self) -> int:
+        return self.initial_images + self.step * self.config.batch_size
+
+    def go(self, budget: Budget) -> Iterator[events.Event]:
+        config, started = self.config, time.monotonic()
+        yield events.Start(
+            os.getpid(),
+            self.step,
+            budget.max_steps,
+            budget.max_minutes,
+            str(self.accelerator.device),
+            self.precision,
+            self.accelerator.num_processes,
+            self.parameters,
+        )
+        if len(self.pictures) < 100:
+            yield events.Warned(f"Only {len(self.pictures)} pictures to train on: expect copies of them rather than new ones.")
+        meter, saved_step = _Meter(len(self.diffusion), config.batch_size), self.step
+        with _stop_signals() as stop:
+            reason = None
+            while reason is None:
+                if budget.max_steps is not None and self.step >= budget.max_steps:
+                    reason = "max_steps"
+                elif budget.max_minutes is not None and time.monotonic() - started >= 60 * budget.max_minutes:
+                    reason = "max_minutes"
+                commands = self.run.control() if self.accelerator.is_main_process else []
+                if stop.asked or "stop" in commands:
+                    reason = "stopped"
+                if self._any_process(reason is not None):
+                    reason = reason or "stopped"
+                    break
+                if not self._train_step(meter):
+                    yield events.Failed(self.step, _not_finite(self.step, self.run.latest()))
+                    return
+                if self.step % REPORT_EVERY == 0 or self.step == 1:
+                    yield meter.report(self.step, self._learning_rate(self.step), self.images_seen)
+                if self.step % config.sample_every == 0 or "sample_now" in commands:
+                    yield from self._preview()
+                if self.step % config.save_every == 0 or "save_now" in commands:
+                    yield from self._save()
+                    saved_step = self.step
+        if saved_step != self.step:
+            if meter.count:
+                yield meter.report(self.step, self._learning_rate(self.step), self.images_seen)
+            yield from self._preview()
+            yield from self._save()
+        yield events.Finished(self.step, reason)
+
+    def _any_process(self, flag: bool) -> bool:
+        if self.accelerator.num_processes == 1:
+            return flag
+        return bool(self.accelerator.reduce(torch.tensor([float(flag)], device=self.accelerator.device), "sum").item())
+
+    def _learning_rate(self, step: int) -> float:
+        return self.config.learning_rate * min(1.0, step / max(1, self.config.warmup_steps))
+
+    def _train_step(self, meter: "_Meter") -> bool:
+        """One optimizer step; False when the loss was not finite, in which case nothing was changed."""
+        config, accelerator, step = self.config, self.accelerator, self.step + 1
+        batch = batch_of_step(config, self.pictures, self.description.null_class, len(self.diffusion), step)
+        mine = slice(accelerator.process_index, None, accelerator.num_processes)
+        x0, labels, eps = (part[mine].to(accelerator.device, non_blocking=True) for part in (batch.x0, batch.labels, batch.eps))
+        t = batch.t[mine]
+        torch.manual_seed(seed_of(config.seed, 3, step, accelerator.process_index))
+        self.unet.train()
+        xt = self.diffusion.q_sample(x0, t, eps)
+        losses = training_losses(self.diffusion, self._call(self.unet, xt, t, labels), x0, xt, t, eps)
+        loss = losses.loss.mean()
+        if self._any_process(not bool(torch.isfinite(loss))):
+            return False
+        accelerator.backward(loss)
+        norm = accelerator.clip_grad_norm_(self.unet.parameters(), config.grad_clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(step)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        for average in self.averages.values():
+            average.step(accelerator.unwrap_model(self.unet).parameters())
+        self.step = step
+        meter.add(losses, t, norm)
+        return True
+
+    def _call(self, unet, xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
+        condition = {"class_labels": labels} if self.description.class_names else {}
+        return unet(xt, t.to(xt.device), **condition, return_dict=False)[0].float()
+
+    def _averaged_unet(self) -> UNet2DModel:
+        """The averaged weights in a network of their own: the live ones are never touched."""
+        self.averages[self.config.ema_decays[0]].copy_to(self.averaged.parameters())
+        return self.averaged.eval()
+
+    def _preview(self) -> Iterator[events.Event]:
+        if not self.accelerator.is_main_process:
+            return
+        checkpoint = Checkpoint(self._averaged_unet(), self.diffusion, self.description, self.beta_schedule)
+        request = GUIDED_PREVIEW if self.description.guidance else PREVIEW
+        for made in sample(checkpoint, replace(request, steps=min(request.steps, len(self.diffusion)), precision=self.precision)):
+            pass
+        folder = self.run.path / "samples"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"step_{self.step:06d}.png"
+        save_png(path, contact_sheet(to_uint8(made.xt)))
+        yield events.Preview(self.step, path.relative_to(self.run.path).as_posix())
+
+    @torch.no_grad()
+    def _measure_held_out(self) -> events.HeldOut:
+        unet, losses, mses = self._averaged_unet(), [], []
+        for batch in held_out_batches(self.held_out, len(self.diffusion), self.config.batch_size):
+            x0, labels, eps = (part.to(self.accelerator.device) for part in (batch.x0, batch.labels, batch.eps))
+            xt = self.diffusion.q_sample(x0, batch.t, eps)
+            with self.accelerator.autocast():
+                output = self._call(unet, xt, batch.t, labels)
+            found = training_losses(self.diffusion, output, x0, xt, batch.t, eps)
+            losses.append(found.loss)
+            mses.append(found.mse)
+        return events.HeldOut(self.step, torch.cat(losses).mean().item(), torch.cat(mses).mean().item())
+
+    def _save(self) -> Iterator[events.Event]:
+        if self.accelerator.is_main_process:
+            if len(self.held_out):
+                self.latest_held_out = self._measure_held_out()
+                yield self.latest_held_out
+            description = replace(self.description, images_seen=self.images_seen, steps=self.step)
+            held_out = self.latest_held_out
+
+            def write(folder: Path) -> None:
+                card = model_card(description, self.parameters, held_out.loss if held_out else None)
+                save_checkpoint(folder, self._averaged_unet(), scheduler_of(self.beta_schedule, self.diffusion), description, card)
+                counters = {"step": self.step, "initial_images": self.initial_images}
+                save_state(folder / "state", self.accelerator.unwrap_model(self.unet), self.optimizer, self.averages, counters)
+
+            path = self.run.add_checkpoint(self.step, write)
+            yield events.Saved(self.step, path.relative_to(self.run.path).as_posix())
+        self.accelerator.wait_for_everyone()
+
+
+def _begin(config: TrainConfig, report: data.Report, command: str) -> tuple[UNet2DModel, Diffusion, str, Description]:
+    """The network, its chain, the chain's name in diffusers, and the description that a run starts from: fresh, or another checkpoint's."""
+    learns_variance, names = config.variance_type == "learned_range", report.class_names
+    guidance = bool(names) and config.label_dropout > 0
+    if config.init_from is None:
+        unet = build_unet(config.preset, config.image_size, config.channels, learns_variance, len(names), config.dropout)
+        diffusion = _chain(config)
+        old = Description(config.image_size, config.channels, len(diffusion))
+        schedule = config.beta_schedule
+    else:
+        start = load_checkpoint(config.init_from)
+        unet, diffusion, old = start.unet, start.diffusion, start.description
+        schedule = start.beta_schedule
+        if names != old.class_names:
+            unet = _with_classes(unet, len(names))
+    description = replace(old, class_names=names, guidance=guidance, seed=config.seed, command=command, data=report.summary())
+    return unet, diffusion, schedule, description
+
+
+def _chain(config: TrainConfig) -> Diffusion:
+    try:
+        return Diffusion(named_betas(config.beta_schedule, config.num_train_timesteps), config.prediction_type, config.variance_type)
+    except ValueError as error:
+        raise BadInput(f"This noise schedule cannot be used: {error}.") from error
+
+
+def _with_classes(unet: UNet2DModel, count: int) -> UNet2DModel:
+    """The same weights with a new class table (or none): the classes of other pictures mean nothing here."""
+    fresh = UNet2DModel.from_config(unet.config, num_class_embeds=count + 1 if count else None)
+    weights = {name: value for name, value in unet.state_dict().items() if not name.startswith("class_embedding")}
+    fresh.load_state_dict(weights, strict=False)
+    return fresh
+
+
+def _not_finite(step: int, latest: Path | None) -> str:
+    kept = f"The last good checkpoint is {latest.name}" if latest else "No checkpoint was saved yet"
+    return f"The loss stopped being a number at step {step + 1}. {kept}; go on from there with half the learning rate, or with --precision fp32."
+
+
+class _Meter:
+    """Running means since the last report, kept as tensors so that reading them is the only synchronisation."""
+
+    def __init__(self, num_timesteps: int, batch_size: int):
+        self.num_timesteps, self.batch_size = num_timesteps, batch_size
+        self._reset()
+
+    def _reset(self) -> None:
+        self.count, self.rows, self.norms, self.started = 0, [], [], time.monotonic()
+
+    def add(self, losses, t: Tensor, norm: Tensor) -> None:
+        self.count += 1
+        vlb = losses.vlb if losses.vlb is not None else torch.full_like(losses.mse, float("nan"))
+        self.rows.append(torch.stack([losses.loss, losses.mse, vlb, (4 * t / self.num_timesteps).floor().to(losses.mse.device)]).detach())
+        self.norms.append(norm.detach())
+
+    def report(self, step: int, learning_rate: float, images_seen: int) -> events.Step:
+        loss, mse, vlb, band = torch.cat(self.rows, dim=1).cpu()
+        bands = tuple(mse[band == i].mean().item() if bool((band == i).any()) else None for i in range(4))
+        event = events.Step(
+            step,
+            loss.mean().item(),
+            mse.mean().item(),
+            None if vlb.isnan().any() else vlb.mean().item(),
+            bands,
+            torch.stack(self.norms).mean().item(),
+            learning_rate,
+            images_seen,
+            self.count * self.batch_size / (time.monotonic() - self.started),
+        )
+        self._reset()
+        return event
+
+
+class _Stop:
+    asked = False
+
+
+@contextmanager
+def _stop_signals() -> Iterator[_Stop]:
+    """Ctrl-C and SIGTERM ask for a stop after the step at hand; a second Ctrl-C interrupts at once."""
+    stop = _Stop()
+
+    def ask(number, frame):
+        if stop.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.asked = True
+
+    old = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

@@ -1,0 +1,108 @@
+"""The run folder: config.json, events.jsonl, control.jsonl, samples/ and checkpoints/, with one lock."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from diffusion_demo.errors import BadInput
+from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.events import Event
+
+KEPT_CHECKPOINTS = 3
+
+
+class RunFolder:
+    """One training run on disk. Whoever reads it sees whole files only."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config_file = self.path / "config.json"
+        self.events_file = self.path / "events.jsonl"
+        self.control_file = self.path / "control.jsonl"
+        self.checkpoints = self.path / "checkpoints"
+        self._control_start = 0
+
+    @property
+    def exists(self) -> bool:
+        return self.config_file.is_file()
+
+    def lock(self) -> FileLock:
+        """The lock that the one trainer of this run holds. Raises BadInput while another holds it; a killed trainer's is free."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise BadInput(f"Another trainer is at work on {self.path}; stop it first, or choose another run folder.") from error
+        return lock
+
+    def write_config(self, config: TrainConfig, data: dict) -> None:
+        """Write config.json: what to do, and on what data, with the digests of the pictures that are held out."""
+        write_atomically(self.config_file, json.dumps({"config": config.to_json(), "data": data}, indent=2, ensure_ascii=False) + "\n")
+
+    def read_data(self) -> dict:
+        return json.loads(self.config_file.read_text(encoding="utf-8"))["data"]
+
+    def begin_call(self) -> None:
+        """Mend a last line that a killed trainer left half-written, and forget the control lines of earlier calls."""
+        self._control_start = self.control_file.stat().st_size if self.control_file.exists() else 0
+        if self.events_file.exists():
+            events = self.events_file.read_bytes()
+            if events and not events.endswith(b"\n"):
+                write_atomically(self.events_file, events[: events.rfind(b"\n") + 1].decode())
+
+    def append(self, event: Event) -> None:
+        with self.events_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event.to_json()) + "\n")
+
+    def events(self) -> list[dict]:
+        """Every whole line of events.jsonl."""
+        if not self.events_file.exists():
+            return []
+        lines = self.events_file.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def control(self) -> list[str]:
+        """The commands (stop, sample_now, save_now) appended since this was last called."""
+        if not self.control_file.exists() or self.control_file.stat().st_size <= self._control_start:
+            return []
+        with self.control_file.open("rb") as file:
+            file.seek(self._control_start)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._control_start += len(whole)
+        return [json.loads(line)["type"] for line in whole.splitlines()]
+
+    def latest(self) -> Path | None:
+        """The newest whole checkpoint."""
+        pointer = self.checkpoints / "latest"
+        if not pointer.is_file():
+            return None
+        path = self.checkpoints / pointer.read_text(encoding="utf-8").strip()
+        return path if path.is_dir() else None
+
+    def add_checkpoint(self, step: int, write: Callable[[Path], None]) -> Path:
+        """Have `write` fill a folder, put it in place in one rename, point `latest` at it, and drop all but the newest few."""
+        self.checkpoints.mkdir(exist_ok=True)
+        final = self.checkpoints / f"step_{step:06d}"
+        partial = self.checkpoints / f".{final.name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        write(partial)
+        if final.exists():
+            shutil.rmtree(final)
+        os.replace(partial, final)
+        write_atomically(self.checkpoints / "latest", final.name + "\n")
+        for old in sorted(self.checkpoints.glob("step_*"), key=lambda path: int(path.name[5:]))[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(old)
+        return final
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)

@@ -1,0 +1,41 @@
+"""What a checkpoint needs besides its averaged weights for a run to go on as if it had never stopped: safetensors and JSON, no pickle.
+
+There is no state of random generators: every draw of step n comes from (seed, n).
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers.training_utils import EMAModel
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+
+def save_state(folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[float, EMAModel], counters: dict) -> None:
+    """Write state/: the raw weights, AdamW's moments, every average, and the counters."""
+    folder.mkdir(parents=True)
+    save_file({name: p.detach().contiguous() for name, p in unet.state_dict().items()}, folder / "weights.safetensors")
+    moments = optimizer.state_dict()["state"]
+    save_file({f"{i}.{key}": value.contiguous() for i, entry in moments.items() for key, value in entry.items()}, folder / "optimizer.safetensors")
+    for decay, average in averages.items():
+        save_file({str(i): p.contiguous() for i, p in enumerate(average.shadow_params)}, folder / f"ema_{decay}.safetensors")
+    counters = counters | {"ema_steps": next(iter(averages.values())).optimization_step}
+    (folder / "counters.json").write_text(json.dumps(counters) + "\n", encoding="utf-8")
+
+
+def load_state(folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[float, EMAModel]) -> dict:
+    """Put the state back into freshly built objects, and return the counters."""
+    unet.load_state_dict(load_file(folder / "weights.safetensors"))
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in load_file(folder / "optimizer.safetensors").items():
+        index, key = name.split(".", 1)
+        moments.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
+    counters = json.loads((folder / "counters.json").read_text(encoding="utf-8"))
+    for decay, average in averages.items():
+        shadow = load_file(folder / f"ema_{decay}.safetensors")
+        for i, parameter in enumerate(average.shadow_params):
+            parameter.copy_(shadow[str(i)])
+        average.optimization_step = counters["ema_steps"]
+    return counters
