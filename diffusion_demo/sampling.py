@@ -1,6 +1,7 @@
 """A request -> steps: seeds per picture, classes, guidance, precision, and PNG files with their settings."""
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -60,9 +61,10 @@ class Request:
 
 
 def class_index(name: str, description: Description) -> int:
-    """The index of a class given by name or number. Raises BadInput, naming the classes that there are."""
-    if name in description.class_names:
-        return description.class_names.index(name)
+    """The index of a class given by name, title or number. Raises BadInput, naming the classes that there are."""
+    for words in (description.class_names, [description.title(c) for c in description.class_names]):
+        if name in words:
+            return words.index(name)
     if name.isdecimal() and int(name) < len(description.class_names):
         return int(name)
     raise BadInput(f"There is no class {name!r}; {_classes_sentence(description)}")
@@ -71,7 +73,7 @@ def class_index(name: str, description: Description) -> int:
 def _classes_sentence(description: Description) -> str:
     if not description.class_names:
         return "this model has no classes."
-    return f"choose one of {', '.join(description.class_names)}, or a number from 0 to {len(description.class_names) - 1}."
+    return f"choose one of {', '.join(map(description.title, description.class_names))}, or a number from 0 to {len(description.class_names) - 1}."
 
 
 def class_of_seed(seed: int, num_classes: int) -> int:
@@ -125,6 +127,11 @@ def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
     return (yield from ddpm(denoiser, chain, noise(), noise, **condition))
 
 
+def last_step(steps: Iterator[Step]) -> Step:
+    """Walk to the end, where xt are the finished pictures."""
+    return deque(steps, maxlen=1).pop()
+
+
 def settings_of(request: Request, checkpoint_name: str, checkpoint: Checkpoint) -> list[dict]:
     """For each picture of a request, what makes it again: the text inside its PNG."""
     description = checkpoint.description
@@ -161,9 +168,7 @@ def sample_to_folder(
         progress(len(paths) - len(missing))
         for batch in _runs(missing, BATCH_SIZE):
             part = replace(request, seed=request.seed + batch[0], num_images=len(batch))
-            for step in sample(checkpoint, part):
-                pass
-            for i, pixels in zip(batch, to_uint8(step.xt), strict=True):
+            for i, pixels in zip(batch, to_uint8(last_step(sample(checkpoint, part)).xt), strict=True):
                 save_png(paths[i], to_pil(pixels), settings[i])
             progress(len(batch))
     except OSError as error:

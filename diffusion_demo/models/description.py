@@ -1,7 +1,7 @@
 """What a checkpoint folder says of itself (diffusion_demo.json), readable without loading torch."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from diffusion_demo.errors import BadInput
@@ -11,12 +11,14 @@ FILE = "diffusion_demo.json"
 
 @dataclass(frozen=True)
 class Description:
-    """image_size in pixels; class_names in the order of their indices (empty: no classes); guidance: was the null class trained."""
+    """image_size in pixels; class_names in the order of their indices (empty: no classes); titles: plain words for
+    class names that need them; guidance: was the null class trained."""
 
     image_size: int
     channels: int
     num_train_timesteps: int
     class_names: tuple[str, ...] = ()
+    titles: dict[str, str] = field(default_factory=dict)
     guidance: bool = False
     images_seen: int = 0
     steps: int = 0
@@ -28,6 +30,10 @@ class Description:
     def null_class(self) -> int | None:
         """The index that stands for "no class": the last one, after the named ones."""
         return len(self.class_names) if self.class_names else None
+
+    def title(self, class_name: str) -> str:
+        """What a person reads for a class."""
+        return self.titles.get(class_name, class_name)
 
     def save(self, folder: Path) -> None:
         (folder / FILE).write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -25,7 +25,7 @@ from diffusion_demo.models.card import model_card
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, scheduler_of
 from diffusion_demo.models.description import Description
 from diffusion_demo.models.unet import build_unet
-from diffusion_demo.sampling import Request, sample
+from diffusion_demo.sampling import Request, last_step, sample
 from diffusion_demo.training import events
 from diffusion_demo.training.batches import batch_of_step, held_out_batches, seed_of
 from diffusion_demo.training.config import TrainConfig
@@ -194,12 +194,12 @@ class _Trainer:
             return
         checkpoint = Checkpoint(self._averaged_unet(), self.diffusion, self.description, self.beta_schedule)
         request = GUIDED_PREVIEW if self.description.guidance else PREVIEW
-        for made in sample(checkpoint, replace(request, steps=min(request.steps, len(self.diffusion)), precision=self.precision)):
-            pass
+        request = replace(request, steps=min(request.steps, len(self.diffusion)), precision=self.precision)
+        pictures = last_step(sample(checkpoint, request)).xt
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
         path = folder / f"step_{self.step:06d}.png"
-        save_png(path, contact_sheet(to_uint8(made.xt)))
+        save_png(path, contact_sheet(to_uint8(pictures)))
         yield events.Preview(self.step, path.relative_to(self.run.path).as_posix())
 
     @torch.no_grad()

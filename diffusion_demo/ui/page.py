@@ -1,0 +1,89 @@
+"""The page: its tabs, theme and launch."""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+# Read by gradio while it loads: no telemetry, no version check, and a cache of our own instead of one for every app on the machine.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "diffusion_demo"))
+
+import gradio as gr
+
+from diffusion_demo.ui import inspect_tab, sample_tab, warmup
+
+HERE = Path(__file__).parent
+INTRODUCTION = """# Diffusion Demo
+A tiny diffusion model, running on this very machine, makes pictures out of noise, one small step at a time.
+Drag the slider under the pictures to watch."""
+CREDITS = """The emoji model was trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC (Apache License 2.0).
+The mathematics: [DDPM](https://arxiv.org/abs/2006.11239), [Improved DDPM](https://arxiv.org/abs/2102.09672), [Guided Diffusion](https://arxiv.org/abs/2105.05233)."""
+
+# The default theme with the contrast that WCAG AA asks for, and the machine's own fonts.
+THEME = gr.themes.Default(
+    primary_hue="indigo",
+    neutral_hue="slate",
+    font=["system-ui", "sans-serif"],
+    font_mono=["ui-monospace", "monospace"],
+).set(
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_400",
+    block_info_text_color="*neutral_600",
+    block_info_text_color_dark="*neutral_400",
+    input_placeholder_color="*neutral_500",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
+    button_primary_background_fill_dark="*primary_600",
+    button_primary_background_fill_hover_dark="*primary_500",
+    button_cancel_background_fill="#b91c1c",
+    button_cancel_background_fill_hover="#991b1b",
+    button_cancel_background_fill_dark="#b91c1c",
+    button_cancel_background_fill_hover_dark="#991b1b",
+)
+
+
+def build() -> gr.Blocks:
+    """The whole page. Nothing heavy is loaded here."""
+    with gr.Blocks(title="Diffusion Demo", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+        gr.Markdown(INTRODUCTION, elem_id="introduction")
+        with gr.Tabs():
+            with gr.Tab("Sample", id="sample"):
+                sample_tab.build(page)
+            with gr.Tab("Inspect", id="inspect"):
+                inspect_tab.build(page)
+        gr.Markdown(CREDITS, elem_id="credits")
+    return page
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve the page until Ctrl-C. Returns the exit code: 2 when the port is taken."""
+    parser = argparse.ArgumentParser(prog="python app.py", description="See, run and train diffusion models in the browser.")
+    on_space = "SPACE_ID" in os.environ
+    parser.add_argument("--host", default="0.0.0.0" if on_space else "127.0.0.1", help="default: %(default)s, this machine alone")
+    parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser window")
+    parsed = parser.parse_args(arguments)
+    page = build()
+    page.queue(max_size=16)
+    try:
+        page.launch(
+            server_name=parsed.host,
+            server_port=parsed.port,
+            inbrowser=not (parsed.no_browser or on_space),
+            prevent_thread_lock=True,
+            theme=THEME,
+            css_paths=[HERE / "style.css"],
+            ssr_mode=False,
+            run_history=False,
+            footer_links=["api"],
+            max_file_size="100mb",
+            show_error=False,
+        )
+    except OSError:
+        print(f"Port {parsed.port} is in use; choose another one, for example: python app.py --port {parsed.port + 1}", file=sys.stderr)
+        return 2
+    warmup.start()
+    page.block_thread()
+    return 0

@@ -1,0 +1,248 @@
+"""The Sample tab: choose, generate, watch, scrub, keep."""
+
+import random
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+import gradio as gr
+
+from diffusion_demo.errors import BadInput
+from diffusion_demo.models.description import Description, checkpoints_in, describe
+from diffusion_demo.ui import showcase, warmup
+
+HERE = Path(__file__).parent
+MIXED = "mixed"
+SAMPLERS = [("DDIM", "ddim"), ("DDPM", "ddpm")]
+MAX_IMAGES = 64
+MAX_SEED = 2**31 - 1
+DICE_SIDES = 1_000_000
+SECONDS_BETWEEN_FRAMES = 0.12
+RESULTS = Path(tempfile.gettempdir()) / "diffusion_demo" / "results"
+
+
+def build(page: gr.Blocks) -> None:
+    """Lay out the tab and wire it."""
+    names = [folder.name for folder in checkpoints_in(warmup.CHECKPOINTS)]
+    first = describe(warmup.CHECKPOINTS / names[0]) if names else None
+    finished = showcase.read(warmup.CHECKPOINTS / names[0]) if names else showcase.EMPTY
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            model = gr.Dropdown(names, value=names[0] if names else None, label="Model", interactive=True)
+            label = gr.Dropdown(_class_choices(first), value=MIXED, label="Class", info="What the pictures should show.", interactive=True)
+            count = gr.Slider(1, MAX_IMAGES, 16, step=1, precision=0, label="Images", buttons=[], interactive=True)
+            steps = gr.Slider(
+                1,
+                250,
+                25,
+                step=1,
+                precision=0,
+                label="Steps",
+                info="More is finer and slower.",
+                buttons=[],
+                interactive=True,
+            )
+            guidance = gr.Slider(
+                0,
+                8,
+                2.0,
+                step=0.1,
+                label="Guidance",
+                info="1 is off. More sticks to the class.",
+                buttons=[],
+                interactive=True,
+            )
+            with gr.Group():
+                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, interactive=True)
+                fresh = gr.Checkbox(True, label="New seed every time", interactive=True)
+                with gr.Row(elem_id="seed-row"):
+                    dice = gr.Button("Random seed", size="sm", min_width=80)
+                    reuse = gr.Button("Reuse last", size="sm", min_width=80)
+            with gr.Row():
+                generate = gr.Button("Loading …", variant="primary", interactive=False, scale=3, min_width=120, elem_id="generate")
+                stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80, elem_id="stop")
+            with gr.Accordion("More settings", open=False):
+                sampler = gr.Radio(
+                    SAMPLERS,
+                    value="ddim",
+                    label="Sampler",
+                    info="DDIM needs few steps. DDPM is the papers' own, for 100 and more.",
+                    interactive=True,
+                )
+                eta = gr.Slider(0, 1, 0, step=0.05, label="Eta", info="Fresh noise in each DDIM step.", buttons=[], interactive=True)
+            restore = gr.File(label="Settings from a picture made here", file_types=[".png"], height=140, elem_id="restore")
+        with gr.Column(scale=5, min_width=320, elem_classes="results"):
+            stage = gr.HTML(
+                finished.film,
+                html_template=(HERE / "stage.html").read_text(encoding="utf-8"),
+                js_on_load=(HERE / "stage.js").read_text(encoding="utf-8"),
+                elem_id="stage",
+            )
+            gallery = gr.Gallery(
+                finished.files,
+                label="Finished pictures",
+                columns=8,
+                object_fit="contain",
+                format="png",
+                buttons=["download", "fullscreen"],
+                interactive=False,
+                elem_id="gallery",
+            )
+            archive = gr.DownloadButton("Download all as zip", visible=False, size="sm", elem_id="zip")
+    last_seed = gr.State(0)
+    settings = [model, label, count, sampler, steps, guidance, eta, seed]
+    buttons = [generate, stop]
+
+    page.load(_ready, None, generate, api_visibility="private", queue=False, show_progress="hidden")
+    page.load(_refresh_models, model, model, api_visibility="private", queue=False, show_progress="hidden")
+    model.change(_show_classes, [model, label], [label, guidance], api_visibility="private", queue=False, show_progress="hidden")
+    dice.click(_random_seed, None, seed, api_visibility="private", queue=False, show_progress="hidden")
+    reuse.click(lambda last: (last, False), last_seed, [seed, fresh], api_visibility="private", queue=False, show_progress="hidden")
+    restore.upload(_restore, restore, [*settings, fresh, restore], api_visibility="private", show_progress="hidden")
+    run = gr.on(
+        [generate.click],
+        lambda draw, value: _random_seed() if draw else value,
+        [fresh, seed],
+        seed,
+        api_visibility="private",
+        queue=False,
+        show_progress="hidden",
+    ).then(
+        _generate,
+        settings,
+        [stage, gallery, archive, last_seed, *buttons],
+        api_name="sample",
+        concurrency_limit=1,
+        concurrency_id="network",
+        show_progress="hidden",
+    )
+    run.failure(_idle, None, buttons, api_visibility="private", queue=False, show_progress="hidden")
+    stop.click(_idle, None, buttons, cancels=[run], api_visibility="private", queue=False, show_progress="hidden")
+
+
+def _class_choices(description: Description | None) -> list[tuple[str, str]]:
+    if description is None:
+        return [(MIXED, MIXED)]
+    return [(MIXED, MIXED), *((description.title(name), name) for name in description.class_names)]
+
+
+def _folder(model: str | None) -> Path:
+    """The folder of a listed model: a name only, never a path that somebody sends."""
+    names = {folder.name: folder for folder in checkpoints_in(warmup.CHECKPOINTS)}
+    if model not in names:
+        raise gr.Error("Choose a model from the list.", print_exception=False)
+    return names[model]
+
+
+def _ready():
+    warmup.wait()
+    return gr.Button("Generate", interactive=True)
+
+
+def _idle():
+    return gr.Button("Generate", interactive=True), gr.Button(interactive=False)
+
+
+def _refresh_models(model):
+    names = [folder.name for folder in checkpoints_in(warmup.CHECKPOINTS)]
+    return gr.Dropdown(names, value=model if model in names else (names[0] if names else None))
+
+
+def _show_classes(model, label):
+    description = describe(_folder(model))
+    kept = label if label in description.class_names else MIXED
+    return gr.Dropdown(_class_choices(description), value=kept), gr.Slider(
+        value=2.0 if description.guidance else 1.0, interactive=description.guidance
+    )
+
+
+def _random_seed() -> int:
+    return random.randrange(DICE_SIDES)
+
+
+def _restore(path, *unused):
+    from diffusion_demo.images import read_settings
+
+    try:
+        found = read_settings(path)
+        folder = _folder(found.get("checkpoint"))
+        names = [name for _, name in _class_choices(describe(folder))]
+        label = found["class"] if found.get("class") in names else MIXED
+        values = [
+            folder.name,
+            gr.Dropdown(_class_choices(describe(folder)), value=label),
+            int(found["num_images"]),
+            str(found["sampler"]),
+            int(found["steps"]),
+            float(found["guidance_scale"]),
+            float(found["eta"]),
+            int(found["seed"]),
+        ]
+    except (BadInput, KeyError, TypeError, ValueError) as error:
+        message = str(error) if isinstance(error, BadInput) else "This picture's settings cannot be read; drop a PNG that was made here."
+        raise gr.Error(message, print_exception=False) from error
+    gr.Info(f"Settings of seed {found['seed']} are back.")
+    return [*values, False, None]
+
+
+def _generate(model: str, label: str, num_images: int, sampler: str, steps: int, guidance_scale: float, eta: float, seed: int):
+    """Sample pictures, yielding (stage, gallery, zip file, seed, and the two buttons) as the denoising goes on."""
+    warmup.wait()
+    from diffusion_demo.images import save_png, to_pil, to_uint8
+    from diffusion_demo.sampling import Request, class_index, file_name, sample, settings_of
+    from diffusion_demo.ui.film import film, frame
+    from diffusion_demo.ui.loaded import load
+
+    try:
+        folder = _folder(model)
+        checkpoint = load(folder)
+        if num_images is None or num_images > MAX_IMAGES:
+            raise BadInput(f"This page makes up to {MAX_IMAGES} images at a time; the command line makes any number.")
+        if seed is None or steps is None:
+            raise BadInput("Fill in the seed and the steps with whole numbers.")
+        index = None if label in (MIXED, None) else class_index(label, checkpoint.description)
+        request = Request(int(num_images), sampler, int(steps), float(eta), int(seed), index, float(guidance_scale))
+        request.check(checkpoint.description)
+    except BadInput as error:
+        raise gr.Error(str(error), print_exception=False) from error
+
+    frames, started, shown = [], time.monotonic(), 0.0
+    skip = gr.skip()
+    yield skip, skip, gr.DownloadButton(visible=False), request.seed, gr.Button("Working …", interactive=False), gr.Button(interactive=True)
+    for step in sample(checkpoint, request):
+        now = time.monotonic()
+        if step.index == step.total or now - shown > SECONDS_BETWEEN_FRAMES:
+            frames.append(frame(step))
+            if step.index < step.total:
+                left = (now - started) / step.index * (step.total - step.index)
+                status = f"Step {step.index} of {step.total}, {_seconds(left)} left"
+                yield film(frames[-1:], step.total, request.num_images, status, live=True), skip, skip, skip, skip, skip
+            shown = time.monotonic()
+    took = time.monotonic() - started
+    results = RESULTS / f"{time.time_ns()}"
+    results.mkdir(parents=True)
+    paths = []
+    for pixels, settings in zip(to_uint8(step.xt), settings_of(request, folder.name, checkpoint), strict=True):
+        paths.append(results / file_name(settings["seed"]))
+        save_png(paths[-1], to_pil(pixels), settings)
+    status = f"{request.num_images} pictures in {_seconds(took)}, {request.num_images / took:.1f} a second, seed {request.seed}."
+    yield (
+        film(frames, step.total, request.num_images, status),
+        [(str(path), None) for path in paths],
+        gr.DownloadButton(value=str(_zip(paths)), visible=True),
+        request.seed,
+        *_idle(),
+    )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _zip(paths: list[Path]) -> Path:
+    archive = paths[0].parent / "pictures.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in paths:
+            file.write(path, path.name)
+    return archive

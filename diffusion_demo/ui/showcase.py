@@ -1,0 +1,26 @@
+"""What a first-time visitor sees before any click: pictures made beforehand by the bundled model, and the film of their making."""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+FOLDER = "showcase"
+
+
+class Showcase(NamedTuple):
+    """A film for the stage, and the finished pictures' files."""
+
+    film: dict | None
+    files: list[tuple[str, None]]
+
+
+EMPTY = Showcase(None, [])
+
+
+def read(checkpoint: Path) -> Showcase:
+    """The showcase inside a checkpoint folder, or an empty one."""
+    folder = checkpoint / FOLDER
+    if not (folder / "film.json").is_file():
+        return EMPTY
+    film = json.loads((folder / "film.json").read_text(encoding="utf-8"))
+    return Showcase(film, [(str(path), None) for path in sorted(folder.glob("seed_*.png"))])

@@ -1,0 +1,40 @@
+"""Torch, diffusers and the first model take seconds to load: they do so in the background, after the page is up."""
+
+import threading
+from pathlib import Path
+
+import gradio as gr
+
+from diffusion_demo.models.description import checkpoints_in
+
+CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
+WAIT_SECONDS = 120
+
+_ready = threading.Event()
+_failure: list[Exception] = []
+
+
+def start() -> None:
+    """Begin to load in a thread of its own; call it after launch(), or the page would wait for it."""
+    threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
+
+
+def _warm_up() -> None:
+    try:
+        from diffusion_demo.sampling import Request, last_step, sample
+        from diffusion_demo.ui.loaded import load
+
+        for folder in checkpoints_in(CHECKPOINTS)[:1]:
+            last_step(sample(load(folder), Request(num_images=1, steps=1)))
+    except Exception as error:
+        _failure.append(error)
+    finally:
+        _ready.set()
+
+
+def wait() -> None:
+    """Return once everything is loaded. Raises a toast when it takes too long, or went wrong."""
+    if not _ready.wait(WAIT_SECONDS):
+        raise gr.Error("Still loading; try again in a moment.", print_exception=False)
+    if _failure:
+        raise gr.Error(f"The program could not load: {_failure[0]}", print_exception=False)
