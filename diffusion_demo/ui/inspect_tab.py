@@ -26,6 +26,8 @@ def build(page: gr.Blocks) -> None:
             picture = gr.Image(
                 label="Your picture", type="filepath", sources=["upload", "clipboard"], format="png", height=220, buttons=[], elem_id="picture"
             )
+            # The file reaches the handler unread: gradio's own reading turns a broken picture into an error without words.
+            picture.preprocess = lambda payload: payload and payload.path
             gr.Examples(examples, picture, label="Or one of these", examples_per_page=8, elem_id="examples")
             noise = gr.Button("New noise", elem_id="new-noise")
         with gr.Column(scale=5, min_width=320, elem_classes="results"):
@@ -36,7 +38,7 @@ def build(page: gr.Blocks) -> None:
                 elem_id="inspector",
             )
     seed = gr.State(0)
-    quiet = {"queue": False, "show_progress": "hidden"}
+    quiet = {"concurrency_limit": None, "show_progress": "hidden"}
     page.load(lambda: _inspect(examples[0][0], 0), None, inspector, api_visibility="private", **quiet)
     picture.change(_inspect, [picture, seed], inspector, api_name="inspect", **quiet)
     noise.click(lambda: random.randrange(2**31), None, seed, api_visibility="private", **quiet).then(

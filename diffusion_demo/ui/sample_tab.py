@@ -94,12 +94,12 @@ def build(page: gr.Blocks) -> None:
     settings = [model, label, count, sampler, steps, guidance, eta, seed]
     buttons = [generate, stop]
 
-    page.load(_ready, None, generate, api_visibility="private", queue=False, show_progress="hidden")
-    page.load(_refresh_models, model, model, api_visibility="private", queue=False, show_progress="hidden")
-    model.change(_show_classes, [model, label], [label, guidance], api_visibility="private", queue=False, show_progress="hidden")
+    page.load(_ready, None, generate, api_visibility="private", concurrency_limit=None, show_progress="hidden")
+    page.load(_refresh_models, model, model, api_visibility="private", concurrency_limit=None, show_progress="hidden")
+    model.change(_show_classes, [model, label], [label, guidance], api_visibility="private", concurrency_limit=None, show_progress="hidden")
     dice.click(_random_seed, None, seed, api_visibility="private", queue=False, show_progress="hidden")
     reuse.click(lambda last: (last, False), last_seed, [seed, fresh], api_visibility="private", queue=False, show_progress="hidden")
-    restore.upload(_restore, restore, [*settings, fresh, restore], api_visibility="private", show_progress="hidden")
+    restore.upload(_restore, restore, [*settings, fresh, restore], api_visibility="private", concurrency_limit=None, show_progress="hidden")
     run = gr.on(
         [generate.click],
         lambda draw, value: _random_seed() if draw else value,
@@ -191,7 +191,7 @@ def _generate(model: str, label: str, num_images: int, sampler: str, steps: int,
     warmup.wait()
     from diffusion_demo.images import save_png, to_pil, to_uint8
     from diffusion_demo.sampling import Request, class_index, file_name, sample, settings_of
-    from diffusion_demo.ui.film import film, frame
+    from diffusion_demo.ui.film import film, frame, kept_steps
     from diffusion_demo.ui.loaded import load
 
     try:
@@ -210,14 +210,17 @@ def _generate(model: str, label: str, num_images: int, sampler: str, steps: int,
     frames, started, shown = [], time.monotonic(), 0.0
     skip = gr.skip()
     yield skip, skip, gr.DownloadButton(visible=False), request.seed, gr.Button("Working …", interactive=False), gr.Button(interactive=True)
+    kept = kept_steps(request.steps, request.num_images * checkpoint.description.image_size**2)
     for step in sample(checkpoint, request):
         now = time.monotonic()
-        if step.index == step.total or now - shown > SECONDS_BETWEEN_FRAMES:
-            frames.append(frame(step))
-            if step.index < step.total:
-                left = (now - started) / step.index * (step.total - step.index)
-                status = f"Step {step.index} of {step.total}, {_seconds(left)} left"
-                yield film(frames[-1:], step.total, request.num_images, status, live=True), skip, skip, skip, skip, skip
+        due = step.index < step.total and now - shown > SECONDS_BETWEEN_FRAMES
+        if due or step.index in kept:
+            drawn = frame(step)
+            if step.index in kept:
+                frames.append(drawn)
+        if due:
+            left = (now - started) / step.index * (step.total - step.index)
+            yield film([drawn], step.total, f"Step {step.index} of {step.total}, {_seconds(left)} left", live=True), skip, skip, skip, skip, skip
             shown = time.monotonic()
     took = time.monotonic() - started
     results = RESULTS / f"{time.time_ns()}"
@@ -228,7 +231,7 @@ def _generate(model: str, label: str, num_images: int, sampler: str, steps: int,
         save_png(paths[-1], to_pil(pixels), settings)
     status = f"{request.num_images} pictures in {_seconds(took)}, {request.num_images / took:.1f} a second, seed {request.seed}."
     yield (
-        film(frames, step.total, request.num_images, status),
+        film(frames, step.total, status),
         [(str(path), None) for path in paths],
         gr.DownloadButton(value=str(_zip(paths)), visible=True),
         request.seed,

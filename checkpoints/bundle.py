@@ -1,0 +1,73 @@
+"""Make the bundled emoji model from a training run: `python -m checkpoints.bundle runs/emoji-32`.
+
+Takes the run's latest averaged weights in float16, and makes the pictures that the page shows before any click.
+"""
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from diffusion_demo.images import contact_sheet, save_png, to_pil, to_uint8
+from diffusion_demo.models.card import model_card
+from diffusion_demo.models.checkpoint import halve_weights, load_checkpoint
+from diffusion_demo.models.description import describe
+from diffusion_demo.sampling import Request, file_name, sample, settings_of
+from diffusion_demo.training.run import RunFolder
+from diffusion_demo.ui.film import film, frame
+from diffusion_demo.ui.showcase import FOLDER
+
+TARGET = Path(__file__).resolve().parent / "emoji-32"
+TITLES = {
+    "activities": "activities",
+    "animals-nature": "animals and nature",
+    "flags": "flags",
+    "food-drink": "food and drink",
+    "objects": "objects",
+    "people-body": "people",
+    "smileys-emotion": "smileys",
+    "symbols": "symbols",
+    "travel-places": "travel and places",
+}
+SHOWN = Request(num_images=16, sampler="ddim", steps=25, seed=0, guidance_scale=2.0, precision="fp32")
+CREDIT = """
+Trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC, image resources under the Apache License 2.0.
+
+![sixteen pictures made with seeds 0 to 15, 25 DDIM steps, guidance 2](grid.png)
+"""
+
+
+def bundle(run: RunFolder, seeds_from: int) -> None:
+    source = run.latest()
+    staging = TARGET.with_name(".emoji-32.partial")
+    shutil.rmtree(staging, ignore_errors=True)
+    halve_weights(source, staging)
+    replace(describe(source), titles=TITLES).save(staging)
+
+    checkpoint = load_checkpoint(staging)
+    request = replace(SHOWN, seed=seeds_from)
+    frames = []
+    for step in sample(checkpoint, request):
+        if step.index % 2 or step.index == step.total:
+            frames.append(frame(step))
+    showcase = staging / FOLDER
+    showcase.mkdir()
+    pixels = to_uint8(step.xt)
+    for picture, settings in zip(pixels, settings_of(request, TARGET.name, checkpoint), strict=True):
+        save_png(showcase / file_name(settings["seed"]), to_pil(picture), settings)
+    status = f"Made beforehand with seeds {seeds_from} to {seeds_from + 15}: press Generate for your own."
+    (showcase / "film.json").write_text(json.dumps(film(frames, step.total, status)), encoding="utf-8")
+    sheet = contact_sheet(pixels)
+    save_png(staging / "grid.png", sheet.resize((sheet.width * 4, sheet.height * 4), 0))
+
+    held_out = [event["loss"] for event in run.events() if event["type"] == "held_out"]
+    parameters = sum(p.numel() for p in checkpoint.unet.parameters())
+    card = model_card(checkpoint.description, parameters, held_out[-1])
+    (staging / "README.md").write_text(card.replace("---\n", "---\nlicense: apache-2.0\n", 1) + CREDIT, encoding="utf-8")
+    shutil.rmtree(TARGET, ignore_errors=True)
+    staging.rename(TARGET)
+
+
+if __name__ == "__main__":
+    bundle(RunFolder(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)

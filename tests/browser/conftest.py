@@ -1,0 +1,83 @@
+"""A real server in a process of its own, and a real Chromium."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = Path(__file__).parent / "screenshots"
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def url(tmp_path_factory):
+    port = free_port()
+    environment = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path_factory.mktemp("gradio"))}
+    log = (tmp_path_factory.mktemp("log") / "server.txt").open("w+")
+    server = subprocess.Popen(
+        [sys.executable, "app.py", "--no-browser", "--port", str(port)], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+    )
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            break
+        except OSError:
+            assert server.poll() is None, Path(log.name).read_text()
+            time.sleep(0.5)
+    yield address
+    server.terminate()
+    server.wait(20)
+    log.seek(0)
+    assert "Traceback" not in log.read(), Path(log.name).read_text()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Debian's Chromium where there is one, else the one that `playwright install chromium` downloaded."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, url):
+    """Open the page in a fresh context, wait until it can generate, and fail on any error in its console or request to elsewhere."""
+    contexts, problems = [], []
+
+    def watch(page: Page) -> None:
+        page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+        page.on("console", lambda message: problems.append(f"console: {message.text}") if message.type == "error" else None)
+        page.on("request", lambda request: None if request.url.startswith((url, "data:", "blob:")) else problems.append(f"left: {request.url}"))
+
+    def open_one(viewport=DESKTOP, theme="light") -> Page:
+        context = chromium.new_context(viewport=viewport, color_scheme=theme, accept_downloads=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        watch(page)
+        page.goto(f"{url}/?__theme={theme}")
+        page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=180_000)
+        return page
+
+    yield open_one
+    for context in contexts:
+        context.close()
+    assert not problems, problems

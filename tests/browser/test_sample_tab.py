@@ -1,0 +1,180 @@
+"""The Sample tab, as a person uses it."""
+
+import json
+import re
+import zipfile
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import DESKTOP, PHONE, ROOT, SCREENSHOTS
+
+
+def set_number(page: Page, label: str, value: int | float) -> None:
+    field = page.get_by_label(f"number input for {label}")
+    field.fill(str(value))
+    field.blur()
+
+
+def set_seed(page: Page, seed: int) -> None:
+    page.get_by_label("New seed every time").uncheck()
+    page.get_by_label("Seed", exact=True).fill(str(seed))
+    page.get_by_label("Seed", exact=True).blur()
+
+
+def generate(page: Page, images: int = 4, steps: int = 4) -> None:
+    set_number(page, "Images", images)
+    set_number(page, "Steps", steps)
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("#stage .status")).to_contain_text("a second", timeout=120_000)
+
+
+def download_first(page: Page):
+    page.locator("#gallery button.thumbnail-lg").first.click()
+    with page.expect_download() as download:
+        page.locator("#gallery").get_by_label("Download").first.click()
+    return download.value
+
+
+def test_finished_pictures_stand_there_before_any_click(open_page):
+    page = open_page()
+    thumbnails = page.locator("#gallery button.thumbnail-lg img")
+    expect(thumbnails).to_have_count(16)
+    assert page.evaluate("[...document.querySelectorAll('#gallery img, #stage img')].every(i => i.complete && i.naturalWidth > 0)")
+    expect(page.locator("#stage .status")).to_contain_text("Made beforehand")
+
+
+def test_sixteen_pictures_appear_step_by_step(open_page):
+    page = open_page()
+    set_number(page, "Steps", 12)
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step \d+ of 12, .* left"))
+    first = page.locator("#stage img.xt").get_attribute("src")
+    expect(page.locator("#stage img.xt")).not_to_have_attribute("src", first)
+    expect(page.locator("#stage .status")).to_contain_text("16 pictures in", timeout=120_000)
+    expect(page.locator("#gallery button.thumbnail-lg")).to_have_count(16)
+    assert page.evaluate("getComputedStyle(document.querySelector('#stage img.xt')).imageRendering") == "pixelated"
+    assert page.locator("#stage img.xt").bounding_box()["width"] > 300
+
+
+def test_stop_in_the_middle_leaves_the_page_ready(open_page):
+    page = open_page()
+    set_number(page, "Steps", 250)
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step [3-9] of 250"))
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
+    page.wait_for_timeout(1500)
+    stopped = page.locator("#stage .status").inner_text()
+    page.wait_for_timeout(2000)
+    assert page.locator("#stage .status").inner_text() == stopped
+    generate(page)
+    expect(page.locator("#gallery button.thumbnail-lg")).to_have_count(4)
+
+
+def test_the_slider_scrubs_through_the_steps_without_a_request(open_page):
+    page = open_page()
+    generate(page, steps=5)
+    page.wait_for_timeout(500)
+    requests = []
+    page.on("request", lambda request: requests.append(request.url) if not request.url.startswith("data:") else None)
+    last = page.locator("#stage img.x0").get_attribute("src")
+    page.locator("#stage .scrub").fill("0")
+    expect(page.locator("#stage .status")).to_contain_text("Step 1 of 5, t = 1000")
+    assert page.locator("#stage img.x0").get_attribute("src") != last
+    page.locator("#stage .scrub").press("ArrowRight")
+    expect(page.locator("#stage .status")).to_contain_text("Step 2 of 5")
+    assert not [url for url in requests if "heartbeat" not in url]
+
+
+def test_a_downloaded_picture_carries_its_settings_and_gives_them_back(open_page, tmp_path):
+    page = open_page()
+    set_seed(page, 41)
+    generate(page, images=2, steps=3)
+    download = download_first(page)
+    path = tmp_path / download.suggested_filename
+    download.save_as(path)
+    assert path.name == "seed_00000041.png"
+    with Image.open(path) as image:
+        settings = json.loads(image.text["diffusion_demo"])
+    assert (settings["seed"], settings["steps"], settings["guidance_scale"]) == (41, 3, 2.0)
+
+    other = open_page()
+    other.locator("#restore input[type=file]").set_input_files(path)
+    expect(other.get_by_label("number input for Steps")).to_have_value("3")
+    expect(other.get_by_label("number input for Images")).to_have_value("1")
+    expect(other.get_by_label("Seed", exact=True)).to_have_value("41")
+    expect(other.get_by_label("New seed every time")).not_to_be_checked()
+    other.get_by_role("button", name="Generate", exact=True).click()
+    expect(other.locator("#stage .status")).to_contain_text("seed 41", timeout=120_000)
+    again = download_first(other)
+    again.save_as(tmp_path / "again.png")
+    with Image.open(tmp_path / "again.png") as image:
+        assert json.loads(image.text["diffusion_demo"]) == settings
+
+
+def test_a_foreign_picture_is_refused_with_a_sentence(open_page, tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "foreign.png")
+    page = open_page()
+    page.locator("#restore input[type=file]").set_input_files(tmp_path / "foreign.png")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("carries no settings")
+    generate(page)
+
+
+def test_all_pictures_come_as_one_zip(open_page, tmp_path):
+    page = open_page()
+    set_seed(page, 5)
+    generate(page, images=3, steps=2)
+    expect(page.locator("#zip")).to_be_visible()
+    with page.expect_download() as download:
+        page.locator("#zip").click()
+    download.value.save_as(tmp_path / "pictures.zip")
+    with zipfile.ZipFile(tmp_path / "pictures.zip") as archive:
+        assert archive.namelist() == [f"seed_0000000{i}.png" for i in (5, 6, 7)]
+
+
+def test_the_class_chosen_is_the_class_made(open_page, tmp_path):
+    page = open_page()
+    page.get_by_role("combobox", name="Class").click()
+    page.get_by_role("option", name="people", exact=True).click()
+    generate(page, images=2, steps=2)
+    download_first(page).save_as(tmp_path / "one.png")
+    with Image.open(tmp_path / "one.png") as image:
+        assert json.loads(image.text["diffusion_demo"])["class"] == "people-body"
+
+
+def test_seeds_random_reused_and_kept(open_page):
+    page = open_page()
+    generate(page, images=1, steps=1)
+    used = page.get_by_label("Seed", exact=True).input_value()
+    page.get_by_role("button", name="Random seed").click()
+    expect(page.get_by_label("Seed", exact=True)).not_to_have_value(used)
+    page.get_by_role("button", name="Reuse last").click()
+    expect(page.get_by_label("Seed", exact=True)).to_have_value(used)
+    expect(page.get_by_label("New seed every time")).not_to_be_checked()
+
+
+def test_page_and_command_line_make_the_same_pictures(open_page, tmp_path):
+    from diffusion_demo.cli import main
+
+    page = open_page()
+    set_seed(page, 7)
+    generate(page, images=2, steps=3)
+    download_first(page).save_as(tmp_path / "page.png")
+    arguments = ["--num-images", "2", "--steps", "3", "--seed", "7", "--guidance-scale", "2.0"]
+    assert main(["sample", "--checkpoint", str(ROOT / "checkpoints" / "emoji-32"), *arguments, "--out", str(tmp_path / "cli")]) == 0
+    assert (tmp_path / "page.png").read_bytes() == (tmp_path / "cli" / "seed_00000007.png").read_bytes()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("name", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
+def test_nothing_is_wider_than_the_screen(open_page, name, viewport, theme):
+    page = open_page(viewport, theme)
+    SCREENSHOTS.mkdir(exist_ok=True)
+    for tab in ("Sample", "Inspect"):
+        page.get_by_role("tab", name=tab).click()
+        page.locator("#stage img.xt" if tab == "Sample" else "#inspector canvas.xt").wait_for()
+        page.wait_for_timeout(500)
+        page.screenshot(path=SCREENSHOTS / f"{tab.lower()}-{name}-{theme}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
