@@ -77,8 +77,15 @@ def _sample(parsed: argparse.Namespace, arguments: list[str]) -> int:
     )
     request.check(description)
     checkpoint = load_checkpoint(parsed.checkpoint, best_device())
-    with tqdm(total=parsed.num_images, unit="image", disable=parsed.json) as bar:
-        paths = sample_to_folder(checkpoint, Path(parsed.checkpoint).resolve().name, request, parsed.out, bar.update)
+    bars = []
+
+    def progress(images: int) -> None:
+        if not bars:
+            bars.append(tqdm(total=parsed.num_images, unit="image", disable=parsed.json))
+        bars[0].update(images)
+
+    paths = sample_to_folder(checkpoint, Path(parsed.checkpoint).resolve().name, request, parsed.out, progress)
+    bars[0].close()
     if parsed.json:
         print(json.dumps({"files": [str(path) for path in paths]}))
     else:
@@ -113,7 +120,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(parsed: argparse.Namespace, arguments: list[str]) -> int:
-    from diffusion_demo.training.config import TrainConfig
+    from diffusion_demo.training.config import TrainConfig, inherit
     from diffusion_demo.training.run import RunFolder
 
     run = RunFolder(parsed.run_folder)
@@ -132,13 +139,13 @@ def _train(parsed: argparse.Namespace, arguments: list[str]) -> int:
     elif "data" not in given:
         raise BadInput("Say what to train on: --data DIR or --data PICTURES.zip.")
     else:
-        config = TrainConfig(**given)
+        config = TrainConfig(**(inherit(given) if "init_from" in given else given))
 
     from diffusion_demo.training.events import Failed
     from diffusion_demo.training.loop import Budget, train
 
     command = shlex.join(["python", "-m", "diffusion_demo", *arguments])
-    show = _print_json if parsed.json else _Terminal(parsed.max_steps)
+    show = _print_json if parsed.json else _Terminal()
     failed = False
     for event in train(config, run, Budget(parsed.max_steps, parsed.max_minutes), parsed.resume, command):
         show(event)
@@ -153,17 +160,14 @@ def _print_json(event) -> None:
 class _Terminal:
     """A tqdm bar of the steps, with the other events as lines above it."""
 
-    def __init__(self, max_steps: int | None):
+    def __call__(self, event) -> None:
         from tqdm import tqdm
 
-        self.bar = tqdm(total=max_steps, unit="step", dynamic_ncols=True)
-
-    def __call__(self, event) -> None:
         from diffusion_demo.training import events
 
         match event:
             case events.Start():
-                self.bar.initial = self.bar.n = event.resumed_from
+                self.bar = tqdm(total=event.max_steps, initial=event.resumed_from, unit="step", dynamic_ncols=True)
                 where = f"from step {event.resumed_from}" if event.resumed_from else "from the start"
                 self.bar.write(f"training {event.parameters / 1e6:.2f} M parameters on {event.device} in {event.precision}, {where}")
             case events.Step():

@@ -6,10 +6,13 @@ The class of a picture is the name of the folder it lies in; pictures at the top
 import hashlib
 import io
 import zipfile
+import zlib
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import numpy as np
 import torch
@@ -22,6 +25,8 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]
 MAX_FILE_BYTES = 100_000_000
 MIN_PICTURES_TO_HOLD_OUT = 20
+# What Pillow and zipfile raise for damaged, encrypted, oversized or otherwise unreadable pictures.
+UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, Image.DecompressionBombError)
 
 Image.MAX_IMAGE_PIXELS = 100_000_000
 
@@ -78,11 +83,12 @@ def scan(source: str | Path) -> Report:
     """Read every picture of a folder or zip once. Raises BadInput when there is nothing to train on."""
     source = Path(source)
     entries, rejected = [], {}
-    for name, data in _files(source):
+    for name, read in _files(source):
         try:
+            data = read()
             with _open(data) as image:
                 image.load()
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             rejected[name] = str(error) or type(error).__name__
             continue
         digest = hashlib.sha256(data).hexdigest()
@@ -90,14 +96,14 @@ def scan(source: str | Path) -> Report:
     if not entries:
         raise BadInput(f"{source} holds no pictures that can be read ({', '.join(sorted(s[1:] for s in SUFFIXES))}).")
     if len(entries) < MIN_PICTURES_TO_HOLD_OUT:
-        entries = [Entry(e.name, e.class_name, e.digest, False) for e in entries]
+        entries = [replace(entry, held_out=False) for entry in entries]
     return Report(source, tuple(sorted(entries, key=lambda e: e.name)), rejected)
 
 
 def load(report: Report, image_size: int, channels: int, held_out: bool) -> Pictures:
     """Decode the report's training pictures, or its held-out ones, to squares of image_size: the centre of the picture, scaled."""
     wanted = {e.name: e for e in report.entries if e.held_out == held_out}
-    decoded = {name: decode(data, image_size, channels) for name, data in _files(report.source) if name in wanted}
+    decoded = {name: decode(read(), image_size, channels) for name, read in _files(report.source) if name in wanted}
     index = {name: i for i, name in enumerate(report.class_names)}
     names = sorted(decoded)
     images = torch.from_numpy(np.stack([decoded[n] for n in names])) if names else torch.empty(0, channels, image_size, image_size, dtype=torch.uint8)
@@ -122,22 +128,36 @@ def _open(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data), formats=FORMATS)
 
 
-def _files(source: Path) -> Iterator[tuple[str, bytes]]:
+def _files(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """The name of every picture inside, and how to read it; reading raises one of UNREADABLE."""
     if source.is_dir():
         for path in sorted(source.rglob("*")):
-            name = path.relative_to(source).as_posix()
-            if _is_picture(name) and path.is_file() and path.stat().st_size <= MAX_FILE_BYTES:
-                yield name, path.read_bytes()
+            if _is_picture(name := path.relative_to(source).as_posix()) and path.is_file():
+                yield name, partial(_read_file, path)
     elif zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             for info in archive.infolist():
-                if not info.is_dir() and not info.flag_bits & 1 and _is_picture(info.filename):
-                    with archive.open(info) as member:
-                        data = member.read(MAX_FILE_BYTES + 1)
-                    if len(data) <= MAX_FILE_BYTES:
-                        yield info.filename, data
+                if not info.is_dir() and _is_picture(info.filename):
+                    yield info.filename, partial(_read_member, archive, info)
     else:
         raise BadInput(f"{source} is neither a folder nor a zip file of pictures." if source.exists() else f"There is nothing at {source}.")
+
+
+def _read_file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return _read(file)
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    with archive.open(info) as file:
+        return _read(file)
+
+
+def _read(file: IO[bytes]) -> bytes:
+    data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise OSError(f"larger than {MAX_FILE_BYTES // 1_000_000} MB")
+    return data
 
 
 def _is_picture(name: str) -> bool:

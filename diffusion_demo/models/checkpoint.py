@@ -1,8 +1,10 @@
 """A checkpoint folder: what diffusers.DDPMPipeline.from_pretrained opens, plus a description and a model card."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
@@ -12,6 +14,8 @@ from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import Description, describe
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +32,16 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     """The checkpoint in `folder`, its network in float32 and eval mode. Raises BadInput with one sentence when it cannot be had."""
     folder = Path(folder)
     description = describe(folder)
-    try:
-        unet = UNet2DModel.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False)
-        scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
-    except (OSError, SafetensorError, ValueError, RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BadInput(f"The checkpoint {folder} is damaged or incomplete ({reason}); copy or train it again.") from error
+    unet = _read(folder, "unet", lambda path: UNet2DModel.from_pretrained(path, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False))
+    scheduler = _read(folder, "scheduler", lambda path: DDPMScheduler.from_pretrained(path, local_files_only=True))
     return Checkpoint(unet.to(device).eval(), diffusion_of(scheduler.config), description, scheduler.config["beta_schedule"])
+
+
+def _read(folder: Path, part: str, read: Callable[[Path], T]) -> T:
+    try:
+        return read(folder / part)
+    except (OSError, SafetensorError, ValueError, RuntimeError, KeyError) as error:
+        raise BadInput(f"{folder / part} is damaged or incomplete; copy the checkpoint again, or train it again.") from error
 
 
 def diffusion_of(config) -> Diffusion:

@@ -43,7 +43,6 @@ class TrainConfig:
         object.__setattr__(self, "ema_decays", tuple(self.ema_decays))
         limits = {
             "image_size": (8, 512),
-            "channels": (1, 3),
             "batch_size": (1, 4096),
             "learning_rate": (1e-8, 1.0),
             "warmup_steps": (0, 1_000_000),
@@ -60,6 +59,7 @@ class TrainConfig:
             if not low <= value <= high:
                 raise BadInput(f"{name.replace('_', ' ').capitalize()} must be from {low:g} to {high:g}, not {value:g}.")
         choices = {
+            "channels": (1, 3),
             "prediction_type": PREDICTION_TYPES,
             "variance_type": VARIANCE_TYPES,
             "beta_schedule": BETA_SCHEDULES,
@@ -67,7 +67,7 @@ class TrainConfig:
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                raise BadInput(f"{name.replace('_', ' ').capitalize()} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
+                raise BadInput(f"{name.replace('_', ' ').capitalize()} must be one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}.")
         if not self.ema_decays or not all(0 <= decay < 1 for decay in self.ema_decays):
             raise BadInput(f"EMA decays must be numbers from 0 up to, not including, 1, not {self.ema_decays}.")
         if self.dropout is not None and not 0 <= self.dropout < 1:
@@ -79,3 +79,27 @@ class TrainConfig:
 
     def to_json(self) -> dict:
         return asdict(self)
+
+
+def inherit(given: dict) -> dict:
+    """The given settings with those that the checkpoint `init_from` brings along: size, channels, schedule, parametrisation.
+
+    Raises BadInput for a given setting that the checkpoint contradicts.
+    """
+    from diffusion_demo.models.checkpoint import load_checkpoint
+
+    start = load_checkpoint(given["init_from"])
+    brought = {
+        "image_size": start.description.image_size,
+        "channels": start.description.channels,
+        "num_train_timesteps": len(start.diffusion),
+        "beta_schedule": start.beta_schedule,
+        "prediction_type": start.diffusion.prediction_type,
+        "variance_type": start.diffusion.variance_type,
+    }
+    if "preset" in given:
+        raise BadInput("The checkpoint to go on from brings its own network; leave out --preset.")
+    for name, value in brought.items():
+        if given.get(name, value) != value:
+            raise BadInput(f"The checkpoint to go on from has {name.replace('_', ' ')} {value}; leave out --{name.replace('_', '-')}.")
+    return given | brought

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,21 +50,25 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
 
     Yields the events that it also appends to events.jsonl. Raises BadInput, before anything is written, when the run cannot start.
     """
-    if run.exists and not resume:
-        raise BadInput(f"{run.path} already holds a run; add --resume to go on with it, or choose another folder.")
-    if resume and not run.exists:
-        raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
-    report = data.scan(config.data)
-    summary = report.summary() | {"held_out_digests": sorted(e.digest for e in report.entries if e.held_out)}
-    if resume and summary != run.read_data():
-        raise BadInput(f"The pictures in {config.data} are not those that the run began with; put them back, or start a new run.")
-    trainer = _Trainer(config, report, run, command)
-    with run.lock():
-        if not run.exists:
-            run.write_config(config, summary)
-        run.begin_call()
+    precision = resolve_precision(config.precision, best_device())
+    accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=best_device().type == "cpu")
+    with run.lock() if accelerator.is_main_process else nullcontext():
+        if run.exists and not resume:
+            raise BadInput(f"{run.path} already holds a run; add --resume to go on with it, or choose another folder.")
+        if resume and not run.exists:
+            raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
+        report = data.scan(config.data)
+        summary = report.summary() | {"held_out_digests": sorted(e.digest for e in report.entries if e.held_out)}
+        if resume and summary != run.read_data():
+            raise BadInput(f"The pictures in {config.data} are not those that the run began with; put them back, or start a new run.")
+        trainer = _Trainer(accelerator, precision, config, report, run, command)
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            if not run.exists:
+                run.write_config(config, summary)
+            run.begin_call()
         for event in trainer.go(budget):
-            if trainer.accelerator.is_main_process:
+            if accelerator.is_main_process:
                 run.append(event)
                 yield event
 
@@ -72,20 +76,17 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
 class _Trainer:
     """The objects of one call: network, averages, optimizer, pictures."""
 
-    def __init__(self, config: TrainConfig, report: data.Report, run: RunFolder, command: str):
-        self.config, self.run, self.report, self.command = config, run, report, command
-        device = best_device()
-        precision = resolve_precision(config.precision, device)
-        self.accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=device.type == "cpu")
-        self.precision = precision
+    def __init__(self, accelerator: Accelerator, precision: str, config: TrainConfig, report: data.Report, run: RunFolder, command: str):
+        self.accelerator, self.precision, self.config, self.run = accelerator, precision, config, run
         torch.manual_seed(config.seed)
-        unet, self.diffusion, self.beta_schedule, self.description = _begin(config, report, command)
+        latest = run.latest()
+        unet, self.diffusion, self.beta_schedule, self.description = _begin(config, latest or config.init_from, report, command)
         self.parameters = sum(p.numel() for p in unet.parameters())
         self.averages = {decay: EMAModel(unet.parameters(), decay=decay, foreach=True) for decay in config.ema_decays}
         self.averaged = UNet2DModel.from_config(unet.config)
         optimizer = torch.optim.AdamW(unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         self.step, self.initial_images = 0, self.description.images_seen
-        if (latest := run.latest()) is not None:
+        if latest is not None:
             counters = load_state(latest / "state", unet, optimizer, self.averages)
             self.step, self.initial_images = counters["step"], counters["initial_images"]
         for average in self.averages.values():
@@ -234,23 +235,20 @@ class _Trainer:
         self.accelerator.wait_for_everyone()
 
 
-def _begin(config: TrainConfig, report: data.Report, command: str) -> tuple[UNet2DModel, Diffusion, str, Description]:
-    """The network, its chain, the chain's name in diffusers, and the description that a run starts from: fresh, or another checkpoint's."""
-    learns_variance, names = config.variance_type == "learned_range", report.class_names
-    guidance = bool(names) and config.label_dropout > 0
-    if config.init_from is None:
-        unet = build_unet(config.preset, config.image_size, config.channels, learns_variance, len(names), config.dropout)
-        diffusion = _chain(config)
+def _begin(config: TrainConfig, source: Path | str | None, report: data.Report, command: str) -> tuple[UNet2DModel, Diffusion, str, Description]:
+    """The network, its chain, the chain's name in diffusers, and the description to go on from: a checkpoint's, or fresh ones."""
+    names = report.class_names
+    if source is None:
+        diffusion, schedule = _chain(config), config.beta_schedule
+        unet = build_unet(config.preset, config.image_size, config.channels, diffusion.learns_variance, len(names), config.dropout)
         old = Description(config.image_size, config.channels, len(diffusion))
-        schedule = config.beta_schedule
     else:
-        start = load_checkpoint(config.init_from)
-        unet, diffusion, old = start.unet, start.diffusion, start.description
-        schedule = start.beta_schedule
+        start = load_checkpoint(source)
+        unet, diffusion, schedule, old = start.unet, start.diffusion, start.beta_schedule, start.description
         if names != old.class_names:
-            unet = _with_classes(unet, len(names))
-    description = replace(old, class_names=names, guidance=guidance, seed=config.seed, command=command, data=report.summary())
-    return unet, diffusion, schedule, description
+            unet, old = _with_classes(unet, len(names)), replace(old, titles={})
+    guidance = bool(names) and config.label_dropout > 0
+    return unet, diffusion, schedule, replace(old, class_names=names, guidance=guidance, seed=config.seed, command=command, data=report.summary())
 
 
 def _chain(config: TrainConfig) -> Diffusion:

@@ -3,7 +3,8 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -30,15 +31,26 @@ class RunFolder:
     def exists(self) -> bool:
         return self.config_file.is_file()
 
-    def lock(self) -> FileLock:
-        """The lock that the one trainer of this run holds. Raises BadInput while another holds it; a killed trainer's is free."""
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the one trainer of this run. Raises BadInput while another is; a killed trainer's lock is free.
+
+        A folder in which no run began is taken away again.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         try:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise BadInput(f"Another trainer is at work on {self.path}; stop it first, or choose another run folder.") from error
-        return lock
+        try:
+            yield
+        finally:
+            lock.release()
+            if not self.exists:
+                (self.path / ".lock").unlink(missing_ok=True)
+                with suppress(OSError):
+                    self.path.rmdir()
 
     def write_config(self, config: TrainConfig, data: dict) -> None:
         """Write config.json: what to do, and on what data, with the digests of the pictures that are held out."""

@@ -1,14 +1,18 @@
 """The page: its tabs, theme and launch."""
 
 import argparse
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-# Read by gradio while it loads: no telemetry, no version check, and a cache of our own instead of one for every app on the machine.
+# Read by gradio while it loads: no telemetry, no version check, and a cache of our own that goes when the server does.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("GRADIO_TEMP_DIR", str(Path(tempfile.gettempdir()) / "diffusion_demo"))
+if "GRADIO_TEMP_DIR" not in os.environ:
+    os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="diffusion_demo_")
+    atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
 
 import gradio as gr
 
@@ -80,10 +84,12 @@ def main(arguments: list[str] | None = None) -> int:
             footer_links=["api"],
             max_file_size="100mb",
             show_error=False,
+            quiet=True,
         )
     except OSError:
-        print(f"Port {parsed.port} is in use; choose another one, for example: python app.py --port {parsed.port + 1}", file=sys.stderr)
+        print(f"Port {parsed.port} of {parsed.host} is in use; choose another, for example: python app.py --port {parsed.port + 1}", file=sys.stderr)
         return 2
+    print(f"Diffusion Demo is at http://{parsed.host}:{parsed.port} (Ctrl-C ends it)", flush=True)
     warmup.start()
     page.block_thread()
     return 0

@@ -19,7 +19,8 @@ MAX_IMAGES = 64
 MAX_SEED = 2**31 - 1
 DICE_SIDES = 1_000_000
 SECONDS_BETWEEN_FRAMES = 0.12
-RESULTS = Path(tempfile.gettempdir()) / "diffusion_demo" / "results"
+SHOW_STAGE = "() => document.getElementById('stage').scrollIntoView({block: 'nearest'})"
+SAY_STOPPED = "() => { const s = document.querySelector('#stage .status'); s.textContent = s.textContent.split(',')[0] + ': stopped.' }"
 
 
 def build(page: gr.Blocks) -> None:
@@ -71,7 +72,7 @@ def build(page: gr.Blocks) -> None:
                     interactive=True,
                 )
                 eta = gr.Slider(0, 1, 0, step=0.05, label="Eta", info="Fresh noise in each DDIM step.", buttons=[], interactive=True)
-            restore = gr.File(label="Settings from a picture made here", file_types=[".png"], height=140, elem_id="restore")
+            restore = gr.File(label="Settings from a picture made here", file_types=[".png"], height=160, elem_id="restore")
         with gr.Column(scale=5, min_width=320, elem_classes="results"):
             stage = gr.HTML(
                 finished.film,
@@ -117,6 +118,8 @@ def build(page: gr.Blocks) -> None:
         concurrency_id="network",
         show_progress="hidden",
     )
+    generate.click(None, None, None, js=SHOW_STAGE)
+    stop.click(None, None, None, js=SAY_STOPPED)
     run.failure(_idle, None, buttons, api_visibility="private", queue=False, show_progress="hidden")
     stop.click(_idle, None, buttons, cancels=[run], api_visibility="private", queue=False, show_progress="hidden")
 
@@ -219,24 +222,25 @@ def _generate(model: str, label: str, num_images: int, sampler: str, steps: int,
             if step.index in kept:
                 frames.append(drawn)
         if due:
-            left = (now - started) / step.index * (step.total - step.index)
-            yield film([drawn], step.total, f"Step {step.index} of {step.total}, {_seconds(left)} left", live=True), skip, skip, skip, skip, skip
+            each = (now - started) / step.index
+            left, rate = each * (step.total - step.index), request.num_images / (each * step.total)
+            status = f"Step {step.index} of {step.total}, {_seconds(left)} left, {rate:.1f} images/s"
+            yield film([drawn], step.total, status, live=True), skip, skip, skip, skip, skip
             shown = time.monotonic()
     took = time.monotonic() - started
-    results = RESULTS / f"{time.time_ns()}"
-    results.mkdir(parents=True)
-    paths = []
-    for pixels, settings in zip(to_uint8(step.xt), settings_of(request, folder.name, checkpoint), strict=True):
-        paths.append(results / file_name(settings["seed"]))
-        save_png(paths[-1], to_pil(pixels), settings)
-    status = f"{request.num_images} pictures in {_seconds(took)}, {request.num_images / took:.1f} a second, seed {request.seed}."
-    yield (
-        film(frames, step.total, status),
-        [(str(path), None) for path in paths],
-        gr.DownloadButton(value=str(_zip(paths)), visible=True),
-        request.seed,
-        *_idle(),
-    )
+    status = f"{request.num_images} pictures in {_seconds(took)}, {request.num_images / took:.1f} images/s, seed {request.seed}."
+    with tempfile.TemporaryDirectory() as results:  # gradio copies what it is given before it asks for more
+        paths = []
+        for pixels, settings in zip(to_uint8(step.xt), settings_of(request, folder.name, checkpoint), strict=True):
+            paths.append(Path(results) / file_name(settings["seed"]))
+            save_png(paths[-1], to_pil(pixels), settings)
+        yield (
+            film(frames, step.total, status),
+            [(str(path), None) for path in paths],
+            gr.DownloadButton(value=str(_zip(paths)), visible=True),
+            request.seed,
+            *_idle(),
+        )
 
 
 def _seconds(seconds: float) -> str:

@@ -27,7 +27,7 @@ def generate(page: Page, images: int = 4, steps: int = 4) -> None:
     set_number(page, "Images", images)
     set_number(page, "Steps", steps)
     page.get_by_role("button", name="Generate", exact=True).click()
-    expect(page.locator("#stage .status")).to_contain_text("a second", timeout=120_000)
+    expect(page.locator("#stage .status")).to_contain_text("images/s, seed", timeout=120_000)
 
 
 def download_first(page: Page):
@@ -49,7 +49,7 @@ def test_sixteen_pictures_appear_step_by_step(open_page):
     page = open_page()
     set_number(page, "Steps", 12)
     page.get_by_role("button", name="Generate", exact=True).click()
-    expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step \d+ of 12, .* left"))
+    expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step \d+ of 12, .* left, .* images/s"))
     first = page.locator("#stage img.xt").get_attribute("src")
     expect(page.locator("#stage img.xt")).not_to_have_attribute("src", first)
     expect(page.locator("#stage .status")).to_contain_text("16 pictures in", timeout=120_000)
@@ -65,7 +65,7 @@ def test_stop_in_the_middle_leaves_the_page_ready(open_page):
     expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step [3-9] of 250"))
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
-    page.wait_for_timeout(1500)
+    expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step \d+ of 250: stopped\."))
     stopped = page.locator("#stage .status").inner_text()
     page.wait_for_timeout(2000)
     assert page.locator("#stage .status").inner_text() == stopped

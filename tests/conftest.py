@@ -1,0 +1,100 @@
+"""Shared by the tests: pictures of digits, a small trained run, and a network whose answers are not all 0."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import diffusion_demo  # noqa: F401  before torch: it sets how OpenMP's threads wait
+
+# isort: split
+import pytest
+import torch
+from hypothesis import settings
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.diffusion.schedules import named_betas
+from diffusion_demo.models.card import model_card
+from diffusion_demo.models.checkpoint import load_checkpoint, save_checkpoint, scheduler_of
+from diffusion_demo.models.description import Description
+from diffusion_demo.models.unet import build_unet
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no bug
+settings.load_profile("untimed")
+
+ROOT = Path(__file__).resolve().parents[1]
+CLASSES = ("one", "three", "two")
+TINY = ["--preset", "tiny", "--image-size", "16", "--channels", "1", "--batch-size", "8", "--precision", "fp32", "--warmup-steps", "2"]
+
+
+@pytest.fixture(scope="session")
+def environment():
+    """The environment of a person who runs the package from its folder, offline."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="session")
+def command(environment):
+    """Run `python -m diffusion_demo ...` as a process of its own."""
+
+    def run(*arguments, cwd):
+        line = [sys.executable, "-m", "diffusion_demo", *map(str, arguments)]
+        return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The options of a run that takes seconds."""
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """Sixty real digits as PNG files of 16 x 16 in three class folders."""
+    folder = tmp_path_factory.mktemp("data") / "digits"
+    source = load_digits()
+    for name, digit in (("one", 1), ("two", 2), ("three", 3)):
+        (folder / name).mkdir(parents=True)
+        for i, pixels in enumerate(source.images[source.target == digit][:20]):
+            picture = Image.fromarray((pixels * 255 / 16).round().astype("uint8"))
+            picture.resize((16, 16), Image.Resampling.BICUBIC).save(folder / name / f"{i:03d}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_run(digits, command, tiny, tmp_path_factory):
+    """A run folder that the real command made in 12 steps."""
+    folder = tmp_path_factory.mktemp("trained")
+    options = ["--learning-rate", "2e-3", "--save-every", "6", "--sample-every", "12", "--max-steps", "12", "--num-train-timesteps", "100"]
+    done = command("train", "--data", digits, "--run", "run", *tiny, *options, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def trained_checkpoint(trained_run):
+    return trained_run / "checkpoints" / "step_000012"
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(tmp_path_factory):
+    """A saved network of random weights in every layer, with three classes: a fresh network answers 0, which would prove nothing."""
+    torch.manual_seed(0)
+    unet = build_unet("tiny", 16, 3, learns_variance=True, num_classes=len(CLASSES))
+    for parameter in unet.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), "epsilon", "learned_range")
+    description = Description(16, 3, 1000, CLASSES, guidance=True, images_seen=640, steps=20, command="a test")
+    folder = tmp_path_factory.mktemp("random") / "random"
+    save_checkpoint(folder, unet, scheduler_of("squaredcos_cap_v2", diffusion), description, model_card(description, 1, None))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(random_checkpoint):
+    return load_checkpoint(random_checkpoint)

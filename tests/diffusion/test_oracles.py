@@ -1,0 +1,162 @@
+"""Denoisers known in closed form, and through them the samplers: Gaussian data makes every sampler linear."""
+
+import numpy as np
+import pytest
+import torch
+
+from diffusion_demo.diffusion.oracles import finite_set, gaussian
+from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.diffusion.samplers import SAMPLERS
+from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas, spaced_timesteps
+
+D = 4
+SHAPE = (1, 2, 2)
+CASES = [("ddpm", "fixed_small", 1.0), ("ddpm", "fixed_large", None), ("ddim", "fixed_small", 0.0), ("ddim", "fixed_small", 0.5)]
+
+
+@pytest.fixture(scope="module")
+def covariance():
+    root = torch.randn(D, D, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return 0.2 * root @ root.T + 0.05 * torch.eye(D, dtype=torch.float64)
+
+
+def no_noise(rows):
+    return lambda: torch.zeros(rows, *SHAPE, dtype=torch.float64)
+
+
+def sampled_covariance(name, diffusion, covariance, steps, eta):
+    """The covariance of the sampler's result, read from its answers to each basis vector, put in at the start and at each draw of noise."""
+    short = diffusion.respaced(spaced_timesteps(len(diffusion), steps))
+    model = gaussian(torch.zeros(SHAPE), covariance, diffusion.abar)
+    basis = torch.eye(D, dtype=torch.float64).reshape(D, *SHAPE)
+    sources = torch.zeros(steps, steps, D, *SHAPE, dtype=torch.float64)
+    for source in range(steps):
+        sources[source, source] = basis
+    draws = iter(sources.transpose(0, 1).reshape(steps, steps * D, *SHAPE))
+    start = next(draws)
+    settings = {"eta": eta} if name == "ddim" else {}
+    *_, last = SAMPLERS[name](model, short, start, lambda: next(draws), clip=False, **settings)
+    answers = last.xt.reshape(steps * D, D)
+    return answers.T @ answers
+
+
+def recursion(diffusion, eigenvalue, steps, variance_of_step, eta):
+    """The variance along one eigen-direction of the data, from the scalar formulas alone."""
+    abar = diffusion.abar.numpy()[spaced_timesteps(len(diffusion), steps)]
+    variance = 1.0
+    for i in reversed(range(steps)):
+        a, previous = abar[i], abar[i - 1] if i else 1.0
+        beta, marginal = 1 - a / previous, a * eigenvalue + 1 - a
+        x0, eps = np.sqrt(a) * eigenvalue / marginal, np.sqrt(1 - a) / marginal
+        small = (1 - previous) / (1 - a) * beta
+        if eta is None:
+            factor = np.sqrt(previous) * beta / (1 - a) * x0 + (1 - previous) * np.sqrt(1 - beta) / (1 - a)
+            added = beta if variance_of_step == "fixed_large" else small
+        else:
+            factor = np.sqrt(previous) * x0 + np.sqrt(max(0.0, 1 - previous - eta**2 * small)) * eps
+            added = eta**2 * small
+        variance = factor**2 * variance + (added if i else 0)
+    return variance
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_gaussian_oracle_is_the_score_of_the_noisy_data(schedule, covariance):
+    abar = Diffusion(named_betas(schedule, 1000)).abar
+    mean = torch.tensor([0.3, -0.2, 0.0, 0.5], dtype=torch.float64)
+    x = torch.randn(3, D, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for t in (0, 1, 300, 999):
+        marginal = abar[t] * covariance + (1 - abar[t]) * torch.eye(D, dtype=torch.float64)
+        points = x.clone().requires_grad_()
+        density = torch.distributions.MultivariateNormal(abar[t].sqrt() * mean, marginal).log_prob(points).sum()
+        (score,) = torch.autograd.grad(density, points)
+        eps = gaussian(mean.reshape(SHAPE), covariance, abar)(x.reshape(3, *SHAPE), torch.full((3,), t))
+        torch.testing.assert_close(eps.reshape(3, D), -(1 - abar[t]).sqrt() * score, rtol=1e-6, atol=1e-9)
+
+
+def test_gaussian_oracle_reads_each_row_at_its_own_t(covariance):
+    abar = Diffusion(named_betas("linear", 1000)).abar
+    model = gaussian(torch.zeros(SHAPE), covariance, abar)
+    x, t = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64), torch.tensor([0, 400, 999])
+    for row in range(3):
+        torch.testing.assert_close(model(x, t)[row : row + 1], model(x[row : row + 1], t[row : row + 1]))
+
+
+def test_the_recursion_with_eta_1_is_the_ancestral_one():
+    diffusion = Diffusion(named_betas("linear", 1000))
+    assert recursion(diffusion, 0.7, 20, "fixed_small", 1.0) == pytest.approx(recursion(diffusion, 0.7, 20, "fixed_small", None), rel=1e-9)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(("name", "variance_type", "eta"), CASES)
+@pytest.mark.parametrize("steps", [1, 2, 10, 50])
+def test_sampling_gaussian_data_has_the_covariance_of_the_linear_recursion(schedule, name, variance_type, eta, steps, covariance):
+    diffusion = Diffusion(named_betas(schedule, 1000), variance_type=variance_type)
+    eigenvalues, directions = torch.linalg.eigh(covariance)
+    expected = [recursion(diffusion, value, steps, variance_type, None if name == "ddpm" else eta) for value in eigenvalues.tolist()]
+    found = sampled_covariance(name, diffusion, covariance, steps, eta)
+    torch.testing.assert_close(found, directions @ torch.diag(torch.tensor(expected, dtype=torch.float64)) @ directions.T, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "variance_type", "eta"), CASES)
+def test_more_steps_bring_the_covariance_to_that_of_the_data(name, variance_type, eta, covariance):
+    diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), variance_type=variance_type)
+    found = {steps: sampled_covariance(name, diffusion, covariance, steps, eta) for steps in (10, 50, 250)}
+    error = {steps: ((found[steps] - covariance).norm() / covariance.norm()).item() for steps in found}
+    assert error[10] > error[50] > error[250]
+    assert error[250] < 0.03, error
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_without_noise_in_the_start_sampling_ends_at_the_mean_of_gaussian_data(name, covariance):
+    diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000))
+    mean = torch.tensor([0.3, -0.2, 0.0, 0.5], dtype=torch.float64).reshape(SHAPE)
+    model = gaussian(mean, covariance, diffusion.abar)
+    short = diffusion.respaced(spaced_timesteps(1000, 250))
+    *_, last = SAMPLERS[name](model, short, torch.zeros(1, *SHAPE, dtype=torch.float64), no_noise(1), clip=False)
+    torch.testing.assert_close(last.xt[0], mean, rtol=0, atol=1e-2)
+
+
+@pytest.fixture(scope="module")
+def members():
+    return torch.rand(5, 1, 4, 4, generator=torch.Generator().manual_seed(4)) * 1.8 - 0.9
+
+
+def nearest(samples, members):
+    distance = (samples.flatten(1)[:, None] - members.flatten(1)[None]).abs().amax(2)
+    return distance.min(1)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize(("name", "settings"), [("ddim", {}), ("ddim", {"eta": 1.0}), ("ddpm", {})])
+def test_a_finite_set_is_all_that_its_oracle_can_draw_and_all_of_it_is_reached(schedule, name, settings, members):
+    diffusion = Diffusion(named_betas(schedule, 1000))
+    model, generator = finite_set(members, diffusion.abar), torch.Generator().manual_seed(8)
+    rows = 200
+
+    def noise():
+        return torch.randn(rows, 1, 4, 4, generator=generator)
+
+    *_, last = SAMPLERS[name](model, diffusion.respaced(spaced_timesteps(1000, 50)), noise(), noise, **settings)
+    distance, member = nearest(last.xt, members)
+    assert distance.max() < 1e-2
+    share = torch.bincount(member, minlength=5) / rows
+    assert bool((share > 0.08).all()), share
+
+
+def test_finite_set_oracle_of_one_member_knows_the_noise_exactly():
+    diffusion = Diffusion(named_betas("linear", 1000))
+    member = torch.rand(1, 3, 2, 2, dtype=torch.float64)
+    eps = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    t = torch.tensor([10, 900])
+    torch.testing.assert_close(finite_set(member, diffusion.abar)(diffusion.q_sample(member, t, eps), t), eps, rtol=1e-9, atol=1e-9)
+
+
+def test_finite_set_oracle_weighs_its_members_by_bayes_rule(members):
+    diffusion = Diffusion(named_betas("linear", 1000))
+    t, x = 600, torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    a = diffusion.abar[t]
+    density = torch.distributions.Normal(a.sqrt() * members.double(), (1 - a).sqrt()).log_prob(x).flatten(1).sum(1)
+    weight = (density - density.logsumexp(0)).exp()
+    expected = (weight.reshape(5, 1, 1, 1) * members.double()).sum(0, keepdim=True)
+    eps = finite_set(members, diffusion.abar)(x, torch.tensor([t]))
+    torch.testing.assert_close(diffusion.x0_from_eps(x, t, eps), expected)

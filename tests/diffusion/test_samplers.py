@@ -1,0 +1,221 @@
+"""The samplers: step by step against diffusers' schedulers, and what they promise as generators."""
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+
+from diffusion_demo.diffusion.oracles import finite_set
+from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.diffusion.samplers import SAMPLERS, ddim, ddpm
+from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas, spaced_timesteps
+
+SHAPE = (2, 3, 8, 8)
+
+
+def noise_from(seed, shape=SHAPE, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda: torch.randn(shape, generator=generator, dtype=dtype)
+
+
+def whole_chain(schedule="linear", variance_type="fixed_small"):
+    return Diffusion(named_betas(schedule, 1000), variance_type=variance_type)
+
+
+def like(scheduler_class, diffusion, schedule, **settings):
+    ends = {"beta_start": diffusion.betas[0].item(), "beta_end": diffusion.betas[-1].item()}
+    return scheduler_class(num_train_timesteps=1000, beta_schedule=schedule, clip_sample=True, **ends, **settings)
+
+
+def noisy_pictures(diffusion, t):
+    """x_t of some pictures, and a network that sees most of its noise, so that only some predictions of x_0 are clipped."""
+    draw = noise_from(3)
+    eps = draw()
+    xt = diffusion.q_sample(draw().clamp(-1, 1), t, eps)
+    output = 0.9 * eps + 0.1 * draw()
+    return xt, torch.cat([output, draw().tanh()], dim=1) if diffusion.learns_variance else output
+
+
+def assert_close_to_diffusers(ours, theirs, t):
+    # diffusers' tables are float32, which costs the most where 1 - abar is tiny
+    assert (ours - theirs).abs().max() <= (1e-4 if t >= 4 else 1e-3) * theirs.abs().max()
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("variance_type", ["fixed_small", "fixed_large", "learned_range"])
+@pytest.mark.parametrize("t", [0, 1, 2, 4, 500, 999])
+def test_one_ddpm_step_equals_diffusers(schedule, variance_type, t):
+    diffusion = whole_chain(schedule, variance_type)
+    scheduler = like(DDPMScheduler, diffusion, schedule, variance_type=variance_type)
+    xt, output = noisy_pictures(diffusion, t)
+    up_to_t = diffusion.respaced(range(t + 1))
+    step = next(ddpm(lambda x, t: output, up_to_t, xt, noise_from(9)))
+    theirs = scheduler.step(output, t, xt, generator=torch.Generator().manual_seed(9))
+    assert step.t == t
+    assert_close_to_diffusers(step.xt, theirs.prev_sample, t)
+    assert_close_to_diffusers(step.x0, theirs.pred_original_sample, max(t, 1) if schedule == "linear" else 0)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("variance_type", ["fixed_small", "fixed_large", "learned_range"])
+def test_every_step_of_a_respaced_ddpm_chain_equals_diffusers(schedule, variance_type):
+    diffusion = whole_chain(schedule, variance_type)
+    kept = spaced_timesteps(1000, 20)
+    scheduler = like(DDPMScheduler, diffusion, schedule, variance_type=variance_type)
+    scheduler.set_timesteps(timesteps=kept[::-1])
+    oracle = finite_set(noise_from(1, (4, *SHAPE[1:]))().clamp(-1, 1), diffusion.abar)
+
+    def model(xt, t):
+        # nine tenths of the truth: an exact eps at t = 999 of the cosine schedule asks more than float32 tables can hold
+        eps = 0.9 * oracle(xt, t)
+        return torch.cat([eps, eps.tanh()], dim=1) if diffusion.learns_variance else eps
+
+    generator, xt = torch.Generator().manual_seed(9), noise_from(2)()
+    for step in ddpm(model, diffusion.respaced(kept), xt, noise_from(9)):
+        theirs = scheduler.step(model(xt, torch.full((2,), step.t)), step.t, xt, generator=generator)
+        assert_close_to_diffusers(step.xt, theirs.prev_sample, step.t)
+        xt = step.xt
+    assert step.index == 20
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("eta", [0.0, 0.7])
+@pytest.mark.parametrize("t", [0, 1, 2, 4, 500, 999])
+def test_one_ddim_step_equals_diffusers(schedule, eta, t):
+    diffusion = whole_chain(schedule)
+    scheduler = like(DDIMScheduler, diffusion, schedule, set_alpha_to_one=True)
+    scheduler.set_timesteps(1000)
+    xt, output = noisy_pictures(diffusion, t)
+    step = next(ddim(lambda x, t: output, diffusion.respaced(range(t + 1)), xt, noise_from(9), eta=eta))
+    theirs = scheduler.step(output, t, xt, eta=eta, use_clipped_model_output=True, variance_noise=noise_from(9)()).prev_sample
+    assert_close_to_diffusers(step.xt, theirs, t)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("eta", [0.0, 0.7])
+def test_every_step_of_a_respaced_ddim_chain_equals_diffusers(schedule, eta):
+    diffusion = whole_chain(schedule)
+    # "leading" is the spacing for which DDIMScheduler's own rule for the previous timestep, t - 1000 // 20, is right
+    scheduler = like(DDIMScheduler, diffusion, schedule, set_alpha_to_one=True, timestep_spacing="leading")
+    scheduler.set_timesteps(20)
+    model = finite_set(noise_from(1, (4, *SHAPE[1:]))().clamp(-1, 1), diffusion.abar)
+    noise, xt = noise_from(9), noise_from(2)()
+    for step in ddim(model, diffusion.respaced(scheduler.timesteps.tolist()), xt, noise_from(9), eta=eta):
+        output = model(xt, torch.full((2,), step.t))
+        drawn = noise() if step.index < step.total else torch.zeros(SHAPE)
+        theirs = scheduler.step(output, step.t, xt, eta=eta, use_clipped_model_output=True, variance_noise=drawn if eta else None).prev_sample
+        assert_close_to_diffusers(step.xt, theirs, step.t)
+        xt = step.xt
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_ddim_with_eta_1_is_ancestral_sampling_with_the_small_variance(clip):
+    diffusion = whole_chain("squaredcos_cap_v2", "fixed_small")
+    model = finite_set(noise_from(1, (4, *SHAPE[1:]))().clamp(-1, 1), diffusion.abar)
+    short, xT = diffusion.respaced(spaced_timesteps(1000, 30)), noise_from(2, dtype=torch.float64)()
+    ancestral = ddpm(model, short, xT, noise_from(9, dtype=torch.float64), clip=clip)
+    implicit = ddim(model, short, xT, noise_from(9, dtype=torch.float64), eta=1.0, clip=clip)
+    for a, b in zip(ancestral, implicit, strict=True):
+        torch.testing.assert_close(a.xt, b.xt, rtol=1e-8, atol=1e-8)
+
+
+def zero_model(xt, t):
+    return torch.zeros_like(xt)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_samplers_yield_every_step_from_T_minus_1_down_to_0(name):
+    short = whole_chain().respaced(spaced_timesteps(1000, 7))
+    steps = list(SAMPLERS[name](zero_model, short, noise_from(2)(), noise_from(9)))
+    assert [step.t for step in steps] == spaced_timesteps(1000, 7)[::-1]
+    assert steps[0].t == 999 and steps[-1].t == 0
+    assert [step.index for step in steps] == list(range(1, 8)) and {step.total for step in steps} == {7}
+    assert all(step.xt.shape == step.x0.shape == SHAPE for step in steps)
+    assert torch.equal(steps[-1].xt, steps[-1].x0)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_one_step_alone_starts_at_T_minus_1_and_ends_at_the_predicted_x0(name):
+    short = whole_chain().respaced(spaced_timesteps(1000, 1))
+    (step,) = SAMPLERS[name](zero_model, short, noise_from(2)(), noise_from(9))
+    assert step.t == 999
+    torch.testing.assert_close(step.xt, step.x0)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_network_is_told_the_original_timesteps_one_for_each_row(name):
+    told = []
+
+    def model(xt, t):
+        told.append(t)
+        return torch.zeros_like(xt)
+
+    short = whole_chain().respaced([3, 70, 998])
+    list(SAMPLERS[name](model, short, noise_from(2)(), noise_from(9)))
+    assert [t.tolist() for t in told] == [[998, 998], [70, 70], [3, 3]]
+    assert all(t.dtype == torch.int64 for t in told)
+
+
+@pytest.mark.parametrize(("name", "settings"), [("ddpm", {}), ("ddim", {"eta": 0.5})])
+def test_noise_is_drawn_once_for_every_step_but_the_last(name, settings):
+    draw, calls = noise_from(9), []
+
+    def noise():
+        calls.append(1)
+        return draw()
+
+    list(SAMPLERS[name](zero_model, whole_chain().respaced(spaced_timesteps(1000, 7)), noise_from(2)(), noise, **settings))
+    assert len(calls) == 6
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_leaving_the_loop_early_stops_the_work(name):
+    calls = []
+
+    def model(xt, t):
+        calls.append(int(t[0]))
+        return torch.zeros_like(xt)
+
+    steps = SAMPLERS[name](model, whole_chain(), noise_from(2)(), noise_from(9))
+    for step in steps:
+        if step.index == 3:
+            break
+    steps.close()
+    assert calls == [999, 998, 997]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_steps_already_seen_do_not_change_when_the_sampler_goes_on(name):
+    steps, kept = [], []
+    for step in SAMPLERS[name](zero_model, whole_chain().respaced(spaced_timesteps(1000, 5)), noise_from(2)(), noise_from(9)):
+        steps.append(step)
+        kept.append(step.xt.clone())
+    assert all(torch.equal(step.xt, copy) for step, copy in zip(steps, kept, strict=True))
+
+
+@pytest.mark.parametrize(("name", "settings"), [("ddpm", {}), ("ddim", {}), ("ddim", {"eta": 0.7})])
+def test_rows_of_a_batch_do_not_touch_each_other(name, settings):
+    diffusion = whole_chain()
+    model = finite_set(noise_from(1, (4, *SHAPE[1:]))().clamp(-1, 1), diffusion.abar)
+    short, xT = diffusion.respaced(spaced_timesteps(1000, 10)), noise_from(2, dtype=torch.float64)()
+    draws = [noise_from(20 + i, SHAPE, torch.float64)() for i in range(9)]
+
+    def run(rows):
+        remaining = iter(draws)
+        return list(SAMPLERS[name](model, short, xT[rows], lambda: next(remaining)[rows], **settings))[-1].xt
+
+    together = run(slice(None))
+    for row in range(2):
+        torch.testing.assert_close(run(slice(row, row + 1)), together[row : row + 1], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_conditions_are_handed_to_the_network(name):
+    seen = []
+
+    def model(xt, t, class_labels):
+        seen.append(class_labels)
+        return torch.zeros_like(xt)
+
+    labels = torch.tensor([1, 0])
+    list(SAMPLERS[name](model, whole_chain().respaced([0, 999]), noise_from(2)(), noise_from(9), class_labels=labels))
+    assert len(seen) == 2 and all(label is labels for label in seen)

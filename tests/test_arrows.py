@@ -1,0 +1,108 @@
+"""Which room may import which, read from the source; and what a fresh process has loaded."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "diffusion_demo"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imports_of(path):
+    """Every module that a file imports anywhere in it, as dotted names; `from a import b` counts as a and as a.b."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = path.relative_to(ROOT).with_suffix("").parts[: -node.level] if node.level else ()
+            module = ".".join([*package, *([node.module] if node.module else [])])
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def offenders(paths, forbidden):
+    return sorted(
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in paths
+        for name in imports_of(path)
+        if any(name == bad or name.startswith(f"{bad}.") for bad in forbidden)
+    )
+
+
+def room(name):
+    return [path for path in SOURCES if path == PACKAGE / f"{name}.py" or path.is_relative_to(PACKAGE / name)]
+
+
+def test_the_mathematics_imports_only_torch_numpy_the_standard_library_and_itself():
+    allowed = {"torch", "numpy", *sys.stdlib_module_names}
+    wrong = [
+        f"{path.name} imports {name}"
+        for path in room("diffusion")
+        for name in imports_of(path)
+        if not name.startswith("diffusion_demo.diffusion") and name.split(".")[0] not in allowed
+    ]
+    assert room("diffusion") and not wrong
+
+
+def test_the_mathematics_stays_under_1200_lines():
+    assert 0 < sum(len(path.read_text(encoding="utf-8").splitlines()) for path in room("diffusion")) < 1200
+
+
+@pytest.mark.parametrize(
+    ("name", "forbidden"),
+    [
+        ("diffusion", ["images", "data", "machine", "models", "sampling", "training", "evaluation", "cli", "ui"]),
+        ("images", ["models", "sampling", "training", "evaluation", "cli", "ui"]),
+        ("data", ["models", "sampling", "training", "evaluation", "cli", "ui"]),
+        ("models", ["sampling", "training", "evaluation", "cli", "ui"]),
+        ("sampling", ["training", "evaluation", "cli", "ui"]),
+        ("training", ["cli", "ui"]),
+        ("cli", ["ui"]),
+    ],
+)
+def test_arrows_point_one_way_only(name, forbidden):
+    assert room(name)
+    assert not offenders(room(name), [f"diffusion_demo.{other}" for other in forbidden])
+
+
+def test_only_the_page_imports_gradio():
+    assert not offenders([path for path in SOURCES if path not in room("ui")], ["gradio"])
+
+
+def test_only_the_training_loop_imports_accelerate():
+    assert not offenders([path for path in SOURCES if path != PACKAGE / "training" / "loop.py"], ["accelerate"])
+    assert offenders([PACKAGE / "training" / "loop.py"], ["accelerate"])
+
+
+def test_nothing_unpickles():
+    calls = [(path.name, ast.unparse(node.func)) for path in SOURCES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    assert not offenders(SOURCES, ["pickle"])
+    assert not [call for call in calls if call[1] in ("torch.load", "torch.save")]
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("diffusion_demo", ["torch", "gradio", "diffusers", "accelerate", "numpy"]),
+        ("diffusion_demo.models.description", ["torch", "gradio", "diffusers", "accelerate"]),
+        ("diffusion_demo.cli", ["torch", "gradio", "diffusers", "accelerate"]),
+        ("diffusion_demo.diffusion.samplers", ["gradio", "diffusers", "accelerate"]),
+        ("diffusion_demo.sampling", ["gradio"]),
+        ("diffusion_demo.training.loop", ["gradio"]),
+    ],
+)
+def test_a_fresh_process_loads_no_more_than_it_needs(module, absent):
+    report = f"import sys, {module}; print([name for name in {absent!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", report], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_waiting_threads_sleep_by_default():
+    report = "import os; os.environ.pop('OMP_WAIT_POLICY', None); import diffusion_demo; print(os.environ['OMP_WAIT_POLICY'])"
+    done = subprocess.run([sys.executable, "-c", report], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "PASSIVE"
