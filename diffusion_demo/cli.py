@@ -61,7 +61,7 @@ def _sample(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
     from diffusion_demo.machine import best_device
     from diffusion_demo.models.checkpoint import load_checkpoint
-    from diffusion_demo.models.description import describe
+    from diffusion_demo.models.description import checkpoint_name, describe
     from diffusion_demo.sampling import Request, class_index, sample_to_folder
 
     description = describe(parsed.checkpoint)
@@ -84,7 +84,7 @@ def _sample(parsed: argparse.Namespace, arguments: list[str]) -> int:
             bars.append(tqdm(total=parsed.num_images, unit="image", disable=parsed.json))
         bars[0].update(images)
 
-    paths = sample_to_folder(checkpoint, Path(parsed.checkpoint).resolve().name, request, parsed.out, progress)
+    paths = sample_to_folder(checkpoint, checkpoint_name(parsed.checkpoint), request, parsed.out, progress)
     bars[0].close()
     if parsed.json:
         print(json.dumps({"files": [str(path) for path in paths]}))

@@ -8,8 +8,7 @@ import gradio as gr
 from gradio.media import get_image
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.description import checkpoints_in
-from diffusion_demo.ui import showcase, warmup
+from diffusion_demo.ui import choices, showcase, warmup
 
 HERE = Path(__file__).parent
 SIZE = 128
@@ -47,7 +46,7 @@ def build(page: gr.Blocks) -> None:
 
 
 def _examples() -> list[list[str]]:
-    made = [path for folder in checkpoints_in(warmup.CHECKPOINTS) for path, _ in showcase.read(folder).files]
+    made = [path for folder in choices.models().values() for path, _ in showcase.read(folder).files]
     return [[path] for path in [get_image("lion.jpg"), get_image("cheetah1.jpg"), get_image("tower.jpg"), *made[:3]]]
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.description import Description, checkpoints_in, describe
+from diffusion_demo.models.description import Description, describe
 from diffusion_demo.ui import showcase, warmup
+from diffusion_demo.ui.choices import folder_of, models
 
 HERE = Path(__file__).parent
 MIXED = "mixed"
@@ -25,9 +26,10 @@ SAY_STOPPED = "() => { const s = document.querySelector('#stage .status'); s.tex
 
 def build(page: gr.Blocks) -> None:
     """Lay out the tab and wire it."""
-    names = [folder.name for folder in checkpoints_in(warmup.CHECKPOINTS)]
-    first = describe(warmup.CHECKPOINTS / names[0]) if names else None
-    finished = showcase.read(warmup.CHECKPOINTS / names[0]) if names else showcase.EMPTY
+    listed = models()
+    names = list(listed)
+    first = describe(listed[names[0]]) if names else None
+    finished = showcase.read(listed[names[0]]) if names else showcase.EMPTY
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             model = gr.Dropdown(names, value=names[0] if names else None, label="Model", interactive=True)
@@ -97,12 +99,11 @@ def build(page: gr.Blocks) -> None:
 
     page.load(_ready, None, generate, api_visibility="private", concurrency_limit=None, show_progress="hidden")
     page.load(_refresh_models, model, model, api_visibility="private", concurrency_limit=None, show_progress="hidden")
-    model.change(_show_classes, [model, label], [label, guidance], api_visibility="private", concurrency_limit=None, show_progress="hidden")
+    model.input(_show_classes, [model, label], [label, guidance], api_visibility="private", concurrency_limit=None, show_progress="hidden")
     dice.click(_random_seed, None, seed, api_visibility="private", queue=False, show_progress="hidden")
     reuse.click(lambda last: (last, False), last_seed, [seed, fresh], api_visibility="private", queue=False, show_progress="hidden")
     restore.upload(_restore, restore, [*settings, fresh, restore], api_visibility="private", concurrency_limit=None, show_progress="hidden")
-    run = gr.on(
-        [generate.click],
+    run = generate.click(
         lambda draw, value: _random_seed() if draw else value,
         [fresh, seed],
         seed,
@@ -130,14 +131,6 @@ def _class_choices(description: Description | None) -> list[tuple[str, str]]:
     return [(MIXED, MIXED), *((description.title(name), name) for name in description.class_names)]
 
 
-def _folder(model: str | None) -> Path:
-    """The folder of a listed model: a name only, never a path that somebody sends."""
-    names = {folder.name: folder for folder in checkpoints_in(warmup.CHECKPOINTS)}
-    if model not in names:
-        raise gr.Error("Choose a model from the list.", print_exception=False)
-    return names[model]
-
-
 def _ready():
     warmup.wait()
     return gr.Button("Generate", interactive=True)
@@ -148,12 +141,12 @@ def _idle():
 
 
 def _refresh_models(model):
-    names = [folder.name for folder in checkpoints_in(warmup.CHECKPOINTS)]
+    names = list(models())
     return gr.Dropdown(names, value=model if model in names else (names[0] if names else None))
 
 
 def _show_classes(model, label):
-    description = describe(_folder(model))
+    description = describe(folder_of(model))
     kept = label if label in description.class_names else MIXED
     return gr.Dropdown(_class_choices(description), value=kept), gr.Slider(
         value=2.0 if description.guidance else 1.0, interactive=description.guidance
@@ -164,16 +157,16 @@ def _random_seed() -> int:
     return random.randrange(DICE_SIDES)
 
 
-def _restore(path, *unused):
+def _restore(path):
     from diffusion_demo.images import read_settings
 
     try:
         found = read_settings(path)
-        folder = _folder(found.get("checkpoint"))
+        folder = folder_of(found.get("checkpoint"))
         names = [name for _, name in _class_choices(describe(folder))]
         label = found["class"] if found.get("class") in names else MIXED
         values = [
-            folder.name,
+            found["checkpoint"],
             gr.Dropdown(_class_choices(describe(folder)), value=label),
             int(found["num_images"]),
             str(found["sampler"]),
@@ -198,7 +191,7 @@ def _generate(model: str, label: str, num_images: int, sampler: str, steps: int,
     from diffusion_demo.ui.loaded import load
 
     try:
-        folder = _folder(model)
+        folder = folder_of(model)
         checkpoint = load(folder)
         if num_images is None or num_images > MAX_IMAGES:
             raise BadInput(f"This page makes up to {MAX_IMAGES} images at a time; the command line makes any number.")
@@ -231,7 +224,7 @@ def _generate(model: str, label: str, num_images: int, sampler: str, steps: int,
     status = f"{request.num_images} pictures in {_seconds(took)}, {request.num_images / took:.1f} images/s, seed {request.seed}."
     with tempfile.TemporaryDirectory() as results:  # gradio copies what it is given before it asks for more
         paths = []
-        for pixels, settings in zip(to_uint8(step.xt), settings_of(request, folder.name, checkpoint), strict=True):
+        for pixels, settings in zip(to_uint8(step.xt), settings_of(request, model, checkpoint), strict=True):
             paths.append(Path(results) / file_name(settings["seed"]))
             save_png(paths[-1], to_pil(pixels), settings)
         yield (

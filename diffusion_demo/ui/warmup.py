@@ -1,13 +1,11 @@
 """Torch, diffusers and the first model take seconds to load: they do so in the background, after the page is up."""
 
 import threading
-from pathlib import Path
 
 import gradio as gr
 
-from diffusion_demo.models.description import checkpoints_in
+from diffusion_demo.ui import choices
 
-CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 WAIT_SECONDS = 120
 
 _ready = threading.Event()
@@ -24,7 +22,7 @@ def _warm_up() -> None:
         from diffusion_demo.sampling import Request, last_step, sample
         from diffusion_demo.ui.loaded import load
 
-        for folder in checkpoints_in(CHECKPOINTS)[:1]:
+        for folder in list(choices.models().values())[:1]:
             last_step(sample(load(folder), Request(num_images=1, steps=1)))
     except Exception as error:
         _failure.append(error)

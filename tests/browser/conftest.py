@@ -24,9 +24,9 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def url(tmp_path_factory):
+def url(trained_run, tmp_path_factory):
     port = free_port()
-    environment = os.environ | {"GRADIO_TEMP_DIR": str(tmp_path_factory.mktemp("gradio"))}
+    environment = os.environ | {"DIFFUSION_DEMO_RUNS": str(trained_run.parent)}
     log = (tmp_path_factory.mktemp("log") / "server.txt").open("w+")
     server = subprocess.Popen(
         [sys.executable, "app.py", "--no-browser", "--port", str(port)], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT

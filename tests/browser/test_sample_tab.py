@@ -144,6 +144,23 @@ def test_the_class_chosen_is_the_class_made(open_page, tmp_path):
         assert json.loads(image.text["diffusion_demo"])["class"] == "people-body"
 
 
+def test_the_newest_checkpoint_of_a_run_can_be_sampled(open_page, tmp_path):
+    page = open_page()
+    page.get_by_role("combobox", name="Model").click()
+    page.get_by_role("option", name="run/step_000012", exact=True).click()
+    page.get_by_role("combobox", name="Class").click()
+    page.get_by_role("option", name="three", exact=True).click()
+    generate(page, images=2, steps=3)
+    download_first(page).save_as(tmp_path / "one.png")
+    with Image.open(tmp_path / "one.png") as image:
+        settings = json.loads(image.text["diffusion_demo"])
+        assert (settings["checkpoint"], settings["class"], image.mode, image.size) == ("run/step_000012", "three", "L", (16, 16))
+    set_number(page, "Steps", 101)
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("Steps must be from 1 to 100")
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
+
+
 def test_seeds_random_reused_and_kept(open_page):
     page = open_page()
     generate(page, images=1, steps=1)

@@ -1,0 +1,26 @@
+"""The models that the page offers: those that ship, and the newest checkpoint of every run."""
+
+import os
+from pathlib import Path
+
+import gradio as gr
+
+from diffusion_demo.models.description import checkpoint_name, checkpoints_in
+from diffusion_demo.training.run import RunFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = Path(os.environ.get("DIFFUSION_DEMO_RUNS", ROOT / "runs"))
+
+
+def models() -> dict[str, Path]:
+    """Their folders by the names that a person chooses from."""
+    newest = [RunFolder(path.parent).latest() for path in sorted(RUNS.glob("*/config.json"))]
+    return {checkpoint_name(folder): folder for folder in [*checkpoints_in(ROOT / "checkpoints"), *filter(None, newest)]}
+
+
+def folder_of(model: str | None) -> Path:
+    """The folder of a listed model: a name only, never a path that somebody sends. Raises a toast for any other name."""
+    found = models()
+    if model not in found:
+        raise gr.Error("This model is not there any more; choose one from the list.", print_exception=False)
+    return found[model]

@@ -1,0 +1,77 @@
+"""The model that ships: what the page and the README promise of it."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMPipeline
+from PIL import Image
+
+from diffusion_demo.images import read_settings
+from diffusion_demo.models.checkpoint import load_checkpoint
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "checkpoints" / "emoji-32"
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    return load_checkpoint(FOLDER)
+
+
+def test_it_is_small_enough_to_ship(checkpoint):
+    assert sum(p.numel() for p in checkpoint.unet.parameters()) <= 5_000_000
+    assert all(path.stat().st_size <= 10_000_000 for path in FOLDER.rglob("*"))
+    assert {path.suffix for path in FOLDER.rglob("*") if path.is_file()} == {".json", ".md", ".png", ".safetensors"}
+
+
+def test_it_is_a_class_conditional_cosine_model_with_a_null_class(checkpoint):
+    description = checkpoint.description
+    assert (description.image_size, description.channels, len(checkpoint.diffusion)) == (32, 3, 1000)
+    assert len(description.class_names) == 9 and description.guidance
+    assert checkpoint.unet.config.num_class_embeds == 10
+    assert (checkpoint.beta_schedule, checkpoint.diffusion.variance_type) == ("squaredcos_cap_v2", "learned_range")
+
+
+def test_stock_diffusers_opens_it_and_its_network_answers_the_same(checkpoint):
+    pipeline = DDPMPipeline.from_pretrained(FOLDER)
+    x, t, y = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 10, 500, 999]), torch.tensor([0, 3, 8, 9])
+    with torch.no_grad():
+        ours, theirs = checkpoint.unet(x, t, class_labels=y).sample, pipeline.unet(x, t, class_labels=y).sample
+    assert ours.abs().max() > 0.1
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_its_command_writes_nine_files_the_same_twice_and_one_alone_alike(command, tmp_path):
+    def sample(out, *arguments):
+        done = command("sample", "--checkpoint", FOLDER, "--precision", "fp32", "--steps", 10, "--out", out, *arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return {path.name: path for path in (tmp_path / out).iterdir()}
+
+    first = sample("first", "--num-images", 9, "--seed", 7)
+    assert sorted(first) == [f"seed_{seed:08d}.png" for seed in range(7, 16)]
+    again = sample("again", "--num-images", 9, "--seed", 7)
+    assert all(first[name].read_bytes() == again[name].read_bytes() for name in first)
+    name = "seed_00000009.png"
+    alone = sample("alone", "--num-images", 1, "--seed", 9)[name]
+    assert read_settings(alone) == read_settings(first[name])
+    difference = np.abs(np.asarray(Image.open(alone), int) - np.asarray(Image.open(first[name]), int))
+    assert (difference <= 1).mean() >= 0.999 and difference.max() <= 4
+
+
+def test_the_showcase_was_made_by_these_weights(command, tmp_path):
+    shown = FOLDER / "showcase" / "seed_00000003.png"
+    made_with = read_settings(shown)
+    options = [
+        "--sampler",
+        made_with["sampler"],
+        "--steps",
+        made_with["steps"],
+        "--guidance-scale",
+        made_with["guidance_scale"],
+        "--precision",
+        "fp32",
+    ]
+    done = command("sample", "--checkpoint", FOLDER, "--num-images", 1, "--seed", 3, *options, "--out", "one", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    difference = np.abs(np.asarray(Image.open(tmp_path / "one" / shown.name), int) - np.asarray(Image.open(shown), int))
+    assert (difference <= 4).mean() >= 0.99
