@@ -38,7 +38,7 @@ Trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC, 
 """
 
 
-def bundle(run: RunFolder, seeds_from: int) -> None:
+def bundle(run: RunFolder) -> None:
     source = run.latest()
     staging = TARGET.with_name(".emoji-32.partial")
     shutil.rmtree(staging, ignore_errors=True)
@@ -46,28 +46,27 @@ def bundle(run: RunFolder, seeds_from: int) -> None:
     replace(describe(source), titles=TITLES).save(staging)
 
     checkpoint = load_checkpoint(staging)
-    request = replace(SHOWN, seed=seeds_from)
     frames = []
-    for step in sample(checkpoint, request):
+    for step in sample(checkpoint, SHOWN):
         if step.index % 2 or step.index == step.total:
             frames.append(frame(step))
     showcase = staging / FOLDER
     showcase.mkdir()
     pixels = to_uint8(step.xt)
-    for picture, settings in zip(pixels, settings_of(request, TARGET.name, checkpoint), strict=True):
+    for picture, settings in zip(pixels, settings_of(SHOWN, TARGET.name, checkpoint), strict=True):
         save_png(showcase / file_name(settings["seed"]), to_pil(picture), settings)
-    status = f"Made beforehand with seeds {seeds_from} to {seeds_from + 15}: press Generate for your own."
+    status = "Made beforehand. Drag the slider to see how, or press Generate for your own."
     (showcase / "film.json").write_text(json.dumps(film(frames, step.total, status)), encoding="utf-8")
     sheet = contact_sheet(pixels)
     save_png(staging / "grid.png", sheet.resize((sheet.width * 4, sheet.height * 4), 0))
 
-    held_out = [event["loss"] for event in run.events() if event["type"] == "held_out"]
+    step_losses, held_out = ([event["loss"] for event in run.events() if event["type"] == kind] for kind in ("step", "held_out"))
     parameters = sum(p.numel() for p in checkpoint.unet.parameters())
-    card = model_card(checkpoint.description, parameters, held_out[-1])
+    card = model_card(checkpoint.description, parameters, sum(step_losses[-20:]) / 20, held_out[-1])
     (staging / "README.md").write_text(card.replace("---\n", "---\nlicense: apache-2.0\n", 1) + CREDIT, encoding="utf-8")
     shutil.rmtree(TARGET, ignore_errors=True)
     staging.rename(TARGET)
 
 
 if __name__ == "__main__":
-    bundle(RunFolder(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    bundle(RunFolder(sys.argv[1]))

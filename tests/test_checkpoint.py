@@ -78,7 +78,7 @@ def test_the_model_card_names_the_classes_and_the_command():
     description = Description(
         16, 1, 100, ("cat", "dog"), guidance=True, images_seen=1234, command="python -m diffusion_demo train", data={"source": "pets", "pictures": 9}
     )
-    card = model_card(description, 1_500_000, 0.125)
+    card = model_card(description, 1_500_000, 0.5, 0.125)
     for part in ("cat, dog", "16x16", "1.50 million", "python -m diffusion_demo train", "1,234", "0.1250", "pets"):
         assert part in card
 

@@ -6,11 +6,6 @@ from pathlib import Path
 
 from diffusion_demo.errors import BadInput
 
-PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
-VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned_range")
-BETA_SCHEDULES = ("linear", "squaredcos_cap_v2")
-PRECISIONS = ("auto", "fp32", "bf16")
-
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -40,6 +35,10 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
+        from diffusion_demo.diffusion.process import PREDICTION_TYPES, VARIANCE_TYPES
+        from diffusion_demo.diffusion.schedules import SCHEDULES
+        from diffusion_demo.machine import PRECISIONS
+
         object.__setattr__(self, "ema_decays", tuple(self.ema_decays))
         limits = {
             "image_size": (8, 512),
@@ -62,7 +61,7 @@ class TrainConfig:
             "channels": (1, 3),
             "prediction_type": PREDICTION_TYPES,
             "variance_type": VARIANCE_TYPES,
-            "beta_schedule": BETA_SCHEDULES,
+            "beta_schedule": SCHEDULES,
             "precision": PRECISIONS,
         }
         for name, allowed in choices.items():

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from diffusion_demo.training.run import RunFolder
 from diffusion_demo.training.state import load_state, save_state
 
 REPORT_EVERY = 5
+RECENT_REPORTS = 20
 PREVIEW = Request(num_images=16, sampler="ddim", steps=20, seed=0)
 GUIDED_PREVIEW = replace(PREVIEW, guidance_scale=2.0)
 
@@ -97,6 +99,7 @@ class _Trainer:
         self.pictures = data.load(report, size, channels, held_out=False)
         self.held_out = data.load(report, size, channels, held_out=True)
         self.latest_held_out: events.HeldOut | None = None
+        self.recent_losses: deque[float] = deque(maxlen=RECENT_REPORTS)
 
     @property
     def images_seen(self) -> int:
@@ -134,7 +137,7 @@ class _Trainer:
                     yield events.Failed(self.step, _not_finite(self.step, self.run.latest()))
                     return
                 if self.step % REPORT_EVERY == 0 or self.step == 1:
-                    yield meter.report(self.step, self._learning_rate(self.step), self.images_seen)
+                    yield self._report(meter)
                 if self.step % config.sample_every == 0 or "sample_now" in commands:
                     yield from self._preview()
                 if self.step % config.save_every == 0 or "save_now" in commands:
@@ -142,10 +145,15 @@ class _Trainer:
                     saved_step = self.step
         if saved_step != self.step:
             if meter.count:
-                yield meter.report(self.step, self._learning_rate(self.step), self.images_seen)
+                yield self._report(meter)
             yield from self._preview()
             yield from self._save()
         yield events.Finished(self.step, reason)
+
+    def _report(self, meter: "_Meter") -> events.Step:
+        event = meter.report(self.step, self._learning_rate(self.step), self.images_seen)
+        self.recent_losses.append(event.loss)
+        return event
 
     def _any_process(self, flag: bool) -> bool:
         if self.accelerator.num_processes == 1:
@@ -222,10 +230,11 @@ class _Trainer:
                 self.latest_held_out = self._measure_held_out()
                 yield self.latest_held_out
             description = replace(self.description, images_seen=self.images_seen, steps=self.step)
-            held_out = self.latest_held_out
+            training_loss = sum(self.recent_losses) / len(self.recent_losses) if self.recent_losses else None
+            held_out_loss = self.latest_held_out.loss if self.latest_held_out else None
 
             def write(folder: Path) -> None:
-                card = model_card(description, self.parameters, held_out.loss if held_out else None)
+                card = model_card(description, self.parameters, training_loss, held_out_loss)
                 save_checkpoint(folder, self._averaged_unet(), scheduler_of(self.beta_schedule, self.diffusion), description, card)
                 counters = {"step": self.step, "initial_images": self.initial_images}
                 save_state(folder / "state", self.accelerator.unwrap_model(self.unet), self.optimizer, self.averages, counters)

@@ -20,8 +20,7 @@ from diffusion_demo.ui import inspect_tab, sample_tab, warmup
 
 HERE = Path(__file__).parent
 INTRODUCTION = """# Diffusion Demo
-A tiny diffusion model, running on this very machine, makes pictures out of noise, one small step at a time.
-Drag the slider under the pictures to watch."""
+A tiny diffusion model, running on this very machine, makes pictures out of noise, one small step at a time."""
 CREDITS = """The emoji model was trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC (Apache License 2.0).
 The mathematics: [DDPM](https://arxiv.org/abs/2006.11239), [Improved DDPM](https://arxiv.org/abs/2102.09672), [Guided Diffusion](https://arxiv.org/abs/2105.05233)."""
 

@@ -33,7 +33,7 @@ def build(page: gr.Blocks) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             model = gr.Dropdown(names, value=names[0] if names else None, label="Model", interactive=True)
-            label = gr.Dropdown(_class_choices(first), value=MIXED, label="Class", info="What the pictures should show.", interactive=True)
+            label = gr.Dropdown(_class_choices(first), value=MIXED, label="Class", interactive=True)
             count = gr.Slider(1, MAX_IMAGES, 16, step=1, precision=0, label="Images", buttons=[], interactive=True)
             steps = gr.Slider(
                 1,
