@@ -12,7 +12,7 @@ from torch import Tensor
 from diffusion_demo import __version__
 from diffusion_demo.diffusion.guidance import classifier_free
 from diffusion_demo.diffusion.samplers import Step, ddim, ddpm
-from diffusion_demo.diffusion.schedules import spaced_timesteps
+from diffusion_demo.diffusion.timesteps import spaced_timesteps
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import read_settings, save_png, to_pil, to_uint8
 from diffusion_demo.machine import PRECISIONS, resolve_precision

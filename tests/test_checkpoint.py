@@ -5,13 +5,13 @@ import shutil
 
 import pytest
 import torch
-from diffusers import DDPMPipeline
+from diffusers import DDPMPipeline, DDPMScheduler
 
 from diffusion_demo.diffusion.process import Diffusion
-from diffusion_demo.diffusion.schedules import named_betas
+from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.card import model_card
-from diffusion_demo.models.checkpoint import load_checkpoint, save_checkpoint, scheduler_of
+from diffusion_demo.models.checkpoint import diffusion_of, load_checkpoint, save_checkpoint, scheduler_of
 from diffusion_demo.models.description import Description, checkpoints_in, describe
 from diffusion_demo.models.unet import PRESETS, build_unet
 
@@ -155,8 +155,8 @@ def test_weights_of_another_network_are_refused(damaged):
 
 def test_a_schedule_that_is_not_known_is_refused_by_name(damaged):
     config = json.loads((damaged / "scheduler" / "scheduler_config.json").read_text())
-    (damaged / "scheduler" / "scheduler_config.json").write_text(json.dumps(config | {"beta_schedule": "sigmoid"}))
-    with pytest.raises(BadInput, match="sigmoid"):
+    (damaged / "scheduler" / "scheduler_config.json").write_text(json.dumps(config | {"beta_schedule": "laplace"}))
+    with pytest.raises(BadInput, match="laplace"):
         load_checkpoint(damaged)
 
 
@@ -187,3 +187,12 @@ def test_an_image_size_that_does_not_fit_is_refused_with_the_nearest_that_do(ima
 def test_an_unknown_preset_is_refused_with_those_there_are():
     with pytest.raises(BadInput, match=r"'huge'.*tiny, small, medium"):
         build_unet("huge", 32, 3, True, 0)
+
+
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_every_schedule_survives_the_scheduler_config(name, tmp_path):
+    diffusion = Diffusion(named_betas(name, 100), "v_prediction", "learned_range")
+    scheduler_of(name, diffusion).save_pretrained(tmp_path)
+    config = DDPMScheduler.from_pretrained(tmp_path).config
+    torch.testing.assert_close(diffusion_of(config).betas, diffusion.betas, rtol=1e-12, atol=0)
+    assert config["beta_schedule"] == name

@@ -1,6 +1,7 @@
 """The mathematics of diffusion models, in torch and numpy alone: no files, no pictures, no printing.
 
-schedules   beta_t, abar_t, and which timesteps a sampler visits
+schedules   beta_t, abar_t, SNR
+timesteps   which timesteps a sampler visits, and how t is drawn in training
 process     q(x_t | x_0), q(x_{t-1} | x_t, x_0), p_theta(x_{t-1} | x_t)
 losses      L_simple, the terms of the variational bound, L_hybrid
 samplers    ddpm and ddim, as generators of steps

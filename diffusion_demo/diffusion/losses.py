@@ -65,10 +65,3 @@ def training_losses(diffusion: Diffusion, output: Tensor, x0: Tensor, xt: Tensor
         return Losses(mse, mse, None)
     vlb = vlb_term(diffusion, torch.cat([prediction.detach(), v], dim=1), x0, xt, t, clip=False)
     return Losses(mse + len(diffusion) / 1000 * vlb, mse, vlb)
-
-
-def stratified_timesteps(count: int, num_timesteps: int, generator: torch.Generator) -> Tensor:
-    """t for a batch, int64 [count]: uniform over 0 .. T-1 each, and spread evenly over the batch. Kingma et al. 2021, appendix I.1."""
-    start = torch.rand(1, generator=generator, dtype=torch.float64)
-    positions = (start + torch.arange(count, dtype=torch.float64) / count) % 1
-    return (positions * num_timesteps).long().clamp(max=num_timesteps - 1)[torch.randperm(count, generator=generator)]

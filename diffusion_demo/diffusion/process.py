@@ -14,8 +14,8 @@ from torch import Tensor
 
 from diffusion_demo.diffusion.schedules import alphas_cumprod, betas_from_alphas_cumprod
 
-PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
-VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned_range")
+PREDICTION_TYPES = ("epsilon", "sample", "v_prediction", "previous")
+VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned", "learned_range")
 
 
 class Gaussian(NamedTuple):
@@ -41,8 +41,8 @@ class Diffusion:
     """A chain of T noise levels, and how a network's output is read on it.
 
     betas            float64 [T], each in (0, 1]
-    prediction_type  what the network's first C channels are: epsilon | sample | v_prediction
-    variance_type    fixed_small | fixed_large | learned_range (the network has C further channels)
+    prediction_type  what the network's first C channels are: epsilon | sample (x0) | v_prediction | previous (mu, the mean of x_{t-1})
+    variance_type    fixed_small | fixed_large; with C further channels: learned (the log variance) | learned_range (between the two)
     timesteps        int64 [T]: the t that the network is told at each index; a respaced chain keeps the original t
     """
 
@@ -59,6 +59,8 @@ class Diffusion:
         if self.variance_type not in VARIANCE_TYPES:
             raise ValueError(f"variance_type must be one of {', '.join(VARIANCE_TYPES)}, not {self.variance_type!r}")
         object.__setattr__(self, "betas", self.betas.double())
+        if self.prediction_type == "epsilon" and self.abar[-1] == 0:
+            raise ValueError("abar_T is 0, so x_0 cannot be had from eps at the last step: predict x_0 or v instead")
         if self.timesteps is None:
             object.__setattr__(self, "timesteps", torch.arange(len(self.betas)))
 
@@ -67,7 +69,7 @@ class Diffusion:
 
     @property
     def learns_variance(self) -> bool:
-        return self.variance_type == "learned_range"
+        return self.variance_type in ("learned", "learned_range")
 
     def respaced(self, kept: list[int]) -> "Diffusion":
         """The chain over the kept indices alone: abar_t stays, betas are recomputed. Improved DDPM section 4, Eq. 19."""
@@ -85,6 +87,16 @@ class Diffusion:
     def abar_prev(self) -> Tensor:
         """abar_{t-1}, with abar_{-1} = 1."""
         return torch.cat([self.abar.new_ones(1), self.abar[:-1]])
+
+    @cached_property
+    def posterior_coef_x0(self) -> Tensor:
+        """The weight of x_0 in the posterior mean. DDPM Eq. 7."""
+        return self.betas * self.abar_prev.sqrt() / (1 - self.abar)
+
+    @cached_property
+    def posterior_coef_xt(self) -> Tensor:
+        """The weight of x_t in the posterior mean. DDPM Eq. 7."""
+        return (1 - self.abar_prev) * (1 - self.betas).sqrt() / (1 - self.abar)
 
     @cached_property
     def posterior_variance(self) -> Tensor:
@@ -132,9 +144,7 @@ class Diffusion:
 
     def q_posterior(self, x0: Tensor, xt: Tensor, t: int | Tensor) -> Gaussian:
         """q(x_{t-1} | x_t, x_0). DDPM Eq. 6 and 7."""
-        coef_x0 = self.betas * self.abar_prev.sqrt() / (1 - self.abar)
-        coef_xt = (1 - self.abar_prev) * (1 - self.betas).sqrt() / (1 - self.abar)
-        mean = self.gather(coef_x0, t, xt) * x0 + self.gather(coef_xt, t, xt) * xt
+        mean = self.gather(self.posterior_coef_x0, t, xt) * x0 + self.gather(self.posterior_coef_xt, t, xt) * xt
         return Gaussian(mean, self.gather(self.posterior_variance, t, xt), self.gather(self.posterior_log_variance, t, xt))
 
     # x0 <-> eps <-> v
@@ -144,8 +154,8 @@ class Diffusion:
         return self.gather(self.abar.rsqrt(), t, xt) * xt - self.gather((1 / self.abar - 1).sqrt(), t, xt) * eps
 
     def eps_from_x0(self, xt: Tensor, t: int | Tensor, x0: Tensor) -> Tensor:
-        """eps = (x_t / sqrt(abar_t) - x_0) / sqrt(1/abar_t - 1): DDPM Eq. 4 solved for eps."""
-        return (self.gather(self.abar.rsqrt(), t, xt) * xt - x0) / self.gather((1 / self.abar - 1).sqrt(), t, xt)
+        """eps = (x_t - sqrt(abar_t) x_0) / sqrt(1 - abar_t): DDPM Eq. 4 solved for eps."""
+        return (xt - self.gather(self.abar.sqrt(), t, xt) * x0) / self.gather((1 - self.abar).sqrt(), t, xt)
 
     def v_from_x0_eps(self, x0: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
         """v = sqrt(abar_t) eps - sqrt(1 - abar_t) x_0. Salimans and Ho 2022, section 4."""
@@ -155,6 +165,10 @@ class Diffusion:
         """x_0 = sqrt(abar_t) x_t - sqrt(1 - abar_t) v. Salimans and Ho 2022, appendix D."""
         return self.gather(self.abar.sqrt(), t, xt) * xt - self.gather((1 - self.abar).sqrt(), t, xt) * v
 
+    def x0_from_previous(self, xt: Tensor, t: int | Tensor, mean: Tensor) -> Tensor:
+        """x_0 at which the posterior mean is `mean`: DDPM Eq. 7 solved for x_0."""
+        return (mean - self.gather(self.posterior_coef_xt, t, xt) * xt) / self.gather(self.posterior_coef_x0, t, xt)
+
     # the reverse process
 
     def target(self, x0: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
@@ -163,6 +177,8 @@ class Diffusion:
             return eps
         if self.prediction_type == "sample":
             return x0
+        if self.prediction_type == "previous":
+            return self.q_posterior(x0, self.q_sample(x0, t, eps), t).mean
         return self.v_from_x0_eps(x0, t, eps)
 
     def split_output(self, output: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
@@ -181,14 +197,18 @@ class Diffusion:
             return self.x0_from_eps(xt, t, prediction)
         if self.prediction_type == "sample":
             return prediction
+        if self.prediction_type == "previous":
+            return self.x0_from_previous(xt, t, prediction)
         return self.x0_from_v(xt, t, prediction)
 
     def p_variance(self, v: Tensor | None, xt: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
-        """Sigma_theta(x_t, t) and its log: beta~_t, beta_t (DDPM section 3.2), or between them (Improved DDPM Eq. 15)."""
+        """Sigma_theta(x_t, t) and its log: beta~_t, beta_t (DDPM section 3.2), exp(v), or between the two (Improved DDPM Eq. 15)."""
         if self.variance_type == "fixed_small":
             return self.gather(self.posterior_variance, t, xt), self.gather(self.posterior_log_variance, t, xt)
         if self.variance_type == "fixed_large":
             return self.gather(self.large_variance, t, xt), self.gather(self.large_variance.log(), t, xt)
+        if self.variance_type == "learned":
+            return v.exp(), v
         share = (v + 1) / 2
         upper, lower = self.gather(self.betas.log(), t, xt), self.gather(self.posterior_log_variance, t, xt)
         log_variance = share * upper + (1 - share) * lower
@@ -198,10 +218,12 @@ class Diffusion:
         """p_theta(x_{t-1} | x_t) = N(mu_theta, Sigma_theta) from the network's raw output. DDPM Eq. 1 and 11.
 
         The mean is q's posterior mean at the predicted x_0, which `clip` keeps in [-1, 1]; eps always belongs to that x_0.
+        A network that predicts the mean itself ("previous") is taken at its word: clipping does not touch that mean.
         """
         prediction, v = self.split_output(output, xt.shape[1])
         x0 = self.predict_x0(prediction, xt, t)
         if clip:
             x0 = x0.clamp(-1, 1)
         variance, log_variance = self.p_variance(v, xt, t)
-        return Reverse(self.q_posterior(x0, xt, t).mean, variance, log_variance, x0, self.eps_from_x0(xt, t, x0))
+        mean = prediction if self.prediction_type == "previous" else self.q_posterior(x0, xt, t).mean
+        return Reverse(mean, variance, log_variance, x0, self.eps_from_x0(xt, t, x0))

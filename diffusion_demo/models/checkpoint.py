@@ -11,7 +11,7 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors import SafetensorError
 
 from diffusion_demo.diffusion.process import Diffusion
-from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas
+from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, sigmoid_betas
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import Description, describe
 
@@ -46,12 +46,17 @@ def _read(folder: Path, part: str, read: Callable[[Path], T]) -> T:
 
 def diffusion_of(config) -> Diffusion:
     """The chain that a diffusers scheduler's config describes. Raises BadInput for one that cannot be read exactly."""
+    steps, ends = config["num_train_timesteps"], (config["beta_start"], config["beta_end"])
+    read = {
+        "linear": lambda: torch.linspace(*ends, steps, dtype=torch.float64),
+        "scaled_linear": lambda: quadratic_betas(steps, *ends),
+        "sigmoid": lambda: sigmoid_betas(steps, *ends),
+        "squaredcos_cap_v2": lambda: cosine_betas(steps),
+    }
     if config["trained_betas"] is not None:
         betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
-    elif config["beta_schedule"] == "linear":
-        betas = torch.linspace(config["beta_start"], config["beta_end"], config["num_train_timesteps"], dtype=torch.float64)
-    elif config["beta_schedule"] in SCHEDULES:
-        betas = named_betas(config["beta_schedule"], config["num_train_timesteps"])
+    elif config["beta_schedule"] in read:
+        betas = read[config["beta_schedule"]]()
     else:
         raise BadInput(f"The noise schedule {config['beta_schedule']!r} is not known here.")
     try:
@@ -61,15 +66,20 @@ def diffusion_of(config) -> Diffusion:
 
 
 def scheduler_of(beta_schedule: str, diffusion: Diffusion) -> DDPMScheduler:
-    """The diffusers scheduler of a chain, with the real ends of a linear schedule that was scaled with T."""
+    """The diffusers scheduler of a chain: a linear schedule with its real ends, one that diffusers does not name as trained_betas."""
+    named = {
+        "linear": {"beta_start": float(diffusion.betas[0]), "beta_end": float(diffusion.betas[-1])},
+        "scaled_linear": {"beta_start": float(diffusion.betas[0]), "beta_end": float(diffusion.betas[-1])},
+        "sigmoid": {},
+        "squaredcos_cap_v2": {},
+    }
     return DDPMScheduler(
         num_train_timesteps=len(diffusion),
         beta_schedule=beta_schedule,
-        beta_start=float(diffusion.betas[0]),
-        beta_end=float(diffusion.betas[-1]),
         prediction_type=diffusion.prediction_type,
         variance_type=diffusion.variance_type,
         clip_sample=True,
+        **named.get(beta_schedule, {"trained_betas": diffusion.betas.tolist()}),
     )
 
 

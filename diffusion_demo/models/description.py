@@ -7,6 +7,9 @@ from pathlib import Path
 from diffusion_demo.errors import BadInput
 
 FILE = "diffusion_demo.json"
+# What a checkpoint folder can hold so that stock diffusers reads it the same way (its "learned" is a variance, ours a log variance).
+PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
+VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned_range")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.data import Pictures
-from diffusion_demo.diffusion.losses import stratified_timesteps
+from diffusion_demo.diffusion.timesteps import stratified_timesteps
 from diffusion_demo.images import to_float
 from diffusion_demo.training.config import TrainConfig
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.models.description import PREDICTION_TYPES, VARIANCE_TYPES
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,6 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        from diffusion_demo.diffusion.process import PREDICTION_TYPES, VARIANCE_TYPES
         from diffusion_demo.diffusion.schedules import SCHEDULES
         from diffusion_demo.machine import PRECISIONS
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from diffusion_demo.diffusion.losses import decoder_log_likelihood, normal_kl, stratified_timesteps, training_losses, vlb_term
+from diffusion_demo.diffusion.losses import decoder_log_likelihood, normal_kl, training_losses, vlb_term
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
 
@@ -143,29 +143,3 @@ def test_loss_arithmetic_is_float32_for_a_bfloat16_network():
     output = normal(2, 2, 4, 4, seed=2).bfloat16()
     losses = training_losses(diffusion, output, x0, diffusion.q_sample(x0, t, eps), t, eps)
     assert {part.dtype for part in losses} == {torch.float32}
-
-
-@given(st.sampled_from([1, 2, 4, 5, 8, 20, 100]), st.integers(0, 2**31))
-def test_drawn_timesteps_put_exactly_one_into_each_stratum(count, seed):
-    t = stratified_timesteps(count, 1000, torch.Generator().manual_seed(seed))
-    assert t.dtype == torch.int64
-    assert sorted((t // (1000 // count)).tolist()) == list(range(count))
-
-
-@given(st.integers(1, 64), st.integers(1, 50), st.integers(0, 2**31))
-def test_drawn_timesteps_stay_inside_the_chain(count, num_timesteps, seed):
-    t = stratified_timesteps(count, num_timesteps, torch.Generator().manual_seed(seed))
-    assert t.shape == (count,) and t.min() >= 0 and t.max() < num_timesteps
-
-
-def test_each_place_of_the_batch_draws_its_timestep_uniformly():
-    generator = torch.Generator().manual_seed(0)
-    draws = torch.stack([stratified_timesteps(8, 20, generator) for _ in range(4000)])
-    for place in (0, 3, 7):
-        counts = torch.bincount(draws[:, place], minlength=20).numpy()
-        assert stats.chisquare(counts).pvalue > 1e-3
-
-
-def test_drawn_timesteps_are_decided_by_the_generator():
-    first, again, other = (stratified_timesteps(16, 1000, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
-    assert torch.equal(first, again) and not torch.equal(first, other)

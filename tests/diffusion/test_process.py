@@ -7,7 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffusion_demo.diffusion.process import Diffusion
-from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas, spaced_timesteps
+from diffusion_demo.diffusion.schedules import named_betas
+from diffusion_demo.diffusion.timesteps import spaced_timesteps
+
+PAPERS = ("linear", "squaredcos_cap_v2")
 
 chains = st.lists(st.floats(1e-4, 0.9), min_size=1, max_size=30)
 seeds = st.integers(0, 2**31)
@@ -62,7 +65,7 @@ def test_a_network_that_hits_its_target_predicts_the_true_x0(prediction_type, se
     torch.testing.assert_close(p.eps, eps, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", PAPERS)
 @pytest.mark.parametrize("t", [1, 2, 500, 999])
 def test_posterior_equals_brute_force_bayes(schedule, t):
     diffusion = Diffusion(named_betas(schedule, 1000))
@@ -82,7 +85,7 @@ def test_posterior_equals_brute_force_bayes(schedule, t):
     assert q.log_variance.item() == pytest.approx(np.log(variance), abs=1e-6)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", PAPERS)
 def test_posterior_at_t_0_is_x0_itself(schedule):
     diffusion = Diffusion(named_betas(schedule, 1000))
     x0, xt = normal(2, 3, 2, 2), normal(2, 3, 2, 2, seed=1)
@@ -91,7 +94,7 @@ def test_posterior_at_t_0_is_x0_itself(schedule):
     assert q.variance.item() == 0
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("schedule", PAPERS)
 def test_posterior_log_variance_at_t_0_is_the_value_of_t_1(schedule):
     diffusion = Diffusion(named_betas(schedule, 1000))
     assert diffusion.posterior_log_variance[0] == diffusion.posterior_log_variance[1] == diffusion.posterior_variance[1].log()
@@ -212,3 +215,25 @@ def test_unknown_types_are_refused_by_name():
 def test_betas_outside_0_to_1_are_refused(betas):
     with pytest.raises(ValueError, match="betas"):
         Diffusion(torch.tensor(betas))
+
+
+@given(st.integers(0, 999), st.integers(0, 2**31))
+def test_previous_round_trips_through_x0_and_its_mean_is_not_clipped(t, seed):
+    diffusion = Diffusion(named_betas("linear", 1000), "previous", "learned")
+    generator = torch.Generator().manual_seed(seed)
+    x0, eps, v = (torch.randn(1, 2, 2, 2, generator=generator, dtype=torch.float64) for _ in range(3))
+    xt, mean = diffusion.q_sample(x0, t, eps), diffusion.target(x0, t, eps)
+    torch.testing.assert_close(diffusion.x0_from_previous(xt, t, mean), x0, rtol=1e-6, atol=1e-6)
+    reverse = diffusion.p(torch.cat([mean, v], dim=1), xt, t)
+    assert torch.equal(reverse.mean, mean) and torch.equal(reverse.log_variance, v)
+    assert reverse.x0.abs().max() <= 1
+
+
+def test_a_chain_that_ends_in_pure_noise_is_refused_to_eps_alone():
+    with pytest.raises(ValueError, match="abar_T is 0"):
+        Diffusion(named_betas("jsd", 10), "epsilon")
+    for prediction_type in ("sample", "v_prediction"):
+        diffusion = Diffusion(named_betas("jsd", 10), prediction_type)
+        x0, eps = torch.full((1, 1, 2, 2), 0.5), torch.full((1, 1, 2, 2), -1.5)
+        reverse = diffusion.p(diffusion.target(x0, 9, eps), diffusion.q_sample(x0, 9, eps), 9)
+        torch.testing.assert_close((reverse.x0, reverse.eps), (x0, eps))

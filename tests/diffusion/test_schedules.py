@@ -1,4 +1,4 @@
-"""Noise schedules and spacing, against closed forms in numpy and against diffusers."""
+"""Noise schedules against closed forms in numpy and against diffusers."""
 
 import numpy as np
 import pytest
@@ -13,9 +13,10 @@ from diffusion_demo.diffusion.schedules import (
     betas_from_alphas_cumprod,
     cosine_betas,
     linear_betas,
+    log_signal_to_noise,
     named_betas,
     signal_to_noise,
-    spaced_timesteps,
+    terminal_warning,
 )
 
 
@@ -56,7 +57,7 @@ def test_cosine_schedule_equals_equation_17(num_timesteps):
 
 def test_cosine_schedule_refuses_no_timesteps():
     with pytest.raises(ValueError, match="not 0"):
-        cosine_betas(0)
+        named_betas("squaredcos_cap_v2", 0)
 
 
 @pytest.mark.parametrize("num_timesteps", [1000, 4000])
@@ -94,33 +95,31 @@ def test_signal_to_noise_falls_and_belongs_to_abar(name):
     torch.testing.assert_close(snr / (1 + snr), abar, rtol=1e-12, atol=0)
 
 
-@given(st.data())
-def test_spaced_timesteps_have_both_ends_the_right_count_and_only_rise(data):
-    num_timesteps = data.draw(st.integers(2, 4000))
-    count = data.draw(st.integers(2, num_timesteps))
-    steps = spaced_timesteps(num_timesteps, count)
-    assert len(steps) == count and steps[0] == 0 and steps[-1] == num_timesteps - 1
-    gaps = np.diff(steps)
-    assert gaps.min() >= 1 and gaps.max() - gaps.min() <= 2
+@pytest.mark.parametrize(("name", "diffusers_name"), [("scaled_linear", "scaled_linear"), ("sigmoid", "sigmoid")])
+def test_schedules_that_diffusers_names_equal_its_own(name, diffusers_name):
+    theirs = DDPMScheduler(num_train_timesteps=1000, beta_schedule=diffusers_name).betas
+    np.testing.assert_allclose(named_betas(name, 1000).numpy(), theirs.numpy(), rtol=2e-5)
 
 
-@pytest.mark.parametrize("count", [25, 50, 250])
-def test_spaced_timesteps_equal_diffusers_linspace(count):
-    scheduler = DDPMScheduler(1000, timestep_spacing="linspace")
-    scheduler.set_timesteps(count)
-    assert spaced_timesteps(1000, count) == scheduler.timesteps.flip(0).tolist()
+def test_jsd_removes_the_same_share_of_signal_in_every_step():
+    abar = alphas_cumprod(named_betas("jsd", 10))
+    np.testing.assert_allclose(abar.numpy(), np.linspace(0.9, 0.0, 10), atol=1e-15)
 
 
-def test_one_step_alone_is_the_noisiest():
-    assert spaced_timesteps(1000, 1) == [999]
-    assert spaced_timesteps(1, 1) == [0]
+def test_warmup_rises_straight_over_its_share_and_then_stays():
+    betas = named_betas("warmup10", 1000).numpy()
+    np.testing.assert_allclose(betas[:100], np.linspace(1e-4, 0.02, 100), rtol=1e-12)
+    assert (betas[100:] == 0.02).all() and (named_betas("const", 7) == 0.02).all()
 
 
-def test_all_steps_are_every_step():
-    assert spaced_timesteps(1000, 1000) == list(range(1000))
+@pytest.mark.parametrize("name", sorted(SCHEDULES))
+def test_log_snr_is_the_log_of_snr_and_only_falls(name):
+    abar = alphas_cumprod(named_betas(name, 1000))[:-1]
+    np.testing.assert_allclose(log_signal_to_noise(abar).exp().numpy(), signal_to_noise(abar).numpy(), rtol=1e-9)
+    assert (np.diff(log_signal_to_noise(abar).numpy()) < 0).all()
 
 
-@pytest.mark.parametrize("count", [-1, 0, 1001])
-def test_no_steps_and_more_steps_than_T_are_refused(count):
-    with pytest.raises(ValueError, match=f"from 1 to 1000.*not {count}"):
-        spaced_timesteps(1000, count)
+def test_a_schedule_that_does_not_end_in_noise_is_warned_of():
+    short = alphas_cumprod(torch.linspace(1e-4, 0.02, 100, dtype=torch.float64))
+    assert "0.364" in terminal_warning(short) and "cosine" in terminal_warning(short)
+    assert all(terminal_warning(alphas_cumprod(named_betas(name, 1000))) is None for name in SCHEDULES)

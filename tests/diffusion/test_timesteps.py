@@ -1,0 +1,102 @@
+"""Which timesteps a sampler visits, against diffusers and the papers' code's own cases; how t is drawn in training."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from diffusion_demo.diffusion.timesteps import spaced_timesteps, stratified_timesteps
+
+
+@given(st.data())
+def test_spaced_timesteps_have_both_ends_the_right_count_and_only_rise(data):
+    num_timesteps = data.draw(st.integers(2, 4000))
+    count = data.draw(st.integers(2, num_timesteps))
+    steps = spaced_timesteps(num_timesteps, count)
+    assert len(steps) == count and steps[0] == 0 and steps[-1] == num_timesteps - 1
+    gaps = np.diff(steps)
+    assert gaps.min() >= 1 and gaps.max() - gaps.min() <= 2
+
+
+@pytest.mark.parametrize("count", [25, 50, 250])
+def test_spaced_timesteps_equal_diffusers_linspace(count):
+    scheduler = DDPMScheduler(1000, timestep_spacing="linspace")
+    scheduler.set_timesteps(count)
+    assert spaced_timesteps(1000, count) == scheduler.timesteps.flip(0).tolist()
+
+
+def test_one_step_alone_is_the_noisiest():
+    assert spaced_timesteps(1000, 1) == [999]
+    assert spaced_timesteps(1, 1) == [0]
+
+
+def test_all_steps_are_every_step():
+    assert spaced_timesteps(1000, 1000) == list(range(1000))
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1001])
+def test_no_steps_and_more_steps_than_T_are_refused(count):
+    with pytest.raises(ValueError, match=f"from 1 to 1000.*not {count}"):
+        spaced_timesteps(1000, count)
+
+
+def test_sections_have_both_their_ends_and_the_first_are_longer():
+    steps = spaced_timesteps(1000, "10,15,20")
+    assert len(steps) == 45 and steps == sorted(steps)
+    assert (steps[0], steps[9], steps[10], steps[24], steps[25], steps[-1]) == (0, 333, 334, 666, 667, 999)
+
+
+def test_ddim_spacing_is_the_smallest_whole_stride_and_ends_below_the_last_step():
+    assert spaced_timesteps(1000, "ddim50") == list(range(0, 1000, 20))
+    assert spaced_timesteps(1000, "ddim30") == list(range(0, 1000, 34))
+    with pytest.raises(ValueError, match="300"):
+        spaced_timesteps(1000, "ddim300")
+
+
+@pytest.mark.parametrize("count", [10, 20, 50])
+@pytest.mark.parametrize("kind", ["leading", "trailing"])
+def test_leading_and_trailing_equal_diffusers(kind, count):
+    scheduler = DDPMScheduler(num_train_timesteps=1000, timestep_spacing=kind)
+    scheduler.set_timesteps(count)
+    assert spaced_timesteps(1000, f"{kind}:{count}") == scheduler.timesteps.flip(0).tolist()
+
+
+def test_quadratic_spacing_is_densest_at_the_clean_end():
+    steps = spaced_timesteps(1000, "quadratic:20")
+    assert (steps[0], steps[-1], len(steps)) == (0, 999, 20)
+    assert all(later >= earlier for earlier, later in zip(np.diff(steps)[:-1], np.diff(steps)[1:] + 1, strict=True))
+
+
+@pytest.mark.parametrize("spacing", ["", "ten", "0", "1001", "ddim", "400,400,400", "sideways:10", "leading:0", "-3"])
+def test_a_spacing_that_does_not_fit_is_refused(spacing):
+    with pytest.raises(ValueError, match=r"steps|spacing"):
+        spaced_timesteps(1000, spacing)
+
+
+@given(st.sampled_from([1, 2, 4, 5, 8, 20, 100]), st.integers(0, 2**31))
+def test_drawn_timesteps_put_exactly_one_into_each_stratum(count, seed):
+    t = stratified_timesteps(count, 1000, torch.Generator().manual_seed(seed))
+    assert t.dtype == torch.int64
+    assert sorted((t // (1000 // count)).tolist()) == list(range(count))
+
+
+@given(st.integers(1, 64), st.integers(1, 50), st.integers(0, 2**31))
+def test_drawn_timesteps_stay_inside_the_chain(count, num_timesteps, seed):
+    t = stratified_timesteps(count, num_timesteps, torch.Generator().manual_seed(seed))
+    assert t.shape == (count,) and t.min() >= 0 and t.max() < num_timesteps
+
+
+def test_each_place_of_the_batch_draws_its_timestep_uniformly():
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.stack([stratified_timesteps(8, 20, generator) for _ in range(4000)])
+    for place in (0, 3, 7):
+        counts = torch.bincount(draws[:, place], minlength=20).numpy()
+        assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_drawn_timesteps_are_decided_by_the_generator():
+    first, again, other = (stratified_timesteps(16, 1000, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
+    assert torch.equal(first, again) and not torch.equal(first, other)
