@@ -4,7 +4,8 @@ schedules   beta_t, abar_t, SNR
 timesteps   which timesteps a sampler visits, and how t is drawn in training
 process     q(x_t | x_0), q(x_{t-1} | x_t, x_0), p_theta(x_{t-1} | x_t)
 losses      L_simple, the terms of the variational bound, L_hybrid
-samplers    ddpm and ddim, as generators of steps
+samplers    ddpm, ddim and its encoder, as generators of steps
 guidance    classifier-free guidance, as a wrapped denoiser
+likelihood  the bound on -log p(x_0), in bits per dimension
 oracles     denoisers known in closed form
 """

@@ -62,4 +62,20 @@ def ddim(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, *, eta
     return _walk(model, diffusion, xT, move, clip, condition)
 
 
+def ddim_encode(model: Denoiser, diffusion: Diffusion, x0: Tensor, *, clip: bool = False, **condition) -> Iterator[Step]:
+    """x_0 to x_T, the reverse of ddim with eta = 0: x_{t+1} = sqrt(abar_{t+1}) x_0 + sqrt(1 - abar_{t+1}) eps. DDIM Eq. 14.
+
+    Index i moves x_{t} to x_{t+1}, and the last to pure eps (abar = 0 beyond the chain), as in the papers' code; stop one step
+    early for fewer artefacts (ADM appendix F).
+    """
+    abar_next = torch.cat([diffusion.abar[1:], diffusion.abar.new_zeros(1)])
+    xt, total = x0, len(diffusion)
+    for i in range(total):
+        t = int(diffusion.timesteps[i])
+        output = model(xt, torch.full((len(xt),), t, device=xt.device), **condition)
+        p = diffusion.p(output.to(xt.dtype), xt, i, clip)
+        xt = diffusion.gather(abar_next.sqrt(), i, xt) * p.x0 + diffusion.gather((1 - abar_next).sqrt(), i, xt) * p.eps
+        yield Step(t, xt, p.x0, i + 1, total)
+
+
 SAMPLERS = {"ddpm": ddpm, "ddim": ddim}

@@ -78,3 +78,38 @@ def stratified_timesteps(count: int, num_timesteps: int, generator: torch.Genera
     start = torch.rand(1, generator=generator, dtype=torch.float64)
     positions = (start + torch.arange(count, dtype=torch.float64) / count) % 1
     return (positions * num_timesteps).long().clamp(max=num_timesteps - 1)[torch.randperm(count, generator=generator)]
+
+
+class LossAwareTimesteps:
+    """Importance sampling of t by the root mean square of the last losses seen at each t. Improved DDPM Eq. 18.
+
+    Uniform until every t has `history` losses. The weights make the weighted loss unbiased: mean over draws of weight * loss
+    estimates the uniform mean. `losses` float64 [T, history] and `counts` int64 [T] are the whole state; every process of a
+    training must be given the same updates (the global batch's).
+    """
+
+    def __init__(self, num_timesteps: int, history: int = 10, uniform_share: float = 0.001):
+        self.losses = torch.zeros(num_timesteps, history, dtype=torch.float64)
+        self.counts = torch.zeros(num_timesteps, dtype=torch.int64)
+        self.uniform_share = uniform_share
+
+    def probabilities(self) -> Tensor:
+        """p_t, float64 [T]."""
+        num_timesteps, history = self.losses.shape
+        if int(self.counts.min()) < history:
+            return torch.full((num_timesteps,), 1 / num_timesteps, dtype=torch.float64)
+        root_mean_square = (self.losses**2).mean(dim=1).sqrt()
+        return (1 - self.uniform_share) * root_mean_square / root_mean_square.sum() + self.uniform_share / num_timesteps
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """t int64 [count], and the weights 1 / (T p_t) float32 [count] of their losses."""
+        p = self.probabilities()
+        t = torch.multinomial(p, count, replacement=True, generator=generator)
+        return t, (1 / (len(p) * p[t])).float()
+
+    def update(self, t: Tensor, losses: Tensor) -> None:
+        """Remember the unweighted losses [N] seen at t [N], in their order; the oldest of each t falls out."""
+        for step, loss in zip(t.tolist(), losses.tolist(), strict=True):
+            self.losses[step] = self.losses[step].roll(-1)
+            self.losses[step, -1] = loss
+            self.counts[step] += 1

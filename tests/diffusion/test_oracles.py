@@ -6,7 +6,7 @@ import torch
 
 from diffusion_demo.diffusion.oracles import finite_set, gaussian
 from diffusion_demo.diffusion.process import Diffusion
-from diffusion_demo.diffusion.samplers import SAMPLERS
+from diffusion_demo.diffusion.samplers import SAMPLERS, ddim_encode
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 
@@ -163,3 +163,18 @@ def test_finite_set_oracle_weighs_its_members_by_bayes_rule(members):
     expected = (weight.reshape(5, 1, 1, 1) * members.double()).sum(0, keepdim=True)
     eps = finite_set(members, diffusion.abar)(x, torch.tensor([t]))
     torch.testing.assert_close(diffusion.x0_from_eps(x, t, eps), expected)
+
+
+def test_ddim_encodes_and_decodes_back_the_better_the_more_steps():
+    """With the exact denoiser of Gaussian data, x_0 -> x_T -> x_0 is the identity up to the discretisation's error."""
+    covariance = torch.tensor([[0.5, 0.2], [0.2, 0.3]], dtype=torch.float64)
+    diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000))
+    oracle = gaussian(torch.zeros(1, 1, 2, dtype=torch.float64), covariance, diffusion.abar)
+    x0 = torch.randn(16, 1, 1, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    errors = []
+    for steps in (10, 50, 250):
+        chain = diffusion.respaced(spaced_timesteps(1000, steps))
+        *_, start, _pure = ddim_encode(oracle, chain, x0)
+        *_, back = SAMPLERS["ddim"](oracle, chain, start.xt, lambda: torch.zeros_like(x0), clip=False)
+        errors.append(float((back.xt - x0).abs().max()))
+    assert errors[0] > 2 * errors[1] > 4 * errors[2] and errors[2] < 0.03

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from diffusion_demo.diffusion.timesteps import spaced_timesteps, stratified_timesteps
+from diffusion_demo.diffusion.timesteps import LossAwareTimesteps, spaced_timesteps, stratified_timesteps
 
 
 @given(st.data())
@@ -100,3 +100,29 @@ def test_each_place_of_the_batch_draws_its_timestep_uniformly():
 def test_drawn_timesteps_are_decided_by_the_generator():
     first, again, other = (stratified_timesteps(16, 1000, torch.Generator().manual_seed(seed)) for seed in (5, 5, 6))
     assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_loss_aware_draws_are_uniform_until_every_t_has_its_history():
+    sampler = LossAwareTimesteps(4, history=3)
+    sampler.update(torch.tensor([0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3]), torch.arange(11.0))
+    assert torch.equal(sampler.probabilities(), torch.full((4,), 0.25, dtype=torch.float64))
+    sampler.update(torch.tensor([3]), torch.tensor([1.0]))
+    assert not torch.equal(sampler.probabilities(), torch.full((4,), 0.25, dtype=torch.float64))
+
+
+def test_loss_aware_probabilities_follow_the_root_mean_square_of_the_last_losses():
+    sampler = LossAwareTimesteps(3, history=2, uniform_share=0.1)
+    for losses in ([9.0, 9.0, 9.0], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]):
+        sampler.update(torch.arange(3), torch.tensor(losses))
+    rms = np.sqrt([(1 + 9) / 2, 4, (9 + 1) / 2])
+    np.testing.assert_allclose(sampler.probabilities().numpy(), 0.9 * rms / rms.sum() + 0.1 / 3, rtol=1e-12)
+
+
+def test_loss_aware_weights_keep_the_mean_loss_unbiased():
+    sampler, truth = LossAwareTimesteps(5, history=1), torch.tensor([1.0, 5.0, 0.2, 3.0, 9.0])
+    sampler.update(torch.arange(5), truth)
+    t, weights = sampler.draw(40_000, torch.Generator().manual_seed(0))
+    estimates = weights * truth[t]
+    assert abs(estimates.mean() - truth.mean()) < 4 * estimates.std() / 200
+    assert torch.bincount(t, minlength=5).argmax() == 4
+    assert float((1 / (5 * sampler.probabilities()) * sampler.probabilities()).sum()) == pytest.approx(1.0)

@@ -1,0 +1,43 @@
+"""The variational bound on -log p(x_0) in bits per dimension: L_0 + L_1 + ... + L_{T-1} + L_T. DDPM Eq. 5."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from diffusion_demo.diffusion.losses import mean_flat, normal_kl, vlb_term
+from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.diffusion.samplers import Denoiser, Noise
+
+
+@dataclass(frozen=True, eq=False)
+class Term:
+    """One term of the bound at index t of the chain, per example [N]: L_t in bits/dim, and the squared errors of x_0 and eps."""
+
+    t: int
+    bits: Tensor
+    x0_mse: Tensor
+    eps_mse: Tensor
+
+
+def prior_bits(diffusion: Diffusion, x0: Tensor) -> Tensor:
+    """L_T = KL(q(x_T | x_0) || N(0, I)) in bits/dim, [N]: what the end of the chain still knows of x_0. DDPM Eq. 5."""
+    q = diffusion.q_mean_variance(x0.double(), len(diffusion) - 1)
+    zero = torch.zeros((), dtype=torch.float64, device=x0.device)
+    return (mean_flat(normal_kl(q.mean, q.log_variance.expand_as(q.mean), zero, zero)) / math.log(2)).to(x0.dtype)
+
+
+def bound_terms(model: Denoiser, diffusion: Diffusion, x0: Tensor, noise: Noise, *, clip: bool = True, **condition) -> Iterator[Term]:
+    """L_{T-1} ... L_0 of pictures x0 [N, C, H, W] (uint8 / 127.5 - 1), one network call each, with one draw of noise each.
+
+    Sum their bits and add prior_bits for the bound. Works on a respaced chain too, as a bound for fewer steps. DDPM Eq. 5.
+    """
+    for i in reversed(range(len(diffusion))):
+        eps = noise()
+        xt = diffusion.q_sample(x0, i, eps)
+        output = model(xt, torch.full((len(x0),), int(diffusion.timesteps[i]), device=x0.device), **condition).to(x0.dtype)
+        index = torch.full((len(x0),), i)
+        p = diffusion.p(output, xt, i, clip)
+        yield Term(i, vlb_term(diffusion, output, x0, xt, index, clip), mean_flat((p.x0 - x0) ** 2), mean_flat((p.eps - eps) ** 2))

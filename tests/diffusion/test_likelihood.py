@@ -1,0 +1,57 @@
+"""The bound, against data whose entropy and whose denoiser are known."""
+
+import math
+
+import pytest
+import torch
+from scipy import integrate, stats
+
+from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits
+from diffusion_demo.diffusion.oracles import finite_set
+from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.diffusion.schedules import named_betas
+from diffusion_demo.diffusion.timesteps import spaced_timesteps
+
+
+def draws(seed, shape):
+    generator = torch.Generator().manual_seed(seed)
+    return lambda: torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2", "warmup10"])
+def test_the_prior_term_is_the_kl_of_two_gaussians(schedule):
+    diffusion = Diffusion(named_betas(schedule, 100))
+    x0 = torch.tensor([-1.0, 0.25], dtype=torch.float64).reshape(2, 1, 1, 1)
+    abar = float(diffusion.abar[-1])
+    for value, found in zip(x0.flatten().tolist(), prior_bits(diffusion, x0).tolist(), strict=True):
+        q = stats.norm(math.sqrt(abar) * value, math.sqrt(1 - abar))
+        expected, _ = integrate.quad(lambda x, q=q: q.pdf(x) * (q.logpdf(x) - stats.norm.logpdf(x)), -9, 9, epsabs=1e-12)
+        assert found == pytest.approx(expected / math.log(2), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("kept", [None, 20])
+def test_a_picture_known_by_heart_costs_its_decoder_alone(kept):
+    """A finite set of one picture has no entropy: every KL is 0, and L_0 is the mass that N(x_0, beta~_1) leaves outside x_0's own bin."""
+    picture = torch.randint(1, 255, (1, 1, 4, 4), generator=torch.Generator().manual_seed(0)).double() / 127.5 - 1
+    diffusion = Diffusion(named_betas("squaredcos_cap_v2", 200), variance_type="fixed_small")
+    chain = diffusion if kept is None else diffusion.respaced(spaced_timesteps(200, kept))
+    *kls, decoder = bound_terms(finite_set(picture, diffusion.abar), chain, picture, draws(1, picture.shape))
+    assert [term.t for term in kls] == list(range(1, len(chain)))[::-1] and decoder.t == 0
+    assert max(float(term.bits.abs()) for term in kls) < 1e-9
+    assert max(float(term.x0_mse) for term in [*kls, decoder]) < 1e-10
+    sigma = math.exp(0.5 * float(chain.posterior_log_variance[0]))
+    inside = stats.norm.cdf(1 / 255 / sigma) - stats.norm.cdf(-1 / 255 / sigma)
+    assert float(decoder.bits) == pytest.approx(-math.log2(inside), abs=2e-3)
+
+
+def test_the_bound_stays_above_the_entropy_and_comes_nearer_with_more_steps():
+    """Two pictures, drawn evenly: one bit over two dimensions."""
+    pictures = torch.tensor([-1.0, 1.0], dtype=torch.float64).reshape(2, 1, 1, 1).expand(2, 1, 1, 2).repeat(128, 1, 1, 1)
+    means = []
+    for num_timesteps in (50, 200, 800):
+        diffusion = Diffusion(named_betas("linear", num_timesteps), variance_type="fixed_small")
+        terms = bound_terms(finite_set(pictures[:2], diffusion.abar), diffusion, pictures, draws(0, pictures.shape))
+        totals = sum(term.bits for term in terms) + prior_bits(diffusion, pictures)
+        means.append(float(totals.mean()))
+        assert means[-1] - 3 * float(totals.std()) / math.sqrt(len(totals)) > 0.5
+    assert means[0] > means[1] > means[2]
