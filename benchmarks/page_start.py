@@ -35,7 +35,7 @@ def page_answers() -> float:
             except OSError:
                 time.sleep(0.02)
     finally:
-        server.kill()
+        server.terminate()
         server.wait()
 
 

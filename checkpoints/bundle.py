@@ -13,9 +13,9 @@ from diffusion_demo.images import contact_sheet, save_png, to_pil, to_uint8
 from diffusion_demo.models.card import model_card
 from diffusion_demo.models.checkpoint import halve_weights, load_checkpoint
 from diffusion_demo.models.description import describe
-from diffusion_demo.sampling import Request, file_name, sample, settings_of
+from diffusion_demo.sampling import Request, file_name, noise_of, sample, settings_of
 from diffusion_demo.training.run import RunFolder
-from diffusion_demo.ui.film import film, frame
+from diffusion_demo.ui.film import film, first_frame, frame
 from diffusion_demo.ui.showcase import FOLDER
 
 TARGET = Path(__file__).resolve().parent / "emoji-32"
@@ -40,27 +40,31 @@ Trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC, 
 
 def bundle(run: RunFolder) -> None:
     source = run.latest()
+    if source is None:
+        sys.exit(f"{run.path} holds no checkpoint yet.")
+    step = describe(source).steps
     staging = TARGET.with_name(".emoji-32.partial")
     shutil.rmtree(staging, ignore_errors=True)
     halve_weights(source, staging)
     replace(describe(source), titles=TITLES).save(staging)
 
     checkpoint = load_checkpoint(staging)
-    frames = []
-    for step in sample(checkpoint, SHOWN):
-        if step.index % 2 or step.index == step.total:
-            frames.append(frame(step))
+    frames = [first_frame(noise_of(checkpoint, SHOWN)(), len(checkpoint.diffusion))]
+    for made in sample(checkpoint, SHOWN):
+        if made.index % 2 or made.index == made.total:
+            frames.append(frame(made))
     showcase = staging / FOLDER
     showcase.mkdir()
-    pixels = to_uint8(step.xt)
+    pixels = to_uint8(made.xt)
     for picture, settings in zip(pixels, settings_of(SHOWN, TARGET.name, checkpoint), strict=True):
         save_png(showcase / file_name(settings["seed"]), to_pil(picture), settings)
     status = "Made beforehand. Drag the slider to see how, or press Generate for your own."
-    (showcase / "film.json").write_text(json.dumps(film(frames, step.total, status)), encoding="utf-8")
+    (showcase / "film.json").write_text(json.dumps(film(frames, made.total, status)), encoding="utf-8")
     sheet = contact_sheet(pixels)
     save_png(staging / "grid.png", sheet.resize((sheet.width * 4, sheet.height * 4), 0))
 
-    step_losses, held_out = ([event["loss"] for event in run.events() if event["type"] == kind] for kind in ("step", "held_out"))
+    events = [event for event in run.events() if event.get("step", step + 1) <= step]
+    step_losses, held_out = ([event["loss"] for event in events if event["type"] == kind] for kind in ("step", "held_out"))
     parameters = sum(p.numel() for p in checkpoint.unet.parameters())
     card = model_card(checkpoint.description, parameters, sum(step_losses[-20:]) / 20, held_out[-1])
     (staging / "README.md").write_text(card.replace("---\n", "---\nlicense: apache-2.0\n", 1) + CREDIT, encoding="utf-8")

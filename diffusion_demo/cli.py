@@ -5,7 +5,7 @@ import json
 import platform
 import shlex
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -131,14 +131,18 @@ def _train(parsed: argparse.Namespace, arguments: list[str]) -> int:
         raise BadInput(f"--max-minutes must be more than 0, not {parsed.max_minutes:g}.")
     if parsed.max_steps is None and parsed.max_minutes is None:
         raise BadInput("Say when to stop: --max-steps N or --max-minutes M (Ctrl-C saves and ends at any time).")
-    if parsed.resume and run.exists:
-        config = TrainConfig.load(run.config_file)
+    if parsed.resume:
+        if not run.exists:
+            raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
+        config = run.read_config()[0]
+        config = replace(config, data=given.get("data", config.data))
         changed = [name for name, value in given.items() if name != "data" and value != getattr(config, name)]
         if changed:
             raise BadInput(f"A run keeps the settings that it began with; leave out --{changed[0].replace('_', '-')}, or start a new run.")
     elif "data" not in given:
         raise BadInput("Say what to train on: --data DIR or --data PICTURES.zip.")
     else:
+        given["data"] = str(Path(given["data"]).resolve())
         config = TrainConfig(**(inherit(given) if "init_from" in given else given))
 
     from diffusion_demo.training.events import Failed
@@ -189,6 +193,13 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
 
 
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
+
+
 def _doctor(parsed: argparse.Namespace, arguments: list[str]) -> int:
     import torch
 
@@ -199,12 +210,12 @@ def _doctor(parsed: argparse.Namespace, arguments: list[str]) -> int:
     report = {
         "diffusion_demo": __version__,
         "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("gradio", "torch", "diffusers", "accelerate", "pillow", "numpy")},
+        **{name: _version(name) for name in ("gradio", "torch", "diffusers", "accelerate", "pillow", "numpy")},
         "machine": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "fastest precision": fastest_precision(device.type),
-        "checkpoints": [path.name for path in checkpoints_in(Path("checkpoints"))],
+        "checkpoints": [path.name for path in checkpoints_in(Path(__file__).resolve().parents[1] / "checkpoints")],
     }
     if parsed.json:
         print(json.dumps(report))

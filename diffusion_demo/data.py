@@ -5,10 +5,13 @@ The class of a picture is the name of the folder it lies in; pictures at the top
 
 import hashlib
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -24,9 +27,21 @@ from diffusion_demo.errors import BadInput
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]
 MAX_FILE_BYTES = 100_000_000
+MIN_SIZE = 8
 MIN_PICTURES_TO_HOLD_OUT = 20
 # What Pillow and zipfile raise for damaged, encrypted, oversized or otherwise unreadable pictures.
-UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, Image.DecompressionBombError)
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    Image.DecompressionBombError,
+)
 
 Image.MAX_IMAGE_PIXELS = 100_000_000
 
@@ -86,8 +101,7 @@ def scan(source: str | Path) -> Report:
     for name, read in _files(source):
         try:
             data = read()
-            with _open(data) as image:
-                image.load()
+            decode(data, MIN_SIZE, channels=3)
         except UNREADABLE as error:
             rejected[name] = str(error) or type(error).__name__
             continue
@@ -113,7 +127,9 @@ def load(report: Report, image_size: int, channels: int, held_out: bool) -> Pict
 def decode(data: bytes, image_size: int, channels: int) -> np.ndarray:
     """One picture's bytes -> uint8 [C, S, S]: turned as its EXIF says, transparency on white, centre square, scaled."""
     with _open(data) as image:
-        image = ImageOps.exif_transpose(image)
+        image.load()
+        with suppress(*UNREADABLE):  # a broken EXIF block says nothing of the picture
+            image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         if image.has_transparency_data:
@@ -135,7 +151,11 @@ def _files(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
             if _is_picture(name := path.relative_to(source).as_posix()) and path.is_file():
                 yield name, partial(_read_file, path)
     elif zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
+        try:
+            archive = zipfile.ZipFile(source)
+        except zipfile.BadZipFile as error:
+            raise BadInput(f"{source} is a damaged zip file ({error}); make it again.") from error
+        with archive:
             for info in archive.infolist():
                 if not info.is_dir() and _is_picture(info.filename):
                     yield info.filename, partial(_read_member, archive, info)

@@ -64,7 +64,7 @@ def read_settings(path: str | Path) -> dict:
     try:
         with Image.open(path, formats=["PNG"]) as image:
             settings = json.loads(image.text[PNG_KEY])
-    except (OSError, ValueError, KeyError, SyntaxError) as error:
+    except (OSError, ValueError, KeyError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadInput("This picture carries no settings; drop a PNG that was made and downloaded here.") from error
     if not isinstance(settings, dict):
         raise BadInput("This picture's settings cannot be read; drop a PNG that was made and downloaded here.")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffusion_demo import __version__
 from diffusion_demo.diffusion.guidance import classifier_free
-from diffusion_demo.diffusion.samplers import Step, ddim, ddpm
+from diffusion_demo.diffusion.samplers import SAMPLERS, Step
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import read_settings, save_png, to_pil, to_uint8
@@ -20,7 +20,6 @@ from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.description import Description
 from diffusion_demo.models.unet import as_denoiser
 
-SAMPLERS = ("ddim", "ddpm")
 MAX_SEED = 2**48
 BATCH_SIZE = 16
 
@@ -92,6 +91,13 @@ class SeededNoise:
         return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)
 
 
+def noise_of(checkpoint: Checkpoint, request: Request) -> SeededNoise:
+    """The request's noise; the first draw is x_T."""
+    d = checkpoint.description
+    seeds = [request.seed + i for i in range(request.num_images)]
+    return SeededNoise(seeds, (d.channels, d.image_size, d.image_size), checkpoint.unet.device)
+
+
 def classes_of(request: Request, description: Description) -> list[int] | None:
     """The class index of each picture of a request; None for a model without classes."""
     if not description.class_names:
@@ -109,12 +115,7 @@ def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
     """
     description = checkpoint.description
     request.check(description)
-    device = checkpoint.unet.device
-    noise = SeededNoise(
-        [request.seed + i for i in range(request.num_images)],
-        (description.channels, description.image_size, description.image_size),
-        device,
-    )
+    device, noise = checkpoint.unet.device, noise_of(checkpoint, request)
     denoiser = as_denoiser(checkpoint.unet, resolve_precision(request.precision, device))
     classes, condition = classes_of(request, description), {}
     if classes is not None:
@@ -122,9 +123,8 @@ def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
         if request.guidance_scale != 1:
             denoiser = classifier_free(denoiser, request.guidance_scale, description.null_class, description.channels)
     chain = checkpoint.diffusion.respaced(spaced_timesteps(len(checkpoint.diffusion), request.steps))
-    if request.sampler == "ddim":
-        return (yield from ddim(denoiser, chain, noise(), noise, eta=request.eta, **condition))
-    return (yield from ddpm(denoiser, chain, noise(), noise, **condition))
+    options = {"eta": request.eta} if request.sampler == "ddim" else {}
+    yield from SAMPLERS[request.sampler](denoiser, chain, noise(), noise, **options, **condition)
 
 
 def last_step(steps: Iterator[Step]) -> Step:
@@ -139,6 +139,7 @@ def settings_of(request: Request, checkpoint_name: str, checkpoint: Checkpoint) 
     common = asdict(request) | {
         "program": f"diffusion_demo {__version__}",
         "checkpoint": checkpoint_name,
+        "weights": checkpoint.weights,
         "num_images": 1,
         "precision": resolve_precision(request.precision, checkpoint.unet.device),
     }

@@ -12,7 +12,7 @@ from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.card import model_card
 from diffusion_demo.models.checkpoint import diffusion_of, load_checkpoint, save_checkpoint, scheduler_of
-from diffusion_demo.models.description import Description, checkpoints_in, describe
+from diffusion_demo.models.description import Description, checkpoint_name, checkpoints_in, describe
 from diffusion_demo.models.unet import PRESETS, build_unet
 
 
@@ -196,3 +196,15 @@ def test_every_schedule_survives_the_scheduler_config(name, tmp_path):
     config = DDPMScheduler.from_pretrained(tmp_path).config
     torch.testing.assert_close(diffusion_of(config).betas, diffusion.betas, rtol=1e-12, atol=0)
     assert config["beta_schedule"] == name
+
+
+def test_hidden_folders_are_not_listed(random_checkpoint, tmp_path):
+    shutil.copytree(random_checkpoint, tmp_path / "good")
+    shutil.copytree(random_checkpoint, tmp_path / ".half.partial")
+    assert checkpoints_in(tmp_path) == [tmp_path / "good"]
+
+
+def test_a_name_is_the_folders_with_its_runs_before_it(trained_checkpoint, random_checkpoint):
+    assert checkpoint_name(trained_checkpoint) == "run/step_000012"
+    assert checkpoint_name(random_checkpoint) == random_checkpoint.name
+    assert checkpoint_name("/model") == "model"

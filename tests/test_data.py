@@ -268,3 +268,22 @@ def test_a_file_that_is_no_zip_is_refused_by_name(tmp_path):
     (tmp_path / "notes.txt").write_text("words")
     with pytest.raises(BadInput, match=r"notes\.txt is neither a folder nor a zip"):
         scan(tmp_path / "notes.txt")
+
+
+@pytest.mark.parametrize("exif", [b"Exif\x00\x00MM\x00*\x00\x00", b"Exif\x00\x00xx"])
+def test_a_broken_exif_block_spoils_nothing(tmp_path, exif):
+    for i in range(3):
+        Image.new("RGB", (20, 20), (i, 0, 0)).save(tmp_path / f"{i}.png", exif=exif)
+    report = scan(tmp_path)
+    assert len(load(report, 16, 3, held_out=False)) + len(report.rejected) == 3
+    assert not report.rejected
+
+
+def test_a_damaged_zip_is_refused_with_a_sentence(tmp_path):
+    with zipfile.ZipFile(tmp_path / "pictures.zip", "w") as archive:
+        archive.writestr("one.png", b"1" * 100)
+    data = bytearray((tmp_path / "pictures.zip").read_bytes())
+    data[data.index(b"PK\x01\x02")] = 0
+    (tmp_path / "pictures.zip").write_bytes(data)
+    with pytest.raises(BadInput, match="damaged zip"):
+        scan(tmp_path / "pictures.zip")

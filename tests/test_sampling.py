@@ -102,7 +102,7 @@ def test_a_bad_request_is_refused_before_the_first_step(checkpoint):
     [
         ({"num_images": 0}, "at least 1, not 0"),
         ({"num_images": -3}, "at least 1, not -3"),
-        ({"sampler": "euler"}, "'euler'.*ddim, ddpm"),
+        ({"sampler": "euler"}, "'euler'.*ddpm, ddim"),
         ({"steps": 0}, "1 to 1000.*not 0"),
         ({"steps": 1001}, "1 to 1000.*not 1001"),
         ({"eta": -0.1}, "0 .*to 1 .*not -0.1"),

@@ -19,9 +19,13 @@ Noise = Callable[[], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One step that was made: the t it started from, the x_{t-1} it ended at, the x_0 it predicted; number `index` of `total`, from 1."""
+    """One step that was made: number `index` of `total`, from 1.
+
+    It asked the network at t, predicted x0, and ended at xt, whose noise level is that of t_reached (-1: clean).
+    """
 
     t: int
+    t_reached: int
     xt: Tensor
     x0: Tensor
     index: int
@@ -35,7 +39,7 @@ def _walk(model: Denoiser, diffusion: Diffusion, xt: Tensor, move, clip: bool, c
         output = model(xt, torch.full((len(xt),), t, device=xt.device), **condition)
         p = diffusion.p(output.to(xt.dtype), xt, i, clip)
         xt = move(p, xt, i)
-        yield Step(t, xt, p.x0, total - i, total)
+        yield Step(t, int(diffusion.timesteps[i - 1]) if i else -1, xt, p.x0, total - i, total)
 
 
 def ddpm(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, *, clip: bool = True, **condition) -> Iterator[Step]:
@@ -75,7 +79,8 @@ def ddim_encode(model: Denoiser, diffusion: Diffusion, x0: Tensor, *, clip: bool
         output = model(xt, torch.full((len(xt),), t, device=xt.device), **condition)
         p = diffusion.p(output.to(xt.dtype), xt, i, clip)
         xt = diffusion.gather(abar_next.sqrt(), i, xt) * p.x0 + diffusion.gather((1 - abar_next).sqrt(), i, xt) * p.eps
-        yield Step(t, xt, p.x0, i + 1, total)
+        reached = int(diffusion.timesteps[i + 1]) if i + 1 < total else t
+        yield Step(t, reached, xt, p.x0, i + 1, total)
 
 
 SAMPLERS = {"ddpm": ddpm, "ddim": ddim}

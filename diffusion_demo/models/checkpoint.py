@@ -1,5 +1,6 @@
 """A checkpoint folder: what diffusers.DDPMPipeline.from_pretrained opens, plus a description and a model card."""
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import TypeVar
 
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 
 from diffusion_demo.diffusion.process import Diffusion
@@ -20,12 +22,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A network with everything that is needed to sample from it."""
+    """A network with everything that is needed to sample from it; `weights` is a short digest of the file that they came from."""
 
     unet: UNet2DModel
     diffusion: Diffusion
     description: Description
     beta_schedule: str
+    weights: str = ""
 
 
 def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -34,7 +37,8 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     description = describe(folder)
     unet = _read(folder, "unet", lambda path: UNet2DModel.from_pretrained(path, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False))
     scheduler = _read(folder, "scheduler", lambda path: DDPMScheduler.from_pretrained(path, local_files_only=True))
-    return Checkpoint(unet.to(device).eval(), diffusion_of(scheduler.config), description, scheduler.config["beta_schedule"])
+    digest = hashlib.sha256((folder / "unet" / SAFETENSORS_WEIGHTS_NAME).read_bytes()).hexdigest()[:12]
+    return Checkpoint(unet.to(device).eval(), diffusion_of(scheduler.config), description, scheduler.config["beta_schedule"], digest)
 
 
 def _read(folder: Path, part: str, read: Callable[[Path], T]) -> T:

@@ -58,11 +58,11 @@ def describe(folder: str | Path) -> Description:
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """The checkpoint folders directly inside `folder`, by name."""
-    return sorted(path.parent for path in folder.glob(f"*/{FILE}"))
+    return sorted(path.parent for path in folder.glob(f"[!.]*/{FILE}"))
 
 
 def checkpoint_name(folder: str | Path) -> str:
     """What a checkpoint is called in pictures and lists: its folder's name, with the run's before it where it lies in one."""
     folder = Path(folder).resolve()
-    run = folder.parents[1]
+    run = folder.parent.parent
     return f"{run.name}/{folder.name}" if (run / "config.json").is_file() else folder.name

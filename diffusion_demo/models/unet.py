@@ -13,7 +13,10 @@ from diffusion_demo.errors import BadInput
 
 @dataclass(frozen=True)
 class Preset:
-    """Widths per level (each level after the first halves the picture), residual blocks per level, and the sides that get attention."""
+    """Widths per level (each level after the first halves the picture), residual blocks per level, and the sides that get attention.
+
+    The lowest level always does.
+    """
 
     widths: tuple[int, ...]
     blocks: int
@@ -38,7 +41,8 @@ def build_unet(preset: str, image_size: int, channels: int, learns_variance: boo
         raise BadInput(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")
     shape = PRESETS[preset]
     check_image_size(image_size, levels=len(shape.widths))
-    attends = [image_size >> level in shape.attention_sides for level in range(len(shape.widths))]
+    lowest = len(shape.widths) - 1
+    attends = [level == lowest or image_size >> level in shape.attention_sides for level in range(lowest + 1)]
     unet = UNet2DModel(
         sample_size=image_size,
         in_channels=channels,

@@ -57,17 +57,17 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
     with run.lock() if accelerator.is_main_process else nullcontext():
         if run.exists and not resume:
             raise BadInput(f"{run.path} already holds a run; add --resume to go on with it, or choose another folder.")
-        if resume and not run.exists:
-            raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
         report = data.scan(config.data)
         summary = report.summary() | {"held_out_digests": sorted(e.digest for e in report.entries if e.held_out)}
-        if resume and summary != run.read_data():
-            raise BadInput(f"The pictures in {config.data} are not those that the run began with; put them back, or start a new run.")
+        if resume:
+            _, begun_with, command = run.read_config()
+            if summary != begun_with:
+                raise BadInput(f"The pictures in {config.data} are not those that the run began with; put them back, or start a new run.")
         trainer = _Trainer(accelerator, precision, config, report, run, command)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             if not run.exists:
-                run.write_config(config, summary)
+                run.write_config(config, summary, command)
             run.begin_call()
         for event in trainer.go(budget):
             if accelerator.is_main_process:
@@ -164,7 +164,7 @@ class _Trainer:
         return self.config.learning_rate * min(1.0, step / max(1, self.config.warmup_steps))
 
     def _train_step(self, meter: "_Meter") -> bool:
-        """One optimizer step; False when the loss was not finite, in which case nothing was changed."""
+        """One optimizer step; False when the loss or its gradient was not finite, in which case no weight was changed."""
         config, accelerator, step = self.config, self.accelerator, self.step + 1
         batch = batch_of_step(config, self.pictures, self.description.null_class, len(self.diffusion), step)
         mine = slice(accelerator.process_index, None, accelerator.num_processes)
@@ -175,10 +175,10 @@ class _Trainer:
         xt = self.diffusion.q_sample(x0, t, eps)
         losses = training_losses(self.diffusion, self._call(self.unet, xt, t, labels), x0, xt, t, eps)
         loss = losses.loss.mean()
-        if self._any_process(not bool(torch.isfinite(loss))):
-            return False
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(self.unet.parameters(), config.grad_clip)
+        if self._any_process(not bool(torch.isfinite(loss + norm))):
+            return False
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
         self.optimizer.step()
@@ -255,7 +255,9 @@ def _begin(config: TrainConfig, source: Path | str | None, report: data.Report, 
         start = load_checkpoint(source)
         unet, diffusion, schedule, old = start.unet, start.diffusion, start.beta_schedule, start.description
         if names != old.class_names:
-            unet, old = _with_classes(unet, len(names)), replace(old, titles={})
+            unet, old = _rebuilt(unet, num_class_embeds=len(names) + 1 if names else None), replace(old, titles={})
+        if config.dropout is not None:
+            unet = _rebuilt(unet, dropout=config.dropout)
     guidance = bool(names) and config.label_dropout > 0
     return unet, diffusion, schedule, replace(old, class_names=names, guidance=guidance, seed=config.seed, command=command, data=report.summary())
 
@@ -267,17 +269,17 @@ def _chain(config: TrainConfig) -> Diffusion:
         raise BadInput(f"This noise schedule cannot be used: {error}.") from error
 
 
-def _with_classes(unet: UNet2DModel, count: int) -> UNet2DModel:
-    """The same weights with a new class table (or none): the classes of other pictures mean nothing here."""
-    fresh = UNet2DModel.from_config(unet.config, num_class_embeds=count + 1 if count else None)
-    weights = {name: value for name, value in unet.state_dict().items() if not name.startswith("class_embedding")}
-    fresh.load_state_dict(weights, strict=False)
+def _rebuilt(unet: UNet2DModel, **changes) -> UNet2DModel:
+    """The same weights in a network with another setting; a class table of another size starts anew, its classes meaning nothing here."""
+    fresh = UNet2DModel.from_config(unet.config, **changes)
+    fitting = {name: p.shape for name, p in fresh.state_dict().items()}
+    fresh.load_state_dict({name: p for name, p in unet.state_dict().items() if fitting.get(name) == p.shape}, strict=False)
     return fresh
 
 
 def _not_finite(step: int, latest: Path | None) -> str:
-    kept = f"The last good checkpoint is {latest.name}" if latest else "No checkpoint was saved yet"
-    return f"The loss stopped being a number at step {step + 1}. {kept}; go on from there with half the learning rate, or with --precision fp32."
+    start = f"--init-from {latest}" if latest else "from the beginning"
+    return f"The loss stopped being a number at step {step + 1}. Start a new run {start} with half the learning rate, or with --precision fp32."
 
 
 class _Meter:

@@ -37,12 +37,14 @@ class RunFolder:
 
         A folder in which no run began is taken away again.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         try:
+            self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout as error:
             raise BadInput(f"Another trainer is at work on {self.path}; stop it first, or choose another run folder.") from error
+        except OSError as error:
+            raise BadInput(f"Cannot write to {self.path} ({error.strerror or error}); choose another run folder.") from error
         try:
             yield
         finally:
@@ -52,15 +54,24 @@ class RunFolder:
                 with suppress(OSError):
                     self.path.rmdir()
 
-    def write_config(self, config: TrainConfig, data: dict) -> None:
-        """Write config.json: what to do, and on what data, with the digests of the pictures that are held out."""
-        write_atomically(self.config_file, json.dumps({"config": config.to_json(), "data": data}, indent=2, ensure_ascii=False) + "\n")
+    def write_config(self, config: TrainConfig, data: dict, command: str) -> None:
+        """Write config.json: what to do, on what data (with the digests of the pictures that are held out), and the command that said so."""
+        write_atomically(
+            self.config_file, json.dumps({"config": config.to_json(), "data": data, "command": command}, indent=2, ensure_ascii=False) + "\n"
+        )
 
-    def read_data(self) -> dict:
-        return json.loads(self.config_file.read_text(encoding="utf-8"))["data"]
+    def read_config(self) -> tuple[TrainConfig, dict, str]:
+        """The config, data and command that it was begun with. Raises BadInput when config.json cannot be read."""
+        try:
+            written = json.loads(self.config_file.read_text(encoding="utf-8"))
+            return TrainConfig(**written["config"]), written["data"], written["command"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadInput(f"{self.config_file} cannot be read ({error}); start a new run.") from error
 
     def begin_call(self) -> None:
-        """Mend a last line that a killed trainer left half-written, and forget the control lines of earlier calls."""
+        """Mend what a killed trainer left half-written, and forget the control lines of earlier calls."""
+        for partial in self.checkpoints.glob(".step_*.partial"):
+            shutil.rmtree(partial)
         self._control_start = self.control_file.stat().st_size if self.control_file.exists() else 0
         if self.events_file.exists():
             events = self.events_file.read_bytes()
@@ -90,12 +101,11 @@ class RunFolder:
         return [json.loads(line)["type"] for line in whole.splitlines()]
 
     def latest(self) -> Path | None:
-        """The newest whole checkpoint."""
+        """The newest whole checkpoint: the one that `latest` names or, where that is gone, the one of the highest step."""
         pointer = self.checkpoints / "latest"
-        if not pointer.is_file():
-            return None
-        path = self.checkpoints / pointer.read_text(encoding="utf-8").strip()
-        return path if path.is_dir() else None
+        if pointer.is_file() and (named := self.checkpoints / pointer.read_text(encoding="utf-8").strip()).is_dir():
+            return named
+        return max(self.checkpoints.glob("step_*"), key=lambda path: int(path.name[5:]), default=None)
 
     def add_checkpoint(self, step: int, write: Callable[[Path], None]) -> Path:
         """Have `write` fill a folder, put it in place in one rename, point `latest` at it, and drop all but the newest few."""
@@ -108,7 +118,7 @@ class RunFolder:
             shutil.rmtree(final)
         os.replace(partial, final)
         write_atomically(self.checkpoints / "latest", final.name + "\n")
-        for old in sorted(self.checkpoints.glob("step_*"), key=lambda path: int(path.name[5:]))[:-KEPT_CHECKPOINTS]:
+        for old in sorted(self.checkpoints.glob("step_*"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(old)
         return final
 

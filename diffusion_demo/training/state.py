@@ -8,8 +8,11 @@ from pathlib import Path
 
 import torch
 from diffusers.training_utils import EMAModel
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+
+from diffusion_demo.errors import BadInput
 
 
 def save_state(folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[float, EMAModel], counters: dict) -> None:
@@ -25,7 +28,14 @@ def save_state(folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, 
 
 
 def load_state(folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[float, EMAModel]) -> dict:
-    """Put the state back into freshly built objects, and return the counters."""
+    """Put the state back into freshly built objects, and return the counters. Raises BadInput when it is damaged."""
+    try:
+        return _load_state(folder, unet, optimizer, averages)
+    except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        raise BadInput(f"{folder} is damaged or incomplete; remove {folder.parent} to go on from the checkpoint before it.") from error
+
+
+def _load_state(folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[float, EMAModel]) -> dict:
     unet.load_state_dict(load_file(folder / "weights.safetensors"))
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in load_file(folder / "optimizer.safetensors").items():

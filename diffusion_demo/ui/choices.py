@@ -5,7 +5,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from diffusion_demo.models.description import checkpoint_name, checkpoints_in
+from diffusion_demo.errors import BadInput
+from diffusion_demo.models.description import checkpoint_name, checkpoints_in, describe
 from diffusion_demo.training.run import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,8 +15,16 @@ RUNS = Path(os.environ.get("DIFFUSION_DEMO_RUNS", ROOT / "runs"))
 
 def models() -> dict[str, Path]:
     """Their folders by the names that a person chooses from."""
-    newest = [RunFolder(path.parent).latest() for path in sorted(RUNS.glob("*/config.json"))]
-    return {checkpoint_name(folder): folder for folder in [*checkpoints_in(ROOT / "checkpoints"), *filter(None, newest)]}
+    newest = [RunFolder(path.parent).latest() for path in sorted(RUNS.glob("[!.]*/config.json"))]
+    return {checkpoint_name(folder): folder for folder in [*checkpoints_in(ROOT / "checkpoints"), *filter(None, newest)] if _can_be_read(folder)}
+
+
+def _can_be_read(folder: Path) -> bool:
+    try:
+        describe(folder)
+    except BadInput:
+        return False
+    return True
 
 
 def folder_of(model: str | None) -> Path:

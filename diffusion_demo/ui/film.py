@@ -12,9 +12,14 @@ MAX_FRAMES = 26
 MAX_FILM_PIXELS = 1_200_000
 
 
+def first_frame(xT: Tensor, num_timesteps: int) -> dict:
+    """The pure noise that a run starts from, before the network expects anything."""
+    return {"step": 0, "t": num_timesteps, "xt": data_uri(xT), "x0": None}
+
+
 def frame(step: Step) -> dict:
-    """One step for the stage: its number, the papers' t that the network was asked at, and both sheets."""
-    return {"step": step.index, "t": step.t + 1, "xt": data_uri(step.xt), "x0": data_uri(step.x0)}
+    """One step for the stage: its number, the papers' t that its x_t is at (0: clean), and both sheets."""
+    return {"step": step.index, "t": step.t_reached + 1, "xt": data_uri(step.xt), "x0": data_uri(step.x0)}
 
 
 def data_uri(x: Tensor) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 import gradio as gr
 from gradio.media import get_image
 
-from diffusion_demo.errors import BadInput
 from diffusion_demo.ui import choices, showcase, warmup
 
 HERE = Path(__file__).parent
@@ -55,14 +54,14 @@ def _inspect(path: str | None, seed: int):
     warmup.wait()
     import torch
 
-    from diffusion_demo.data import decode
+    from diffusion_demo.data import UNREADABLE, decode
     from diffusion_demo.diffusion.schedules import alphas_cumprod, named_betas
 
     path = path or _examples()[0][0]
     try:
         pixels = decode(Path(path).read_bytes(), SIZE, channels=3)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise gr.Error("This picture cannot be read; try a PNG or JPEG.", print_exception=False) from BadInput(error)
+    except UNREADABLE as error:
+        raise gr.Error("This picture cannot be read; try a PNG or JPEG.", print_exception=False) from error
     eps = torch.randn(SIZE, SIZE, 3, generator=torch.Generator().manual_seed(int(seed)))
     return {
         "size": SIZE,

@@ -2,8 +2,11 @@
 
 import argparse
 import atexit
+import errno
 import os
 import shutil
+import signal
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -60,34 +63,48 @@ def build() -> gr.Blocks:
     return page
 
 
+def _cannot_listen(host: str, port: int) -> str | None:
+    """A sentence when no server can be opened there; None when one can."""
+    with socket.socket() as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return f"Port {port} of {host} is in use; choose another, for example: python app.py --port {port % 65535 + 1}"
+            return f"Cannot listen on {host}, port {port} ({error.strerror}); choose an address of this machine and a free port."
+    return None
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C. Returns the exit code: 2 when the port is taken."""
     parser = argparse.ArgumentParser(prog="python app.py", description="See, run and train diffusion models in the browser.")
     on_space = "SPACE_ID" in os.environ
     parser.add_argument("--host", default="0.0.0.0" if on_space else "127.0.0.1", help="default: %(default)s, this machine alone")
-    parser.add_argument("--port", type=int, default=7860, help="default: %(default)s")
+    parser.add_argument("--port", type=int, choices=range(1, 65536), metavar="PORT", default=7860, help="default: %(default)s")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser window")
     parsed = parser.parse_args(arguments)
+    if problem := _cannot_listen(parsed.host, parsed.port):
+        print(problem, file=sys.stderr)
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is registered to be tidied up is
     page = build()
     page.queue(max_size=16)
-    try:
-        page.launch(
-            server_name=parsed.host,
-            server_port=parsed.port,
-            inbrowser=not (parsed.no_browser or on_space),
-            prevent_thread_lock=True,
-            theme=THEME,
-            css_paths=[HERE / "style.css"],
-            ssr_mode=False,
-            run_history=False,
-            footer_links=["api"],
-            max_file_size="100mb",
-            show_error=False,
-            quiet=True,
-        )
-    except OSError:
-        print(f"Port {parsed.port} of {parsed.host} is in use; choose another, for example: python app.py --port {parsed.port + 1}", file=sys.stderr)
-        return 2
+    page.launch(
+        server_name=parsed.host,
+        server_port=parsed.port,
+        inbrowser=not (parsed.no_browser or on_space),
+        prevent_thread_lock=True,
+        theme=THEME,
+        css_paths=[HERE / "style.css"],
+        ssr_mode=False,
+        run_history=False,
+        footer_links=["api"],
+        max_file_size="100mb",
+        show_error=False,
+        quiet=True,
+    )
     print(f"Diffusion Demo is at http://{parsed.host}:{parsed.port} (Ctrl-C ends it)", flush=True)
     warmup.start()
     page.block_thread()

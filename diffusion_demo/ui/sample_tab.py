@@ -20,8 +20,11 @@ MAX_IMAGES = 64
 MAX_SEED = 2**31 - 1
 DICE_SIDES = 1_000_000
 SECONDS_BETWEEN_FRAMES = 0.12
-SHOW_STAGE = "() => document.getElementById('stage').scrollIntoView({block: 'nearest'})"
-SAY_STOPPED = "() => { const s = document.querySelector('#stage .status'); s.textContent = s.textContent.split(',')[0] + ': stopped.' }"
+STARTED, STOPPED = (
+    f"() => {{ const s = document.querySelector('#stage .stage'); s.dispatchEvent(new Event('{event}', {{bubbles: true}}));"
+    " s.scrollIntoView({block: 'nearest'}) }"
+    for event in ("run-started", "run-stopped")
+)
 
 
 def build(page: gr.Blocks) -> None:
@@ -35,27 +38,8 @@ def build(page: gr.Blocks) -> None:
             model = gr.Dropdown(names, value=names[0] if names else None, label="Model", interactive=True)
             label = gr.Dropdown(_class_choices(first), value=MIXED, label="Class", interactive=True)
             count = gr.Slider(1, MAX_IMAGES, 16, step=1, precision=0, label="Images", buttons=[], interactive=True)
-            steps = gr.Slider(
-                1,
-                250,
-                25,
-                step=1,
-                precision=0,
-                label="Steps",
-                info="More is finer and slower.",
-                buttons=[],
-                interactive=True,
-            )
-            guidance = gr.Slider(
-                0,
-                8,
-                2.0,
-                step=0.1,
-                label="Guidance",
-                info="1 is off. More sticks to the class.",
-                buttons=[],
-                interactive=True,
-            )
+            steps = gr.Slider(1, 1000, 25, step=1, precision=0, label="Steps", info="More is finer and slower.", buttons=[], interactive=True)
+            guidance = gr.Slider(0, 8, 2.0, step=0.1, label="Guidance", info="1 is off. More sticks to the class.", buttons=[], interactive=True)
             with gr.Group():
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, interactive=True)
                 fresh = gr.Checkbox(True, label="New seed every time", interactive=True)
@@ -104,9 +88,9 @@ def build(page: gr.Blocks) -> None:
     reuse.click(lambda last: (last, False), last_seed, [seed, fresh], api_visibility="private", queue=False, show_progress="hidden")
     restore.upload(_restore, restore, [*settings, fresh, restore], api_visibility="private", concurrency_limit=None, show_progress="hidden")
     run = generate.click(
-        lambda draw, value: _random_seed() if draw else value,
+        _begin,
         [fresh, seed],
-        seed,
+        [seed, *buttons],
         api_visibility="private",
         queue=False,
         show_progress="hidden",
@@ -119,8 +103,8 @@ def build(page: gr.Blocks) -> None:
         concurrency_id="network",
         show_progress="hidden",
     )
-    generate.click(None, None, None, js=SHOW_STAGE)
-    stop.click(None, None, None, js=SAY_STOPPED)
+    generate.click(None, None, None, js=STARTED)
+    stop.click(None, None, None, js=STOPPED)
     run.failure(_idle, None, buttons, api_visibility="private", queue=False, show_progress="hidden")
     stop.click(_idle, None, buttons, cancels=[run], api_visibility="private", queue=False, show_progress="hidden")
 
@@ -136,6 +120,10 @@ def _ready():
     return gr.Button("Generate", interactive=True)
 
 
+def _begin(draw, seed):
+    return _random_seed() if draw else seed, gr.Button("Waiting …", interactive=False), gr.Button(interactive=True)
+
+
 def _idle():
     return gr.Button("Generate", interactive=True), gr.Button(interactive=False)
 
@@ -146,7 +134,10 @@ def _refresh_models(model):
 
 
 def _show_classes(model, label):
-    description = describe(folder_of(model))
+    try:
+        description = describe(folder_of(model))
+    except BadInput as error:
+        raise gr.Error(str(error), print_exception=False) from error
     kept = label if label in description.class_names else MIXED
     return gr.Dropdown(_class_choices(description), value=kept), gr.Slider(
         value=2.0 if description.guidance else 1.0, interactive=description.guidance
@@ -158,36 +149,39 @@ def _random_seed() -> int:
 
 
 def _restore(path):
+    warmup.wait()
     from diffusion_demo.images import read_settings
+    from diffusion_demo.sampling import Request, class_index
+    from diffusion_demo.ui.loaded import load
 
     try:
         found = read_settings(path)
-        folder = folder_of(found.get("checkpoint"))
-        names = [name for _, name in _class_choices(describe(folder))]
-        label = found["class"] if found.get("class") in names else MIXED
-        values = [
-            found["checkpoint"],
-            gr.Dropdown(_class_choices(describe(folder)), value=label),
-            int(found["num_images"]),
-            str(found["sampler"]),
-            int(found["steps"]),
-            float(found["guidance_scale"]),
-            float(found["eta"]),
-            int(found["seed"]),
-        ]
-    except (BadInput, KeyError, TypeError, ValueError) as error:
-        message = str(error) if isinstance(error, BadInput) else "This picture's settings cannot be read; drop a PNG that was made here."
-        raise gr.Error(message, print_exception=False) from error
-    gr.Info(f"Settings of seed {found['seed']} are back.")
-    return [*values, False, None]
+        checkpoint = load(folder_of(found["checkpoint"]))
+        description = checkpoint.description
+        index = class_index(found["class"], description) if "class" in found else None
+        steps, eta, guidance = int(found["steps"]), float(found["eta"]), float(found["guidance_scale"])
+        request = Request(1, found["sampler"], steps, eta, int(found["seed"]), index, guidance)
+        request.check(description)
+        if request.seed > MAX_SEED:
+            raise BadInput(f"This page takes seeds up to {MAX_SEED}; use the command line for this picture.")
+    except BadInput as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise gr.Error("This picture's settings cannot be read; drop a PNG that was made here.", print_exception=False) from error
+    if found.get("weights") != checkpoint.weights:
+        gr.Warning(f"The settings are back, but {found['checkpoint']} has other weights now: the picture will differ.")
+    else:
+        gr.Info(f"The settings of seed {request.seed} are back.")
+    label = gr.Dropdown(_class_choices(description), value=found.get("class", MIXED))
+    return [found["checkpoint"], label, 1, request.sampler, steps, guidance, eta, request.seed, False, None]
 
 
 def _generate(model: str, label: str, num_images: int, sampler: str, steps: int, guidance_scale: float, eta: float, seed: int):
     """Sample pictures, yielding (stage, gallery, zip file, seed, and the two buttons) as the denoising goes on."""
     warmup.wait()
     from diffusion_demo.images import save_png, to_pil, to_uint8
-    from diffusion_demo.sampling import Request, class_index, file_name, sample, settings_of
-    from diffusion_demo.ui.film import film, frame, kept_steps
+    from diffusion_demo.sampling import Request, class_index, file_name, noise_of, sample, settings_of
+    from diffusion_demo.ui.film import film, first_frame, frame, kept_steps
     from diffusion_demo.ui.loaded import load
 
     try:
@@ -205,7 +199,16 @@ def _generate(model: str, label: str, num_images: int, sampler: str, steps: int,
 
     frames, started, shown = [], time.monotonic(), 0.0
     skip = gr.skip()
-    yield skip, skip, gr.DownloadButton(visible=False), request.seed, gr.Button("Working …", interactive=False), gr.Button(interactive=True)
+    frames.append(first_frame(noise_of(checkpoint, request)(), len(checkpoint.diffusion)))
+    status = f"Step 0 of {request.steps}"
+    yield (
+        film(frames, request.steps, status, live=True),
+        skip,
+        skip,
+        request.seed,
+        gr.Button("Working …", interactive=False),
+        gr.Button(interactive=True),
+    )
     kept = kept_steps(request.steps, request.num_images * checkpoint.description.image_size**2)
     for step in sample(checkpoint, request):
         now = time.monotonic()

@@ -1,9 +1,11 @@
 """Torch, diffusers and the first model take seconds to load: they do so in the background, after the page is up."""
 
 import threading
+from contextlib import suppress
 
 import gradio as gr
 
+from diffusion_demo.errors import BadInput
 from diffusion_demo.ui import choices
 
 WAIT_SECONDS = 120
@@ -23,7 +25,8 @@ def _warm_up() -> None:
         from diffusion_demo.ui.loaded import load
 
         for folder in list(choices.models().values())[:1]:
-            last_step(sample(load(folder), Request(num_images=1, steps=1)))
+            with suppress(BadInput):  # a damaged model says so when it is used; the others work
+                last_step(sample(load(folder), Request(num_images=1, steps=1)))
     except Exception as error:
         _failure.append(error)
     finally:

@@ -65,10 +65,12 @@ def test_stop_in_the_middle_leaves_the_page_ready(open_page):
     expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step [3-9] of 250"))
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
-    expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step \d+ of 250: stopped\."))
+    expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step \d+ of 250, t = \d+\. Stopped\."))
     stopped = page.locator("#stage .status").inner_text()
     page.wait_for_timeout(2000)
     assert page.locator("#stage .status").inner_text() == stopped
+    page.locator("#stage .scrub").fill("0")
+    expect(page.locator("#stage .status")).to_have_text("The noise it starts from, t = 1000. Stopped.")
     generate(page)
     expect(page.locator("#gallery button.thumbnail-lg")).to_have_count(4)
 
@@ -81,7 +83,11 @@ def test_the_slider_scrubs_through_the_steps_without_a_request(open_page):
     page.on("request", lambda request: requests.append(request.url) if not request.url.startswith("data:") else None)
     last = page.locator("#stage img.x0").get_attribute("src")
     page.locator("#stage .scrub").fill("0")
-    expect(page.locator("#stage .status")).to_contain_text("Step 1 of 5, t = 1000")
+    expect(page.locator("#stage .status")).to_contain_text("The noise it starts from, t = 1000")
+    page.locator("#stage .scrub").fill("5")
+    expect(page.locator("#stage .status")).to_contain_text("Step 5 of 5, t = 0")
+    page.locator("#stage .scrub").fill("1")
+    expect(page.locator("#stage .status")).to_contain_text("Step 1 of 5, t = 750")
     assert page.locator("#stage img.x0").get_attribute("src") != last
     page.locator("#stage .scrub").press("ArrowRight")
     expect(page.locator("#stage .status")).to_contain_text("Step 2 of 5")

@@ -1,6 +1,7 @@
 """The trainer, as real processes: what it leaves in the run folder, and how it stops, dies and goes on."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from diffusion_demo.cli import main
 from diffusion_demo.data import load, scan
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.models.description import describe
 from diffusion_demo.training.batches import batch_of_step, held_out_batches, indices_of_step
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.run import RunFolder
@@ -344,3 +346,15 @@ def test_at_most_three_checkpoints_are_kept(command, digits, tiny, tmp_path):
     assert done.returncode == 0, done.stderr
     kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*"))
     assert kept == ["step_000002", "step_000003", "step_000004"]
+
+
+def test_a_resumed_run_keeps_the_command_that_began_it_and_refuses_a_damaged_state(trained_run, command, digits, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    done = command("train", "--resume", "--run", "run", "--data", digits, "--max-steps", 13, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    newest = run / "checkpoints" / "step_000013"
+    assert "--preset tiny" in describe(newest).command and "--resume" not in describe(newest).command
+    os.truncate(newest / "state" / "weights.safetensors", 1000)
+    refused = command("train", "--resume", "--run", "run", "--max-steps", 14, cwd=tmp_path)
+    assert refused.returncode == 2 and "step_000013" in refused.stderr and len(refused.stderr.splitlines()) == 1

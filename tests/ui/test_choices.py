@@ -1,0 +1,14 @@
+"""The list of models on the page."""
+
+import shutil
+
+from diffusion_demo.ui import choices
+
+
+def test_a_damaged_model_is_left_out_and_the_others_stay(random_checkpoint, monkeypatch, tmp_path):
+    for name in ("broken", "good"):
+        shutil.copytree(random_checkpoint, tmp_path / "checkpoints" / name)
+    (tmp_path / "checkpoints" / "broken" / "diffusion_demo.json").write_text("{")
+    monkeypatch.setattr(choices, "ROOT", tmp_path)
+    monkeypatch.setattr(choices, "RUNS", tmp_path / "runs")
+    assert choices.models() == {"good": tmp_path / "checkpoints" / "good"}
