@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.diffusion.losses import mean_flat, normal_kl, vlb_term
-from diffusion_demo.diffusion.process import Diffusion
-from diffusion_demo.diffusion.samplers import Denoiser, Noise
+from diffusion_demo.diffusion.process import Denoiser, Diffusion
+from diffusion_demo.diffusion.samplers import Noise
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ Each returns a denoiser that predicts eps = -sqrt(1 - abar_t) grad log q(x_t), f
 import torch
 from torch import Tensor
 
-from diffusion_demo.diffusion.samplers import Denoiser
+from diffusion_demo.diffusion.process import Denoiser
 
 
 def _eps(xt: Tensor, abar: Tensor, x0: Tensor) -> Tensor:

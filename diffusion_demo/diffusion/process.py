@@ -5,6 +5,7 @@ Tables are float64 [T]; a coefficient is gathered first and cast to x's dtype la
 schedule float32 tables would lose it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from torch import Tensor
 
 from diffusion_demo.diffusion.schedules import alphas_cumprod, betas_from_alphas_cumprod
 
+Denoiser = Callable[..., Tensor]
+"""Anything callable as model(xt, t, **condition) -> tensor, with xt float [N, C, H, W] and t int64 [N]."""
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction", "previous")
 VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned", "learned_range")
 

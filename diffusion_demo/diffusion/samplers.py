@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffusion_demo.diffusion.process import Diffusion, Reverse
+from diffusion_demo.diffusion.guidance import Gradient, shift_eps, shift_mean
+from diffusion_demo.diffusion.process import Denoiser, Diffusion, Reverse
 
-Denoiser = Callable[..., Tensor]
 Noise = Callable[[], Tensor]
 
 
@@ -33,33 +33,51 @@ class Step:
 
 
 def _walk(model: Denoiser, diffusion: Diffusion, xt: Tensor, move, clip: bool, condition) -> Iterator[Step]:
+    """Down the chain: at each index the network's p_theta, and from it the next x by `move(p, xt, i, t)`."""
     total = len(diffusion)
     for i in reversed(range(total)):
-        t = int(diffusion.timesteps[i])
-        output = model(xt, torch.full((len(xt),), t, device=xt.device), **condition)
-        p = diffusion.p(output.to(xt.dtype), xt, i, clip)
-        xt = move(p, xt, i)
-        yield Step(t, int(diffusion.timesteps[i - 1]) if i else -1, xt, p.x0, total - i, total)
+        t = torch.full((len(xt),), int(diffusion.timesteps[i]), device=xt.device)
+        p = diffusion.p(model(xt, t, **condition).to(xt.dtype), xt, i, clip)
+        xt = move(p, xt, i, t)
+        yield Step(int(diffusion.timesteps[i]), int(diffusion.timesteps[i - 1]) if i else -1, xt, p.x0, total - i, total)
 
 
-def ddpm(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, *, clip: bool = True, **condition) -> Iterator[Step]:
-    """Ancestral sampling: x_{t-1} = mu_theta + Sigma_theta^(1/2) z, without noise in the last step. DDPM Algorithm 2."""
+def ddpm(
+    model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, *, clip: bool = True, gradient: Gradient | None = None, **condition
+) -> Iterator[Step]:
+    """Ancestral sampling: x_{t-1} = mu_theta + Sigma_theta^(1/2) z, without noise in the last step. DDPM Algorithm 2.
 
-    def move(p: Reverse, xt: Tensor, i: int) -> Tensor:
+    With a classifier's gradient the mean is shifted: ADM Algorithm 1.
+    """
+
+    def move(p: Reverse, xt: Tensor, i: int, t: Tensor) -> Tensor:
+        p = shift_mean(p, gradient(xt, t)) if gradient else p
         return p.mean + torch.exp(0.5 * p.log_variance) * noise() if i else p.mean
 
     return _walk(model, diffusion, xT, move, clip, condition)
 
 
-def ddim(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, *, eta: float = 0.0, clip: bool = True, **condition) -> Iterator[Step]:
+def ddim(
+    model: Denoiser,
+    diffusion: Diffusion,
+    xT: Tensor,
+    noise: Noise,
+    *,
+    eta: float = 0.0,
+    clip: bool = True,
+    gradient: Gradient | None = None,
+    **condition,
+) -> Iterator[Step]:
     """x_{t-1} = sqrt(abar_{t-1}) x_0 + sqrt(1 - abar_{t-1} - sigma^2) eps + sigma z, sigma from eta. DDIM Eq. 12 and 16.
 
     eta = 0 is deterministic; eta = 1 is ancestral sampling with the small fixed variance. A learned variance is not used.
+    With a classifier's gradient eps is shifted: ADM Algorithm 2.
     """
     sigma = eta * diffusion.posterior_variance.sqrt()
+    direction = (1 - diffusion.abar_prev - sigma**2).clamp(min=0).sqrt()
 
-    def move(p: Reverse, xt: Tensor, i: int) -> Tensor:
-        direction = (1 - diffusion.abar_prev - sigma**2).clamp(min=0).sqrt()
+    def move(p: Reverse, xt: Tensor, i: int, t: Tensor) -> Tensor:
+        p = shift_eps(diffusion, p, xt, i, gradient(xt, t)) if gradient else p
         mean = diffusion.gather(diffusion.abar_prev.sqrt(), i, xt) * p.x0 + diffusion.gather(direction, i, xt) * p.eps
         return mean + diffusion.gather(sigma, i, xt) * noise() if i else mean
 

@@ -7,7 +7,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
-from diffusion_demo.diffusion.samplers import Denoiser
+from diffusion_demo.diffusion.process import Denoiser
 from diffusion_demo.errors import BadInput
 
 

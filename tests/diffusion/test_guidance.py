@@ -1,8 +1,13 @@
-"""Classifier-free guidance around a denoiser whose answers are known."""
+"""Guidance, on models whose answers are known: classifier-free around a denoiser, and by an exact classifier."""
 
+import pytest
 import torch
 
-from diffusion_demo.diffusion.guidance import classifier_free
+from diffusion_demo.diffusion.guidance import classifier_free, classifier_gradient, shift_eps, shift_mean
+from diffusion_demo.diffusion.oracles import finite_set
+from diffusion_demo.diffusion.process import Diffusion, Reverse
+from diffusion_demo.diffusion.samplers import SAMPLERS
+from diffusion_demo.diffusion.schedules import named_betas
 
 NULL = 3
 
@@ -24,3 +29,60 @@ def test_guidance_goes_from_the_null_class_past_the_class_and_takes_the_variance
 
 def test_guidance_of_1_costs_no_second_call():
     assert classifier_free(model, 1.0, NULL, 2) is model
+
+
+def two_points():
+    points = torch.tensor([[-0.6, 0.2], [0.5, -0.1]], dtype=torch.float64).reshape(2, 1, 1, 2)
+    diffusion = Diffusion(named_betas("linear", 100), variance_type="fixed_large")
+
+    def classifier(x, t):
+        """The exact log p(y | x_t) of which point it was, up to a constant."""
+        abar = diffusion.abar[t].reshape(-1, 1)
+        distance = (x.flatten(1).unsqueeze(1) - abar.sqrt().unsqueeze(2) * points.flatten(1)) ** 2
+        return -distance.sum(2) / (2 * (1 - abar))
+
+    return points, diffusion, classifier
+
+
+@pytest.mark.parametrize("t", [0, 1, 50, 99])
+def test_the_exact_classifier_turns_the_unconditional_model_into_the_conditional_one(t):
+    points, diffusion, classifier = two_points()
+    xt, times = torch.randn(5, 1, 1, 2, generator=torch.Generator().manual_seed(t), dtype=torch.float64), torch.full((5,), t)
+    labels = torch.tensor([0, 1, 1, 0, 1])
+    p = diffusion.p(finite_set(points, diffusion.abar)(xt, times), xt, t, clip=False)
+    shifted = shift_eps(diffusion, p, xt, t, classifier_gradient(classifier, labels, 1.0)(xt, times))
+    torch.testing.assert_close(shifted.x0, points[labels], rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(shifted.eps, diffusion.eps_from_x0(xt, t, points[labels]), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["ddpm", "ddim"])
+def test_guided_sampling_ends_on_the_class_asked_for_and_scale_0_is_off(name):
+    points, diffusion, classifier = two_points()
+    oracle, labels = finite_set(points, diffusion.abar), torch.tensor([0, 1] * 8)
+
+    def run(**options):
+        generator = torch.Generator().manual_seed(3)
+        noise = lambda: torch.randn(16, 1, 1, 2, generator=generator, dtype=torch.float64)  # noqa: E731
+        *_, last = SAMPLERS[name](oracle, diffusion, noise(), noise, clip=False, **options)
+        return last.xt
+
+    guided = run(gradient=classifier_gradient(classifier, labels, 3.0))
+    assert (guided - points[labels]).abs().max() < 0.1
+    torch.testing.assert_close(run(gradient=classifier_gradient(classifier, labels, 0.0)), run())
+    assert (run() - points[labels]).abs().max() > 0.3
+
+
+def test_the_ancestral_mean_moves_by_the_variance_times_the_gradient_and_x0_stays():
+    mean, variance, gradient = (torch.full((1, 1, 1, 1), value) for value in (1.0, 0.5, 3.0))
+    p = Reverse(mean, variance, variance.log(), mean, mean)
+    assert float(shift_mean(p, gradient).mean) == 2.5 and shift_mean(p, gradient).x0 is p.x0
+
+
+def test_outside_its_interval_guidance_is_off():
+    def model(xt, t, class_labels):
+        return torch.where(class_labels.reshape(-1, 1, 1, 1) == 5, -xt, xt)
+
+    guided = classifier_free(model, 3.0, null_class=5, channels=1, interval=(10, 20))
+    xt, labels = torch.ones(2, 1, 1, 1), torch.tensor([0, 1])
+    for t, expected in ((9, 1.0), (10, 5.0), (20, 5.0), (21, 1.0)):
+        assert (guided(xt, torch.full((2,), t), class_labels=labels) == expected).all()
