@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_sample)
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="the checkpoint folder")
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="a checkpoint folder, or a run folder for its newest")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where seed_00000000.png and so on are written")
     parser.add_argument("--num-images", type=int, default=16, metavar="N")
     parser.add_argument("--sampler", default="ddim", metavar="NAME", help="ddim or ddpm")
@@ -63,8 +63,10 @@ def _sample(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.models.description import checkpoint_name, describe
     from diffusion_demo.sampling import Request, class_index, sample_to_folder
+    from diffusion_demo.training.run import checkpoint_of
 
-    description = describe(parsed.checkpoint)
+    folder = checkpoint_of(parsed.checkpoint)
+    description = describe(folder)
     request = Request(
         num_images=parsed.num_images,
         sampler=parsed.sampler,
@@ -76,7 +78,7 @@ def _sample(parsed: argparse.Namespace, arguments: list[str]) -> int:
         precision=parsed.precision,
     )
     request.check(description)
-    checkpoint = load_checkpoint(parsed.checkpoint, best_device())
+    checkpoint = load_checkpoint(folder, best_device())
     bars = []
 
     def progress(images: int) -> None:
@@ -84,7 +86,7 @@ def _sample(parsed: argparse.Namespace, arguments: list[str]) -> int:
             bars.append(tqdm(total=parsed.num_images, unit="image", disable=parsed.json))
         bars[0].update(images)
 
-    paths = sample_to_folder(checkpoint, checkpoint_name(parsed.checkpoint), request, parsed.out, progress)
+    paths = sample_to_folder(checkpoint, checkpoint_name(folder), request, parsed.out, progress)
     bars[0].close()
     if parsed.json:
         print(json.dumps({"files": [str(path) for path in paths]}))
@@ -107,7 +109,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-minutes", type=float, metavar="M", help="stop this call after so many minutes")
     parser.add_argument("--json", action="store_true", help="print events as JSON lines on stdout")
     parser.add_argument("--data", metavar="DIR|ZIP", help="pictures; sub-folders become classes")
-    parser.add_argument("--init-from", metavar="DIR", help="a checkpoint to go on from")
+    parser.add_argument("--init-from", metavar="DIR", help="a checkpoint or a run to go on from")
     for field in fields(TrainConfig):
         flag = f"--{field.name.replace('_', '-')}"
         if field.name in ("data", "init_from"):
@@ -121,7 +123,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def _train(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from diffusion_demo.training.config import TrainConfig, inherit
-    from diffusion_demo.training.run import RunFolder
+    from diffusion_demo.training.run import RunFolder, checkpoint_of
 
     run = RunFolder(parsed.run_folder)
     given = {f.name: getattr(parsed, f.name) for f in fields(TrainConfig) if getattr(parsed, f.name) is not None}
@@ -143,6 +145,8 @@ def _train(parsed: argparse.Namespace, arguments: list[str]) -> int:
         raise BadInput("Say what to train on: --data DIR or --data PICTURES.zip.")
     else:
         given["data"] = str(Path(given["data"]).resolve())
+        if "init_from" in given:
+            given["init_from"] = str(checkpoint_of(given["init_from"]).resolve())
         config = TrainConfig(**(inherit(given) if "init_from" in given else given))
 
     from diffusion_demo.training.events import Failed

@@ -185,3 +185,9 @@ def test_a_command_that_is_killed_leaves_whole_pictures_only_and_goes_on_later(c
     assert done.returncode == 0, done.stderr
     assert names(tmp_path / "out") == NINE
     assert Image.open(tmp_path / "out" / NINE[0]).tobytes() == Image.open(nine / NINE[0]).tobytes()
+
+
+def test_a_run_folder_stands_for_its_newest_checkpoint(command, trained_run, tmp_path):
+    done = command("sample", "--checkpoint", trained_run, "--num-images", 1, *FAST, "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert read_settings(tmp_path / "out" / "seed_00000000.png")["checkpoint"] == "run/step_000012"

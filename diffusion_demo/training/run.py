@@ -123,6 +123,11 @@ class RunFolder:
         return final
 
 
+def checkpoint_of(path: str | Path) -> Path:
+    """The newest checkpoint of a run folder; any other folder as it is."""
+    return RunFolder(path).latest() or Path(path)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
