@@ -81,20 +81,16 @@ def build(page: gr.Blocks) -> None:
     settings = [model, label, count, sampler, steps, guidance, eta, seed]
     buttons = [generate, stop]
 
-    page.load(_ready, None, generate, api_visibility="private", concurrency_limit=None, show_progress="hidden")
-    page.load(_refresh_models, model, model, api_visibility="private", concurrency_limit=None, show_progress="hidden")
-    model.input(_show_classes, [model, label], [label, guidance], api_visibility="private", concurrency_limit=None, show_progress="hidden")
-    dice.click(_random_seed, None, seed, api_visibility="private", queue=False, show_progress="hidden")
-    reuse.click(lambda last: (last, False), last_seed, [seed, fresh], api_visibility="private", queue=False, show_progress="hidden")
-    restore.upload(_restore, restore, [*settings, fresh, restore], api_visibility="private", concurrency_limit=None, show_progress="hidden")
-    run = generate.click(
-        _begin,
-        [fresh, seed],
-        [seed, *buttons],
-        api_visibility="private",
-        queue=False,
-        show_progress="hidden",
-    ).then(
+    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    at_once, beside_others = quiet | {"queue": False}, quiet | {"concurrency_limit": None}
+    page.load(_ready, None, generate, **beside_others)
+    page.load(_refresh_models, model, model, **beside_others)
+    model.input(_show_classes, [model, label], [label, guidance], **beside_others)
+    dice.click(_random_seed, None, seed, **at_once)
+    reuse.click(lambda last: (last, False), last_seed, [seed, fresh], **at_once)
+    restore.upload(_restore, restore, [*settings, fresh, restore], **beside_others)
+    generate.click(None, None, None, js=STARTED)
+    run = generate.click(_begin, [fresh, seed], [seed, *buttons], **at_once).then(
         _generate,
         settings,
         [stage, gallery, archive, last_seed, *buttons],
@@ -103,10 +99,9 @@ def build(page: gr.Blocks) -> None:
         concurrency_id="network",
         show_progress="hidden",
     )
-    generate.click(None, None, None, js=STARTED)
+    run.failure(_idle, None, buttons, **at_once)
     stop.click(None, None, None, js=STOPPED)
-    run.failure(_idle, None, buttons, api_visibility="private", queue=False, show_progress="hidden")
-    stop.click(_idle, None, buttons, cancels=[run], api_visibility="private", queue=False, show_progress="hidden")
+    stop.click(_idle, None, buttons, cancels=[run], **at_once)
 
 
 def _class_choices(description: Description | None) -> list[tuple[str, str]]:
