@@ -58,7 +58,7 @@ def bundle(run: RunFolder) -> None:
     pixels = to_uint8(made.xt)
     for picture, settings in zip(pixels, settings_of(SHOWN, TARGET.name, checkpoint), strict=True):
         save_png(showcase / file_name(settings["seed"]), to_pil(picture), settings)
-    status = "Made beforehand. Drag the slider to see how, or press Generate for your own."
+    status = "Made beforehand; drag the slider to see how."
     (showcase / "film.json").write_text(json.dumps(film(frames, made.total, status)), encoding="utf-8")
     sheet = contact_sheet(pixels)
     save_png(staging / "grid.png", sheet.resize((sheet.width * 4, sheet.height * 4), 0))
