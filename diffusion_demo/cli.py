@@ -127,6 +127,10 @@ def _train(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
     run = RunFolder(parsed.run_folder)
     given = {f.name: getattr(parsed, f.name) for f in fields(TrainConfig) if getattr(parsed, f.name) is not None}
+    if "data" in given:
+        given["data"] = str(Path(given["data"]).resolve())
+    if "init_from" in given:
+        given["init_from"] = str(checkpoint_of(given["init_from"]).resolve())
     if parsed.max_steps is not None and parsed.max_steps < 1:
         raise BadInput(f"--max-steps must be at least 1, not {parsed.max_steps}.")
     if parsed.max_minutes is not None and not parsed.max_minutes > 0:
@@ -137,16 +141,13 @@ def _train(parsed: argparse.Namespace, arguments: list[str]) -> int:
         if not run.exists:
             raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
         config = run.read_config()[0]
-        config = replace(config, data=given.get("data", config.data))
-        changed = [name for name, value in given.items() if name != "data" and value != getattr(config, name)]
+        config = replace(config, data=given.get("data", config.data))  # the same pictures may lie elsewhere by now
+        changed = [name for name, value in given.items() if value != getattr(config, name)]
         if changed:
             raise BadInput(f"A run keeps the settings that it began with; leave out --{changed[0].replace('_', '-')}, or start a new run.")
     elif "data" not in given:
         raise BadInput("Say what to train on: --data DIR or --data PICTURES.zip.")
     else:
-        given["data"] = str(Path(given["data"]).resolve())
-        if "init_from" in given:
-            given["init_from"] = str(checkpoint_of(given["init_from"]).resolve())
         config = TrainConfig(**(inherit(given) if "init_from" in given else given))
 
     from diffusion_demo.training.events import Failed

@@ -37,7 +37,7 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     description = describe(folder)
     unet = _read(folder, "unet", lambda path: UNet2DModel.from_pretrained(path, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False))
     scheduler = _read(folder, "scheduler", lambda path: DDPMScheduler.from_pretrained(path, local_files_only=True))
-    digest = hashlib.sha256((folder / "unet" / SAFETENSORS_WEIGHTS_NAME).read_bytes()).hexdigest()[:12]
+    digest = _read(folder, "unet", lambda path: hashlib.sha256((path / SAFETENSORS_WEIGHTS_NAME).read_bytes()).hexdigest()[:12])
     return Checkpoint(unet.to(device).eval(), diffusion_of(scheduler.config), description, scheduler.config["beta_schedule"], digest)
 
 
@@ -71,12 +71,8 @@ def diffusion_of(config) -> Diffusion:
 
 def scheduler_of(beta_schedule: str, diffusion: Diffusion) -> DDPMScheduler:
     """The diffusers scheduler of a chain: a linear schedule with its real ends, one that diffusers does not name as trained_betas."""
-    named = {
-        "linear": {"beta_start": float(diffusion.betas[0]), "beta_end": float(diffusion.betas[-1])},
-        "scaled_linear": {"beta_start": float(diffusion.betas[0]), "beta_end": float(diffusion.betas[-1])},
-        "sigmoid": {},
-        "squaredcos_cap_v2": {},
-    }
+    ends = {"beta_start": float(diffusion.betas[0]), "beta_end": float(diffusion.betas[-1])}
+    named = {"linear": ends, "scaled_linear": ends, "sigmoid": {}, "squaredcos_cap_v2": {}}
     return DDPMScheduler(
         num_train_timesteps=len(diffusion),
         beta_schedule=beta_schedule,

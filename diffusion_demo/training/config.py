@@ -1,6 +1,6 @@
 """What a training run does: written into its folder first, and never changed."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import PREDICTION_TYPES, VARIANCE_TYPES
@@ -69,9 +69,6 @@ class TrainConfig:
             raise BadInput(f"EMA decays must be numbers from 0 up to, not including, 1, not {self.ema_decays}.")
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise BadInput(f"Dropout must be from 0 up to, not including, 1, not {self.dropout:g}.")
-
-    def to_json(self) -> dict:
-        return asdict(self)
 
 
 def inherit(given: dict) -> dict:

@@ -18,7 +18,7 @@ from torch import Tensor
 from diffusion_demo import data
 from diffusion_demo.diffusion.losses import training_losses
 from diffusion_demo.diffusion.process import Diffusion
-from diffusion_demo.diffusion.schedules import named_betas
+from diffusion_demo.diffusion.schedules import named_betas, terminal_warning
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import contact_sheet, save_png, to_uint8
 from diffusion_demo.machine import best_device, resolve_precision
@@ -119,6 +119,8 @@ class _Trainer:
         )
         if len(self.pictures) < 100:
             yield events.Warned(f"Only {len(self.pictures)} pictures to train on: expect copies of them rather than new ones.")
+        if warning := terminal_warning(self.diffusion.abar):
+            yield events.Warned(f"Pictures will be sampled from the wrong noise: {warning}.")
         meter, saved_step = _Meter(len(self.diffusion), config.batch_size), self.step
         with _stop_signals() as stop:
             reason = None

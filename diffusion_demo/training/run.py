@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -57,7 +58,7 @@ class RunFolder:
     def write_config(self, config: TrainConfig, data: dict, command: str) -> None:
         """Write config.json: what to do, on what data (with the digests of the pictures that are held out), and the command that said so."""
         write_atomically(
-            self.config_file, json.dumps({"config": config.to_json(), "data": data, "command": command}, indent=2, ensure_ascii=False) + "\n"
+            self.config_file, json.dumps({"config": asdict(config), "data": data, "command": command}, indent=2, ensure_ascii=False) + "\n"
         )
 
     def read_config(self) -> tuple[TrainConfig, dict, str]:

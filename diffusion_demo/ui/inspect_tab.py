@@ -12,6 +12,7 @@ from diffusion_demo.ui import choices, showcase, warmup
 HERE = Path(__file__).parent
 SIZE = 128
 NUM_TIMESTEPS = 1000
+FIRST_PICTURE = "lion.jpg"
 SCHEDULES = {"linear": "linear (DDPM)", "squaredcos_cap_v2": "cosine (Improved DDPM)"}
 
 
@@ -37,7 +38,7 @@ def build(page: gr.Blocks) -> None:
             )
     seed = gr.State(0)
     quiet = {"concurrency_limit": None, "show_progress": "hidden"}
-    page.load(lambda: _inspect(examples[0][0], 0), None, inspector, api_visibility="private", **quiet)
+    page.load(lambda: _inspect(None, 0), None, inspector, api_visibility="private", **quiet)
     picture.change(_inspect, [picture, seed], inspector, api_name="inspect", **quiet)
     noise.click(lambda: random.randrange(2**31), None, seed, api_visibility="private", **quiet).then(
         _inspect, [picture, seed], inspector, api_visibility="private", **quiet
@@ -46,7 +47,7 @@ def build(page: gr.Blocks) -> None:
 
 def _examples() -> list[list[str]]:
     made = [path for folder in choices.models().values() for path, _ in showcase.read(folder).files]
-    return [[path] for path in [get_image("lion.jpg"), get_image("cheetah1.jpg"), get_image("tower.jpg"), *made[:3]]]
+    return [[path] for path in [get_image(FIRST_PICTURE), get_image("cheetah1.jpg"), get_image("tower.jpg"), *made[:3]]]
 
 
 def _inspect(path: str | None, seed: int):
@@ -57,7 +58,7 @@ def _inspect(path: str | None, seed: int):
     from diffusion_demo.data import UNREADABLE, decode
     from diffusion_demo.diffusion.schedules import alphas_cumprod, named_betas
 
-    path = path or _examples()[0][0]
+    path = path or get_image(FIRST_PICTURE)
     try:
         pixels = decode(Path(path).read_bytes(), SIZE, channels=3)
     except UNREADABLE as error:

@@ -134,9 +134,8 @@ def _show_classes(model, label):
     except BadInput as error:
         raise gr.Error(str(error), print_exception=False) from error
     kept = label if label in description.class_names else MIXED
-    return gr.Dropdown(_class_choices(description), value=kept), gr.Slider(
-        value=2.0 if description.guidance else 1.0, interactive=description.guidance
-    )
+    guidance = 2.0 if description.guidance else 1.0
+    return gr.Dropdown(_class_choices(description), value=kept), gr.Slider(value=guidance, interactive=description.guidance)
 
 
 def _random_seed() -> int:
@@ -182,22 +181,20 @@ def _generate(model: str, label: str, num_images: int, sampler: str, steps: int,
     try:
         folder = folder_of(model)
         checkpoint = load(folder)
-        if num_images is None or num_images > MAX_IMAGES:
+        if num_images > MAX_IMAGES:
             raise BadInput(f"This page makes up to {MAX_IMAGES} images at a time; the command line makes any number.")
-        if seed is None or steps is None:
-            raise BadInput("Fill in the seed and the steps with whole numbers.")
+        if seed is None:
+            raise BadInput("Fill in the seed with a whole number.")
         index = None if label in (MIXED, None) else class_index(label, checkpoint.description)
         request = Request(int(num_images), sampler, int(steps), float(eta), int(seed), index, float(guidance_scale))
         request.check(checkpoint.description)
     except BadInput as error:
         raise gr.Error(str(error), print_exception=False) from error
 
-    frames, started, shown = [], time.monotonic(), 0.0
-    skip = gr.skip()
-    frames.append(first_frame(noise_of(checkpoint, request)(), len(checkpoint.diffusion)))
-    status = f"Step 0 of {request.steps}"
+    frames = [first_frame(noise_of(checkpoint, request)(), len(checkpoint.diffusion))]
+    started, shown, skip = time.monotonic(), 0.0, gr.skip()
     yield (
-        film(frames, request.steps, status, live=True),
+        film(frames, request.steps, f"Step 0 of {request.steps}", live=True),
         skip,
         skip,
         request.seed,

@@ -358,3 +358,11 @@ def test_a_resumed_run_keeps_the_command_that_began_it_and_refuses_a_damaged_sta
     os.truncate(newest / "state" / "weights.safetensors", 1000)
     refused = command("train", "--resume", "--run", "run", "--max-steps", 14, cwd=tmp_path)
     assert refused.returncode == 2 and "step_000013" in refused.stderr and len(refused.stderr.splitlines()) == 1
+
+
+def test_a_schedule_that_does_not_end_in_noise_is_warned_of(command, tiny, digits, tmp_path):
+    options = ["--beta-schedule", "scaled_linear", "--num-train-timesteps", 100, "--max-steps", 1, "--json"]
+    done = command("train", "--data", digits, "--run", "run", *tiny, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    warnings = [event["message"] for event in map(json.loads, done.stdout.splitlines()) if event["type"] == "warned"]
+    assert any("abar_T" in message and "cosine" in message for message in warnings)
