@@ -13,7 +13,7 @@ from diffusion_demo.images import contact_sheet, save_png, to_pil, to_uint8
 from diffusion_demo.models.card import model_card
 from diffusion_demo.models.checkpoint import halve_weights, load_checkpoint
 from diffusion_demo.models.description import describe
-from diffusion_demo.sampling import Request, file_name, noise_of, sample, settings_of
+from diffusion_demo.sampling import Request, file_name, noise_of, pictures_of, sample, settings_of
 from diffusion_demo.training.run import RunFolder
 from diffusion_demo.ui.film import film, first_frame, frame
 from diffusion_demo.ui.showcase import FOLDER
@@ -49,14 +49,15 @@ def bundle(run: RunFolder) -> None:
     replace(describe(source), titles=TITLES).save(staging)
 
     checkpoint = load_checkpoint(staging)
-    frames = [first_frame(noise_of(checkpoint, SHOWN)(), len(checkpoint.diffusion))]
+    pictures = pictures_of(SHOWN, checkpoint.description)
+    frames = [first_frame(noise_of(checkpoint, pictures)(), len(checkpoint.diffusion))]
     for made in sample(checkpoint, SHOWN):
         if made.index % 2 or made.index == made.total:
             frames.append(frame(made))
     showcase = staging / FOLDER
     showcase.mkdir()
     pixels = to_uint8(made.xt)
-    for picture, settings in zip(pixels, settings_of(SHOWN, TARGET.name, checkpoint), strict=True):
+    for picture, settings in zip(pixels, settings_of(SHOWN, pictures, TARGET.name, checkpoint), strict=True):
         save_png(showcase / file_name(settings["seed"]), to_pil(picture), settings)
     status = "Made beforehand; drag the slider to see how."
     (showcase / "film.json").write_text(json.dumps(film(frames, made.total, status)), encoding="utf-8")

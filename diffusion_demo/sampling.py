@@ -3,8 +3,9 @@
 import random
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,11 +27,14 @@ BATCH_SIZE = 16
 
 @dataclass(frozen=True)
 class Request:
-    """What to sample. Picture i is made from seed + i alone; class_index None draws each picture's class from its seed."""
+    """What to sample. Picture i is made from seed + i alone; class_index None draws each picture's class from its seed.
+
+    steps is a count, or the words of timesteps.spaced_timesteps.
+    """
 
     num_images: int = 16
     sampler: str = "ddim"
-    steps: int = 25
+    steps: int | str = 25
     eta: float = 0.0
     seed: int = 0
     class_index: int | None = None
@@ -43,8 +47,7 @@ class Request:
             raise BadInput(f"The number of images must be at least 1, not {self.num_images}.")
         if self.sampler not in SAMPLERS:
             raise BadInput(f"There is no sampler {self.sampler!r}; choose one of {', '.join(SAMPLERS)}.")
-        if not 1 <= self.steps <= description.num_train_timesteps:
-            raise BadInput(f"Steps must be from 1 to {description.num_train_timesteps}, the model's own number, not {self.steps}.")
+        check_steps(self.steps, description)
         if not 0 <= self.eta <= 1:
             raise BadInput(f"Eta must be from 0 (deterministic) to 1 (ancestral), not {self.eta:g}.")
         if not 0 <= self.seed <= MAX_SEED:
@@ -57,6 +60,14 @@ class Request:
             raise BadInput(f"There is no class {self.class_index}; {_classes_sentence(description)}")
         if self.guidance_scale != 1 and not description.guidance:
             raise BadInput("This model was trained without a null class, so it cannot be guided; set the guidance scale to 1.")
+
+
+def check_steps(steps: int | str, description: Description) -> None:
+    """Raise BadInput for steps that the model's chain cannot be walked in."""
+    try:
+        spaced_timesteps(description.num_train_timesteps, steps)
+    except ValueError as error:
+        raise BadInput(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
 
 
 def class_index(name: str, description: Description) -> int:
@@ -80,6 +91,23 @@ def class_of_seed(seed: int, num_classes: int) -> int:
     return random.Random(seed).randrange(num_classes)
 
 
+class Picture(NamedTuple):
+    """What tells one picture of a request from the others: its seed, and its class (None for a model without classes)."""
+
+    seed: int
+    class_index: int | None
+
+
+def pictures_of(request: Request, description: Description) -> list[Picture]:
+    """The pictures of a request: seed + i each, with the class that was asked for or the one that the seed draws."""
+    seeds = range(request.seed, request.seed + request.num_images)
+    if not description.class_names:
+        return [Picture(seed, None) for seed in seeds]
+    if request.class_index is not None:
+        return [Picture(seed, request.class_index) for seed in seeds]
+    return [Picture(seed, class_of_seed(seed, len(description.class_names))) for seed in seeds]
+
+
 class SeededNoise:
     """Standard normal noise [N, *shape] where row i comes from its own CPU generator, so that it never depends on the batch."""
 
@@ -91,40 +119,39 @@ class SeededNoise:
         return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)
 
 
-def noise_of(checkpoint: Checkpoint, request: Request) -> SeededNoise:
-    """The request's noise; the first draw is x_T."""
+def noise_of(checkpoint: Checkpoint, pictures: list[Picture]) -> SeededNoise:
+    """The noise of some pictures; the first draw is x_T."""
     d = checkpoint.description
-    seeds = [request.seed + i for i in range(request.num_images)]
-    return SeededNoise(seeds, (d.channels, d.image_size, d.image_size), checkpoint.unet.device)
+    return SeededNoise([picture.seed for picture in pictures], (d.channels, d.image_size, d.image_size), checkpoint.unet.device)
 
 
-def classes_of(request: Request, description: Description) -> list[int] | None:
-    """The class index of each picture of a request; None for a model without classes."""
-    if not description.class_names:
-        return None
-    if request.class_index is not None:
-        return [request.class_index] * request.num_images
-    return [class_of_seed(request.seed + i, len(description.class_names)) for i in range(request.num_images)]
-
-
-@torch.no_grad()
 def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
     """Sample the request's pictures in one batch, step by step; the last step's xt are the pictures, float32 in [-1, 1].
 
     Raises BadInput before the first step when the request cannot be met.
     """
-    description = checkpoint.description
-    request.check(description)
-    device, noise = checkpoint.unet.device, noise_of(checkpoint, request)
-    denoiser = as_denoiser(checkpoint.unet, resolve_precision(request.precision, device))
-    classes, condition = classes_of(request, description), {}
-    if classes is not None:
-        condition["class_labels"] = torch.tensor(classes, device=device)
+    request.check(checkpoint.description)
+    return sample_batch(checkpoint, request, pictures_of(request, checkpoint.description))
+
+
+@torch.no_grad()
+def sample_batch(checkpoint: Checkpoint, request: Request, pictures: list[Picture]) -> Iterator[Step]:
+    """Sample these pictures in one batch, with everything but seeds and classes as the request says.
+
+    Raises BadInput when the network's answers are not finite.
+    """
+    description, device, noise = checkpoint.description, checkpoint.unet.device, noise_of(checkpoint, pictures)
+    denoiser, condition = as_denoiser(checkpoint.unet, resolve_precision(request.precision, device)), {}
+    if description.class_names:
+        condition["class_labels"] = torch.tensor([picture.class_index for picture in pictures], device=device)
         if request.guidance_scale != 1:
             denoiser = classifier_free(denoiser, request.guidance_scale, description.null_class, description.channels)
     chain = checkpoint.diffusion.respaced(spaced_timesteps(len(checkpoint.diffusion), request.steps))
     options = {"eta": request.eta} if request.sampler == "ddim" else {}
-    yield from SAMPLERS[request.sampler](denoiser, chain, noise(), noise, **options, **condition)
+    try:
+        yield from SAMPLERS[request.sampler](denoiser, chain, noise(), noise, **options, **condition)
+    except FloatingPointError as error:
+        raise BadInput(f"The model gives no numbers ({error}); use --precision fp32 or another checkpoint.") from error
 
 
 def last_step(steps: Iterator[Step]) -> Step:
@@ -132,10 +159,8 @@ def last_step(steps: Iterator[Step]) -> Step:
     return deque(steps, maxlen=1).pop()
 
 
-def settings_of(request: Request, checkpoint_name: str, checkpoint: Checkpoint) -> list[dict]:
-    """For each picture of a request, what makes it again: the text inside its PNG."""
-    description = checkpoint.description
-    classes = classes_of(request, description)
+def settings_of(request: Request, pictures: list[Picture], checkpoint_name: str, checkpoint: Checkpoint) -> list[dict]:
+    """For each picture, what makes it again: the text inside its PNG."""
     common = asdict(request) | {
         "program": f"diffusion_demo {__version__}",
         "checkpoint": checkpoint_name,
@@ -144,9 +169,8 @@ def settings_of(request: Request, checkpoint_name: str, checkpoint: Checkpoint) 
         "precision": resolve_precision(request.precision, checkpoint.unet.device),
     }
     del common["class_index"]
-    return [
-        common | {"seed": request.seed + i} | ({"class": description.class_names[classes[i]]} if classes else {}) for i in range(request.num_images)
-    ]
+    names = checkpoint.description.class_names
+    return [common | {"seed": seed} | ({} if index is None else {"class": names[index]}) for seed, index in pictures]
 
 
 def file_name(seed: int) -> str:
@@ -154,22 +178,28 @@ def file_name(seed: int) -> str:
 
 
 def sample_to_folder(
-    checkpoint: Checkpoint, checkpoint_name: str, request: Request, out: Path, progress: Callable[[int], None] = lambda images: None
+    checkpoint: Checkpoint,
+    checkpoint_name: str,
+    request: Request,
+    pictures: list[Picture],
+    out: Path,
+    progress: Callable[[int], None] = lambda images: None,
 ) -> list[Path]:
     """Write one PNG per picture into `out`, in batches, and return their paths. Pictures already there with the same settings are kept.
 
     progress(n) is told of each n pictures that are done. Raises BadInput when `out` cannot be written or holds other pictures of those names.
     """
     request.check(checkpoint.description)
-    settings = settings_of(request, checkpoint_name, checkpoint)
-    paths = [out / file_name(s["seed"]) for s in settings]
+    settings = settings_of(request, pictures, checkpoint_name, checkpoint)
+    paths = [out / file_name(picture.seed) for picture in pictures]
     try:
         out.mkdir(parents=True, exist_ok=True)
         missing = [i for i, path in enumerate(paths) if not _is_there(path, settings[i])]
         progress(len(paths) - len(missing))
-        for batch in _runs(missing, BATCH_SIZE):
-            part = replace(request, seed=request.seed + batch[0], num_images=len(batch))
-            for i, pixels in zip(batch, to_uint8(last_step(sample(checkpoint, part)).xt), strict=True):
+        for start in range(0, len(missing), BATCH_SIZE):
+            batch = missing[start : start + BATCH_SIZE]
+            made = last_step(sample_batch(checkpoint, request, [pictures[i] for i in batch])).xt
+            for i, pixels in zip(batch, to_uint8(made), strict=True):
                 save_png(paths[i], to_pil(pixels), settings[i])
             progress(len(batch))
     except OSError as error:
@@ -187,15 +217,3 @@ def _is_there(path: Path, settings: dict) -> bool:
     if found != settings:
         raise BadInput(f"{path} was made with other settings; choose another folder, or remove it.")
     return True
-
-
-def _runs(indices: list[int], longest: int) -> Iterator[list[int]]:
-    """Split ascending indices into runs of consecutive ones, none longer than `longest`."""
-    run: list[int] = []
-    for i in indices:
-        if run and (i != run[-1] + 1 or len(run) == longest):
-            yield run
-            run = []
-        run.append(i)
-    if run:
-        yield run

@@ -126,9 +126,11 @@ def test_sample_refuses_bad_input_with_one_sentence_and_leaves_nothing(command, 
     ("arguments", "words"),
     [
         (["--checkpoint", "empty"], "no checkpoint"),
-        (["--steps", "0"], "1 to 1000, the model's own number, not 0"),
+        (["--steps", "0"], "from 1 to 1000 (the timesteps that the model was trained with), not 0"),
         (["--steps", "1001"], "not 1001"),
-        (["--steps", "many"], "'many'"),
+        (["--steps", "many"], "not many"),
+        (["--steps", "ddim300"], "No whole stride over 1000"),
+        (["--steps", "up:4"], "'up'"),
         (["--num-images", "0"], "at least 1, not 0"),
         (["--sampler", "euler"], "ddpm, ddim"),
         (["--eta", "2"], "not 2"),
@@ -159,7 +161,7 @@ def test_a_missing_option_and_an_unknown_command_are_refused(command, tmp_path):
 
 
 def test_every_command_explains_itself(command, tmp_path):
-    for words in (["--help"], ["sample", "--help"], ["train", "--help"], ["doctor", "--help"]):
+    for words in (["--help"], ["sample", "--help"], ["train", "--help"], ["evaluate", "--help"], ["doctor", "--help"]):
         done = command(*words, cwd=tmp_path)
         assert done.returncode == 0 and "usage" in done.stdout and done.stderr == ""
     assert names(tmp_path) == []

@@ -2,13 +2,17 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.images import read_settings, to_uint8
-from diffusion_demo.models.description import Description
-from diffusion_demo.sampling import MAX_SEED, Request, SeededNoise, class_index, class_of_seed, classes_of, last_step, sample, sample_to_folder
+from diffusion_demo.images import read_settings, to_float, to_uint8
+from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.models.description import ORACLES, Description, describe
+from diffusion_demo.models.oracle import PICTURES
+from diffusion_demo.sampling import MAX_SEED, Request, SeededNoise, class_index, class_of_seed, last_step, pictures_of, sample, sample_to_folder
 
 FEW = Request(num_images=4, steps=4, seed=7, precision="fp32")
 DESCRIPTION = Description(16, 3, 1000, ("one", "three", "two"), guidance=True)
@@ -52,19 +56,23 @@ def test_the_noise_of_each_seed_and_each_draw_is_another():
     assert not torch.equal(first[0], first[1]) and not torch.equal(first, second)
 
 
+def classes(description=DESCRIPTION, **request):
+    return [picture.class_index for picture in pictures_of(Request(**request), description)]
+
+
 def test_a_class_is_drawn_from_the_seed_alone():
-    drawn = classes_of(Request(num_images=9, seed=1), DESCRIPTION)
-    assert drawn[8] == class_of_seed(9, 3) == classes_of(Request(num_images=1, seed=9), DESCRIPTION)[0]
-    assert drawn == classes_of(Request(num_images=9, seed=1, steps=3, sampler="ddpm", guidance_scale=2.0), DESCRIPTION)
+    drawn = classes(num_images=9, seed=1)
+    assert drawn[8] == class_of_seed(9, 3) == classes(num_images=1, seed=9)[0]
+    assert drawn == classes(num_images=9, seed=1, steps=3, sampler="ddpm", guidance_scale=2.0)
     assert {class_of_seed(seed, 3) for seed in range(30)} == {0, 1, 2}
 
 
 def test_a_class_that_is_asked_for_is_everyones():
-    assert classes_of(Request(num_images=3, class_index=2), DESCRIPTION) == [2, 2, 2]
+    assert classes(num_images=3, class_index=2) == [2, 2, 2]
 
 
 def test_a_model_without_classes_draws_none():
-    assert classes_of(Request(num_images=3), Description(16, 3, 1000)) is None
+    assert classes(Description(16, 3, 1000), num_images=3) == [None, None, None]
 
 
 def test_guidance_scale_1_is_the_conditional_model_and_0_the_null_class(checkpoint):
@@ -156,7 +164,7 @@ def test_a_class_that_is_called_by_a_number_goes_by_its_name():
 
 def test_files_hold_what_makes_each_picture_again(checkpoint, tmp_path):
     request = dataclasses.replace(FEW, num_images=2, sampler="ddim", eta=0.5)
-    paths = sample_to_folder(checkpoint, "random", request, tmp_path)
+    paths = sample_to_folder(checkpoint, "random", request, pictures_of(request, checkpoint.description), tmp_path)
     settings = read_settings(paths[1])
     again = Request(
         seed=settings["seed"],
@@ -164,7 +172,7 @@ def test_files_hold_what_makes_each_picture_again(checkpoint, tmp_path):
         class_index=class_index(settings["class"], checkpoint.description),
         **{name: settings[name] for name in ("sampler", "steps", "eta", "guidance_scale", "precision")},
     )
-    (path,) = sample_to_folder(checkpoint, settings["checkpoint"], again, tmp_path / "again")
+    (path,) = sample_to_folder(checkpoint, settings["checkpoint"], again, pictures_of(again, checkpoint.description), tmp_path / "again")
     assert path.name == paths[1].name and path.read_bytes() == paths[1].read_bytes()
 
 
@@ -173,3 +181,36 @@ def test_a_class_goes_by_its_title_too_and_titles_are_what_a_person_is_offered()
     assert class_index("people", titled) == class_index("people-body", titled) == 0
     with pytest.raises(BadInput, match="choose one of people, animals,"):
         class_index("plants", titled)
+
+
+def shown():
+    return torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in sorted(PICTURES.glob("seed_*.png"))])
+
+
+def test_the_oracle_that_knows_sixteen_pictures_by_heart_makes_those_and_no_others():
+    memory = load_checkpoint("oracle-memory")
+    made = to_uint8(last_step(sample(memory, Request(num_images=24, steps=50, precision="fp32"))).xt)
+    distances = (made[:, None].int() - shown()[None].int()).abs().flatten(2).amax(2)
+    assert distances.min(dim=1).values.max() <= 1
+    assert len(distances.argmin(dim=1).unique()) > 5
+
+
+@pytest.mark.parametrize(("name", "nearness"), [("oracle-mixture", (0.05, 0.15)), ("oracle-gaussian", (0.2, 2)), ("oracle-pixels", (0.2, 2))])
+def test_an_oracle_that_knows_less_makes_pictures_that_are_none_of_the_sixteen(name, nearness):
+    made = last_step(sample(load_checkpoint(name), Request(num_images=4, steps=20, precision="fp32"))).xt
+    errors = ((made[:, None] - to_float(shown())[None]) ** 2).flatten(2).mean(2).sqrt().min(1).values
+    assert nearness[0] < float(errors.min()) and float(errors.max()) < nearness[1], errors
+
+
+def test_oracles_are_described_and_called_by_name_alone():
+    for name in ORACLES:
+        assert describe(name).image_size == 32 and describe(name).class_names == ()
+    with pytest.raises(BadInput, match="oracle-magic"):
+        describe("oracle-magic")
+
+
+def test_a_network_that_gives_no_numbers_is_said_to_in_one_sentence(random_checkpoint):
+    broken = load_checkpoint(random_checkpoint)
+    torch.nn.init.constant_(broken.unet.conv_out.bias, float("nan"))
+    with pytest.raises(BadInput, match=r"NaN or infinite\); use --precision fp32 or another checkpoint\.$"):
+        last_step(sample(broken, FEW))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.diffusion.losses import mean_flat, normal_kl, vlb_term
-from diffusion_demo.diffusion.process import Denoiser, Diffusion
+from diffusion_demo.diffusion.process import Denoiser, Diffusion, ask
 from diffusion_demo.diffusion.samplers import Noise
 
 
@@ -37,7 +37,19 @@ def bound_terms(model: Denoiser, diffusion: Diffusion, x0: Tensor, noise: Noise,
     for i in reversed(range(len(diffusion))):
         eps = noise()
         xt = diffusion.q_sample(x0, i, eps)
-        output = model(xt, torch.full((len(x0),), int(diffusion.timesteps[i]), device=x0.device), **condition).to(x0.dtype)
+        output = ask(model, diffusion, xt, i, **condition)
         index = torch.full((len(x0),), i)
         p = diffusion.p(output, xt, i, clip)
         yield Term(i, vlb_term(diffusion, output, x0, xt, index, clip), mean_flat((p.x0 - x0) ** 2), mean_flat((p.eps - eps) ** 2))
+
+
+def rate_distortion(prior: Tensor, bits: Tensor, x0_mse: Tensor) -> list[tuple[int, float, float]]:
+    """(t, rate in bits/dim, distortion) for t = T-1 ... 0, averaged over N pictures: DDPM section 4.3, Figure 5 and Table 4.
+
+    prior is L_T [N]; bits and x0_mse [N, T] are the terms at index t. Whoever was sent x_t has been sent L_T and every L_s with s > t; the
+    distortion is the root mean square error of the x_0 predicted from x_t, on the scale of 0 to 255.
+    """
+    terms = bits.mean(0)
+    rates = prior.mean() + terms.flip(0).cumsum(0).flip(0) - terms
+    distortions = 127.5 * x0_mse.mean(0).sqrt()
+    return [(t, float(rates[t]), float(distortions[t])) for t in reversed(range(len(terms)))]

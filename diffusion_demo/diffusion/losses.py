@@ -46,22 +46,39 @@ def vlb_term(diffusion: Diffusion, output: Tensor, x0: Tensor, xt: Tensor, t: Te
 
 
 class Losses(NamedTuple):
-    """Per example, each [N]: the loss to minimise, its mean squared error, and its bound term (bits/dim; None for a fixed variance)."""
+    """Per example, each [N]: the loss to minimise, its mean squared error, and its bound term (bits/dim; None where the loss has none)."""
 
     loss: Tensor
     mse: Tensor
     vlb: Tensor | None
 
 
-def training_losses(diffusion: Diffusion, output: Tensor, x0: Tensor, xt: Tensor, t: Tensor, eps: Tensor) -> Losses:
-    """L_simple (DDPM Eq. 14) or, where the variance is learned, L_hybrid = L_simple + T/1000 L_t (Improved DDPM Eq. 16).
+LOSSES = ("simple", "hybrid", "hybrid_unscaled", "kl", "rescaled_kl")
 
-    The bound term trains the variance alone: the prediction is detached in it. output is the network's at (xt, t).
+
+def training_losses(diffusion: Diffusion, output: Tensor, x0: Tensor, xt: Tensor, t: Tensor, eps: Tensor, kind: str = "hybrid") -> Losses:
+    """The loss of the network's output at (x_t, t), in float32.
+
+    simple           L_simple, the squared error to the target. DDPM Eq. 14
+    hybrid           L_simple + T/1000 L_t, where the variance is learned; else L_simple. Improved DDPM Eq. 16
+    hybrid_unscaled  L_simple + L_t, as some of the papers' released models were trained
+    kl               L_t in bits/dim, which trains prediction and variance. DDPM Eq. 5
+    rescaled_kl      T L_t: over uniform t its mean is L_vlb, the whole bound
+
+    In a hybrid the bound term trains the variance alone: the prediction is detached in it.
+    Raises ValueError for another kind, or for "simple" with a learned variance, which it would not train.
     """
+    if kind not in LOSSES:
+        raise ValueError(f"no loss is called {kind!r}; there are {', '.join(LOSSES)}")
+    if kind == "simple" and diffusion.learns_variance:
+        raise ValueError("L_simple does not train a learned variance: take the hybrid loss, or a fixed variance")
     output = output.float()
-    prediction, v = diffusion.split_output(output, x0.shape[1])
+    prediction, v = diffusion.split_output(output, xt)
     mse = mean_flat((prediction - diffusion.target(x0, t, eps)) ** 2)
+    if kind in ("kl", "rescaled_kl"):
+        vlb = vlb_term(diffusion, output, x0, xt, t, clip=False)
+        return Losses(vlb * (len(diffusion) if kind == "rescaled_kl" else 1), mse, vlb)
     if v is None:
         return Losses(mse, mse, None)
     vlb = vlb_term(diffusion, torch.cat([prediction.detach(), v], dim=1), x0, xt, t, clip=False)
-    return Losses(mse + len(diffusion) / 1000 * vlb, mse, vlb)
+    return Losses(mse + vlb * (1 if kind == "hybrid_unscaled" else len(diffusion) / 1000), mse, vlb)

@@ -16,7 +16,7 @@ from torch import Tensor
 from diffusion_demo.diffusion.schedules import alphas_cumprod, betas_from_alphas_cumprod
 
 Denoiser = Callable[..., Tensor]
-"""Anything callable as model(xt, t, **condition) -> tensor, with xt float [N, C, H, W] and t int64 [N]."""
+"""Anything callable as model(xt, t, **condition) -> tensor, with xt float [N, C, H, W] and t [N]: int64, float32 on a chain that rescales it."""
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction", "previous")
 VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned", "learned_range")
 
@@ -46,13 +46,15 @@ class Diffusion:
     betas            float64 [T], each in (0, 1]
     prediction_type  what the network's first C channels are: epsilon | sample (x0) | v_prediction | previous (mu, the mean of x_{t-1})
     variance_type    fixed_small | fixed_large; with C further channels: learned (the log variance) | learned_range (between the two)
-    timesteps        int64 [T]: the t that the network is told at each index; a respaced chain keeps the original t
+    timesteps        int64 [T]: the original t at each index, which a respaced chain keeps
+    time_scale       what the network is told is t times this: 1 as a rule, 1000/T where the Improved DDPM code rescales timesteps
     """
 
     betas: Tensor
     prediction_type: str = "epsilon"
     variance_type: str = "fixed_large"
     timesteps: Tensor | None = None
+    time_scale: float = 1.0
 
     def __post_init__(self):
         if self.betas.ndim != 1 or not bool(((self.betas > 0) & (self.betas <= 1)).all()):
@@ -78,7 +80,16 @@ class Diffusion:
         """The chain over the kept indices alone: abar_t stays, betas are recomputed. Improved DDPM section 4, Eq. 19."""
         kept = torch.tensor(sorted(set(kept)))
         betas = betas_from_alphas_cumprod(self.abar[kept])
-        return Diffusion(betas, self.prediction_type, self.variance_type, self.timesteps[kept])
+        return Diffusion(betas, self.prediction_type, self.variance_type, self.timesteps[kept], self.time_scale)
+
+    def up_to(self, t: int) -> "Diffusion":
+        """The chain's first t + 1 levels: what leads from x_t back to x_0."""
+        return self.respaced(list(range(t + 1)))
+
+    def told(self, t: int | Tensor, xt: Tensor) -> Tensor:
+        """What the network is told at index t of the chain, [N] on x_t's device: int64, or float32 where time_scale is not 1."""
+        steps = self.timesteps[torch.as_tensor(t, device="cpu")].expand(len(xt)).to(xt.device)
+        return steps if self.time_scale == 1 else steps * self.time_scale
 
     # tables, float64 [T]
 
@@ -123,11 +134,13 @@ class Diffusion:
     def gather(self, table: Tensor, t: int | Tensor, like: Tensor) -> Tensor:
         """table[t], shaped to broadcast against `like` and in its dtype and on its device.
 
-        Raises IndexError for a t outside 0 .. T-1.
+        Raises IndexError for a t outside 0 .. T-1, ValueError for a number of t that is neither 1 nor N.
         """
         t = torch.as_tensor(t, device="cpu")
         if bool(((t < 0) | (t >= len(self))).any()):
             raise IndexError(f"t must lie in 0 .. {len(self) - 1}, not {t.tolist()}")
+        if t.numel() not in (1, len(like)):
+            raise ValueError(f"there must be one t, or one for each of the {len(like)} pictures, not {t.numel()}")
         return table[t].to(like.dtype).reshape(-1, *[1] * (like.ndim - 1)).to(like.device)
 
     # the forward process
@@ -138,15 +151,18 @@ class Diffusion:
         return Gaussian(self.gather(self.abar.sqrt(), t, x0) * x0, variance, variance.log())
 
     def q_sample(self, x0: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
-        """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps. DDPM Eq. 4."""
+        """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps. DDPM Eq. 4. Raises ValueError unless eps is shaped like x_0."""
+        _check_shape("the noise", eps, x0)
         return self.gather(self.abar.sqrt(), t, x0) * x0 + self.gather((1 - self.abar).sqrt(), t, x0) * eps
 
     def q_step(self, x_prev: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
-        """x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) eps: one link of the Markov chain. DDPM Eq. 2."""
+        """x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) eps: one link of the Markov chain. DDPM Eq. 2. Raises ValueError for other shapes."""
+        _check_shape("the noise", eps, x_prev)
         return self.gather((1 - self.betas).sqrt(), t, x_prev) * x_prev + self.gather(self.betas.sqrt(), t, x_prev) * eps
 
     def q_posterior(self, x0: Tensor, xt: Tensor, t: int | Tensor) -> Gaussian:
-        """q(x_{t-1} | x_t, x_0). DDPM Eq. 6 and 7."""
+        """q(x_{t-1} | x_t, x_0). DDPM Eq. 6 and 7. Raises ValueError unless x_0 is shaped like x_t."""
+        _check_shape("x_0", x0, xt)
         mean = self.gather(self.posterior_coef_x0, t, xt) * x0 + self.gather(self.posterior_coef_xt, t, xt) * xt
         return Gaussian(mean, self.gather(self.posterior_variance, t, xt), self.gather(self.posterior_log_variance, t, xt))
 
@@ -184,14 +200,16 @@ class Diffusion:
             return self.q_posterior(x0, self.q_sample(x0, t, eps), t).mean
         return self.v_from_x0_eps(x0, t, eps)
 
-    def split_output(self, output: Tensor, channels: int) -> tuple[Tensor, Tensor | None]:
-        """The network's prediction [N, C, H, W] and, where the variance is learned, its v [N, C, H, W] (else None).
+    def split_output(self, output: Tensor, xt: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The network's prediction [N, C, H, W] at x_t and, where the variance is learned, its v [N, C, H, W] (else None).
 
-        Raises ValueError when the output has another number of channels.
+        Raises ValueError when the output has another number of channels, or is not shaped like x_t otherwise.
         """
+        channels = xt.shape[1]
         wanted = channels * (2 if self.learns_variance else 1)
         if output.shape[1] != wanted:
             raise ValueError(f"with variance_type {self.variance_type} the network must output {wanted} channels, not {output.shape[1]}")
+        _check_shape("the network's prediction", output[:, :channels], xt)
         return (output[:, :channels], output[:, channels:]) if self.learns_variance else (output, None)
 
     def predict_x0(self, prediction: Tensor, xt: Tensor, t: int | Tensor) -> Tensor:
@@ -223,10 +241,25 @@ class Diffusion:
         The mean is q's posterior mean at the predicted x_0, which `clip` keeps in [-1, 1]; eps always belongs to that x_0.
         A network that predicts the mean itself ("previous") is taken at its word: clipping does not touch that mean.
         """
-        prediction, v = self.split_output(output, xt.shape[1])
+        prediction, v = self.split_output(output, xt)
         x0 = self.predict_x0(prediction, xt, t)
         if clip:
             x0 = x0.clamp(-1, 1)
         variance, log_variance = self.p_variance(v, xt, t)
         mean = prediction if self.prediction_type == "previous" else self.q_posterior(x0, xt, t).mean
         return Reverse(mean, variance, log_variance, x0, self.eps_from_x0(xt, t, x0))
+
+
+def ask(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int | Tensor, **condition) -> Tensor:
+    """The network's output at x_t and index t of the chain, in x_t's dtype. Raises FloatingPointError where it is not finite."""
+    output = model(xt, diffusion.told(t, xt), **condition).to(xt.dtype)
+    if not bool(torch.isfinite(output).all()):
+        broken = int((~torch.isfinite(output)).sum())
+        steps = sorted(set(diffusion.told(t, xt).tolist()))
+        raise FloatingPointError(f"{broken} of the {output.numel()} numbers that the network answers at t = {steps} are NaN or infinite")
+    return output
+
+
+def _check_shape(name: str, found: Tensor, wanted: Tensor) -> None:
+    if found.shape != wanted.shape:
+        raise ValueError(f"{name} must be shaped {list(wanted.shape)}, not {list(found.shape)}")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.diffusion.guidance import Gradient, shift_eps, shift_mean
-from diffusion_demo.diffusion.process import Denoiser, Diffusion, Reverse
+from diffusion_demo.diffusion.process import Denoiser, Diffusion, Reverse, ask
 
 Noise = Callable[[], Tensor]
 
@@ -33,12 +33,11 @@ class Step:
 
 
 def _walk(model: Denoiser, diffusion: Diffusion, xt: Tensor, move, clip: bool, condition) -> Iterator[Step]:
-    """Down the chain: at each index the network's p_theta, and from it the next x by `move(p, xt, i, t)`."""
+    """Down the chain: at each index the network's p_theta, and from it the next x by `move(p, xt, i)`."""
     total = len(diffusion)
     for i in reversed(range(total)):
-        t = torch.full((len(xt),), int(diffusion.timesteps[i]), device=xt.device)
-        p = diffusion.p(model(xt, t, **condition).to(xt.dtype), xt, i, clip)
-        xt = move(p, xt, i, t)
+        p = diffusion.p(ask(model, diffusion, xt, i, **condition), xt, i, clip)
+        xt = move(p, xt, i)
         yield Step(int(diffusion.timesteps[i]), int(diffusion.timesteps[i - 1]) if i else -1, xt, p.x0, total - i, total)
 
 
@@ -50,8 +49,8 @@ def ddpm(
     With a classifier's gradient the mean is shifted: ADM Algorithm 1.
     """
 
-    def move(p: Reverse, xt: Tensor, i: int, t: Tensor) -> Tensor:
-        p = shift_mean(p, gradient(xt, t)) if gradient else p
+    def move(p: Reverse, xt: Tensor, i: int) -> Tensor:
+        p = shift_mean(p, gradient(xt, diffusion.told(i, xt))) if gradient else p
         return p.mean + torch.exp(0.5 * p.log_variance) * noise() if i else p.mean
 
     return _walk(model, diffusion, xT, move, clip, condition)
@@ -76,8 +75,8 @@ def ddim(
     sigma = eta * diffusion.posterior_variance.sqrt()
     direction = (1 - diffusion.abar_prev - sigma**2).clamp(min=0).sqrt()
 
-    def move(p: Reverse, xt: Tensor, i: int, t: Tensor) -> Tensor:
-        p = shift_eps(diffusion, p, xt, i, gradient(xt, t)) if gradient else p
+    def move(p: Reverse, xt: Tensor, i: int) -> Tensor:
+        p = shift_eps(diffusion, p, xt, i, gradient(xt, diffusion.told(i, xt))) if gradient else p
         mean = diffusion.gather(diffusion.abar_prev.sqrt(), i, xt) * p.x0 + diffusion.gather(direction, i, xt) * p.eps
         return mean + diffusion.gather(sigma, i, xt) * noise() if i else mean
 
@@ -94,8 +93,7 @@ def ddim_encode(model: Denoiser, diffusion: Diffusion, x0: Tensor, *, clip: bool
     xt, total = x0, len(diffusion)
     for i in range(total):
         t = int(diffusion.timesteps[i])
-        output = model(xt, torch.full((len(xt),), t, device=xt.device), **condition)
-        p = diffusion.p(output.to(xt.dtype), xt, i, clip)
+        p = diffusion.p(ask(model, diffusion, xt, i, **condition), xt, i, clip)
         xt = diffusion.gather(abar_next.sqrt(), i, xt) * p.x0 + diffusion.gather((1 - abar_next).sqrt(), i, xt) * p.eps
         reached = int(diffusion.timesteps[i + 1]) if i + 1 < total else t
         yield Step(t, reached, xt, p.x0, i + 1, total)

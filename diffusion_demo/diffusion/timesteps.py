@@ -73,6 +73,11 @@ def _by_formula(kind: str, num_timesteps: int, count: int) -> list[int]:
     raise ValueError(f"no spacing is called {kind!r}; there are leading, trailing and quadratic")
 
 
+def uniform_timesteps(count: int, num_timesteps: int, generator: torch.Generator) -> Tensor:
+    """t for a batch, int64 [count]: each drawn uniformly from 0 .. T-1. DDPM Algorithm 1."""
+    return torch.randint(num_timesteps, (count,), generator=generator)
+
+
 def stratified_timesteps(count: int, num_timesteps: int, generator: torch.Generator) -> Tensor:
     """t for a batch, int64 [count]: uniform over 0 .. T-1 each, and spread evenly over the batch. Kingma et al. 2021, appendix I.1."""
     start = torch.rand(1, generator=generator, dtype=torch.float64)
@@ -80,12 +85,15 @@ def stratified_timesteps(count: int, num_timesteps: int, generator: torch.Genera
     return (positions * num_timesteps).long().clamp(max=num_timesteps - 1)[torch.randperm(count, generator=generator)]
 
 
+TIMESTEP_SAMPLERS = ("stratified", "uniform", "loss_aware")
+
+
 class LossAwareTimesteps:
     """Importance sampling of t by the root mean square of the last losses seen at each t. Improved DDPM Eq. 18.
 
     Uniform until every t has `history` losses. The weights make the weighted loss unbiased: mean over draws of weight * loss
-    estimates the uniform mean. `losses` float64 [T, history] and `counts` int64 [T] are the whole state; every process of a
-    training must be given the same updates (the global batch's).
+    estimates the uniform mean. `losses` float64 [T, history], oldest first, and `counts` int64 [T] are the whole state; every process
+    of a training must be given the same updates (the global batch's).
     """
 
     def __init__(self, num_timesteps: int, history: int = 10, uniform_share: float = 0.001):

@@ -11,20 +11,21 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
+from torch import nn
 
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, sigmoid_betas
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.description import Description, describe
+from diffusion_demo.models.description import ORACLES, Description, describe
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A network with everything that is needed to sample from it; `weights` is a short digest of the file that they came from."""
+    """A network, or an oracle in its place, with everything that is needed to sample from it; `weights` is a short digest of its file."""
 
-    unet: UNet2DModel
+    unet: nn.Module
     diffusion: Diffusion
     description: Description
     beta_schedule: str
@@ -32,13 +33,21 @@ class Checkpoint:
 
 
 def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """The checkpoint in `folder`, its network in float32 and eval mode. Raises BadInput with one sentence when it cannot be had."""
+    """The checkpoint in `folder`, its network in float32 and eval mode, or the oracle of that name.
+
+    Raises BadInput with one sentence when it cannot be had.
+    """
+    if str(folder) in ORACLES:
+        from diffusion_demo.models.oracle import load_oracle
+
+        return load_oracle(str(folder))
     folder = Path(folder)
     description = describe(folder)
     unet = _read(folder, "unet", lambda path: UNet2DModel.from_pretrained(path, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False))
     scheduler = _read(folder, "scheduler", lambda path: DDPMScheduler.from_pretrained(path, local_files_only=True))
     digest = _read(folder, "unet", lambda path: hashlib.sha256((path / SAFETENSORS_WEIGHTS_NAME).read_bytes()).hexdigest()[:12])
-    return Checkpoint(unet.to(device).eval(), diffusion_of(scheduler.config), description, scheduler.config["beta_schedule"], digest)
+    unet = unet.to(device, memory_format=torch.channels_last).eval()  # twice as fast on a CPU with AVX2
+    return Checkpoint(unet, diffusion_of(scheduler.config), description, scheduler.config["beta_schedule"], digest)
 
 
 def _read(folder: Path, part: str, read: Callable[[Path], T]) -> T:

@@ -84,9 +84,9 @@ def zero_outputs(unet: UNet2DModel) -> None:
                 nn.init.zeros_(parameter)
 
 
-def as_denoiser(unet: UNet2DModel, precision: str) -> Denoiser:
+def as_denoiser(unet: nn.Module, precision: str) -> Denoiser:
     """model(xt, t, class_labels=None) -> float32 tensor, computed under bf16 autocast or in fp32."""
-    device = next(unet.parameters()).device.type
+    device = unet.device.type
 
     def denoise(xt: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
         with torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext():

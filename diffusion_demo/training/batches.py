@@ -9,17 +9,18 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.data import Pictures
-from diffusion_demo.diffusion.timesteps import stratified_timesteps
+from diffusion_demo.diffusion.timesteps import LossAwareTimesteps, stratified_timesteps, uniform_timesteps
 from diffusion_demo.images import to_float
 from diffusion_demo.training.config import TrainConfig
 
 
 class Batch(NamedTuple):
-    """x0 and eps float32 [N, C, S, S], labels and t int64 [N]."""
+    """x0 and eps float32 [N, C, S, S], labels and t int64 [N]; weights float32 [N] of their losses, which make up for how t was drawn."""
 
     x0: Tensor
     labels: Tensor
     t: Tensor
+    weights: Tensor
     eps: Tensor
 
 
@@ -46,8 +47,10 @@ def indices_of_step(config: TrainConfig, step: int, count: int) -> Tensor:
     return chosen
 
 
-def batch_of_step(config: TrainConfig, pictures: Pictures, null_class: int | None, num_timesteps: int, step: int) -> Batch:
-    """The whole batch of step n, on the CPU."""
+def batch_of_step(
+    config: TrainConfig, pictures: Pictures, null_class: int | None, num_timesteps: int, step: int, loss_aware: LossAwareTimesteps | None = None
+) -> Batch:
+    """The whole batch of step n, on the CPU; `loss_aware` draws its t where the config says so."""
     generator = torch.Generator().manual_seed(seed_of(config.seed, 1, step))
     chosen = indices_of_step(config, step, len(pictures))
     x0, labels = to_float(pictures.images[chosen]), pictures.labels[chosen]
@@ -56,8 +59,12 @@ def batch_of_step(config: TrainConfig, pictures: Pictures, null_class: int | Non
         x0[flipped] = x0[flipped].flip(3)
     if null_class is not None:
         labels = labels.masked_fill(torch.rand(len(x0), generator=generator) < config.label_dropout, null_class)
-    t = stratified_timesteps(len(x0), num_timesteps, generator)
-    return Batch(x0, labels, t, torch.randn(x0.shape, generator=generator))
+    if loss_aware:
+        t, weights = loss_aware.draw(len(x0), generator)
+    else:
+        draw = uniform_timesteps if config.timestep_sampler == "uniform" else stratified_timesteps
+        t, weights = draw(len(x0), num_timesteps, generator), torch.ones(len(x0))
+    return Batch(x0, labels, t, weights, torch.randn(x0.shape, generator=generator))
 
 
 def held_out_batches(pictures: Pictures, num_timesteps: int, size: int, repeats: int = 4):
@@ -68,4 +75,4 @@ def held_out_batches(pictures: Pictures, num_timesteps: int, size: int, repeats:
     eps = torch.randn(images.shape, generator=generator)
     for i in range(0, len(images), size):
         part = slice(i, i + size)
-        yield Batch(to_float(images[part]), labels[part], t[part], eps[part])
+        yield Batch(to_float(images[part]), labels[part], t[part], torch.ones(len(t[part])), eps[part])

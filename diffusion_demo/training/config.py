@@ -28,13 +28,17 @@ class TrainConfig:
     num_train_timesteps: int = 1000
     prediction_type: str = "epsilon"
     variance_type: str = "learned_range"
+    loss: str = "hybrid"  # simple for a fixed variance; rescaled_kl, the bound itself, for the best bits per dimension
+    timestep_sampler: str = "stratified"  # loss_aware with rescaled_kl, whose gradient is noisy
     precision: str = "auto"
     save_every: int = 500
     sample_every: int = 500
     seed: int = 0
 
     def __post_init__(self):
+        from diffusion_demo.diffusion.losses import LOSSES
         from diffusion_demo.diffusion.schedules import SCHEDULES
+        from diffusion_demo.diffusion.timesteps import TIMESTEP_SAMPLERS
         from diffusion_demo.machine import PRECISIONS
 
         object.__setattr__(self, "ema_decays", tuple(self.ema_decays))
@@ -60,11 +64,15 @@ class TrainConfig:
             "prediction_type": PREDICTION_TYPES,
             "variance_type": VARIANCE_TYPES,
             "beta_schedule": SCHEDULES,
+            "loss": LOSSES,
+            "timestep_sampler": TIMESTEP_SAMPLERS,
             "precision": PRECISIONS,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise BadInput(f"{name.replace('_', ' ').capitalize()} must be one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}.")
+        if self.loss == "simple" and self.variance_type == "learned_range":
+            raise BadInput("The simple loss does not train a learned variance; choose the hybrid loss, or the variance type fixed_large.")
         if not self.ema_decays or not all(0 <= decay < 1 for decay in self.ema_decays):
             raise BadInput(f"EMA decays must be numbers from 0 up to, not including, 1, not {self.ema_decays}.")
         if self.dropout is not None and not 0 <= self.dropout < 1:

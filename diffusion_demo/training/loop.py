@@ -19,6 +19,7 @@ from diffusion_demo import data
 from diffusion_demo.diffusion.losses import training_losses
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas, terminal_warning
+from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import contact_sheet, save_png, to_uint8
 from diffusion_demo.machine import best_device, resolve_precision
@@ -57,6 +58,8 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
     with run.lock() if accelerator.is_main_process else nullcontext():
         if run.exists and not resume:
             raise BadInput(f"{run.path} already holds a run; add --resume to go on with it, or choose another folder.")
+        if config.batch_size % accelerator.num_processes:
+            raise BadInput(f"A batch of {config.batch_size} cannot be shared evenly by {accelerator.num_processes} processes; choose a multiple.")
         report = data.scan(config.data)
         summary = report.summary() | {"held_out_digests": sorted(e.digest for e in report.entries if e.held_out)}
         if resume:
@@ -83,17 +86,19 @@ class _Trainer:
         torch.manual_seed(config.seed)
         latest = run.latest()
         unet, self.diffusion, self.beta_schedule, self.description = _begin(config, latest or config.init_from, report, command)
+        unet.to(memory_format=torch.channels_last)  # a resumed run's comes so from load_checkpoint: the same kernels, the same bits
         self.parameters = sum(p.numel() for p in unet.parameters())
         self.averages = {decay: EMAModel(unet.parameters(), decay=decay, foreach=True) for decay in config.ema_decays}
+        self.loss_aware = LossAwareTimesteps(len(self.diffusion)) if config.timestep_sampler == "loss_aware" else None
         self.averaged = UNet2DModel.from_config(unet.config)
         optimizer = torch.optim.AdamW(unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         self.step, self.initial_images = 0, self.description.images_seen
         if latest is not None:
-            counters = load_state(latest / "state", unet, optimizer, self.averages)
+            counters = load_state(latest / "state", unet, optimizer, self.averages, self.loss_aware)
             self.step, self.initial_images = counters["step"], counters["initial_images"]
         for average in self.averages.values():
             average.to(self.accelerator.device)
-        self.averaged.to(self.accelerator.device)
+        self.averaged.to(self.accelerator.device, memory_format=torch.channels_last)
         self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
         size, channels = self.description.image_size, self.description.channels
         self.pictures = data.load(report, size, channels, held_out=False)
@@ -168,15 +173,16 @@ class _Trainer:
     def _train_step(self, meter: "_Meter") -> bool:
         """One optimizer step; False when the loss or its gradient was not finite, in which case no weight was changed."""
         config, accelerator, step = self.config, self.accelerator, self.step + 1
-        batch = batch_of_step(config, self.pictures, self.description.null_class, len(self.diffusion), step)
+        batch = batch_of_step(config, self.pictures, self.description.null_class, len(self.diffusion), step, self.loss_aware)
         mine = slice(accelerator.process_index, None, accelerator.num_processes)
-        x0, labels, eps = (part[mine].to(accelerator.device, non_blocking=True) for part in (batch.x0, batch.labels, batch.eps))
+        parts = (batch.x0, batch.labels, batch.weights, batch.eps)
+        x0, labels, weights, eps = (part[mine].to(accelerator.device, non_blocking=True) for part in parts)
         t = batch.t[mine]
         torch.manual_seed(seed_of(config.seed, 3, step, accelerator.process_index))
         self.unet.train()
         xt = self.diffusion.q_sample(x0, t, eps)
-        losses = training_losses(self.diffusion, self._call(self.unet, xt, t, labels), x0, xt, t, eps)
-        loss = losses.loss.mean()
+        losses = training_losses(self.diffusion, self._call(self.unet, xt, t, labels), x0, xt, t, eps, config.loss)
+        loss = (weights * losses.loss).mean()
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(self.unet.parameters(), config.grad_clip)
         if self._any_process(not bool(torch.isfinite(loss + norm))):
@@ -188,12 +194,22 @@ class _Trainer:
         for average in self.averages.values():
             average.step(accelerator.unwrap_model(self.unet).parameters())
         self.step = step
-        meter.add(losses, t, norm)
+        vlb = losses.vlb if losses.vlb is not None else torch.full_like(losses.mse, float("nan"))
+        measured = self._whole_batch(torch.stack([losses.loss, losses.mse, vlb], dim=1).detach())
+        meter.add(measured, batch.t, norm)
+        if self.loss_aware:
+            self.loss_aware.update(batch.t, measured[:, 0].cpu())
         return True
+
+    def _whole_batch(self, mine: Tensor) -> Tensor:
+        """This process's rows of the batch -> the whole batch's, in their order: every n-th row is one of n processes' own."""
+        if self.accelerator.num_processes == 1:
+            return mine
+        return self.accelerator.gather(mine).unflatten(0, (self.accelerator.num_processes, -1)).transpose(0, 1).flatten(0, 1)
 
     def _call(self, unet, xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         condition = {"class_labels": labels} if self.description.class_names else {}
-        return unet(xt, t.to(xt.device), **condition, return_dict=False)[0].float()
+        return unet(xt, self.diffusion.told(t, xt), **condition, return_dict=False)[0].float()
 
     def _averaged_unet(self) -> UNet2DModel:
         """The averaged weights in a network of their own: the live ones are never touched."""
@@ -221,7 +237,7 @@ class _Trainer:
             xt = self.diffusion.q_sample(x0, batch.t, eps)
             with self.accelerator.autocast():
                 output = self._call(unet, xt, batch.t, labels)
-            found = training_losses(self.diffusion, output, x0, xt, batch.t, eps)
+            found = training_losses(self.diffusion, output, x0, xt, batch.t, eps, self.config.loss)
             losses.append(found.loss)
             mses.append(found.mse)
         return events.HeldOut(self.step, torch.cat(losses).mean().item(), torch.cat(mses).mean().item())
@@ -239,7 +255,8 @@ class _Trainer:
                 card = model_card(description, self.parameters, training_loss, held_out_loss)
                 save_checkpoint(folder, self._averaged_unet(), scheduler_of(self.beta_schedule, self.diffusion), description, card)
                 counters = {"step": self.step, "initial_images": self.initial_images}
-                save_state(folder / "state", self.accelerator.unwrap_model(self.unet), self.optimizer, self.averages, counters)
+                raw = self.accelerator.unwrap_model(self.unet)
+                save_state(folder / "state", raw, self.optimizer, self.averages, self.loss_aware, counters)
 
             path = self.run.add_checkpoint(self.step, write)
             yield events.Saved(self.step, path.relative_to(self.run.path).as_posix())
@@ -294,14 +311,14 @@ class _Meter:
     def _reset(self) -> None:
         self.count, self.rows, self.norms, self.started = 0, [], [], time.monotonic()
 
-    def add(self, losses, t: Tensor, norm: Tensor) -> None:
+    def add(self, measured: Tensor, t: Tensor, norm: Tensor) -> None:
+        """A step's loss, squared error and bound term, [N, 3], at t int64 [N]."""
         self.count += 1
-        vlb = losses.vlb if losses.vlb is not None else torch.full_like(losses.mse, float("nan"))
-        self.rows.append(torch.stack([losses.loss, losses.mse, vlb, (4 * t / self.num_timesteps).floor().to(losses.mse.device)]).detach())
+        self.rows.append(torch.cat([measured, (4 * t / self.num_timesteps).floor().to(measured).unsqueeze(1)], dim=1))
         self.norms.append(norm.detach())
 
     def report(self, step: int, learning_rate: float, images_seen: int) -> events.Step:
-        loss, mse, vlb, band = torch.cat(self.rows, dim=1).cpu()
+        loss, mse, vlb, band = torch.cat(self.rows).T.cpu()
         bands = tuple(mse[band == i].mean().item() if bool((band == i).any()) else None for i in range(4))
         event = events.Step(
             step,

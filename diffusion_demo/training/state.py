@@ -12,30 +12,46 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.errors import BadInput
 
+TIMESTEPS_FILE = "timesteps.safetensors"
 
-def save_state(folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[float, EMAModel], counters: dict) -> None:
-    """Write state/: the raw weights, AdamW's moments, every average, and the counters."""
+
+def save_state(
+    folder: Path,
+    unet: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    averages: dict[float, EMAModel],
+    loss_aware: LossAwareTimesteps | None,
+    counters: dict,
+) -> None:
+    """Write state/: the raw weights, AdamW's moments, every average, the losses that t is drawn by, and the counters."""
     folder.mkdir(parents=True)
     save_file({name: p.detach().contiguous() for name, p in unet.state_dict().items()}, folder / "weights.safetensors")
     moments = optimizer.state_dict()["state"]
     save_file({f"{i}.{key}": value.contiguous() for i, entry in moments.items() for key, value in entry.items()}, folder / "optimizer.safetensors")
     for decay, average in averages.items():
         save_file({str(i): p.contiguous() for i, p in enumerate(average.shadow_params)}, folder / f"ema_{decay}.safetensors")
+    if loss_aware:
+        save_file({"losses": loss_aware.losses, "counts": loss_aware.counts}, folder / TIMESTEPS_FILE)
     counters = counters | {"ema_steps": next(iter(averages.values())).optimization_step}
     (folder / "counters.json").write_text(json.dumps(counters) + "\n", encoding="utf-8")
 
 
-def load_state(folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[float, EMAModel]) -> dict:
+def load_state(
+    folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[float, EMAModel], loss_aware: LossAwareTimesteps | None
+) -> dict:
     """Put the state back into freshly built objects, and return the counters. Raises BadInput when it is damaged."""
     try:
-        return _load_state(folder, unet, optimizer, averages)
+        return _load_state(folder, unet, optimizer, averages, loss_aware)
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise BadInput(f"{folder} is damaged or incomplete; remove {folder.parent} to go on from the checkpoint before it.") from error
 
 
-def _load_state(folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[float, EMAModel]) -> dict:
+def _load_state(
+    folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[float, EMAModel], loss_aware: LossAwareTimesteps | None
+) -> dict:
     unet.load_state_dict(load_file(folder / "weights.safetensors"))
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in load_file(folder / "optimizer.safetensors").items():
@@ -48,4 +64,7 @@ def _load_state(folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer,
         for i, parameter in enumerate(average.shadow_params):
             parameter.copy_(shadow[str(i)])
         average.optimization_step = counters["ema_steps"]
+    if loss_aware:
+        drawn_by = load_file(folder / TIMESTEPS_FILE)
+        loss_aware.losses, loss_aware.counts = drawn_by["losses"], drawn_by["counts"]
     return counters

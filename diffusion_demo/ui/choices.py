@@ -1,4 +1,4 @@
-"""The models that the page offers: those that ship, and the newest checkpoint of every run."""
+"""The models that the page offers: those that ship, the newest checkpoint of every run, and the oracles."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.description import checkpoint_name, checkpoints_in, describe
+from diffusion_demo.models.description import ORACLES, checkpoint_name, checkpoints_in, describe
 from diffusion_demo.training.run import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,9 +14,15 @@ RUNS = Path(os.environ.get("DIFFUSION_DEMO_RUNS", ROOT / "runs"))
 
 
 def models() -> dict[str, Path]:
-    """Their folders by the names that a person chooses from."""
+    """Their folders by name; an oracle's stands for itself."""
     newest = [RunFolder(path.parent).latest() for path in sorted(RUNS.glob("[!.]*/config.json"))]
-    return {checkpoint_name(folder): folder for folder in [*checkpoints_in(ROOT / "checkpoints"), *filter(None, newest)] if _can_be_read(folder)}
+    folders = [folder for folder in [*checkpoints_in(ROOT / "checkpoints"), *filter(None, newest)] if _can_be_read(folder)]
+    return {checkpoint_name(folder): folder for folder in folders} | {name: Path(name) for name in ORACLES}
+
+
+def titles() -> list[tuple[str, str]]:
+    """What a person reads for each model, and its name."""
+    return [(ORACLES.get(name, name), name) for name in models()]
 
 
 def _can_be_read(folder: Path) -> bool:

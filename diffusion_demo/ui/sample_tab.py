@@ -11,7 +11,7 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import Description, describe
 from diffusion_demo.ui import showcase, warmup
-from diffusion_demo.ui.choices import folder_of, models
+from diffusion_demo.ui.choices import folder_of, models, titles
 
 HERE = Path(__file__).parent
 MIXED = "mixed"
@@ -31,11 +31,10 @@ def build(page: gr.Blocks) -> None:
     """Lay out the tab and wire it."""
     listed = models()
     names = list(listed)
-    first = describe(listed[names[0]]) if names else None
-    finished = showcase.read(listed[names[0]]) if names else showcase.EMPTY
+    first, finished = describe(listed[names[0]]), showcase.read(listed[names[0]])
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            model = gr.Dropdown(names, value=names[0] if names else None, label="Model", interactive=True)
+            model = gr.Dropdown(titles(), value=names[0], label="Model", interactive=True)
             label = gr.Dropdown(_class_choices(first), value=MIXED, label="Class", interactive=True)
             count = gr.Slider(1, MAX_IMAGES, 16, step=1, precision=0, label="Images", buttons=[], interactive=True)
             steps = gr.Slider(1, 1000, 25, step=1, precision=0, label="Steps", info="More is finer and slower.", buttons=[], interactive=True)
@@ -104,9 +103,7 @@ def build(page: gr.Blocks) -> None:
     stop.click(_idle, None, buttons, cancels=[run], **at_once)
 
 
-def _class_choices(description: Description | None) -> list[tuple[str, str]]:
-    if description is None:
-        return [(MIXED, MIXED)]
+def _class_choices(description: Description) -> list[tuple[str, str]]:
     return [(MIXED, MIXED), *((description.title(name), name) for name in description.class_names)]
 
 
@@ -125,7 +122,7 @@ def _idle():
 
 def _refresh_models(model):
     names = list(models())
-    return gr.Dropdown(names, value=model if model in names else (names[0] if names else None))
+    return gr.Dropdown(titles(), value=model if model in names else names[0])
 
 
 def _show_classes(model, label):
@@ -174,7 +171,7 @@ def _generate(model: str, label: str, num_images: int, sampler: str, steps: int,
     """Sample pictures, yielding (stage, gallery, zip file, seed, and the two buttons) as the denoising goes on."""
     warmup.wait()
     from diffusion_demo.images import save_png, to_pil, to_uint8
-    from diffusion_demo.sampling import Request, class_index, file_name, noise_of, sample, settings_of
+    from diffusion_demo.sampling import Request, class_index, file_name, noise_of, pictures_of, sample, settings_of
     from diffusion_demo.ui.film import film, first_frame, frame, kept_steps
     from diffusion_demo.ui.loaded import load
 
@@ -191,7 +188,8 @@ def _generate(model: str, label: str, num_images: int, sampler: str, steps: int,
     except BadInput as error:
         raise gr.Error(str(error), print_exception=False) from error
 
-    frames = [first_frame(noise_of(checkpoint, request)(), len(checkpoint.diffusion))]
+    pictures = pictures_of(request, checkpoint.description)
+    frames = [first_frame(noise_of(checkpoint, pictures)(), len(checkpoint.diffusion))]
     started, shown, skip = time.monotonic(), 0.0, gr.skip()
     yield (
         film(frames, request.steps, f"Step 0 of {request.steps}", live=True),
@@ -202,7 +200,7 @@ def _generate(model: str, label: str, num_images: int, sampler: str, steps: int,
         gr.Button(interactive=True),
     )
     kept = kept_steps(request.steps, request.num_images * checkpoint.description.image_size**2)
-    for step in sample(checkpoint, request):
+    for step in _as_toasts(sample(checkpoint, request)):
         now = time.monotonic()
         due = step.index < step.total and now - shown > SECONDS_BETWEEN_FRAMES
         if due or step.index in kept:
@@ -219,7 +217,7 @@ def _generate(model: str, label: str, num_images: int, sampler: str, steps: int,
     status = f"{request.num_images} pictures in {_seconds(took)}, {request.num_images / took:.1f} images/s, seed {request.seed}."
     with tempfile.TemporaryDirectory() as results:  # gradio copies what it is given before it asks for more
         paths = []
-        for pixels, settings in zip(to_uint8(step.xt), settings_of(request, model, checkpoint), strict=True):
+        for pixels, settings in zip(to_uint8(step.xt), settings_of(request, pictures, model, checkpoint), strict=True):
             paths.append(Path(results) / file_name(settings["seed"]))
             save_png(paths[-1], to_pil(pixels), settings)
         yield (
@@ -229,6 +227,14 @@ def _generate(model: str, label: str, num_images: int, sampler: str, steps: int,
             request.seed,
             *_idle(),
         )
+
+
+def _as_toasts(steps):
+    """The steps, with what goes wrong on the way said as a toast."""
+    try:
+        yield from steps
+    except BadInput as error:
+        raise gr.Error(str(error), print_exception=False) from error
 
 
 def _seconds(seconds: float) -> str:

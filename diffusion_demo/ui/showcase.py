@@ -14,13 +14,10 @@ class Showcase(NamedTuple):
     files: list[tuple[str, None]]
 
 
-EMPTY = Showcase(None, [])
-
-
 def read(checkpoint: Path) -> Showcase:
     """The showcase inside a checkpoint folder, or an empty one."""
     folder = checkpoint / FOLDER
     if not (folder / "film.json").is_file():
-        return EMPTY
+        return Showcase(None, [])
     film = json.loads((folder / "film.json").read_text(encoding="utf-8"))
     return Showcase(film, [(str(path), None) for path in sorted(folder.glob("seed_*.png"))])

@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy import integrate, stats
 
-from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits
-from diffusion_demo.diffusion.oracles import finite_set
+from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits, rate_distortion
+from diffusion_demo.diffusion.oracles import finite_set, gaussian, pixel_entropy, pixels
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
@@ -55,3 +55,46 @@ def test_the_bound_stays_above_the_entropy_and_comes_nearer_with_more_steps():
         means.append(float(totals.mean()))
         assert means[-1] - 3 * float(totals.std()) / math.sqrt(len(totals)) > 0.5
     assert means[0] > means[1] > means[2]
+
+
+def test_with_the_exact_denoiser_of_grey_pixels_the_bound_nears_the_entropy_from_above():
+    """1,024 independent pixels: as many draws of each of 16 distributions of 256 levels, so the bound's own noise is small."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(256, 1, 4, 4, generator=generator, dtype=torch.float64) * torch.linspace(0.2, 5, 16).reshape(1, 1, 4, 4)
+    probabilities = torch.softmax(scores, dim=0)
+    drawn = torch.multinomial(probabilities.flatten(1).T, 64, replacement=True, generator=generator)
+    pictures = drawn.T.reshape(64, 1, 4, 4).double() / 127.5 - 1
+    # the pictures' own cost under the true probabilities has the entropy as its mean, and most of the draw's luck in common with the bound
+    own = -probabilities.log2().expand(64, -1, -1, -1, -1).gather(1, drawn.T.reshape(64, 1, 1, 4, 4)).flatten(1).mean(1)
+    gaps = []
+    for num_timesteps in (50, 200, 1000):
+        diffusion = Diffusion(named_betas("squaredcos_cap_v2", num_timesteps), variance_type="fixed_small")
+        terms = bound_terms(pixels(probabilities, diffusion.abar), diffusion, pictures, draws(num_timesteps, pictures.shape))
+        totals = sum(term.bits for term in terms) + prior_bits(diffusion, pictures)
+        gap = totals - own
+        gaps.append(float(gap.mean()))
+        assert gaps[-1] > 3 * float(gap.std()) / math.sqrt(len(gap)), "never below the entropy"
+        assert float(totals.mean()) > pixel_entropy(probabilities) - 3 * float(own.std()) / 8
+    assert gaps[0] > 1.2 * gaps[1] > 1.2 * 1.2 * gaps[2]
+
+
+def test_rate_and_distortion_of_gaussian_data_are_the_known_ones():
+    """The x_0 predicted from x_t is off by the posterior's standard deviation; what was sent by then is what the terms above t cost."""
+    diffusion = Diffusion(named_betas("linear", 100), variance_type="fixed_small")
+    variance = 0.2
+    x0 = math.sqrt(variance) * torch.randn(512, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    oracle = gaussian(torch.zeros(1, 4, 4), math.sqrt(variance) * torch.eye(16, dtype=torch.float64), diffusion.abar)
+    terms = list(bound_terms(oracle, diffusion, x0, draws(1, x0.shape), clip=False))[::-1]
+    bits, mse = (torch.stack([getattr(term, name) for term in terms], dim=1) for name in ("bits", "x0_mse"))
+    prior = prior_bits(diffusion, x0)
+    points = rate_distortion(prior, bits, mse)
+    assert [t for t, _, _ in points] == list(range(100))[::-1]
+    for t, rate, distortion in points:
+        a = float(diffusion.abar[t])
+        assert distortion == pytest.approx(127.5 * math.sqrt(variance * (1 - a) / (a * variance + 1 - a)), rel=0.05)
+        assert rate == pytest.approx(float(prior.mean() + bits[:, t + 1 :].sum(1).mean()), rel=1e-9, abs=1e-12)
+    rates = [rate for _, rate, _ in points]
+    assert rates == sorted(rates)
+    # what x_1 tells of x_0, and what it costs to send: no less than the mutual information of the two
+    a = float(diffusion.abar[0])
+    assert rates[-1] > 0.5 * math.log2(1 + a * variance / (1 - a))

@@ -137,6 +137,50 @@ def test_the_simple_loss_is_the_mse_to_the_target(prediction_type):
     assert training_losses(diffusion, target, x0, xt, t, eps).loss.abs().max() == 0
 
 
+def some_batch(diffusion, t):
+    x0 = torch.randint(0, 256, (len(t), 2, 4, 4), generator=torch.Generator().manual_seed(0)).double() / 127.5 - 1
+    eps = normal(len(t), 2, 4, 4, seed=1)
+    output = normal(len(t), 4 if diffusion.learns_variance else 2, 4, 4, seed=2)
+    return output.float(), x0.float(), diffusion.q_sample(x0, t, eps).float(), t, eps.float()
+
+
+@pytest.mark.parametrize("variance_type", ["fixed_small", "learned", "learned_range"])
+@pytest.mark.parametrize(("kind", "factor"), [("kl", 1), ("rescaled_kl", 250)])
+def test_the_kl_losses_are_the_bound_term_and_train_the_prediction_too(variance_type, kind, factor):
+    diffusion = Diffusion(named_betas("linear", 250), variance_type=variance_type)
+    output, *rest = some_batch(diffusion, torch.tensor([0, 1, 120, 249]))
+    output.requires_grad_()
+    x0, xt, t, _ = rest
+    losses = training_losses(diffusion, output, *rest, kind=kind)
+    torch.testing.assert_close(losses.loss, factor * vlb_term(diffusion, output, x0, xt, t, clip=False))
+    (gradient,) = torch.autograd.grad(losses.loss.sum(), output)
+    assert bool((gradient.abs().flatten(2).sum(2) > 0).all()), "every channel of every row is trained"
+
+
+def test_over_all_t_the_rescaled_kl_adds_up_to_the_whole_bound():
+    diffusion = Diffusion(named_betas("squaredcos_cap_v2", 50), variance_type="learned_range")
+    t = torch.arange(50)
+    losses = training_losses(diffusion, *some_batch(diffusion, t), kind="rescaled_kl")
+    torch.testing.assert_close(losses.loss.mean(), losses.vlb.sum())
+
+
+def test_the_unscaled_hybrid_counts_the_bound_term_once():
+    diffusion = Diffusion(named_betas("linear", 4000), variance_type="learned_range")
+    batch = some_batch(diffusion, torch.tensor([0, 17, 3999]))
+    scaled, unscaled = (training_losses(diffusion, *batch, kind=kind) for kind in ("hybrid", "hybrid_unscaled"))
+    torch.testing.assert_close(unscaled.loss, unscaled.mse + unscaled.vlb)
+    torch.testing.assert_close(scaled.loss, scaled.mse + 4 * scaled.vlb)
+
+
+@pytest.mark.parametrize(
+    ("variance_type", "kind", "words"), [("learned_range", "simple", "hybrid"), ("fixed_large", "huber", "simple, hybrid, hybrid_unscaled, kl")]
+)
+def test_a_loss_that_cannot_be_had_is_refused(variance_type, kind, words):
+    diffusion = Diffusion(named_betas("linear", 100), variance_type=variance_type)
+    with pytest.raises(ValueError, match=words):
+        training_losses(diffusion, *some_batch(diffusion, torch.tensor([3])), kind=kind)
+
+
 def test_loss_arithmetic_is_float32_for_a_bfloat16_network():
     diffusion = Diffusion(named_betas("linear", 1000), variance_type="learned_range")
     x0, eps, t = normal(2, 1, 4, 4).float(), normal(2, 1, 4, 4, seed=1).float(), torch.tensor([3, 700])

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
-from diffusion_demo.diffusion.oracles import finite_set, gaussian
+from diffusion_demo.diffusion import oracles
+from diffusion_demo.diffusion.oracles import finite_set, mixture, pixel_entropy, pixels
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.samplers import SAMPLERS, ddim_encode
 from diffusion_demo.diffusion.schedules import named_betas
@@ -15,6 +17,10 @@ PAPERS = ("linear", "squaredcos_cap_v2")
 D = 4
 SHAPE = (1, 2, 2)
 CASES = [("ddpm", "fixed_small", 1.0), ("ddpm", "fixed_large", None), ("ddim", "fixed_small", 0.0), ("ddim", "fixed_small", 0.5)]
+
+
+def gaussian(mean, covariance, abar):
+    return oracles.gaussian(mean, torch.linalg.cholesky(covariance).T, abar)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +80,14 @@ def test_gaussian_oracle_is_the_score_of_the_noisy_data(schedule, covariance):
         (score,) = torch.autograd.grad(density, points)
         eps = gaussian(mean.reshape(SHAPE), covariance, abar)(x.reshape(3, *SHAPE), torch.full((3,), t))
         torch.testing.assert_close(eps.reshape(3, D), -(1 - abar[t]).sqrt() * score, rtol=1e-6, atol=1e-9)
+
+
+def test_gaussian_oracle_of_few_directions_and_a_floor_is_that_of_the_whole_covariance():
+    abar = Diffusion(named_betas("linear", 1000)).abar
+    root, mean = torch.randn(2, D, generator=torch.Generator().manual_seed(5), dtype=torch.float64), torch.full(SHAPE, 0.1)
+    whole = root.T @ root + 0.3 * torch.eye(D, dtype=torch.float64)
+    x, t = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64), torch.tensor([0, 400, 999])
+    torch.testing.assert_close(oracles.gaussian(mean, root, abar, floor=0.3)(x, t), gaussian(mean, whole, abar)(x, t))
 
 
 def test_gaussian_oracle_reads_each_row_at_its_own_t(covariance):
@@ -151,7 +165,8 @@ def test_finite_set_oracle_of_one_member_knows_the_noise_exactly():
     member = torch.rand(1, 3, 2, 2, dtype=torch.float64)
     eps = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     t = torch.tensor([10, 900])
-    torch.testing.assert_close(finite_set(member, diffusion.abar)(diffusion.q_sample(member, t, eps), t), eps, rtol=1e-9, atol=1e-9)
+    xt = diffusion.q_sample(member.expand(2, -1, -1, -1), t, eps)
+    torch.testing.assert_close(finite_set(member, diffusion.abar)(xt, t), eps, rtol=1e-9, atol=1e-9)
 
 
 def test_finite_set_oracle_weighs_its_members_by_bayes_rule(members):
@@ -178,3 +193,57 @@ def test_ddim_encodes_and_decodes_back_the_better_the_more_steps():
         *_, back = SAMPLERS["ddim"](oracle, chain, start.xt, lambda: torch.zeros_like(x0), clip=False)
         errors.append(float((back.xt - x0).abs().max()))
     assert errors[0] > 2 * errors[1] > 4 * errors[2] and errors[2] < 0.03
+
+
+@pytest.mark.parametrize("t", [0, 300, 999])
+def test_mixture_oracle_is_the_score_of_the_noisy_mixture(t, members):
+    abar = Diffusion(named_betas("linear", 1000)).abar
+    weights = torch.tensor([0.1, 0.2, 0.3, 0.3, 0.1], dtype=torch.float64)
+    x = torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    a, centres = abar[t], members.double().flatten(1)
+    each = torch.distributions.Normal(a.sqrt() * centres, (a * 0.05 + 1 - a).sqrt())
+    density = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(weights), torch.distributions.Independent(each, 1))
+    points = x.flatten(1).clone().requires_grad_()
+    (score,) = torch.autograd.grad(density.log_prob(points).sum(), points)
+    eps = mixture(members, 0.05, abar, weights)(x, torch.full((4,), t))
+    torch.testing.assert_close(eps.flatten(1), -(1 - a).sqrt() * score, rtol=1e-6, atol=1e-9)
+
+
+def test_mixture_oracle_of_one_component_is_the_gaussian_one():
+    abar = Diffusion(named_betas("squaredcos_cap_v2", 1000)).abar
+    mean, x = torch.full(SHAPE, 0.2, dtype=torch.float64), torch.randn(2, *SHAPE, dtype=torch.float64)
+    t = torch.tensor([3, 700])
+    torch.testing.assert_close(mixture(mean.unsqueeze(0), 0.3, abar)(x, t), gaussian(mean, 0.3 * torch.eye(D, dtype=torch.float64), abar)(x, t))
+
+
+def grey_levels(seed=0, shape=(1, 2, 2)):
+    """The probabilities of 256 grey levels in each of a few pixels: some flat, some peaked, the first black or white only."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(256, *shape, generator=generator, dtype=torch.float64) * torch.linspace(0.5, 6, shape[-1] * shape[-2]).reshape(shape)
+    probabilities = torch.softmax(scores, dim=0)
+    probabilities[:, 0, 0, 0] = 0
+    probabilities[[0, 255], 0, 0, 0] = 0.5
+    return probabilities
+
+
+@pytest.mark.parametrize("t", [0, 100, 900])
+def test_pixel_oracle_weighs_the_grey_levels_by_bayes_rule(t):
+    diffusion = Diffusion(named_betas("linear", 1000))
+    probabilities, a = grey_levels(), diffusion.abar[t]
+    generator = torch.Generator().manual_seed(1)
+    drawn = torch.multinomial(probabilities.flatten(1).T, 3, generator=generator).T.reshape(3, 1, 2, 2).double() / 127.5 - 1
+    xt = diffusion.q_sample(drawn, t, torch.randn(3, 1, 2, 2, generator=generator, dtype=torch.float64))
+    x0 = diffusion.x0_from_eps(xt, t, pixels(probabilities, diffusion.abar)(xt, torch.full((3,), t)))
+    levels = torch.arange(256, dtype=torch.float64) / 127.5 - 1
+    for row in range(3):
+        for y, x in np.ndindex(2, 2):
+            likelihood = torch.distributions.Normal(a.sqrt() * levels, (1 - a).sqrt()).log_prob(xt[row, 0, y, x]).exp()
+            posterior = likelihood * probabilities[:, 0, y, x]
+            expected = (posterior * levels).sum() / posterior.sum()
+            torch.testing.assert_close(x0[row, 0, y, x], expected, rtol=1e-6, atol=1e-8)
+
+
+def test_pixel_entropy_is_scipys():
+    probabilities = grey_levels()
+    expected = stats.entropy(probabilities.flatten(1).numpy(), base=2, axis=0).mean()
+    assert pixel_entropy(probabilities) == pytest.approx(expected, rel=1e-9)

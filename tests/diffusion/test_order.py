@@ -15,7 +15,7 @@ VARIANCE = 0.3
 
 def error_at_the_lowest_noise_level(name, schedule, steps):
     diffusion = Diffusion(named_betas(schedule, 4000))
-    oracle = gaussian(torch.zeros(1, 1, 1, dtype=torch.float64), torch.tensor([[VARIANCE]], dtype=torch.float64), diffusion.abar)
+    oracle = gaussian(torch.zeros(1, 1, 1), torch.full((1, 1), math.sqrt(VARIANCE), dtype=torch.float64), diffusion.abar)
     chain, xT = diffusion.respaced(spaced_timesteps(4000, steps)), torch.ones(1, 1, 1, 1, dtype=torch.float64)
     *_, before_last, _ = SAMPLERS[name](oracle, chain, xT, lambda: torch.zeros_like(xT), clip=False)
     assert before_last.t_reached == 0

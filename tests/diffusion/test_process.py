@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.diffusion.process import Diffusion, ask
+from diffusion_demo.diffusion.samplers import ddpm
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 
@@ -237,3 +238,49 @@ def test_a_chain_that_ends_in_pure_noise_is_refused_to_eps_alone():
         x0, eps = torch.full((1, 1, 2, 2), 0.5), torch.full((1, 1, 2, 2), -1.5)
         reverse = diffusion.p(diffusion.target(x0, 9, eps), diffusion.q_sample(x0, 9, eps), 9)
         torch.testing.assert_close((reverse.x0, reverse.eps), (x0, eps))
+
+
+def test_the_network_is_told_the_original_t_rescaled_where_the_chain_says_so():
+    xt = torch.zeros(3, 1, 2, 2)
+    plain = Diffusion(named_betas("linear", 4000)).respaced([0, 10, 3999])
+    assert plain.told(2, xt).tolist() == [3999] * 3 and plain.told(torch.tensor([0, 1, 2]), xt).dtype == torch.int64
+    rescaled = Diffusion(named_betas("linear", 4000), time_scale=1000 / 4000).respaced([0, 10, 3999])
+    assert rescaled.told(torch.tensor([0, 1, 2]), xt).tolist() == [0, 2.5, 999.75]
+    assert rescaled.told(1, xt).dtype == torch.float32
+
+
+def test_a_chain_up_to_t_is_its_beginning():
+    diffusion = Diffusion(named_betas("squaredcos_cap_v2", 100), variance_type="fixed_small")
+    start = diffusion.up_to(30)
+    assert len(start) == 31 and start.timesteps.tolist() == list(range(31))
+    torch.testing.assert_close(start.betas, diffusion.betas[:31])
+
+
+def test_noise_and_pictures_of_other_shapes_are_refused():
+    diffusion = Diffusion(named_betas("linear", 100))
+    with pytest.raises(ValueError, match=r"noise must be shaped \[2, 3, 4, 4\], not \[1, 3, 4, 4\]"):
+        diffusion.q_sample(normal(2, 3, 4, 4), 5, normal(1, 3, 4, 4))
+    with pytest.raises(ValueError, match="noise must be shaped"):
+        diffusion.q_step(normal(2, 3, 4, 4), 5, normal(2, 3, 4, 5))
+    with pytest.raises(ValueError, match="x_0 must be shaped"):
+        diffusion.q_posterior(normal(2, 3, 4, 4), normal(2, 1, 4, 4), 5)
+    with pytest.raises(ValueError, match=r"prediction must be shaped \[2, 3, 4, 4\], not \[2, 3, 8, 8\]"):
+        diffusion.p(normal(2, 3, 8, 8), normal(2, 3, 4, 4), 5)
+    with pytest.raises(ValueError, match="each of the 2 pictures, not 3"):
+        diffusion.q_sample(normal(2, 3, 4, 4), torch.tensor([1, 2, 3]), normal(2, 3, 4, 4))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_answer_that_is_no_number_is_refused_where_it_enters(value):
+    diffusion = Diffusion(named_betas("linear", 100))
+    xt = normal(2, 1, 2, 2)
+
+    def model(x, t):
+        answer = torch.zeros_like(x)
+        answer[1, 0, 0, 0] = value
+        return answer
+
+    with pytest.raises(FloatingPointError, match=r"1 of the 8 numbers .* at t = \[42\]"):
+        ask(model, diffusion, xt, 42)
+    with pytest.raises(FloatingPointError, match=r"at t = \[99\]"):
+        next(ddpm(model, diffusion, xt, lambda: normal(2, 1, 2, 2)))

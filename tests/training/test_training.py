@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -154,6 +155,9 @@ def test_a_run_that_cannot_start_is_refused_and_leaves_no_run(command, tiny, odd
         (["--data", "digits", "--learning-rate", "nan"], "Learning rate"),
         (["--data", "digits", "--ema-decays", "0.9,high"], "--ema-decays"),
         (["--data", "digits", "--channels", "2"], "Channels"),
+        (["--data", "digits", "--loss", "huber"], "simple, hybrid"),
+        (["--data", "digits", "--loss", "simple"], "does not train a learned variance"),
+        (["--data", "digits", "--timestep-sampler", "sorted"], "stratified, uniform, loss_aware"),
         (["--data", "digits", "--beta-schedule", "linear", "--num-train-timesteps", "20"], "20"),
         (["--data", "digits", "--resume"], "no run to resume"),
         ([], "--data"),
@@ -178,17 +182,44 @@ def weights_of(checkpoint):
     }
 
 
-def test_a_resumed_run_ends_with_the_weights_of_one_that_never_stopped(command, digits, tiny, tmp_path):
-    common = ["--data", digits, *tiny, "--save-every", 100, "--sample-every", 100, "--dropout", 0.2]
+LOSS_AWARE = ["--loss", "kl", "--timestep-sampler", "loss_aware", "--num-train-timesteps", 2, "--prediction-type", "v_prediction"]
+
+
+@pytest.mark.parametrize(("options", "files"), [(["--dropout", 0.2], 4), (LOSS_AWARE, 5)], ids=["hybrid", "loss-aware"])
+def test_a_resumed_run_ends_with_the_weights_of_one_that_never_stopped(command, digits, tiny, tmp_path, options, files):
+    common = ["--data", digits, *tiny, "--save-every", 100, "--sample-every", 100, *options]
     for run, budgets in (("straight", [8]), ("halves", [4, 8])):
         for budget in budgets:
             done = command("train", "--run", run, *common, "--max-steps", budget, *(["--resume"] if budget != budgets[0] else []), cwd=tmp_path)
             assert done.returncode == 0, done.stderr
     straight, halves = (weights_of(tmp_path / run / "checkpoints" / "step_000008") for run in ("straight", "halves"))
-    assert straight.keys() == halves.keys() and len({name.split(":")[0] for name in straight}) == 4
+    assert straight.keys() == halves.keys() and len({name.split(":")[0] for name in straight}) == files
     assert not [name for name in straight if not torch.equal(straight[name], halves[name])]
     starts = of_type(tmp_path / "halves", "start")
     assert [event["resumed_from"] for event in starts] == [0, 4]
+
+
+def test_two_processes_draw_t_and_learn_as_one_does(command, environment, digits, tiny, tmp_path):
+    common = ["--data", str(digits), *tiny, *map(str, LOSS_AWARE), "--dropout", "0", "--max-steps", "6"]
+    done = command("train", "--run", "one", *common, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    here = ["--num_machines", "1", "--main_process_ip", "127.0.0.1", "--main_process_port", str(port)]
+    plain = ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", *here, *plain]
+    both = environment | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    line = [*launcher, "-m", "diffusion_demo", "train", "--run", "two", *common]
+    done = subprocess.run(line, cwd=tmp_path, env=both, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert of_type(tmp_path / "two", "start")[0]["processes"] == 2
+    for one, two in zip(*(of_type(tmp_path / run, "step") for run in ("one", "two")), strict=True):
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-3) and two["mse"] == pytest.approx(one["mse"], rel=1e-3)
+    one, two = (weights_of(tmp_path / run / "checkpoints" / "step_000006") for run in ("one", "two"))
+    assert torch.equal(one["state/timesteps.safetensors:counts"], two["state/timesteps.safetensors:counts"])
+    for name in ("state/timesteps.safetensors:losses", "unet/diffusion_pytorch_model.safetensors:conv_in.weight"):
+        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-3)
 
 
 def test_ctrl_c_saves_and_ends_well(background, digits, tiny, tmp_path):

@@ -2,6 +2,7 @@
 
 import shutil
 
+from diffusion_demo.models.description import ORACLES
 from diffusion_demo.ui import choices
 
 
@@ -11,4 +12,7 @@ def test_a_damaged_model_is_left_out_and_the_others_stay(random_checkpoint, monk
     (tmp_path / "checkpoints" / "broken" / "diffusion_demo.json").write_text("{")
     monkeypatch.setattr(choices, "ROOT", tmp_path)
     monkeypatch.setattr(choices, "RUNS", tmp_path / "runs")
-    assert choices.models() == {"good": tmp_path / "checkpoints" / "good"}
+    found = choices.models()
+    assert {name: folder for name, folder in found.items() if name not in ORACLES} == {"good": tmp_path / "checkpoints" / "good"}
+    assert next(iter(found)) == "good" and set(ORACLES) < set(found)
+    assert dict(choices.titles())["good"] == "good" and "perfect: knows every pixel on its own" in dict(choices.titles())

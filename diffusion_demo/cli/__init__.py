@@ -1,0 +1,37 @@
+"""The command line: sample | train | evaluate | doctor. Exit 0 on success, 2 on bad input with one sentence on stderr."""
+
+import argparse
+import sys
+
+from diffusion_demo import __version__
+from diffusion_demo.cli import doctor, evaluate, sample, train
+from diffusion_demo.errors import BadInput
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        self.exit(2, f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parsed = _parser().parse_args(arguments)
+    try:
+        return parsed.run(parsed, arguments)
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m diffusion_demo", description="See, run and train diffusion models.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for module in (sample, train, evaluate, doctor):
+        command = commands.add_parser(module.__name__.rpartition(".")[2], help=module.HELP)
+        command.set_defaults(run=module.run)
+        module.add_options(command)
+    return parser

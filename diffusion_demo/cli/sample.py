@@ -1,0 +1,65 @@
+"""python -m diffusion_demo sample"""
+
+import argparse
+import json
+from pathlib import Path
+
+HELP = "make pictures with a checkpoint"
+
+
+def steps(text: str) -> int | str:
+    """A count, or the words that say which timesteps are visited."""
+    return int(text) if text.isdecimal() else text
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="a checkpoint folder, or a run folder for its newest")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where seed_00000000.png and so on are written")
+    parser.add_argument("--num-images", type=int, default=16, metavar="N")
+    parser.add_argument("--sampler", default="ddim", metavar="NAME", help="ddim or ddpm")
+    parser.add_argument("--steps", type=steps, default=25, metavar="N", help="network calls a picture, or which: 10,15,20, ddim50, trailing:20")
+    parser.add_argument("--eta", type=float, default=0.0, metavar="E", help="ddim's randomness, 0 to 1")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="picture i is made from seed + i alone")
+    parser.add_argument("--class", dest="class_name", metavar="NAME|INDEX", help="one class for all; else drawn from each seed")
+    parser.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="1 is off, 2 to 4 follows the class more closely")
+    parser.add_argument("--precision", default="auto", metavar="auto|fp32|bf16")
+    parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
+
+
+def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
+    from tqdm import tqdm
+
+    from diffusion_demo.machine import best_device
+    from diffusion_demo.models.checkpoint import load_checkpoint
+    from diffusion_demo.models.description import checkpoint_name, describe
+    from diffusion_demo.sampling import Request, class_index, pictures_of, sample_to_folder
+    from diffusion_demo.training.run import checkpoint_of
+
+    folder = checkpoint_of(parsed.checkpoint)
+    description = describe(folder)
+    request = Request(
+        num_images=parsed.num_images,
+        sampler=parsed.sampler,
+        steps=parsed.steps,
+        eta=parsed.eta,
+        seed=parsed.seed,
+        class_index=None if parsed.class_name is None else class_index(parsed.class_name, description),
+        guidance_scale=parsed.guidance_scale,
+        precision=parsed.precision,
+    )
+    request.check(description)
+    checkpoint = load_checkpoint(folder, best_device())
+    bars = []
+
+    def progress(images: int) -> None:
+        if not bars:
+            bars.append(tqdm(total=parsed.num_images, unit="image", disable=parsed.json))
+        bars[0].update(images)
+
+    paths = sample_to_folder(checkpoint, checkpoint_name(folder), request, pictures_of(request, description), parsed.out, progress)
+    bars[0].close()
+    if parsed.json:
+        print(json.dumps({"files": [str(path) for path in paths]}))
+    else:
+        print(f"{len(paths)} pictures in {parsed.out}")
+    return 0

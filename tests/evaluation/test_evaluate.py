@@ -1,0 +1,131 @@
+"""`evaluate`, as a person meets it: what it reports, what it keeps, what it refuses."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from diffusion_demo.cli import main
+from diffusion_demo.data import Pictures, load, scan
+from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits
+from diffusion_demo.errors import BadInput
+from diffusion_demo.evaluation.bound import measure_bound
+from diffusion_demo.evaluation.measure import class_indices, pictures_like
+from diffusion_demo.images import to_float
+from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.models.description import Description
+from diffusion_demo.models.unet import as_denoiser
+from diffusion_demo.sampling import Request, SeededNoise
+
+
+@pytest.fixture(scope="module")
+def trained(trained_checkpoint):
+    return load_checkpoint(trained_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def found(digits):
+    return scan(digits)
+
+
+@pytest.fixture(scope="module")
+def pictures(found):
+    return load(found, 16, 1, held_out=False)
+
+
+def few(pictures, count):
+    return Pictures(pictures.images[:count], pictures.labels[:count])
+
+
+def test_the_bound_is_its_terms_with_the_noise_of_each_pictures_own_seed(trained, pictures):
+    bound = measure_bound(trained, few(pictures, 3), seed=5)
+    x0 = to_float(pictures.images[2:3])
+    noise = SeededNoise([7], (1, 16, 16), torch.device("cpu"))
+    with torch.no_grad():
+        terms = list(bound_terms(as_denoiser(trained.unet, "fp32"), trained.diffusion, x0, noise, class_labels=pictures.labels[2:3]))
+    assert bound.bits.shape == (3, 100) and bound.timesteps.tolist() == list(range(100))
+    torch.testing.assert_close(bound.bits[2], torch.cat([term.bits for term in terms]).flip(0).double(), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(bound.prior[2:3], prior_bits(trained.diffusion, x0).double())
+
+
+def test_a_report_adds_up(trained, pictures):
+    bound = measure_bound(trained, few(pictures, 5), steps=10)
+    report = bound.report()
+    assert report["pictures"] == 5 and report["steps"] == 10 and len(report["curve"]) == len(report["rate_distortion"]) == 10
+    assert report["bits_per_dim"] == pytest.approx(report["L_0"] + report["L_1 to L_T-1"] + report["L_T"])
+    assert report["bits_per_dim"] == pytest.approx(report["L_T"] + sum(row["bits"] for row in report["curve"]))
+    totals = bound.prior + bound.bits.sum(1)
+    assert report["standard_error"] == pytest.approx(float(totals.std()) / 5**0.5)
+    assert [row["t"] for row in report["curve"]] == [0, 11, 22, 33, 44, 55, 66, 77, 88, 99]
+    assert report["rate_distortion"][0]["t"] == 99 and report["rate_distortion"][-1]["t"] == 0
+
+
+def test_a_measurement_that_was_cut_short_goes_on(trained, pictures, tmp_path):
+    class Cut(Exception):
+        pass
+
+    def cut(count):
+        raise Cut
+
+    with pytest.raises(Cut):
+        measure_bound(trained, few(pictures, 20), steps=4, work=tmp_path, progress=cut)
+    (kept,) = tmp_path.iterdir()
+    before = kept.stat().st_mtime_ns
+    whole = measure_bound(trained, few(pictures, 20), steps=4, work=tmp_path)
+    assert kept.stat().st_mtime_ns == before and len(list(tmp_path.iterdir())) == 2
+    torch.testing.assert_close(whole.bits, measure_bound(trained, few(pictures, 20), steps=4).bits)
+    with pytest.raises(BadInput, match="another measurement"):
+        measure_bound(trained, few(pictures, 20), steps=5, work=tmp_path)
+    kept.write_bytes(kept.read_bytes()[:100])
+    torch.testing.assert_close(measure_bound(trained, few(pictures, 20), steps=4, work=tmp_path).bits, whole.bits)
+
+
+def test_classes_are_matched_by_name_and_what_the_model_does_not_know_is_its_null_class():
+    description = Description(16, 1, 100, ("one", "three", "two"), guidance=True)
+    assert class_indices(("five", "two"), description).tolist() == [3, 2, 3]
+    assert class_indices((), Description(16, 1, 100)).tolist() == [0]
+    with pytest.raises(BadInput, match="one, three, two"):
+        class_indices(("five", "two"), Description(16, 1, 100, ("one", "three", "two"), guidance=False))
+
+
+def test_samples_for_a_distance_have_the_datas_mix_of_classes(found):
+    description = Description(16, 1, 100, ("one", "three", "two"), guidance=True)
+    pictures = pictures_like(found, description, Request(num_images=8, seed=5))
+    assert [picture.seed for picture in pictures] == list(range(5, 13))
+    assert sorted(pictures.count((seed, index)) for seed, index in pictures) == [1] * 8
+    assert sorted(sum(picture.class_index == index for picture in pictures) for index in range(3)) == [2, 3, 3]
+    assert {picture.class_index for picture in pictures_like(found, Description(16, 1, 100), Request(num_images=2))} == {None}
+
+
+def test_the_command_reports_both_measures_and_repeats_itself(command, trained_checkpoint, digits, tmp_path):
+    arguments = ["evaluate", "--checkpoint", trained_checkpoint, "--data", digits, "--steps", 5, "--num-images", 20, "--work", "work", "--json"]
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["nll"]["held_out"] and report["nll"]["pictures"] == scan(digits).summary()["held_out"]
+    assert report["fd"]["samples"] == 20 and report["fd"]["reference"] == 60 and report["fd"]["features"] == "judge-32"
+    assert report["fd"]["interval"][0] < report["fd"]["distance"] < report["fd"]["interval"][1]
+    assert len(list((tmp_path / "work" / "samples").iterdir())) == 20
+    shutil.rmtree(tmp_path / "work")
+    assert json.loads(command(*arguments, cwd=tmp_path).stdout) == report
+    plain = command(*arguments[:-1], "--metrics", "fd", cwd=tmp_path)
+    assert plain.returncode == 0 and "Frechet distance" in plain.stdout and "20 samples from 60 pictures" in plain.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--metrics", "fid"], "nll, fd"),
+        (["--steps", "0"], "from 1 to 100"),
+        (["--num-images", "1"], "at least two samples"),
+        (["--data", "nowhere"], "nothing at nowhere"),
+        (["--checkpoint", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_sentence(trained_checkpoint, digits, capsys, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    code = main(["evaluate", "--checkpoint", str(trained_checkpoint), "--data", str(digits), "--metrics", "fd", "--steps", "2", *arguments])
+    printed = capsys.readouterr()
+    assert code == 2 and words in printed.err.splitlines()[-1] and printed.err.rstrip().endswith("."), printed.err
+    assert printed.out == "" and not list(tmp_path.iterdir())
