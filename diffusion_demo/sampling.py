@@ -12,8 +12,9 @@ from torch import Tensor
 
 from diffusion_demo import __version__
 from diffusion_demo.diffusion.guidance import classifier_free
+from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.samplers import SAMPLERS, Step
-from diffusion_demo.diffusion.timesteps import spaced_timesteps
+from diffusion_demo.diffusion.timesteps import log_snr_timesteps, spaced_timesteps
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import read_settings, save_png, to_pil, to_uint8
 from diffusion_demo.machine import PRECISIONS, resolve_precision
@@ -60,6 +61,13 @@ class Request:
             raise BadInput(f"There is no class {self.class_index}; {_classes_sentence(description)}")
         if self.guidance_scale != 1 and not description.guidance:
             raise BadInput("This model was trained without a null class, so it cannot be guided; set the guidance scale to 1.")
+
+
+def steps_of(request: Request, diffusion: Diffusion) -> list[int]:
+    """The timesteps that a request visits, ascending: dpm_solver's are even in log SNR, the others' in t, unless the request names them."""
+    if request.sampler == "dpm_solver" and isinstance(request.steps, int):
+        return log_snr_timesteps(diffusion.abar, request.steps)
+    return spaced_timesteps(len(diffusion), request.steps)
 
 
 def check_steps(steps: int | str, description: Description) -> None:
@@ -146,7 +154,7 @@ def sample_batch(checkpoint: Checkpoint, request: Request, pictures: list[Pictur
         condition["class_labels"] = torch.tensor([picture.class_index for picture in pictures], device=device)
         if request.guidance_scale != 1:
             denoiser = classifier_free(denoiser, request.guidance_scale, description.null_class, description.channels)
-    chain = checkpoint.diffusion.respaced(spaced_timesteps(len(checkpoint.diffusion), request.steps))
+    chain = checkpoint.diffusion.respaced(steps_of(request, checkpoint.diffusion))
     options = {"eta": request.eta} if request.sampler == "ddim" else {}
     try:
         yield from SAMPLERS[request.sampler](denoiser, chain, noise(), noise, **options, **condition)

@@ -16,7 +16,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="a checkpoint folder, or a run folder for its newest")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where seed_00000000.png and so on are written")
     parser.add_argument("--num-images", type=int, default=16, metavar="N")
-    parser.add_argument("--sampler", default="ddim", metavar="NAME", help="ddim or ddpm")
+    parser.add_argument("--sampler", default="ddim", metavar="NAME", help="ddim, ddpm or dpm_solver")
     parser.add_argument("--steps", type=steps, default=25, metavar="N", help="network calls a picture, or which: 10,15,20, ddim50, trailing:20")
     parser.add_argument("--eta", type=float, default=0.0, metavar="E", help="ddim's randomness, 0 to 1")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="picture i is made from seed + i alone")

@@ -5,6 +5,7 @@ whole); the start x_T; and `noise()`, which returns a fresh standard normal tens
 every step but the last. Drawing, progress and cancelling belong to the caller: leaving the loop early is a normal way out.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from diffusion_demo.diffusion.guidance import Gradient, shift_eps, shift_mean
 from diffusion_demo.diffusion.process import Denoiser, Diffusion, Reverse, ask
+from diffusion_demo.diffusion.schedules import log_signal_to_noise
 
 Noise = Callable[[], Tensor]
 
@@ -99,4 +101,29 @@ def ddim_encode(model: Denoiser, diffusion: Diffusion, x0: Tensor, *, clip: bool
         yield Step(t, reached, xt, p.x0, i + 1, total)
 
 
-SAMPLERS = {"ddpm": ddpm, "ddim": ddim}
+def dpm_solver(
+    model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, *, clip: bool = True, gradient: Gradient | None = None, **condition
+) -> Iterator[Step]:
+    """DPM-Solver++(2M), a solver of second order for ddim's flow, best at 5 to 20 steps even in log SNR. Lu et al. 2022, Algorithm 2.
+
+    x_{t-1} = sigma_{t-1}/sigma_t x_t + alpha_{t-1} (1 - e^-h) D, with h the step in lambda = log(alpha/sigma) and D the x_0 here
+    carried on along the last one. The x_0 of pure noise is no guide for that: D is plain x_0 in the first two steps. Deterministic:
+    `noise` is not called. With a classifier's gradient eps is shifted as in ddim: ADM Algorithm 2.
+    """
+    alpha, sigma = diffusion.abar.sqrt().tolist(), (1 - diffusion.abar).sqrt().tolist()
+    half_log_snr, total, x0s = (0.5 * log_signal_to_noise(diffusion.abar)).tolist(), len(diffusion), []
+
+    def move(p: Reverse, xt: Tensor, i: int) -> Tensor:
+        p = shift_eps(diffusion, p, xt, i, gradient(xt, diffusion.told(i, xt))) if gradient else p
+        x0s.append(p.x0)
+        if i == 0:
+            return p.x0
+        step, carried = half_log_snr[i - 1] - half_log_snr[i], p.x0
+        if i < total - 2:
+            carried = p.x0 + step / (2 * (half_log_snr[i] - half_log_snr[i + 1])) * (p.x0 - x0s[-2])
+        return sigma[i - 1] / sigma[i] * xt - alpha[i - 1] * math.expm1(-step) * carried
+
+    return _walk(model, diffusion, xT, move, clip, condition)
+
+
+SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpm_solver": dpm_solver}

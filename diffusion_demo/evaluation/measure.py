@@ -84,24 +84,22 @@ def measure_fd(checkpoint: Checkpoint, name: str, found: data.Report, request: R
 
 
 def pictures_like(found: data.Report, description: Description, request: Request) -> list[Picture]:
-    """The request's seeds, with the model's classes in the proportions of the data (largest remainders); its null class is left out."""
+    """The request's seeds, with the model's classes in the proportions of the data, as near as they can be in every beginning of the list.
+
+    The null class is left out; where the data knows none of the model's classes, they are all as frequent.
+    """
     seeds = range(request.seed, request.seed + request.num_images)
     if not description.class_names:
         return [Picture(seed, None) for seed in seeds]
     counts = Counter(entry.class_name for entry in found.entries)
-    sizes = [counts[name] for name in description.class_names]
-    if not any(sizes):
-        sizes = [1] * len(sizes)
-    classes = np.repeat(np.arange(len(sizes)), _in_proportion(sizes, request.num_images))
-    return [Picture(seed, int(index)) for seed, index in zip(seeds, classes, strict=True)]
-
-
-def _in_proportion(sizes: list[int], total: int) -> list[int]:
-    shares = [total * size / sum(sizes) for size in sizes]
-    counts = [int(share) for share in shares]
-    for i in sorted(range(len(sizes)), key=lambda i: counts[i] - shares[i])[: total - sum(counts)]:
-        counts[i] += 1
-    return counts
+    sizes = np.array([counts[name] for name in description.class_names], float)
+    shares = sizes / sizes.sum() if sizes.any() else np.full(len(sizes), 1 / len(sizes))
+    drawn, pictures = np.zeros(len(shares)), []
+    for i, seed in enumerate(seeds):
+        missing = int(np.argmax(shares * (i + 1) - drawn))
+        drawn[missing] += 1
+        pictures.append(Picture(seed, missing))
+    return pictures
 
 
 def _read(path: Path) -> Tensor:

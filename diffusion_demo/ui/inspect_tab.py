@@ -9,6 +9,7 @@ from gradio.media import get_image
 
 from diffusion_demo.ui import choices, showcase, warmup
 
+SHOWS = {"q_sample": "the sum", "alphas_cumprod": "the curves", "linear_betas": "the curves", "cosine_betas": "the curves"}
 HERE = Path(__file__).parent
 SIZE = 128
 NUM_TIMESTEPS = 1000

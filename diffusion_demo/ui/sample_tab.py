@@ -14,8 +14,22 @@ from diffusion_demo.ui import showcase, warmup
 from diffusion_demo.ui.choices import folder_of, models, titles
 
 HERE = Path(__file__).parent
+SHOWS = {
+    "ddpm": "sampler",
+    "ddim": "sampler",
+    "dpm_solver": "sampler",
+    "p": "what the network expects",
+    "spaced_timesteps": "steps",
+    "log_snr_timesteps": "steps",
+    "respaced": "steps",
+    "classifier_free": "guidance",
+    "gaussian": "model",
+    "mixture": "model",
+    "finite_set": "model",
+    "pixels": "model",
+}
 MIXED = "mixed"
-SAMPLERS = [("DDIM", "ddim"), ("DDPM", "ddpm")]
+SAMPLERS = [("DPM-Solver++", "dpm_solver"), ("DDIM", "ddim"), ("DDPM", "ddpm")]
 MAX_IMAGES = 64
 MAX_SEED = 2**31 - 1
 DICE_SIDES = 1_000_000

@@ -55,7 +55,7 @@ def test_the_exact_classifier_turns_the_unconditional_model_into_the_conditional
     torch.testing.assert_close(shifted.eps, diffusion.eps_from_x0(xt, t, points[labels]), rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["ddpm", "ddim"])
+@pytest.mark.parametrize("name", SAMPLERS)
 def test_guided_sampling_ends_on_the_class_asked_for_and_scale_0_is_off(name):
     points, diffusion, classifier = two_points()
     oracle, labels = finite_set(points, diffusion.abar), torch.tensor([0, 1] * 8)

@@ -284,3 +284,11 @@ def test_an_answer_that_is_no_number_is_refused_where_it_enters(value):
         ask(model, diffusion, xt, 42)
     with pytest.raises(FloatingPointError, match=r"at t = \[99\]"):
         next(ddpm(model, diffusion, xt, lambda: normal(2, 1, 2, 2)))
+
+
+def test_the_weights_of_the_posterior_mean_keep_a_noiseless_picture_noiseless():
+    """At x_t = sqrt(abar_t) x_0 the posterior mean is sqrt(abar_{t-1}) x_0."""
+    for schedule in PAPERS:
+        diffusion = Diffusion(named_betas(schedule, 1000))
+        together = diffusion.posterior_coef_x0 + diffusion.posterior_coef_xt * diffusion.abar.sqrt()
+        torch.testing.assert_close(together, diffusion.abar_prev.sqrt(), rtol=1e-9, atol=1e-12)

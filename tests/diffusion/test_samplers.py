@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
 from diffusion_demo.diffusion.oracles import finite_set
 from diffusion_demo.diffusion.process import Diffusion
-from diffusion_demo.diffusion.samplers import SAMPLERS, ddim, ddpm
-from diffusion_demo.diffusion.schedules import named_betas
-from diffusion_demo.diffusion.timesteps import spaced_timesteps
+from diffusion_demo.diffusion.samplers import SAMPLERS, ddim, ddpm, dpm_solver
+from diffusion_demo.diffusion.schedules import log_signal_to_noise, named_betas
+from diffusion_demo.diffusion.timesteps import log_snr_timesteps, spaced_timesteps
 
 PAPERS = ("linear", "squaredcos_cap_v2")
 
@@ -110,6 +110,48 @@ def test_every_step_of_a_respaced_ddim_chain_equals_diffusers(schedule, eta):
         xt = step.xt
 
 
+@pytest.mark.parametrize("schedule", PAPERS)
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_the_dpm_solver_equals_diffusers_from_its_second_step_on(schedule, prediction_type):
+    """Ours does not carry the x_0 of pure noise on, so diffusers' scheduler, whose first step is plain too, is given our second."""
+    diffusion = Diffusion(named_betas(schedule, 1000), prediction_type, "fixed_small")
+    oracle = finite_set(noise_from(1, (4, *SHAPE[1:]))().clamp(-1, 1), diffusion.abar)
+
+    def model(xt, t):
+        eps = oracle(xt, t)
+        return eps if prediction_type == "epsilon" else diffusion.v_from_x0_eps(diffusion.x0_from_eps(xt, t, eps), t, eps)
+
+    kept = log_snr_timesteps(diffusion.abar, 12)
+    options = {"prediction_type": prediction_type, "beta_schedule": schedule, "final_sigmas_type": "zero"}
+    ends = {"beta_start": diffusion.betas[0].item(), "beta_end": diffusion.betas[-1].item()}
+    scheduler = DPMSolverMultistepScheduler(num_train_timesteps=1000, algorithm_type="dpmsolver++", solver_order=2, **options, **ends)
+    scheduler.set_timesteps(timesteps=kept[-2::-1])
+    steps = dpm_solver(model, diffusion.respaced(kept), noise_from(2)(), noise_from(9), clip=False)
+    xt = next(steps).xt
+    for step in steps:
+        theirs = scheduler.step(model(xt, torch.full((2,), step.t)), step.t, xt).prev_sample
+        assert_close_to_diffusers(step.xt, theirs, step.t)
+        xt = step.xt
+    assert step.index == 12
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 17, 400, 999, 1000])
+@pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2", "jsd", "sigmoid"])
+def test_steps_even_in_log_snr_begin_at_T_minus_1_and_are_as_many_as_asked_for(schedule, count):
+    abar = Diffusion(named_betas(schedule, 1000), "v_prediction").abar
+    steps = log_snr_timesteps(abar, count)
+    assert len(set(steps)) == count and steps == sorted(steps) and steps[-1] == 999 and steps[0] >= 0
+    if 3 < count < 20 and schedule in PAPERS:
+        gaps = log_signal_to_noise(abar)[steps[:-1]].diff()
+        assert float(gaps.min() / gaps.max()) > 0.8
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+def test_more_steps_than_there_are_are_refused(count):
+    with pytest.raises(ValueError, match=f"from 1 to 1000 .* not {count}"):
+        log_snr_timesteps(whole_chain().abar, count)
+
+
 @pytest.mark.parametrize("clip", [True, False])
 def test_ddim_with_eta_1_is_ancestral_sampling_with_the_small_variance(clip):
     diffusion = whole_chain("squaredcos_cap_v2", "fixed_small")
@@ -195,7 +237,7 @@ def test_steps_already_seen_do_not_change_when_the_sampler_goes_on(name):
     assert all(torch.equal(step.xt, copy) for step, copy in zip(steps, kept, strict=True))
 
 
-@pytest.mark.parametrize(("name", "settings"), [("ddpm", {}), ("ddim", {}), ("ddim", {"eta": 0.7})])
+@pytest.mark.parametrize(("name", "settings"), [("ddpm", {}), ("ddim", {}), ("ddim", {"eta": 0.7}), ("dpm_solver", {})])
 def test_rows_of_a_batch_do_not_touch_each_other(name, settings):
     diffusion = whole_chain()
     model = finite_set(noise_from(1, (4, *SHAPE[1:]))().clamp(-1, 1), diffusion.abar)

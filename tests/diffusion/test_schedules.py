@@ -12,6 +12,7 @@ from diffusion_demo.diffusion.schedules import (
     alphas_cumprod,
     betas_from_alphas_cumprod,
     cosine_betas,
+    jsd_betas,
     linear_betas,
     log_signal_to_noise,
     named_betas,
@@ -102,7 +103,7 @@ def test_schedules_that_diffusers_names_equal_its_own(name, diffusers_name):
 
 
 def test_jsd_removes_the_same_share_of_signal_in_every_step():
-    abar = alphas_cumprod(named_betas("jsd", 10))
+    abar = alphas_cumprod(jsd_betas(10))
     np.testing.assert_allclose(abar.numpy(), np.linspace(0.9, 0.0, 10), atol=1e-15)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from diffusion_demo.diffusion.timesteps import LossAwareTimesteps, spaced_timesteps, stratified_timesteps
+from diffusion_demo.diffusion.timesteps import LossAwareTimesteps, spaced_timesteps, stratified_timesteps, uniform_timesteps
 
 
 @given(st.data())
@@ -126,3 +126,9 @@ def test_loss_aware_weights_keep_the_mean_loss_unbiased():
     assert abs(estimates.mean() - truth.mean()) < 4 * estimates.std() / 200
     assert torch.bincount(t, minlength=5).argmax() == 4
     assert float((1 / (5 * sampler.probabilities()) * sampler.probabilities()).sum()) == pytest.approx(1.0)
+
+
+def test_uniform_draws_are_uniform():
+    t = uniform_timesteps(20_000, 20, torch.Generator().manual_seed(0))
+    assert t.dtype == torch.int64 and t.min() == 0 and t.max() == 19
+    assert stats.chisquare(torch.bincount(t, minlength=20).numpy()).pvalue > 1e-3
