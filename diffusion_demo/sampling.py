@@ -34,8 +34,8 @@ class Request:
     """
 
     num_images: int = 16
-    sampler: str = "ddim"
-    steps: int | str = 25
+    sampler: str = "dpm_solver"
+    steps: int | str = 12
     eta: float = 0.0
     seed: int = 0
     class_index: int | None = None

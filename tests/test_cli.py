@@ -77,7 +77,7 @@ def test_pictures_of_other_settings_are_not_mixed_in(command, random_checkpoint,
 
 def test_a_png_says_how_it_was_made_but_not_when_or_where(nine, random_checkpoint):
     settings = read_settings(nine / NINE[0])
-    assert settings["seed"] == 7 and settings["num_images"] == 1 and settings["steps"] == 3 and settings["sampler"] == "ddim"
+    assert settings["seed"] == 7 and settings["num_images"] == 1 and settings["steps"] == 3 and settings["sampler"] == "dpm_solver"
     assert settings["checkpoint"] == "random" and settings["class"] in ("one", "two", "three") and settings["precision"] == "fp32"
     text = Image.open(nine / NINE[0]).text
     assert list(text) == ["diffusion_demo"]

@@ -16,8 +16,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", required=True, metavar="DIR", help="a checkpoint folder, or a run folder for its newest")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where seed_00000000.png and so on are written")
     parser.add_argument("--num-images", type=int, default=16, metavar="N")
-    parser.add_argument("--sampler", default="ddim", metavar="NAME", help="ddim, ddpm or dpm_solver")
-    parser.add_argument("--steps", type=steps, default=25, metavar="N", help="network calls a picture, or which: 10,15,20, ddim50, trailing:20")
+    parser.add_argument(
+        "--sampler", default="dpm_solver", metavar="NAME", help="dpm_solver (8 to 20 steps), ddim (25 and more) or ddpm (100 and more)"
+    )
+    parser.add_argument("--steps", type=steps, default=12, metavar="N", help="network calls a picture, or which: 10,15,20, ddim50, trailing:20")
     parser.add_argument("--eta", type=float, default=0.0, metavar="E", help="ddim's randomness, 0 to 1")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="picture i is made from seed + i alone")
     parser.add_argument("--class", dest="class_name", metavar="NAME|INDEX", help="one class for all; else drawn from each seed")

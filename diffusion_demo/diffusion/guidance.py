@@ -11,13 +11,16 @@ Gradient = Callable[[Tensor, Tensor], Tensor]
 """scale * grad log p(y | x_t) at (xt [N, C, H, W], t int64 [N])."""
 
 
-def classifier_free(model: Denoiser, scale: float, null_class: int, channels: int, interval: tuple[int, int] | None = None) -> Denoiser:
+def classifier_free(model: Denoiser, scale: float, null_class: int | None, channels: int, interval: tuple[int, int] | None = None) -> Denoiser:
     """eps = eps_u + scale (eps_c - eps_u). Ho and Salimans 2022, Eq. 6, with scale = w + 1.
 
     scale 1 is the conditional model as it is, 0 the unconditional one. Only the first `channels` outputs are guided: a learned
     variance comes from the conditional call. eps stands for any prediction type, all being linear in eps at a given x_t.
     Outside `interval` (lowest and highest t of the network, both within) the conditional model answers alone: Kynkaanniemi et al. 2024.
+    Raises ValueError for a scale other than 1 without a null class.
     """
+    if scale != 1 and null_class is None:
+        raise ValueError("a model without a null class cannot be guided without a classifier: take scale 1, or a classifier's gradient")
 
     def guided(xt: Tensor, t: Tensor, class_labels: Tensor) -> Tensor:
         if interval and not interval[0] <= int(t[0]) <= interval[1]:

@@ -85,12 +85,16 @@ def ddim(
     return _walk(model, diffusion, xT, move, clip, condition)
 
 
-def ddim_encode(model: Denoiser, diffusion: Diffusion, x0: Tensor, *, clip: bool = False, **condition) -> Iterator[Step]:
+def ddim_encode(
+    model: Denoiser, diffusion: Diffusion, x0: Tensor, *, clip: bool = False, gradient: Gradient | None = None, **condition
+) -> Iterator[Step]:
     """x_0 to x_T, the reverse of ddim with eta = 0: x_{t+1} = sqrt(abar_{t+1}) x_0 + sqrt(1 - abar_{t+1}) eps. DDIM Eq. 14.
 
     Index i moves x_{t} to x_{t+1}, and the last to pure eps (abar = 0 beyond the chain), as in the papers' code; stop one step
-    early for fewer artefacts (ADM appendix F).
+    early for fewer artefacts (ADM appendix F). Raises ValueError for a classifier's gradient, which would not be undone by decoding.
     """
+    if gradient is not None:
+        raise ValueError("a picture cannot be encoded with a classifier's guidance: leave the gradient out, and guide the decoding")
     abar_next = torch.cat([diffusion.abar[1:], diffusion.abar.new_zeros(1)])
     xt, total = x0, len(diffusion)
     for i in range(total):

@@ -36,7 +36,7 @@ from diffusion_demo.training.state import load_state, save_state
 
 REPORT_EVERY = 5
 RECENT_REPORTS = 20
-PREVIEW = Request(num_images=16, sampler="ddim", steps=20, seed=0)
+PREVIEW = Request(num_images=16, seed=0)
 GUIDED_PREVIEW = replace(PREVIEW, guidance_scale=2.0)
 
 

@@ -6,7 +6,7 @@ import torch
 from diffusion_demo.diffusion.guidance import classifier_free, classifier_gradient, shift_eps, shift_mean
 from diffusion_demo.diffusion.oracles import finite_set
 from diffusion_demo.diffusion.process import Diffusion, Reverse
-from diffusion_demo.diffusion.samplers import SAMPLERS
+from diffusion_demo.diffusion.samplers import SAMPLERS, ddim_encode
 from diffusion_demo.diffusion.schedules import named_betas
 
 NULL = 3
@@ -86,3 +86,33 @@ def test_outside_its_interval_guidance_is_off():
     xt, labels = torch.ones(2, 1, 1, 1), torch.tensor([0, 1])
     for t, expected in ((9, 1.0), (10, 5.0), (20, 5.0), (21, 1.0)):
         assert (guided(xt, torch.full((2,), t), class_labels=labels) == expected).all()
+
+
+def test_what_cannot_be_guided_is_refused_with_a_sentence():
+    with pytest.raises(ValueError, match="null class"):
+        classifier_free(model, 2.0, None, 2)
+    assert classifier_free(model, 1.0, None, 2) is model
+    points, diffusion, classifier = two_points()
+    gradient = classifier_gradient(classifier, torch.tensor([0, 1]), 1.0)
+    with pytest.raises(ValueError, match="cannot be encoded"):
+        next(ddim_encode(finite_set(points, diffusion.abar), diffusion, points, gradient=gradient))
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_both_guidances_compose_with_each_other_and_with_a_learned_variance(name):
+    """The exact classifier at scale 1 on a model that is guided at scale 1.5 between nothing and the class: it ends on the class."""
+    points, diffusion, classifier = two_points()
+    chain = Diffusion(diffusion.betas, variance_type="learned_range")
+    both, each = finite_set(points, diffusion.abar), [finite_set(points[i : i + 1], diffusion.abar) for i in range(2)]
+
+    def network(xt, t, class_labels):
+        named = torch.stack([each[i](xt, t) for i in range(2)])[class_labels.clamp(max=1), torch.arange(len(xt))]
+        eps = torch.where((class_labels == 2).reshape(-1, 1, 1, 1), both(xt, t), named)
+        return torch.cat([eps, torch.zeros_like(eps)], dim=1)
+
+    labels, generator = torch.tensor([0, 1] * 8), torch.Generator().manual_seed(3)
+    noise = lambda: torch.randn(16, 1, 1, 2, generator=generator, dtype=torch.float64)  # noqa: E731
+    guided = classifier_free(network, 1.5, null_class=2, channels=1)
+    gradient = classifier_gradient(classifier, labels, 1.0)
+    *_, last = SAMPLERS[name](guided, chain, noise(), noise, clip=False, gradient=gradient, class_labels=labels)
+    assert (last.xt - points[labels]).abs().max() < 0.1
