@@ -4,6 +4,7 @@ import json
 import re
 import zipfile
 
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -87,7 +88,7 @@ def test_the_slider_scrubs_through_the_steps_without_a_request(open_page):
     page.locator("#stage .scrub").fill("5")
     expect(page.locator("#stage .status")).to_contain_text("Step 5 of 5, t = 0")
     page.locator("#stage .scrub").fill("1")
-    expect(page.locator("#stage .status")).to_contain_text("Step 1 of 5, t = 750")
+    expect(page.locator("#stage .status")).to_contain_text("Step 1 of 5, t = 968")
     assert page.locator("#stage img.x0").get_attribute("src") != last
     page.locator("#stage .scrub").press("ArrowRight")
     expect(page.locator("#stage .status")).to_contain_text("Step 2 of 5")
@@ -165,6 +166,20 @@ def test_the_newest_checkpoint_of_a_run_can_be_sampled(open_page, tmp_path):
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("Steps must be from 1 to 100")
     expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
+
+
+def test_a_perfect_model_is_sampled_like_any_other(open_page, tmp_path):
+    page = open_page()
+    page.get_by_role("combobox", name="Model").click()
+    page.get_by_role("option", name="perfect: knows the sixteen pictures by heart").click()
+    expect(page.get_by_label("number input for Guidance")).to_be_disabled()
+    generate(page, images=2, steps=12)
+    download_first(page).save_as(tmp_path / "one.png")
+    with Image.open(tmp_path / "one.png") as image:
+        assert json.loads(image.text["diffusion_demo"])["checkpoint"] == "oracle-memory"
+        made = np.asarray(image, int)
+    shown = [np.asarray(Image.open(path), int) for path in (ROOT / "checkpoints" / "emoji-32" / "showcase").glob("seed_*.png")]
+    assert min(np.abs(made - picture).max() for picture in shown) <= 2
 
 
 def test_seeds_random_reused_and_kept(open_page):

@@ -1,5 +1,6 @@
 """The samplers: step by step against diffusers' schedulers, and what they promise as generators."""
 
+import numpy as np
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
@@ -264,3 +265,19 @@ def test_conditions_are_handed_to_the_network(name):
     labels = torch.tensor([1, 0])
     list(SAMPLERS[name](model, whole_chain().respaced([0, 999]), noise_from(2)(), noise_from(9), class_labels=labels))
     assert len(seen) == 2 and all(label is labels for label in seen)
+
+
+def test_the_dpm_solver_carries_x0_on_from_its_third_step_only():
+    """With a network whose x_0 is another in every step: the formula of each step, by hand."""
+    diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), "sample", "fixed_small")
+    kept = [30, 200, 500, 800, 999]
+    answers = iter([noise_from(seed, dtype=torch.float64)() for seed in range(20, 25)])
+    steps = list(dpm_solver(lambda xt, t: next(answers), diffusion.respaced(kept), noise_from(2, dtype=torch.float64)(), noise_from(9), clip=False))
+    alpha, sigma = diffusion.abar[kept].sqrt().numpy()[::-1], (1 - diffusion.abar[kept]).sqrt().numpy()[::-1]
+    half_log_snr = np.log(alpha / sigma)
+    xt, x0 = noise_from(2, dtype=torch.float64)(), [step.x0 for step in steps]
+    for i, h in enumerate(np.diff(half_log_snr)):
+        carried = x0[i] if i < 2 else x0[i] + h / (2 * (half_log_snr[i] - half_log_snr[i - 1])) * (x0[i] - x0[i - 1])
+        xt = sigma[i + 1] / sigma[i] * xt + alpha[i + 1] * (1 - np.exp(-h)) * carried
+        torch.testing.assert_close(steps[i].xt, xt)
+    assert torch.equal(steps[4].xt, x0[4])
