@@ -28,7 +28,7 @@ from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.sampling import Request, last_step, sample
 from diffusion_demo.training.run import RunFolder
 
-STEPS, SAMPLES, COUNTS = 2000, 512, (5, 10, 25, 50, 250)
+STEPS, SAMPLES, COUNTS = 2000, 512, (5, 10, 25, 50, 100)
 COMMON = ["--preset", "tiny", "--image-size", "16", "--channels", "1", "--no-flip", "--precision", "fp32", "--save-every", str(STEPS)]
 KINDS = {"hybrid": ["--variance-type", "learned_range"], "simple": ["--variance-type", "fixed_large"]}
 

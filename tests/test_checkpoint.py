@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -78,6 +79,8 @@ def test_the_model_card_names_the_classes_and_the_command():
     description = Description(
         16, 1, 100, ("cat", "dog"), guidance=True, images_seen=1234, command="python -m diffusion_demo train", data={"source": "pets", "pictures": 9}
     )
+    assert "Began with" not in model_card(description, 1_500_000, 0.5, 0.125)
+    assert "- Began with: some/model" in model_card(replace(description, origin="some/model"), 1, None, None)
     card = model_card(description, 1_500_000, 0.5, 0.125)
     for part in ("cat, dog", "16x16", "1.50 million", "python -m diffusion_demo train", "1,234", "0.1250", "pets"):
         assert part in card
@@ -196,6 +199,24 @@ def test_every_schedule_survives_the_scheduler_config(name, tmp_path):
     config = DDPMScheduler.from_pretrained(tmp_path).config
     torch.testing.assert_close(diffusion_of(config).betas, diffusion.betas, rtol=1e-12, atol=0)
     assert config["beta_schedule"] == name
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"beta_schedule": "sigmoid", "beta_start": 1e-3, "beta_end": 0.03},
+        {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+        {"beta_schedule": "linear", "beta_start": 1e-3, "beta_end": 0.03},
+        {"beta_schedule": "linear", "trained_betas": [0.1, 0.05, 0.2]},
+    ],
+)
+def test_a_chain_of_diffusers_with_ends_of_its_own_is_the_same_when_it_is_saved_again(settings):
+    scheduler = DDPMScheduler(num_train_timesteps=100, **settings)
+    diffusion = diffusion_of(scheduler.config)
+    torch.testing.assert_close(diffusion.betas.float(), scheduler.betas, rtol=1e-5, atol=1e-9)
+    again = scheduler_of(settings["beta_schedule"], diffusion)
+    torch.testing.assert_close(diffusion_of(again.config).betas, diffusion.betas, rtol=1e-12, atol=0)
+    assert len(diffusion) == again.config["num_train_timesteps"]
 
 
 def test_hidden_folders_are_not_listed(random_checkpoint, tmp_path):

@@ -12,7 +12,7 @@ METRICS = ("nll", "fd")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="a checkpoint folder, or a run folder for its newest")
+    parser.add_argument("--checkpoint", required=True, metavar="DIR|HUB_ID", help="as for sample")
     parser.add_argument("--data", required=True, metavar="DIR|ZIP", help="pictures; sub-folders are classes")
     parser.add_argument("--metrics", default="nll,fd", metavar="NAMES", help="nll: bits per dimension of the held-out pictures; fd: Frechet distance")
     parser.add_argument("--steps", type=steps, metavar="N", help="of the chain (nll; default: all) and of the sampler (fd; default: 12)")

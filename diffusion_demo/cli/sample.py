@@ -13,7 +13,12 @@ def steps(text: str) -> int | str:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", required=True, metavar="DIR", help="a checkpoint folder, or a run folder for its newest")
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        metavar="DIR|HUB_ID",
+        help="a checkpoint, a run folder for its newest, a diffusers folder, or a name on the Hugging Face Hub",
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where seed_00000000.png and so on are written")
     parser.add_argument("--num-images", type=int, default=16, metavar="N")
     parser.add_argument(

@@ -24,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-minutes", type=float, metavar="M", help="stop this call after so many minutes")
     parser.add_argument("--json", action="store_true", help="print events as JSON lines on stdout")
     parser.add_argument("--data", metavar="DIR|ZIP", help="pictures; sub-folders become classes")
-    parser.add_argument("--init-from", metavar="DIR", help="a checkpoint or a run to go on from")
+    parser.add_argument("--init-from", metavar="DIR|HUB_ID", help="a checkpoint, a run or a diffusers model to go on from")
     for field in fields(TrainConfig):
         flag = f"--{field.name.replace('_', '-')}"
         if field.name in ("data", "init_from"):
@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
-    from diffusion_demo.training.config import TrainConfig, inherit
+    from diffusion_demo.training.config import TrainConfig, config_of
     from diffusion_demo.training.run import RunFolder, checkpoint_of
 
     run = RunFolder(parsed.run_folder)
@@ -45,7 +45,8 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     if "data" in given:
         given["data"] = str(Path(given["data"]).resolve())
     if "init_from" in given:
-        given["init_from"] = str(checkpoint_of(given["init_from"]).resolve())
+        start = checkpoint_of(given["init_from"])
+        given["init_from"] = str(start.resolve()) if start.is_dir() else start.as_posix()  # a model's name on the Hub stays as it is
     if parsed.max_steps is not None and parsed.max_steps < 1:
         raise BadInput(f"--max-steps must be at least 1, not {parsed.max_steps}.")
     if parsed.max_minutes is not None and not parsed.max_minutes > 0:
@@ -63,7 +64,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     elif "data" not in given:
         raise BadInput("Say what to train on: --data DIR or --data PICTURES.zip.")
     else:
-        config = TrainConfig(**(inherit(given) if "init_from" in given else given))
+        config = config_of(given)
 
     from diffusion_demo.training.events import Failed
     from diffusion_demo.training.loop import Budget, train

@@ -42,9 +42,13 @@ def class_indices(names: tuple[str, ...], description: Description) -> Tensor:
     if not description.class_names:
         return torch.zeros(len(names) + 1, dtype=torch.int64)
     known = {name: i for i, name in enumerate(description.class_names)}
-    if not description.guidance and not set(names) <= known.keys():
-        raise BadInput(f"The model's classes are {', '.join(description.class_names)}; the data's folders must be called so.")
+    if not description.guidance and not (names and set(names) <= known.keys()):
+        raise BadInput(f"The model has classes, but no null class for pictures of others; call the data's folders {_few(description.class_names)}.")
     return torch.tensor([known.get(name, description.null_class) for name in [*names, None]])
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:12]) + (" and so on" if len(names) > 12 else "")
 
 
 def measure_fd(checkpoint: Checkpoint, name: str, found: data.Report, request: Request, work: Path | None, progress: Progress) -> dict:

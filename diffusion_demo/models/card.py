@@ -8,6 +8,7 @@ def model_card(description: Description, parameters: int, training_loss: float |
     d = description
     data = d.data or {}
     classes = f"- Classes: {', '.join(d.class_names)}{' (and a null class, so it can be guided)' if d.guidance else ''}\n" if d.class_names else ""
+    origin = f"- Began with: {d.origin}\n" if d.origin else ""
     loss = f"- Final training loss (mean of the last hundred steps): {training_loss:.4f}\n" if training_loss is not None else ""
     loss += f"- Loss of the averaged weights on the held-out pictures: {held_out_loss:.4f}\n" if held_out_loss is not None else ""
     return f"""---
@@ -24,7 +25,7 @@ tags:
 {classes}- Network: `diffusers.UNet2DModel`, {parameters / 1e6:.2f} million parameters; these are the averaged (EMA) weights
 - Trained on {data.get("pictures", 0) - data.get("held_out", 0)} pictures, {data.get("held_out", 0)} more held out
 - Images seen: {d.images_seen:,} (this run: {d.steps:,} steps)
-{loss}- Command: `{d.command}`
+{origin}{loss}- Command: `{d.command}`
 
 Sample from it:
 

@@ -9,21 +9,26 @@ from typing import TypeVar
 
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
-from diffusers.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError
 from torch import nn
 
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, sigmoid_betas
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.description import ORACLES, Description, describe
+from diffusion_demo.models.adapt import with_null_class
+from diffusion_demo.models.description import ORACLES, VARIANCE_TYPES, Description, describe
+from diffusion_demo.models.hub import local_folder
+from diffusion_demo.models.interop import parts_of, weights_of
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A network, or an oracle in its place, with everything that is needed to sample from it; `weights` is a short digest of its file."""
+    """A network, or an oracle in its place, with everything that is needed to sample from it; `weights` is a short digest of its file.
+
+    Its table of classes ends with the null class's row, trained or not.
+    """
 
     unet: nn.Module
     diffusion: Diffusion
@@ -33,7 +38,7 @@ class Checkpoint:
 
 
 def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """The checkpoint in `folder`, its network in float32 and eval mode, or the oracle of that name.
+    """The checkpoint in `folder`, ours or diffusers', or the Hub's of that name, its network in float32 and eval mode; or the oracle of that name.
 
     Raises BadInput with one sentence when it cannot be had.
     """
@@ -41,20 +46,28 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
         from diffusion_demo.models.oracle import load_oracle
 
         return load_oracle(str(folder))
-    folder = Path(folder)
-    description = describe(folder)
-    unet = _read(folder, "unet", lambda path: UNet2DModel.from_pretrained(path, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False))
-    scheduler = _read(folder, "scheduler", lambda path: DDPMScheduler.from_pretrained(path, local_files_only=True))
-    digest = _read(folder, "unet", lambda path: hashlib.sha256((path / SAFETENSORS_WEIGHTS_NAME).read_bytes()).hexdigest()[:12])
+    description, home = describe(folder), local_folder(folder)
+    weights, parts = weights_of(folder, home), parts_of(home)
+    unet = with_null_class(_read(parts.unet, _network), description.class_names)
+    scheduler = _read(parts.scheduler, lambda path: DDPMScheduler.from_pretrained(path, local_files_only=True))  # reads a DDIMScheduler's config too
+    digest = _read(weights, lambda path: hashlib.sha256(path.read_bytes()).hexdigest()[:12])
     unet = unet.to(device, memory_format=torch.channels_last).eval()  # twice as fast on a CPU with AVX2
     return Checkpoint(unet, diffusion_of(scheduler.config), description, scheduler.config["beta_schedule"], digest)
 
 
-def _read(folder: Path, part: str, read: Callable[[Path], T]) -> T:
+def _network(path: Path) -> UNet2DModel:
+    options = {"use_safetensors": True, "local_files_only": True, "low_cpu_mem_usage": False, "output_loading_info": True}
+    unet, info = UNet2DModel.from_pretrained(path, **options)
+    if info["missing_keys"] or info["unexpected_keys"]:
+        raise ValueError("diffusers would leave weights at random, or out")
+    return unet
+
+
+def _read(path: Path, read: Callable[[Path], T]) -> T:
     try:
-        return read(folder / part)
-    except (OSError, SafetensorError, ValueError, RuntimeError, KeyError) as error:
-        raise BadInput(f"{folder / part} is damaged or incomplete; copy the checkpoint again, or train it again.") from error
+        return read(path)
+    except (OSError, SafetensorError, ValueError, TypeError, RuntimeError, KeyError) as error:
+        raise BadInput(f"{path} is damaged or incomplete; copy the checkpoint again, or train it again.") from error
 
 
 def diffusion_of(config) -> Diffusion:
@@ -72,6 +85,10 @@ def diffusion_of(config) -> Diffusion:
         betas = read[config["beta_schedule"]]()
     else:
         raise BadInput(f"The noise schedule {config['beta_schedule']!r} is not known here.")
+    if config["rescale_betas_zero_snr"]:
+        raise BadInput("The scheduler rescales its betas to end in pure noise (rescale_betas_zero_snr), which is not known here.")
+    if config["variance_type"] not in VARIANCE_TYPES:  # "learned" is a variance in diffusers, and its logarithm in the papers' code and ours
+        raise BadInput(f"The variance type {config['variance_type']!r} is not known here; it must be one of {', '.join(VARIANCE_TYPES)}.")
     try:
         return Diffusion(betas, config["prediction_type"], config["variance_type"])
     except ValueError as error:
@@ -79,17 +96,21 @@ def diffusion_of(config) -> Diffusion:
 
 
 def scheduler_of(beta_schedule: str, diffusion: Diffusion) -> DDPMScheduler:
-    """The diffusers scheduler of a chain: a linear schedule with its real ends, one that diffusers does not name as trained_betas."""
+    """The diffusers scheduler of a chain: by the schedule's name, a linear one with its real ends; as trained_betas where that is not the chain."""
+    common = {
+        "num_train_timesteps": len(diffusion),
+        "beta_schedule": beta_schedule,
+        "prediction_type": diffusion.prediction_type,
+        "variance_type": diffusion.variance_type,
+        "clip_sample": True,
+    }
     ends = {"beta_start": float(diffusion.betas[0]), "beta_end": float(diffusion.betas[-1])}
     named = {"linear": ends, "scaled_linear": ends, "sigmoid": {}, "squaredcos_cap_v2": {}}
-    return DDPMScheduler(
-        num_train_timesteps=len(diffusion),
-        beta_schedule=beta_schedule,
-        prediction_type=diffusion.prediction_type,
-        variance_type=diffusion.variance_type,
-        clip_sample=True,
-        **named.get(beta_schedule, {"trained_betas": diffusion.betas.tolist()}),
-    )
+    if beta_schedule in named:
+        scheduler = DDPMScheduler(**common, **named[beta_schedule])
+        if torch.allclose(diffusion_of(scheduler.config).betas, diffusion.betas, rtol=1e-12, atol=0):
+            return scheduler
+    return DDPMScheduler(**common, trained_betas=diffusion.betas.tolist())
 
 
 def save_checkpoint(folder: Path, unet: UNet2DModel, scheduler: DDPMScheduler, description: Description, card: str) -> None:

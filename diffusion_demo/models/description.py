@@ -7,6 +7,7 @@ from pathlib import Path
 from diffusion_demo.errors import BadInput
 
 FILE = "diffusion_demo.json"
+NO_CHECKPOINT = "{} is no checkpoint: it should hold model_index.json, unet and scheduler as diffusers writes them, and " + FILE + " if it is ours."
 # What a checkpoint folder can hold so that stock diffusers reads it the same way (its "learned" is a variance, ours a log variance).
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
 VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned_range")
@@ -22,7 +23,7 @@ ORACLES = {
 @dataclass(frozen=True)
 class Description:
     """image_size in pixels; class_names in the order of their indices (empty: no classes); titles: plain words for
-    class names that need them; guidance: was the null class trained."""
+    class names that need them; guidance: was the null class trained; origin: what training went on from, and how that was made to fit."""
 
     image_size: int
     channels: int
@@ -34,6 +35,7 @@ class Description:
     steps: int = 0
     seed: int = 0
     command: str = ""
+    origin: str = ""
     data: dict | None = None
 
     @property
@@ -50,14 +52,23 @@ class Description:
 
 
 def describe(folder: str | Path) -> Description:
-    """The description of a checkpoint folder, or of the oracle of that name. Raises BadInput with one sentence when there is none."""
+    """The description of a checkpoint: a folder of ours or of diffusers, a model's name on the Hub, or an oracle's.
+
+    Raises BadInput with one sentence when there is none.
+    """
     if str(folder) in ORACLES:
         return Description(image_size=32, channels=3, num_train_timesteps=1000)
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise BadInput(f"There is no checkpoint folder {folder}.")
-    if not (folder / "model_index.json").is_file() or not (folder / FILE).is_file():
-        raise BadInput(f"{folder} is no checkpoint: it should hold model_index.json and {FILE}.")
+    from diffusion_demo.models.hub import local_folder
+    from diffusion_demo.models.interop import describe_diffusers
+
+    name, folder = str(folder), local_folder(folder)
+    if not (folder / FILE).is_file():
+        try:
+            return describe_diffusers(folder, name)
+        except TypeError as error:
+            raise BadInput(f"The configs of {name} cannot be read ({error}); copy the model again.") from error
+    if not (folder / "model_index.json").is_file():
+        raise BadInput(NO_CHECKPOINT.format(name))
     try:
         fields = json.loads((folder / FILE).read_text(encoding="utf-8"))
         return Description(**fields | {"class_names": tuple(fields["class_names"])})
@@ -71,7 +82,9 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 def checkpoint_name(folder: str | Path) -> str:
-    """What a checkpoint is called in pictures and lists: its folder's name, with the run's before it where it lies in one."""
+    """What a checkpoint is called in pictures and lists: its folder's name, with the run's before it where it lies in one; or its name on the Hub."""
+    if not Path(folder).is_absolute() and not Path(folder).is_dir():
+        return Path(folder).as_posix()
     folder = Path(folder).resolve()
     run = folder.parent.parent
     return f"{run.name}/{folder.name}" if (run / "config.json").is_file() else folder.name

@@ -22,6 +22,9 @@ class TrainConfig:
     grad_clip: float = 1.0  # the largest norm of the gradient
     ema_decays: tuple[float, ...] = (0.9995,)  # of the averaged weights; the first is the one that is sampled from
     dropout: float | None = None  # of the residual blocks; None keeps the preset's
+    fit: str = "crop"  # of pictures that are not square: pad keeps all of them, squash too but distorts
+    background: str = "#ffffff"  # where pictures are transparent or padded
+    class_from: str = "folder"  # file_name where the class is what stands before the first _ of each name
     flip: bool = True  # mirror half of the pictures; off for text and for anything with a left and a right
     label_dropout: float = 0.1  # share of labels replaced by the null class, for guidance; 0 turns guidance off
     beta_schedule: str = "squaredcos_cap_v2"
@@ -36,6 +39,7 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
+        from diffusion_demo.data import CLASSES_FROM, Framing
         from diffusion_demo.diffusion.losses import LOSSES
         from diffusion_demo.diffusion.schedules import SCHEDULES
         from diffusion_demo.diffusion.timesteps import TIMESTEP_SAMPLERS
@@ -67,10 +71,12 @@ class TrainConfig:
             "loss": LOSSES,
             "timestep_sampler": TIMESTEP_SAMPLERS,
             "precision": PRECISIONS,
+            "class_from": CLASSES_FROM,
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise BadInput(f"{name.replace('_', ' ').capitalize()} must be one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}.")
+        Framing(self.image_size, self.channels, self.fit, self.background)  # says what is wrong with them
         if self.loss == "simple" and self.variance_type == "learned_range":
             raise BadInput("The simple loss does not train a learned variance; choose the hybrid loss, or the variance type fixed_large.")
         if not self.ema_decays or not all(0 <= decay < 1 for decay in self.ema_decays):
@@ -79,17 +85,25 @@ class TrainConfig:
             raise BadInput(f"Dropout must be from 0 up to, not including, 1, not {self.dropout:g}.")
 
 
-def inherit(given: dict) -> dict:
-    """The given settings with those that the checkpoint `init_from` brings along: size, channels, schedule, parametrisation.
+def config_of(given: dict) -> TrainConfig:
+    """The config of the given settings, with what a checkpoint to go on from brings along. Raises BadInput for what cannot be."""
+    return TrainConfig(**(inherit(given) if "init_from" in given else given))
 
-    Raises BadInput for a given setting that the checkpoint contradicts.
+
+def inherit(given: dict) -> dict:
+    """The given settings with those that the checkpoint `init_from` brings along: schedule and parametrisation, and unless given size and channels.
+
+    Raises BadInput for a given setting that the checkpoint contradicts, or that its network cannot be made to fit.
     """
     from diffusion_demo.models.checkpoint import load_checkpoint
+    from diffusion_demo.models.description import ORACLES
+    from diffusion_demo.models.unet import check_image_size
 
+    if given["init_from"] in ORACLES:
+        raise BadInput(f"{given['init_from']} is a formula without weights; go on from a trained checkpoint.")
     start = load_checkpoint(given["init_from"])
+    size, channels = start.description.image_size, start.description.channels
     brought = {
-        "image_size": start.description.image_size,
-        "channels": start.description.channels,
         "num_train_timesteps": len(start.diffusion),
         "beta_schedule": start.beta_schedule,
         "prediction_type": start.diffusion.prediction_type,
@@ -97,7 +111,11 @@ def inherit(given: dict) -> dict:
     }
     if "preset" in given:
         raise BadInput("The checkpoint to go on from brings its own network; leave out --preset.")
+    if (asked := given.get("image_size", size)) != size:
+        check_image_size(asked, levels=len(start.unet.config.block_out_channels))
+    if channels == 3 and given.get("channels") == 1:
+        raise BadInput("The checkpoint to go on from makes colour: greyscale pictures are read as three equal channels; leave out --channels.")
     for name, value in brought.items():
         if given.get(name, value) != value:
             raise BadInput(f"The checkpoint to go on from has {name.replace('_', ' ')} {value}; leave out --{name.replace('_', '-')}.")
-    return given | brought
+    return {"image_size": size, "channels": channels} | given | brought

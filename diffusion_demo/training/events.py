@@ -26,7 +26,10 @@ class Start(Event):
 
 @dataclass(frozen=True)
 class Step(Event):
-    """Means since the last such event; the loss bands are of the squared error, from the least noisy quarter of t to the noisiest."""
+    """Means since the last such event; the loss bands are of the squared error, from the least noisy quarter of t to the noisiest.
+
+    elapsed is in seconds since this call began.
+    """
 
     step: int
     loss: float
@@ -37,6 +40,7 @@ class Step(Event):
     learning_rate: float
     images_seen: int
     images_per_second: float
+    elapsed: float
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,11 @@ class HeldOut(Event):
 
 @dataclass(frozen=True)
 class Preview(Event):
+    """Pictures at the same seeds every time, made with the averaged weights (path) and with the raw ones (raw_path)."""
+
     step: int
     path: str
+    raw_path: str
 
 
 @dataclass(frozen=True)

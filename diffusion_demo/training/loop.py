@@ -1,5 +1,6 @@
 """The training loop. Accelerate lives here and nowhere else."""
 
+import math
 import os
 import signal
 import time
@@ -17,27 +18,26 @@ from torch import Tensor
 
 from diffusion_demo import data
 from diffusion_demo.diffusion.losses import training_losses
-from diffusion_demo.diffusion.process import Diffusion
-from diffusion_demo.diffusion.schedules import named_betas, terminal_warning
+from diffusion_demo.diffusion.schedules import terminal_warning
 from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import contact_sheet, save_png, to_uint8
 from diffusion_demo.machine import best_device, resolve_precision
 from diffusion_demo.models.card import model_card
-from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, scheduler_of
-from diffusion_demo.models.description import Description
-from diffusion_demo.models.unet import build_unet
+from diffusion_demo.models.checkpoint import Checkpoint, save_checkpoint, scheduler_of
 from diffusion_demo.sampling import Request, last_step, sample
 from diffusion_demo.training import events
 from diffusion_demo.training.batches import batch_of_step, held_out_batches, seed_of
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.run import RunFolder
+from diffusion_demo.training.start import begin, labelled
 from diffusion_demo.training.state import load_state, save_state
 
+MOST_IN_MEMORY = 1_000_000_000  # bytes of decoded pictures; more of them are mapped from a file in the run's folder
 REPORT_EVERY = 5
+FIRST_PREVIEW = 20
 RECENT_REPORTS = 20
 PREVIEW = Request(num_images=16, seed=0)
-GUIDED_PREVIEW = replace(PREVIEW, guidance_scale=2.0)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
             raise BadInput(f"{run.path} already holds a run; add --resume to go on with it, or choose another folder.")
         if config.batch_size % accelerator.num_processes:
             raise BadInput(f"A batch of {config.batch_size} cannot be shared evenly by {accelerator.num_processes} processes; choose a multiple.")
-        report = data.scan(config.data)
+        report = data.scan(config.data, config.class_from)
         summary = report.summary() | {"held_out_digests": sorted(e.digest for e in report.entries if e.held_out)}
         if resume:
             _, begun_with, command = run.read_config()
@@ -85,7 +85,8 @@ class _Trainer:
         self.accelerator, self.precision, self.config, self.run = accelerator, precision, config, run
         torch.manual_seed(config.seed)
         latest = run.latest()
-        unet, self.diffusion, self.beta_schedule, self.description = _begin(config, latest or config.init_from, report, command)
+        start = begin(config, latest, report, command)
+        unet, self.diffusion, self.beta_schedule, self.description = start.unet, start.diffusion, start.beta_schedule, start.description
         unet.to(memory_format=torch.channels_last)  # a resumed run's comes so from load_checkpoint: the same kernels, the same bits
         self.parameters = sum(p.numel() for p in unet.parameters())
         self.averages = {decay: EMAModel(unet.parameters(), decay=decay, foreach=True) for decay in config.ema_decays}
@@ -100,9 +101,15 @@ class _Trainer:
             average.to(self.accelerator.device)
         self.averaged.to(self.accelerator.device, memory_format=torch.channels_last)
         self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
-        size, channels = self.description.image_size, self.description.channels
-        self.pictures = data.load(report, size, channels, held_out=False)
-        self.held_out = data.load(report, size, channels, held_out=True)
+        framing = data.Framing(self.description.image_size, self.description.channels, config.fit, config.background)
+        self.warnings = report.warnings_for(framing)
+        cache = run.path / "cache" if len(report.entries) * math.prod(framing.shape) > MOST_IN_MEMORY else None
+        with accelerator.main_process_first():
+            parts = [data.load_framed(report, framing, held_out=part, cache=cache) for part in (False, True)]
+        self.pictures, self.held_out = (labelled(part, report.class_names, self.description) for part in parts)
+        self.preview_guidance = 1.0
+        if self.description.guidance:  # pictures without classes train the null class alone, which is what guidance 0 shows
+            self.preview_guidance = 2.0 if report.class_names else 0.0
         self.latest_held_out: events.HeldOut | None = None
         self.recent_losses: deque[float] = deque(maxlen=RECENT_REPORTS)
 
@@ -122,11 +129,15 @@ class _Trainer:
             self.accelerator.num_processes,
             self.parameters,
         )
-        if len(self.pictures) < 100:
-            yield events.Warned(f"Only {len(self.pictures)} pictures to train on: expect copies of them rather than new ones.")
+        for words in self.warnings:
+            yield events.Warned(words)
         if warning := terminal_warning(self.diffusion.abar):
             yield events.Warned(f"Pictures will be sampled from the wrong noise: {warning}.")
+        if not self.step and self.description.origin:
+            yield events.Warned(f"Begins with {self.description.origin}.")
         meter, saved_step = _Meter(len(self.diffusion), config.batch_size), self.step
+        if config.init_from and not self.step:
+            yield from self._preview()
         with _stop_signals() as stop:
             reason = None
             while reason is None:
@@ -145,14 +156,14 @@ class _Trainer:
                     return
                 if self.step % REPORT_EVERY == 0 or self.step == 1:
                     yield self._report(meter)
-                if self.step % config.sample_every == 0 or "sample_now" in commands:
+                if self.step % config.sample_every == 0 or self.step == FIRST_PREVIEW or "sample_now" in commands:
                     yield from self._preview()
                 if self.step % config.save_every == 0 or "save_now" in commands:
                     yield from self._save()
                     saved_step = self.step
+        if meter.count:
+            yield self._report(meter)
         if saved_step != self.step:
-            if meter.count:
-                yield self._report(meter)
             yield from self._preview()
             yield from self._save()
         yield events.Finished(self.step, reason)
@@ -219,15 +230,18 @@ class _Trainer:
     def _preview(self) -> Iterator[events.Event]:
         if not self.accelerator.is_main_process:
             return
-        checkpoint = Checkpoint(self._averaged_unet(), self.diffusion, self.description, self.beta_schedule)
-        request = GUIDED_PREVIEW if self.description.guidance else PREVIEW
-        request = replace(request, steps=min(request.steps, len(self.diffusion)), precision=self.precision)
-        pictures = last_step(sample(checkpoint, request)).xt
+        request = replace(PREVIEW, guidance_scale=self.preview_guidance, precision=self.precision, steps=min(PREVIEW.steps, len(self.diffusion)))
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
-        path = folder / f"step_{self.step:06d}.png"
-        save_png(path, contact_sheet(to_uint8(pictures)))
-        yield events.Preview(self.step, path.relative_to(self.run.path).as_posix())
+        paths = [folder / f"step_{self.step:06d}{kind}.png" for kind in ("", "_raw")]
+        for path, unet in zip(paths, (self._averaged_unet(), self._raw_unet()), strict=True):
+            checkpoint = Checkpoint(unet, self.diffusion, self.description, self.beta_schedule)
+            save_png(path, contact_sheet(to_uint8(last_step(sample(checkpoint, request)).xt)))
+        yield events.Preview(self.step, *(path.relative_to(self.run.path).as_posix() for path in paths))
+
+    def _raw_unet(self) -> UNet2DModel:
+        """The live network, for looking alone: the next step puts it back into training."""
+        return self.accelerator.unwrap_model(self.unet).eval()
 
     @torch.no_grad()
     def _measure_held_out(self) -> events.HeldOut:
@@ -263,39 +277,6 @@ class _Trainer:
         self.accelerator.wait_for_everyone()
 
 
-def _begin(config: TrainConfig, source: Path | str | None, report: data.Report, command: str) -> tuple[UNet2DModel, Diffusion, str, Description]:
-    """The network, its chain, the chain's name in diffusers, and the description to go on from: a checkpoint's, or fresh ones."""
-    names = report.class_names
-    if source is None:
-        diffusion, schedule = _chain(config), config.beta_schedule
-        unet = build_unet(config.preset, config.image_size, config.channels, diffusion.learns_variance, len(names), config.dropout)
-        old = Description(config.image_size, config.channels, len(diffusion))
-    else:
-        start = load_checkpoint(source)
-        unet, diffusion, schedule, old = start.unet, start.diffusion, start.beta_schedule, start.description
-        if names != old.class_names:
-            unet, old = _rebuilt(unet, num_class_embeds=len(names) + 1 if names else None), replace(old, titles={})
-        if config.dropout is not None:
-            unet = _rebuilt(unet, dropout=config.dropout)
-    guidance = bool(names) and config.label_dropout > 0
-    return unet, diffusion, schedule, replace(old, class_names=names, guidance=guidance, seed=config.seed, command=command, data=report.summary())
-
-
-def _chain(config: TrainConfig) -> Diffusion:
-    try:
-        return Diffusion(named_betas(config.beta_schedule, config.num_train_timesteps), config.prediction_type, config.variance_type)
-    except ValueError as error:
-        raise BadInput(f"This noise schedule cannot be used: {error}.") from error
-
-
-def _rebuilt(unet: UNet2DModel, **changes) -> UNet2DModel:
-    """The same weights in a network with another setting; a class table of another size starts anew, its classes meaning nothing here."""
-    fresh = UNet2DModel.from_config(unet.config, **changes)
-    fitting = {name: p.shape for name, p in fresh.state_dict().items()}
-    fresh.load_state_dict({name: p for name, p in unet.state_dict().items() if fitting.get(name) == p.shape}, strict=False)
-    return fresh
-
-
 def _not_finite(step: int, latest: Path | None) -> str:
     start = f"--init-from {latest}" if latest else "from the beginning"
     return f"The loss stopped being a number at step {step + 1}. Start a new run {start} with half the learning rate, or with --precision fp32."
@@ -305,7 +286,7 @@ class _Meter:
     """Running means since the last report, kept as tensors so that reading them is the only synchronisation."""
 
     def __init__(self, num_timesteps: int, batch_size: int):
-        self.num_timesteps, self.batch_size = num_timesteps, batch_size
+        self.num_timesteps, self.batch_size, self.begun = num_timesteps, batch_size, time.monotonic()
         self._reset()
 
     def _reset(self) -> None:
@@ -330,6 +311,7 @@ class _Meter:
             learning_rate,
             images_seen,
             self.count * self.batch_size / (time.monotonic() - self.started),
+            time.monotonic() - self.begun,
         )
         self._reset()
         return event

@@ -3,6 +3,7 @@
 import base64
 import io
 
+from PIL import Image
 from torch import Tensor
 
 from diffusion_demo.diffusion.samplers import Step
@@ -24,8 +25,13 @@ def frame(step: Step) -> dict:
 
 def data_uri(x: Tensor) -> str:
     """A contact sheet [N, C, H, W] in [-1, 1] as a JPEG without chroma subsampling: pixel art stays crisp, noise stays small."""
+    return sheet_uri(contact_sheet(to_uint8(x)))
+
+
+def sheet_uri(sheet: Image.Image) -> str:
+    """A contact sheet as such a JPEG."""
     buffer = io.BytesIO()
-    contact_sheet(to_uint8(x)).save(buffer, "JPEG", quality=90, subsampling=0)
+    sheet.save(buffer, "JPEG", quality=90, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

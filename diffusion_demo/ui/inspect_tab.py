@@ -56,12 +56,12 @@ def _inspect(path: str | None, seed: int):
     warmup.wait()
     import torch
 
-    from diffusion_demo.data import UNREADABLE, decode
+    from diffusion_demo.data import UNREADABLE, Framing, decode
     from diffusion_demo.diffusion.schedules import alphas_cumprod, named_betas
 
     path = path or get_image(FIRST_PICTURE)
     try:
-        pixels = decode(Path(path).read_bytes(), SIZE, channels=3)
+        pixels = decode(Path(path).read_bytes(), Framing(SIZE))
     except UNREADABLE as error:
         raise gr.Error("This picture cannot be read; try a PNG or JPEG.", print_exception=False) from error
     eps = torch.randn(SIZE, SIZE, 3, generator=torch.Generator().manual_seed(int(seed)))

@@ -19,9 +19,10 @@ if "GRADIO_TEMP_DIR" not in os.environ:
 
 import gradio as gr
 
-from diffusion_demo.ui import inspect_tab, sample_tab, warmup
+from diffusion_demo.ui import inspect_tab, sample_tab, train_tab, warmup
 
 HERE = Path(__file__).parent
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 INTRODUCTION = """# Diffusion Demo
 A tiny diffusion model, running on this very machine, makes pictures out of noise, one small step at a time."""
 CREDITS = """The emoji model was trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC (Apache License 2.0).
@@ -50,13 +51,15 @@ THEME = gr.themes.Default(
 )
 
 
-def build() -> gr.Blocks:
-    """The whole page. Nothing heavy is loaded here."""
+def build(local: bool) -> gr.Blocks:
+    """The whole page, to be served to this machine alone (local) or to others too. Nothing heavy is loaded here."""
     with gr.Blocks(title="Diffusion Demo", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
         gr.Markdown(INTRODUCTION, elem_id="introduction")
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             with gr.Tab("Sample", id="sample"):
-                sample_tab.build(page)
+                opened = sample_tab.build(page)
+            with gr.Tab("Train", id="train"):
+                train_tab.build(page, tabs, opened, local)
             with gr.Tab("Inspect", id="inspect"):
                 inspect_tab.build(page)
         gr.Markdown(CREDITS, elem_id="credits")
@@ -89,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is registered to be tidied up is
-    page = build()
+    page = build(local=parsed.host in LOOPBACK)
     page.queue(max_size=16)
     page.launch(
         server_name=parsed.host,

@@ -41,8 +41,8 @@ STARTED, STOPPED = (
 )
 
 
-def build(page: gr.Blocks) -> None:
-    """Lay out the tab and wire it."""
+def build(page: gr.Blocks) -> list[gr.components.Component]:
+    """Lay out the tab and wire it. Returns the model's dropdown, the class's, and the guidance: what changes when another tab opens a model."""
     listed = models()
     names = list(listed)
     first, finished = describe(listed[names[0]]), showcase.read(listed[names[0]])
@@ -98,7 +98,7 @@ def build(page: gr.Blocks) -> None:
     at_once, beside_others = quiet | {"queue": False}, quiet | {"concurrency_limit": None}
     page.load(_ready, None, generate, **beside_others)
     page.load(_refresh_models, model, model, **beside_others)
-    model.input(_show_classes, [model, label], [label, guidance], **beside_others)
+    model.input(show_classes, [model, label], [label, guidance], **beside_others)
     dice.click(_random_seed, None, seed, **at_once)
     reuse.click(lambda last: (last, False), last_seed, [seed, fresh], **at_once)
     restore.upload(_restore, restore, [*settings, fresh, restore], **beside_others)
@@ -115,6 +115,7 @@ def build(page: gr.Blocks) -> None:
     run.failure(_idle, None, buttons, **at_once)
     stop.click(None, None, None, js=STOPPED)
     stop.click(_idle, None, buttons, cancels=[run], **at_once)
+    return [model, label, guidance]
 
 
 def _class_choices(description: Description) -> list[tuple[str, str]]:
@@ -139,7 +140,8 @@ def _refresh_models(model):
     return gr.Dropdown(titles(), value=model if model in names else names[0])
 
 
-def _show_classes(model, label):
+def show_classes(model, label):
+    """The classes and the guidance that go with a model."""
     try:
         description = describe(folder_of(model))
     except BadInput as error:

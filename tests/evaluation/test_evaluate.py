@@ -85,6 +85,9 @@ def test_classes_are_matched_by_name_and_what_the_model_does_not_know_is_its_nul
     description = Description(16, 1, 100, ("one", "three", "two"), guidance=True)
     assert class_indices(("five", "two"), description).tolist() == [3, 2, 3]
     assert class_indices((), Description(16, 1, 100)).tolist() == [0]
+    for names in (("five", "two"), ()):
+        with pytest.raises(BadInput, match="one, three, two"):
+            class_indices(names, Description(16, 1, 100, ("one", "three", "two"), guidance=False))
     with pytest.raises(BadInput, match="one, three, two"):
         class_indices(("five", "two"), Description(16, 1, 100, ("one", "three", "two"), guidance=False))
 

@@ -71,7 +71,7 @@ def test_a_run_folder_holds_its_config_events_samples_and_checkpoints(trained_ru
     config = json.loads((trained_run / "config.json").read_text())
     assert config["config"]["preset"] == "tiny" and config["config"]["batch_size"] == 8
     assert config["data"]["pictures"] == 60 and len(config["data"]["held_out_digests"]) == config["data"]["held_out"] > 0
-    assert [path.name for path in (trained_run / "samples").iterdir()] == ["step_000012.png"]
+    assert sorted(path.name for path in (trained_run / "samples").iterdir()) == ["step_000012.png", "step_000012_raw.png"]
     assert Image.open(trained_run / "samples" / "step_000012.png").size == (64, 64)
     checkpoints = trained_run / "checkpoints"
     assert sorted(path.name for path in checkpoints.iterdir()) == ["latest", "step_000006", "step_000012"]

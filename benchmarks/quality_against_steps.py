@@ -1,0 +1,79 @@
+"""Frechet distance of the bundled model's samples against the number of steps, for every sampler, with 1000-step ancestral sampling as the measure.
+
+    python -m benchmarks.quality_against_steps DATA WORK [IMAGES]
+
+Samples what is missing in WORK (hours on a CPU; a call that was cut short goes on), then prints a Markdown table. A row's last column is how far it
+is from the 1000 steps, over as many pictures of the same seeds and classes as both have; its standard error is of the difference itself,
+resampled in pairs, so the luck that both share does not count.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from diffusion_demo import data
+from diffusion_demo.evaluation.features import features_of, load_judge
+from diffusion_demo.evaluation.frechet import RESAMPLES, frechet_distance, frechet_estimate
+from diffusion_demo.evaluation.measure import pictures_like
+from diffusion_demo.machine import best_device
+from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.sampling import Request, sample_to_folder
+
+CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
+STEPS, SAMPLERS, BASELINE = (5, 10, 20, 50, 250), ("dpm_solver", "ddim", "ddpm"), ("ddpm", 1000)
+
+
+def sampled(sampler: str, steps: int, images: int, found: data.Report, work: Path) -> Path:
+    """The folder of that row's pictures, filled where it is not full."""
+    checkpoint = load_checkpoint(CHECKPOINT, best_device())
+    request = Request(num_images=images, sampler=sampler, steps=steps)
+    folder = work / f"{sampler}-{steps}" / "samples"
+    with tqdm(total=images, desc=f"{sampler}, {steps} steps", unit="image") as bar:
+        sample_to_folder(checkpoint, CHECKPOINT.name, request, pictures_like(found, checkpoint.description, request), folder, bar.update)
+    return folder
+
+
+def pixels_in(folder: Path) -> Tensor:
+    """The folder's pictures in the order of their seeds: uint8 [N, 3, H, W]."""
+    return torch.from_numpy(np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("seed_*.png"))])).permute(0, 3, 1, 2)
+
+
+def excess(row: Tensor, baseline: Tensor, reference: Tensor) -> tuple[float, float]:
+    """How much farther from the reference a row's features are than the baseline's, picture by picture of the same seeds, and its standard error."""
+    count, generator = min(len(row), len(baseline)), torch.Generator().manual_seed(0)
+
+    def difference(ours: Tensor, theirs: Tensor) -> float:
+        return frechet_distance(row[ours], reference[theirs]) - frechet_distance(baseline[ours], reference[theirs])
+
+    def again(size: int) -> Tensor:
+        return torch.randint(size, (size,), generator=generator)
+
+    resampled = torch.tensor([difference(again(count), again(len(reference))) for _ in range(RESAMPLES)])
+    return difference(torch.arange(count), torch.arange(len(reference))), float(resampled.std())
+
+
+def main() -> None:
+    source, work = sys.argv[1], Path(sys.argv[2])
+    images = int(sys.argv[3]) if len(sys.argv) > 3 else 512
+    found = data.scan(source)
+    judge = load_judge(best_device())
+    pictures = [data.load(found, 32, 3, held_out=part).images for part in (False, True)]
+    reference = features_of(torch.cat(pictures), judge)
+    rows = [BASELINE, *((sampler, steps) for steps in STEPS for sampler in SAMPLERS)]
+    features = {row: features_of(pixels_in(sampled(*row, images, found, work)), judge) for row in rows}
+    print("| steps | sampler | pictures | distance | 95 % | farther than 1000 ancestral steps |\n|---|---|---|---|---|---|")
+    for (sampler, steps), found_features in features.items():
+        estimate = frechet_estimate(found_features, reference)
+        more, error = excess(found_features, features[BASELINE], reference)
+        farther = "" if (sampler, steps) == BASELINE else f"{more:+.2f} ± {error:.2f}"
+        low, high = estimate.interval
+        print(f"| {steps} | {sampler} | {len(found_features)} | {estimate.value:.2f} | {low:.2f} to {high:.2f} | {farther} |")
+
+
+if __name__ == "__main__":
+    main()

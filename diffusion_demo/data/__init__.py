@@ -1,0 +1,12 @@
+"""A folder, some files or a zip of pictures -> a report, a held-out split, and the decoded pictures of both parts.
+
+What is read may be anything: nothing is written but the cache that was asked for, and no file stops the rest.
+"""
+
+from diffusion_demo.data.framing import Framing, decode
+from diffusion_demo.data.loading import Pictures, examples, load, load_framed
+from diffusion_demo.data.report import Entry, Report
+from diffusion_demo.data.scanning import CLASSES_FROM, scan
+from diffusion_demo.data.unreadable import UNREADABLE, Unreadable
+
+__all__ = ["CLASSES_FROM", "UNREADABLE", "Entry", "Framing", "Pictures", "Report", "Unreadable", "decode", "examples", "load", "load_framed", "scan"]

@@ -1,0 +1,52 @@
+"""Pictures that the program draws itself, to try training with nothing at hand: four classes, evenly often, whose distribution is known.
+
+Every picture is one shape on white: its colour is one of COLOURS, its radius uniform in RADII and its centre uniform wherever it fits, as
+shares of the side. A face smiles or frowns, evenly often.
+"""
+
+import random
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+CLASSES = ("circles", "faces", "squares", "triangles")
+COLOURS = ((220, 38, 38), (37, 99, 235), (22, 163, 74), (234, 179, 8))
+RADII = (0.2, 0.4)
+SIDE, OVERSAMPLING = 64, 4
+
+
+def draw(class_name: str, generator: random.Random) -> Image.Image:
+    """One picture of a class, SIDE pixels wide."""
+    side = SIDE * OVERSAMPLING
+    image = Image.new("RGB", (side, side), "white")
+    pen, colour = ImageDraw.Draw(image), generator.choice(COLOURS)
+    radius = generator.uniform(*RADII) * side
+    x, y = (generator.uniform(radius, side - radius) for _ in range(2))
+    box = (x - radius, y - radius, x + radius, y + radius)
+    if class_name == "squares":
+        pen.rectangle(box, fill=colour)
+    elif class_name == "triangles":
+        pen.polygon([(x, y - radius), (x - radius, y + radius), (x + radius, y + radius)], fill=colour)
+    else:
+        pen.ellipse(box, fill=colour)
+    if class_name == "faces":
+        _face(pen, x, y, radius, smiles=generator.random() < 0.5)
+    return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+
+def _face(pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, smiles: bool) -> None:
+    for side in (-1, 1):
+        eye_x, eye_y, eye = x + side * 0.35 * radius, y - 0.25 * radius, 0.12 * radius
+        pen.ellipse((eye_x - eye, eye_y - eye, eye_x + eye, eye_y + eye), fill="black")
+    mouth = (x - 0.5 * radius, y, x + 0.5 * radius, y + 0.6 * radius)
+    start, end = (20, 160) if smiles else (200, 340)
+    pen.arc(mouth, start, end, fill="black", width=max(1, round(0.1 * radius)))
+
+
+def write_drawn(folder: Path, each: int = 100, seed: int = 0) -> None:
+    """`each` pictures of every class as PNG files in class folders; the same ones every time."""
+    generator = random.Random(seed)
+    for class_name in CLASSES:
+        (folder / class_name).mkdir(parents=True)
+        for i in range(each):
+            draw(class_name, generator).save(folder / class_name / f"{i:04d}.png")

@@ -1,0 +1,95 @@
+"""What a run begins with: a fresh network, or a checkpoint's made to fit the data."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DModel
+
+from diffusion_demo import data
+from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.diffusion.schedules import named_betas
+from diffusion_demo.errors import BadInput
+from diffusion_demo.models.adapt import in_colour, rebuilt, table_for, with_table, zero_table
+from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
+from diffusion_demo.models.description import Description, checkpoint_name
+from diffusion_demo.models.unet import build_unet
+from diffusion_demo.training.config import TrainConfig
+
+
+def begin(config: TrainConfig, latest: Path | None, report: data.Report, command: str) -> Checkpoint:
+    """The network, its chain and its description at the start of a call: the run's `latest` checkpoint's, else init_from's, else fresh ones.
+
+    What init_from brings is made to fit, and the description's `origin` tells how. Raises BadInput for a start that cannot be had.
+    """
+    names = report.class_names
+    if latest is not None:
+        start = fitted(load_checkpoint(latest), config, names)
+    elif config.init_from is not None:
+        start = fitted(load_checkpoint(config.init_from), config, names, origin=checkpoint_name(config.init_from))
+    else:
+        start = _fresh(config, names)
+    guidance = config.label_dropout > 0 if names else bool(start.description.class_names)
+    about = replace(start.description, guidance=guidance, seed=config.seed, command=command, data=report.summary())
+    return replace(start, description=about)
+
+
+def fitted(source: Checkpoint, config: TrainConfig, names: tuple[str, ...], origin: str | None = None) -> Checkpoint:
+    """The source with its network made to fit pictures of the config's size and channels, in the classes `names`.
+
+    Told what the source is called, the description tells what was changed.
+    """
+    old, changes = source.description, []
+    unet, class_changes = _with_classes(source, names)
+    if config.channels != old.channels:
+        unet = in_colour(unet)
+        changes.append("from greyscale to colour")
+    if config.image_size != old.image_size:
+        unet = rebuilt(unet, sample_size=config.image_size)
+        changes.append(f"from {old.image_size} to {config.image_size} pixels")
+    if config.dropout is not None:
+        unet = rebuilt(unet, dropout=config.dropout)
+    description = replace(
+        old,
+        image_size=config.image_size,
+        channels=config.channels,
+        class_names=names or old.class_names,
+        titles={name: title for name, title in old.titles.items() if name in (names or old.class_names)},
+        origin=old.origin if origin is None else "; ".join([origin, *changes, *class_changes]),
+    )
+    return replace(source, unet=unet, description=description)
+
+
+def _with_classes(source: Checkpoint, names: tuple[str, ...]) -> tuple[UNet2DModel, list[str]]:
+    """The source's network with a table for the classes `names`, and what was changed, in words.
+
+    A class of the same name keeps its row, any other starts as the null class; one that was never trained is made from the mean of the rows.
+    A source without classes gets a table of zeros, and so at first answers as before. Where the data has no classes the table stays.
+    """
+    unet, old = source.unet, source.description
+    if not old.class_names:
+        return (with_table(unet, zero_table(unet, len(names))), ["its table of classes started at zero"]) if names else (unet, [])
+    if names != old.class_names or not old.guidance:
+        unet = with_table(unet, table_for(unet, old.class_names, names or old.class_names, old.guidance))
+    if not names:
+        return unet, ["the pictures had no classes, so of its classes only the null class was trained"]
+    new = [name for name in names if name not in old.class_names]
+    return unet, [f"new to it: {', '.join(new)}"] if new else []
+
+
+def labelled(pictures: data.Pictures, names: tuple[str, ...], description: Description) -> data.Pictures:
+    """The pictures of data in the classes `names`, labelled for the model: with the null class where only the model has classes."""
+    if names or not description.class_names:
+        return pictures
+    return replace(pictures, labels=torch.full_like(pictures.labels, description.null_class))
+
+
+def _fresh(config: TrainConfig, names: tuple[str, ...]) -> Checkpoint:
+    try:
+        betas = named_betas(config.beta_schedule, config.num_train_timesteps)
+        diffusion = Diffusion(betas, config.prediction_type, config.variance_type)
+    except ValueError as error:
+        raise BadInput(f"This noise schedule cannot be used: {error}.") from error
+    unet = build_unet(config.preset, config.image_size, config.channels, diffusion.learns_variance, len(names), config.dropout)
+    description = Description(config.image_size, config.channels, len(diffusion), names)
+    return Checkpoint(unet, diffusion, description, config.beta_schedule)

@@ -1,0 +1,58 @@
+"""A run's status -> what curves.js and timeline.js draw."""
+
+import base64
+from pathlib import Path
+
+from diffusion_demo.training.status import Status
+
+MAX_POINTS, MAX_FRAMES, SMOOTHING = 300, 24, 0.9
+BANDS = ("least noise", "little", "much", "most noise")
+
+
+def curves(status: Status) -> dict:
+    """The loss: as it is, smoothed and on held-out pictures; and by the noise that it was measured at."""
+    losses = [(event["step"], event["loss"]) for event in status.steps]
+    held_out = [(event["step"], event["loss"]) for event in status.held_out]
+    bands = [[(event["step"], event["bands"][i]) for event in status.steps if event["bands"][i] is not None] for i in range(len(BANDS))]
+    together = [
+        {"name": "each report", "points": thinned(losses), "faint": True},
+        {"name": "smoothed", "points": thinned(smoothed(losses))},
+        {"name": "held-out pictures", "points": thinned(held_out)},
+    ]
+    by_noise = [{"name": name, "points": thinned(smoothed(points))} for name, points in zip(BANDS, bands, strict=True)]
+    return {
+        "views": [
+            {"name": "Loss", "lines": together, "note": ""},
+            {"name": "By noise", "lines": by_noise, "note": "A flat total can hide that little noise still gets better."},
+        ]
+    }
+
+
+def smoothed(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """A running mean that forgets, without the pull of its start."""
+    mean, weight, result = 0.0, 0.0, []
+    for step, value in points:
+        mean, weight = SMOOTHING * mean + (1 - SMOOTHING) * value, SMOOTHING * weight + 1 - SMOOTHING
+        result.append((step, mean / weight))
+    return result
+
+
+def thinned(points: list) -> list:
+    """At most MAX_POINTS of them, evenly spread, with the last."""
+    stride = -(-len(points) // MAX_POINTS) or 1
+    return points[::-1][::stride][::-1]
+
+
+def timeline(run: Path, status: Status, empty: str) -> dict:
+    """The previews, at most MAX_FRAMES evenly spread with the first and the last; `empty` is said while there is none."""
+    previews = list(status.previews)
+    if len(previews) > MAX_FRAMES:
+        previews = [previews[round(i * (len(previews) - 1) / (MAX_FRAMES - 1))] for i in range(MAX_FRAMES)]
+    frames = [
+        {"step": event["step"], "averaged": _data_uri(run / event["path"]), "raw": _data_uri(run / event.get("raw_path", ""))} for event in previews
+    ]
+    return {"frames": frames, "empty": empty}
+
+
+def _data_uri(path: Path) -> str | None:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode() if path.is_file() else None

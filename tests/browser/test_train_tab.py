@@ -1,0 +1,134 @@
+"""The Train tab, as a new user: drop a zip, see what is in it, train, reload, stop, sample from the result."""
+
+import re
+import zipfile
+
+import psutil
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+from sklearn.datasets import load_digits
+
+from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
+
+SOON = 120_000
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """A zip of 120 real digits in three class folders, and a file that only says that it is a picture."""
+    folder = tmp_path_factory.mktemp("archive")
+    with zipfile.ZipFile(folder / "my digits.zip", "w") as file:
+        source = load_digits()
+        for digit, name in ((1, "one"), (2, "two"), (3, "three")):
+            for i, pixels in enumerate(source.images[source.target == digit][:40]):
+                Image.fromarray((255 - pixels * 255 / 16).astype("uint8")).resize((32, 32), Image.Resampling.BICUBIC).save(folder / "digit.png")
+                file.write(folder / "digit.png", f"{name}/{i:03d}.png")
+        file.writestr("two/broken.png", b"no picture at all")
+    return folder / "my digits.zip"
+
+
+@pytest.fixture(autouse=True)
+def no_trainer_is_left(trained_run):
+    """Trainers outlive the page and the server: that is what they are for, but not after a test."""
+    yield
+    for process in psutil.process_iter(["cmdline"]):
+        if str(trained_run.parent) in (line := " ".join(process.info["cmdline"] or [])) and "diffusion_demo train" in line:
+            process.kill()
+
+
+def open_train(open_page, viewport=DESKTOP, theme="light"):
+    page = open_page(viewport, theme)
+    page.get_by_role("tab", name="Train").click()
+    page.locator("#train-files").wait_for()
+    return page
+
+
+def drop(page, *files):
+    page.locator("#train-files input[type=file]").set_input_files([str(file) for file in files])
+
+
+def test_before_anything_is_dropped_the_tab_says_what_to_do(open_page):
+    page = open_train(open_page)
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
+    expect(page.locator("#train-files")).to_contain_text("Pictures, or one zip of them")
+
+
+def test_from_a_dropped_zip_to_pictures_of_ones_own(open_page, archive):
+    page = open_train(open_page)
+    drop(page, archive)
+    report = page.locator("#train-report")
+    expect(report).to_contain_text("120 pictures", timeout=SOON)
+    expect(report).to_contain_text("one (40), three (40), two (40)")
+    report.locator("summary").click()
+    expect(report).to_contain_text("two/broken.png")
+    assert report.locator("img.crops").evaluate("i => i.naturalWidth > 0")
+    page.get_by_role("button", name="All settings").click()
+    page.get_by_label("number input for Batch size").fill("8")
+    page.get_by_label("number input for Batch size").blur()
+    expect(page.locator("#train-note")).to_contain_text("pictures will be seen in 3 minutes", timeout=SOON)
+    page.screenshot(path=SCREENSHOTS / "train-ready-desktop-light.png", full_page=True)
+
+    page.get_by_role("button", name="Start", exact=True).click()
+    line = page.locator("#train-line")
+    expect(line).to_contain_text("Starting")
+    expect(line).to_contain_text(re.compile(r"Training.*step \d+.*pictures seen.*a second.*left.*GB"), timeout=SOON)
+    expect(line).to_contain_text("my-digits-1")
+    expect(page.locator("#timeline .status")).to_contain_text("Before training", timeout=SOON)
+    expect(page.locator("#timeline .status")).to_contain_text("Step 20, preview 2 of 2", timeout=SOON)
+    page.get_by_role("button", name="The command").click()
+    expect(page.locator("#train-command")).to_contain_text("python -m diffusion_demo train --run")
+
+    page.reload()
+    page.get_by_role("tab", name="Train").click()
+    expect(line).to_contain_text("Training", timeout=SOON)
+    expect(page.locator("#curves polyline.line-1")).to_have_attribute("points", re.compile(r"\d"))
+    page.locator("#curves").get_by_text("By noise").click()
+    expect(page.locator("#curves .reading")).to_contain_text("most noise")
+    page.locator("#timeline .scrub").fill("0")
+    expect(page.locator("#timeline .status")).to_contain_text("Before training")
+    page.screenshot(path=SCREENSHOTS / "train-running-desktop-light.png", full_page=True)
+
+    page.get_by_role("button", name="Save now").click()
+    page.get_by_role("tabpanel").get_by_role("button", name="Stop", exact=True).click()
+    expect(line).to_contain_text("Finished", timeout=SOON)
+    expect(page.locator("#train-resume")).to_be_enabled()
+    page.get_by_role("button", name="Open in Sample").click()
+    expect(page.get_by_role("combobox", name="Model")).to_have_value(re.compile(r"my-digits-1/step_\d+"))
+    page.get_by_label("number input for Images").fill("2")
+    page.get_by_label("number input for Images").blur()
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("#stage .status")).to_contain_text("2 pictures in", timeout=SOON)
+    page.get_by_role("combobox", name="Class").click()
+    expect(page.get_by_role("option", name="three", exact=True)).to_be_visible()
+
+
+def test_what_cannot_be_trained_is_said_where_it_was_asked_for(open_page, archive, tmp_path):
+    other = tmp_path / "other.zip"
+    other.write_bytes(archive.read_bytes())
+    page = open_train(open_page)
+    drop(page, archive, other)
+    expect(page.get_by_test_id("toast-body")).to_contain_text("either one zip or pictures")
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
+
+    page = open_train(open_page)
+    drop(page, archive)
+    expect(page.locator("#train-report")).to_contain_text("120 pictures", timeout=SOON)
+    page.get_by_role("button", name="All settings").click()
+    page.get_by_label("Learning rate").fill("fast")
+    page.get_by_label("Learning rate").blur()
+    expect(page.locator("#train-note .problem")).to_contain_text("such as 5e-4, not 'fast'", timeout=SOON)
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
+    page.get_by_label("Learning rate").fill("1e-4")
+    page.get_by_label("Learning rate").blur()
+    expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled(timeout=SOON)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("name", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
+def test_the_train_tab_is_no_wider_than_the_screen(open_page, name, viewport, theme):
+    page = open_train(open_page, viewport, theme)
+    expect(page.locator("#train-line")).not_to_be_empty()
+    page.wait_for_timeout(1500)
+    page.screenshot(path=SCREENSHOTS / f"train-{name}-{theme}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

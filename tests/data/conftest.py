@@ -1,0 +1,41 @@
+"""Shared by the tests of data: small pictures, photographs, and ways to pack them."""
+
+import zipfile
+from pathlib import Path
+
+import gradio.media
+import pytest
+from PIL import Image
+
+from diffusion_demo.data import Framing, decode
+
+
+@pytest.fixture
+def photograph():
+    return Path(gradio.media.get_image("cheetah1.jpg"))
+
+
+def write_colours(folder, count, start=0, size=(8, 8)):
+    """`count` different small pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(start, start + count):
+        Image.new("RGB", size, (i * 7 % 256, i * 13 % 256, i)).save(folder / f"{i:03d}.png")
+
+
+def one_pixel(path, channels=3, at=(0, 0), size=8, **framing):
+    return decode(path.read_bytes(), Framing(size, channels, **framing))[:, at[1], at[0]].tolist()
+
+
+def zip_of(folder, target, extra=()):
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder).as_posix())
+        for name, data in extra:
+            archive.writestr(name, data)
+    return target
+
+
+def tree(folder):
+    """Every path below a folder, with its size."""
+    return sorted((str(path), path.lstat().st_size) for path in folder.rglob("*"))

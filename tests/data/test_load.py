@@ -1,0 +1,192 @@
+"""Decoded pictures: in memory, on disk, and a few to show."""
+
+import json
+import shutil
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffusion_demo.data import Framing, decode, examples, load, load_framed, scan
+from diffusion_demo.errors import BadInput
+from tests.data.conftest import tree, write_colours, zip_of
+
+FRAMING = Framing(16, 1)
+
+
+def test_pictures_are_decoded_as_they_are(digits):
+    report = scan(digits)
+    training = [e for e in report.entries if not e.held_out]
+    images = load(report, 16, 1, held_out=False).images
+    for i in (0, len(training) // 2, -1):
+        assert np.array_equal(images[i, 0].numpy(), np.asarray(Image.open(digits / training[i].name)))
+
+
+def test_the_short_call_is_the_long_one_with_the_usual_framing(digits):
+    report = scan(digits)
+    short, long = load(report, 12, 3, True), load_framed(report, Framing(12, 3), held_out=True)
+    assert short.images.equal(long.images) and short.labels.equal(long.labels)
+
+
+def test_every_picture_is_framed_as_it_is_alone(photograph, tmp_path):
+    with Image.open(photograph) as image:
+        image.crop((0, 0, 256, 100)).save(tmp_path / "a.png")
+    framing = Framing(24, 3, "pad", "#00ff00")
+    pictures = load_framed(scan(tmp_path), framing, held_out=False)
+    assert np.array_equal(pictures.images[0].numpy(), decode((tmp_path / "a.png").read_bytes(), framing))
+    assert pictures.images[0, :, 0, 0].tolist() == [0, 255, 0]
+
+
+def test_an_empty_part_has_no_pictures_and_the_right_shape(tmp_path):
+    write_colours(tmp_path / "few", 3)
+    report = scan(tmp_path / "few")
+    for cache in (None, tmp_path / "cache"):
+        pictures = load_framed(report, Framing(8, 3), held_out=True, cache=cache)
+        assert pictures.images.shape == (0, 3, 8, 8) and pictures.images.dtype == torch.uint8 and len(pictures.labels) == 0
+
+
+def test_examples_come_from_all_over_and_are_what_training_sees(digits):
+    report, framing = scan(digits), Framing(16, 3, "squash")
+    shown = examples(report, 6, framing)
+    assert shown.shape == (6, 3, 16, 16) and shown.dtype == torch.uint8
+    everything = torch.cat([load_framed(report, framing, held_out=part).images for part in (False, True)])
+    assert all((everything == picture).flatten(1).all(1).any() for picture in shown)
+    expected = [digits / report.entries[i].name for i in range(0, 60, 10)]
+    assert {path.parent.name for path in expected} == {"one", "two", "three"}
+    assert all(np.array_equal(picture.numpy(), decode(path.read_bytes(), framing)) for picture, path in zip(shown, expected, strict=True))
+
+
+def test_examples_are_never_more_than_there_are(tmp_path):
+    write_colours(tmp_path, 3)
+    assert examples(scan(tmp_path), 16).shape == (3, 3, 32, 32)
+    assert examples(scan(tmp_path), 0).shape == (0, 3, 32, 32)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_a_picture_that_disappears_after_the_scan_is_named(tmp_path, packed):
+    write_colours(tmp_path / "a", 3)
+    source = zip_of(tmp_path / "a", tmp_path / "a.zip") if packed else tmp_path / "a"
+    report = scan(source)
+    (tmp_path / "a" / "001.png").unlink()
+    if packed:
+        zip_of(tmp_path / "a", source)
+    for call in (lambda: load(report, 8, 3, False), lambda: examples(report, 3)):
+        with pytest.raises(BadInput, match=r"^001\.png has disappeared from a(\.zip)? since it was looked at; put it back, or start again\.$"):
+            call()
+
+
+def test_a_picture_that_becomes_another_or_is_damaged_after_the_scan_is_named(tmp_path):
+    write_colours(tmp_path, 3)
+    report = scan(tmp_path)
+    shutil.copy(tmp_path / "002.png", tmp_path / "001.png")
+    with pytest.raises(BadInput, match=r"^001\.png has changed since .* another picture than before"):
+        load(report, 8, 3, False)
+    (tmp_path / "001.png").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"^001\.png has changed since .* empty"):
+        load(report, 8, 3, False)
+
+
+def test_new_pictures_after_the_scan_change_nothing(tmp_path):
+    write_colours(tmp_path, 3)
+    report = scan(tmp_path)
+    write_colours(tmp_path / "0 first", 2, start=5)
+    assert len(load(report, 8, 3, False)) == 3
+
+
+def test_a_source_that_disappears_after_the_scan_is_named(tmp_path):
+    write_colours(tmp_path / "gone", 3)
+    report = scan(tmp_path / "gone")
+    shutil.rmtree(tmp_path / "gone")
+    with pytest.raises(BadInput, match=r"There is nothing at .*gone"):
+        load(report, 8, 3, False)
+
+
+def test_the_cache_holds_what_memory_would(digits, tmp_path):
+    report = scan(digits)
+    for held_out in (False, True):
+        memory, first, second = (load_framed(report, FRAMING, held_out, cache) for cache in (None, tmp_path, tmp_path))
+        assert len(memory) > 0
+        assert memory.images.equal(first.images) and memory.images.equal(second.images)
+        assert memory.labels.equal(first.labels) and memory.labels.equal(second.labels)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["held_out.json", "held_out.npy", "training.json", "training.npy"]
+
+
+def test_the_cache_is_used_and_the_pictures_are_not_read_again(digits, tmp_path):
+    shutil.copytree(digits, tmp_path / "digits")
+    report = scan(tmp_path / "digits")
+    first = load_framed(report, FRAMING, False, tmp_path / "cache").images.clone()
+    before = tree(tmp_path / "cache")
+    shutil.rmtree(tmp_path / "digits")
+    assert load_framed(report, FRAMING, False, tmp_path / "cache").images.equal(first)
+    assert tree(tmp_path / "cache") == before
+    with pytest.raises(BadInput, match="nothing at"):
+        load_framed(report, Framing(16, 3), False, tmp_path / "cache")
+
+
+def test_the_cache_is_made_anew_for_another_framing_or_other_pictures(digits, tmp_path):
+    report = scan(digits)
+    for framing in (FRAMING, Framing(12, 1), Framing(16, 3), Framing(16, 3, "pad"), Framing(16, 3, "pad", "#123456")):
+        found = load_framed(report, framing, False, tmp_path / "cache").images
+        assert found.equal(load_framed(report, framing, False).images)
+        assert json.loads((tmp_path / "cache" / "training.json").read_text())["framing"]["image_size"] == framing.image_size
+    shutil.copytree(digits, tmp_path / "fewer")
+    (tmp_path / "fewer" / "one" / "000.png").write_bytes((tmp_path / "fewer" / "one" / "001.png").read_bytes())
+    other = scan(tmp_path / "fewer")
+    assert load_framed(other, framing, False, tmp_path / "cache").images.equal(load_framed(other, framing, False).images)
+
+
+def test_what_is_done_to_cached_pictures_does_not_reach_the_disk(digits, tmp_path):
+    report = scan(digits)
+    images = load_framed(report, FRAMING, False, tmp_path).images
+    before = (tmp_path / "training.npy").read_bytes()
+    images.zero_()
+    assert (tmp_path / "training.npy").read_bytes() == before
+    assert load_framed(report, FRAMING, False, tmp_path).images.any()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda folder: (folder / "training.npy").write_bytes((folder / "training.npy").read_bytes()[:-1]),
+        lambda folder: (folder / "training.npy").write_bytes(b""),
+        lambda folder: (folder / "training.npy").unlink(),
+        lambda folder: np.save(folder / "training.npy", np.zeros((2, 1, 16, 16), np.uint8)),
+        lambda folder: np.save(folder / "training.npy", np.zeros((2, 2), object), allow_pickle=True),
+        lambda folder: (folder / "training.json").write_text("{"),
+        lambda folder: (folder / "training.json").write_bytes(b"\xff\xfe"),
+        lambda folder: (folder / "training.json").unlink(),
+    ],
+    ids=["cut off", "empty", "no array", "another shape", "objects", "half a key", "no text", "no key"],
+)
+def test_a_damaged_cache_is_made_anew(digits, tmp_path, spoil):
+    report = scan(digits)
+    good = load_framed(report, FRAMING, False, tmp_path).images.clone()
+    spoil(tmp_path)
+    assert load_framed(report, FRAMING, False, tmp_path).images.equal(good)
+    assert load_framed(report, FRAMING, False, tmp_path).images.equal(good)
+
+
+def test_a_cache_that_could_not_be_finished_leaves_nothing_that_could_be_taken_for_one(tmp_path):
+    write_colours(tmp_path / "a", 3)
+    report, cache = scan(tmp_path / "a"), tmp_path / "cache"
+    load_framed(report, Framing(8), False, cache)
+    (tmp_path / "a" / "002.png").unlink()
+    with pytest.raises(BadInput, match="disappeared"):
+        load_framed(report, Framing(16), False, cache)
+    assert [path.name for path in cache.iterdir()] == ["training.npy"]
+
+
+def test_a_cache_without_room_is_refused_before_it_is_begun(digits, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**6, 10**6 - 5000, 5000))
+    with pytest.raises(BadInput, match=r"take 0\.0 GB, more than .*cache has free; choose another folder"):
+        load_framed(scan(digits), FRAMING, False, tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_cache_that_cannot_be_written_is_refused_with_a_sentence(digits, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BadInput, match=r"Cannot keep the decoded pictures in .*file.*; choose another folder"):
+        load_framed(scan(digits), FRAMING, False, tmp_path / "file" / "cache")

@@ -1,0 +1,194 @@
+"""Sources that are none, links, pipes, and what the system does not give."""
+
+import os
+
+import pytest
+
+from diffusion_demo.data import UNREADABLE, files, listing, load, scan
+from diffusion_demo.errors import BadInput
+from tests.data import odd
+from tests.data.conftest import tree, write_colours, zip_of
+from tests.data.odd import GOOD, good_members, half, member, photo, raw_zip, scanned
+
+# Whole sources that are refused: how to make them, and the sentence.
+SOURCES = {
+    "a zip cut off": (lambda p: p.write_bytes(half(raw_zip(*good_members()))), "in.zip", r"^in\.zip is a damaged zip file, perhaps cut off; make"),
+    "a zip cut off and called otherwise": (lambda p: p.write_bytes(half(raw_zip(*good_members()))), "in.bin", r"^in\.bin is a damaged zip file"),
+    "an empty file called zip": (lambda p: p.write_bytes(b""), "in.zip", r"^in\.zip is a damaged zip file"),
+    "words called zip": (lambda p: p.write_text("words"), "in.zip", r"^in\.zip is a damaged zip file"),
+    "a zip whose contents are damaged": (
+        lambda p: p.write_bytes(raw_zip(*good_members()).replace(b"PK\1\2", b"PK\1\0")),
+        "in.zip",
+        r"^in\.zip is a damaged zip file",
+    ),
+    "a zip with letters that are none": (
+        lambda p: p.write_bytes(raw_zip(member(b"\xff\xfe.png", photo(), flags=0x800))),
+        "in.zip",
+        r"^in\.zip is a damaged zip file",
+    ),
+    "words": (lambda p: p.write_text("words"), "notes.txt", r"^notes\.txt is neither a folder nor a zip file of pictures; give one of these\.$"),
+    "a picture alone": (lambda p: p.write_bytes(photo()), "a.png", r"^a\.png is neither a folder nor a zip"),
+    "nothing": (lambda p: None, "nowhere", r"^There is nothing at .*nowhere; give a folder or a zip that is there\.$"),
+    "a name that cannot be": (lambda p: None, "a\0b", r"^There is nothing at "),
+    "a link to nothing": (lambda p: p.symlink_to("nothing here"), "in.zip", r"^There is nothing at .*in\.zip"),
+    "a pipe": (lambda p: os.mkfifo(p), "in.zip", r"in\.zip is neither a folder nor a zip file"),
+    "an empty folder": (
+        lambda p: p.mkdir(),
+        "in",
+        r"^in holds no pictures that can be read \(bmp, gif, jpeg, jpg, png, tif, tiff, webp\); choose another",
+    ),
+    "an empty zip": (lambda p: p.write_bytes(raw_zip()), "in.zip", r"^in\.zip holds no pictures"),
+    "a folder of words": (lambda p: (p.mkdir(), (p / "notes.txt").write_text("words")), "in", r"^in holds no pictures"),
+    "a folder of one damaged picture": (
+        lambda p: (p.mkdir(), (p / "a.png").write_text("x")),
+        "in",
+        r"^in holds no pictures .*; a\.png, for one: Whatever its name says",
+    ),
+    "a zip with a password": (
+        lambda p: p.write_bytes(raw_zip(member(b"a.png", photo(), flags=1))),
+        "in.zip",
+        r"^in\.zip holds no pictures .*a\.png, for one: It is locked with a password; pack it again without one\.$",
+    ),
+    "a zip of a million names": (
+        lambda p: p.write_bytes(raw_zip(member(b"a.png", photo()), copies=1_000_000)),
+        "in.zip",
+        r"^in\.zip holds more than 250,000 files; give it in parts\.$",
+    ),
+    "a zip of one very long list of contents": (
+        lambda p: p.write_bytes(raw_zip(member(b"a" * 65_000, b""), copies=1_600)),
+        "in.zip",
+        r"^in\.zip holds more than 250,000 files",
+    ),
+    "a zip that states to unpack to 30 GB": (
+        lambda p: p.write_bytes(raw_zip(member(b"a.png", odd.zeros(1000), method=8, size=99_000_000), copies=300)),
+        "in.zip",
+        r"^in\.zip unpacks to more than 20 GB; unpack it and give the folder\.$",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_source_that_cannot_be_used_is_refused_with_one_sentence_and_nothing_is_written(name, tmp_path):
+    make, file, sentence = SOURCES[name]
+    make(tmp_path / file)
+    before = tree(tmp_path)
+    with pytest.raises(BadInput, match=sentence) as refused:
+        scan(tmp_path / file)
+    assert tree(tmp_path) == before and "\n" not in str(refused.value) and str(refused.value).endswith(".")
+
+
+def test_links_in_a_folder_count_only_where_they_lead_to_a_file_inside(tmp_path):
+    inside, outside = tmp_path / "in", tmp_path / "outside"
+    write_colours(inside, 2)
+    write_colours(outside / "secret", 1, start=9)
+    (inside / "also.png").symlink_to("000.png")
+    (inside / "out.png").symlink_to(outside / "secret" / "009.png")
+    (inside / "out too.png").symlink_to("../outside/secret/009.png")
+    (inside / "words.txt").symlink_to(outside / "secret" / "009.png")
+    (inside / "folder").symlink_to(outside)
+    (inside / "round").symlink_to(inside)
+    (inside / "broken.png").symlink_to("not there.png")
+    (inside / "myself.png").symlink_to("myself.png")
+    (inside / "device.png").symlink_to("/dev/zero")
+    report = scanned(inside, tmp_path)
+    assert {entry.name for entry in report.entries} == GOOD | {"also.png"} and report.ignored == 1
+    assert {name: reason.split(",")[0].split(";")[0] for name, reason in report.rejected.items()} == {
+        "out.png": "It is a link that leads out of the folder",
+        "out too.png": "It is a link that leads out of the folder",
+        "device.png": "It is a link that leads out of the folder",
+        "folder": "It is a link to a folder",
+        "round": "It is a link to a folder",
+        "broken.png": "It is a link to nothing",
+        "myself.png": "It is a link to nothing",
+    }
+
+
+def test_a_folder_that_is_itself_a_link_is_scanned(digits, tmp_path):
+    (tmp_path / "here").symlink_to(digits)
+    report = scan(tmp_path / "here")
+    assert len(report.entries) == 60 and report.summary()["source"] == "here" and len(load(report, 16, 1, True)) > 0
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_a_folder_or_a_list_is_named_and_nothing_waits_for_it(tmp_path):
+    write_colours(tmp_path, 2)
+    os.mkfifo(tmp_path / "pipe.png")
+    for source in (tmp_path, sorted(tmp_path.iterdir())):
+        report = scanned(source, tmp_path)
+        assert {entry.name for entry in report.entries} == GOOD and "no ordinary file" in report.rejected["pipe.png"]
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_that_takes_the_place_of_a_picture_does_not_hang_the_loading(tmp_path):
+    write_colours(tmp_path, 2)
+    with pytest.raises(UNREADABLE, match="no ordinary file"):
+        (tmp_path / "000.png").unlink()
+        os.mkfifo(tmp_path / "000.png")
+        files.read_file(str(tmp_path / "000.png"))
+
+
+def test_odd_members_of_a_list_are_named_and_the_rest_goes_on(tmp_path):
+    write_colours(tmp_path, 2)
+    (tmp_path / "folder").mkdir()
+    zip_of(tmp_path, tmp_path / "more.zip")
+    (tmp_path / "linked.png").symlink_to(tmp_path / "000.png")
+    paths = [tmp_path / name for name in ("000.png", "001.png", "folder", "more.zip", "gone.png", "linked.png")]
+    report = scanned(paths, tmp_path)
+    assert {entry.name for entry in report.entries} == GOOD | {"linked.png"}
+    words = {"folder": "a folder among files", "more.zip": "an archive inside", "gone.png": "has disappeared"}
+    assert report.rejected.keys() == words.keys() and all(words[name] in reason for name, reason in report.rejected.items())
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (PermissionError(13, "Permission denied"), "It may not be read; change its permissions."),
+        (OSError(5, "Input/output error"), "The disk does not give it (Input/output error); copy it to another place."),
+        (FileNotFoundError(2, "No such file or directory"), "It has disappeared; put it back."),
+        (MemoryError(), "It takes more memory than there is; make it smaller."),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_file_that_the_system_does_not_give_is_named_with_its_reason(error, reason, tmp_path, monkeypatch):
+    write_colours(tmp_path, 3)
+    opened = files.open_file
+
+    def fails(path):
+        if path.endswith("002.png"):
+            raise error
+        return opened(path)
+
+    monkeypatch.setattr(files, "open_file", fails)
+    report = scan(tmp_path)
+    assert {entry.name for entry in report.entries} == GOOD and report.rejected == {"002.png": reason}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_and_a_file_without_permission_are_named(tmp_path):
+    write_colours(tmp_path, 3)
+    write_colours(tmp_path / "closed", 1, start=5)
+    (tmp_path / "002.png").chmod(0)
+    (tmp_path / "closed").chmod(0)
+    try:
+        report = scan(tmp_path)
+    finally:
+        (tmp_path / "closed").chmod(0o700)
+    assert report.rejected == dict.fromkeys(["002.png", "closed"], "It may not be read; change its permissions.")
+
+
+def test_a_name_in_latin_1_in_a_folder_is_read_as_such_and_two_of_them_stay_apart(tmp_path):
+    folder = os.fsencode(tmp_path)
+    for i, name in enumerate([b"caf\xe9", b"caf\xe8"]):
+        os.mkdir(folder + b"/" + name)
+        write_colours(tmp_path / os.fsdecode(name), 1, start=i)
+    report = scanned(tmp_path, tmp_path)
+    assert report.class_names == ("cafè", "café")
+    str(report.summary()).encode()
+
+
+def test_too_many_files_in_a_folder_or_a_list_are_refused_before_any_is_read(digits, monkeypatch):
+    monkeypatch.setattr(listing, "MAX_FILES", 59)
+    monkeypatch.setattr(files, "read_file", lambda path: pytest.fail("was read"))
+    for source in (digits, sorted(digits.rglob("*.png"))):
+        with pytest.raises(BadInput, match="holds more than 59 files; give it in parts"):
+            scan(source)
