@@ -317,7 +317,7 @@ def _line(run: RunFolder, status: Status) -> str:
     parts = [f'<b class="state {status.state}">{_STATE_WORDS[status.state]}</b>']
     if status.step:
         parts.append(f"step {status.step:,}" + (f" of {status.max_steps:,}" if status.max_steps else ""))
-        parts.append(f"{status.images_seen:,} pictures seen")
+        parts.append(f"{status.images_seen:,} pictures seen in all")
     if status.state == "running":
         parts += [f"{status.images_per_second:.0f} a second"] if status.images_per_second else []
         parts += [f"{_duration(status.seconds_left)} left"] if status.seconds_left is not None else []
