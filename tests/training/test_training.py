@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -275,6 +276,28 @@ def test_a_killed_trainer_goes_on_from_its_last_whole_checkpoint(background, com
     assert events[-1]["type"] == "finished" and events[-1]["step"] == step + 3
     assert load_checkpoint(RunFolder(run).latest()).description.steps == step + 3
     assert not half.exists()
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_trainer_killed_at_random_instants_ends_with_the_weights_of_one_that_never_was(background, command, digits, tiny, tmp_path, kills):
+    steps, common = 12 * kills, ["--data", digits, *tiny, "--save-every", 2, "--sample-every", 7]
+    done = command("train", "--run", "straight", *common, "--max-steps", steps, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run, chance = RunFolder(tmp_path / "killed"), random.Random(kills)
+    for _ in range(kills):
+        child = background("--run", run.path, *common, "--max-steps", steps, *(["--resume"] if run.exists else []), cwd=tmp_path)
+        before = len(run.events())
+        wait_for(lambda before=before: len(run.events()) > before + 1, child)
+        time.sleep(chance.uniform(0, 2))
+        child.kill()
+        child.wait()
+        if (latest := run.latest()) is not None:
+            assert load_checkpoint(latest).description.steps == int(latest.name.removeprefix("step_"))
+    done = command("train", "--run", run.path, *common, "--max-steps", steps, "--resume", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    straight, killed = (weights_of(tmp_path / name / "checkpoints" / f"step_{steps:06d}") for name in ("straight", "killed"))
+    assert straight.keys() == killed.keys() and not [name for name in straight if not torch.equal(straight[name], killed[name])]
+    assert len([event for event in run.events() if event["type"] == "start"]) == kills + 1
 
 
 def test_three_pictures_fill_a_batch_of_32(command, digits, tiny, tmp_path):
