@@ -121,9 +121,9 @@ def test_a_pipe_in_a_folder_or_a_list_is_named_and_nothing_waits_for_it(tmp_path
 @pytest.mark.timeout(20)
 def test_a_pipe_that_takes_the_place_of_a_picture_does_not_hang_the_loading(tmp_path):
     write_colours(tmp_path, 2)
+    (tmp_path / "000.png").unlink()
+    os.mkfifo(tmp_path / "000.png")
     with pytest.raises(UNREADABLE, match="no ordinary file"):
-        (tmp_path / "000.png").unlink()
-        os.mkfifo(tmp_path / "000.png")
         files.read_file(str(tmp_path / "000.png"))
 
 
