@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffusion_demo.diffusion.losses import mean_flat, normal_kl, vlb_term
+from diffusion_demo.diffusion.losses import decoder_term, kl_term, mean_flat, normal_kl
 from diffusion_demo.diffusion.process import Denoiser, Diffusion, ask
 from diffusion_demo.diffusion.samplers import Noise
 
@@ -37,10 +37,9 @@ def bound_terms(model: Denoiser, diffusion: Diffusion, x0: Tensor, noise: Noise,
     for i in reversed(range(len(diffusion))):
         eps = noise()
         xt = diffusion.q_sample(x0, i, eps)
-        output = ask(model, diffusion, xt, i, **condition)
-        index = torch.full((len(x0),), i)
-        p = diffusion.p(output, xt, i, clip)
-        yield Term(i, vlb_term(diffusion, output, x0, xt, index, clip), mean_flat((p.x0 - x0) ** 2), mean_flat((p.eps - eps) ** 2))
+        p = diffusion.p(ask(model, diffusion, xt, i, **condition), xt, i, clip)
+        bits = kl_term(diffusion.q_posterior(x0, xt, i), p) if i else decoder_term(p, x0)
+        yield Term(i, bits, mean_flat((p.x0 - x0) ** 2), mean_flat((p.eps - eps) ** 2))
 
 
 def rate_distortion(prior: Tensor, bits: Tensor, x0_mse: Tensor) -> list[tuple[int, float, float]]:

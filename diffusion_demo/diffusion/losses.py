@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.diffusion.process import Diffusion, Gaussian, Reverse
 
 
 def normal_kl(mean1: Tensor, log_variance1: Tensor, mean2: Tensor, log_variance2: Tensor) -> Tensor:
@@ -37,12 +37,20 @@ def mean_flat(x: Tensor) -> Tensor:
     return x.flatten(1).mean(dim=1)
 
 
+def kl_term(truth: Gaussian, p: Reverse) -> Tensor:
+    """KL(q(x_{t-1} | x_t, x_0) || p_theta(x_{t-1} | x_t)) in bits/dim, [N]: L_t for t > 0. DDPM Eq. 5."""
+    return mean_flat(normal_kl(truth.mean, truth.log_variance, p.mean, p.log_variance)) / math.log(2)
+
+
+def decoder_term(p: Reverse, x0: Tensor) -> Tensor:
+    """-log p_theta(x_0 | x_1) in bits/dim, [N]: L_0. DDPM Eq. 13."""
+    return -mean_flat(decoder_log_likelihood(x0, p.mean, 0.5 * p.log_variance)) / math.log(2)
+
+
 def vlb_term(diffusion: Diffusion, output: Tensor, x0: Tensor, xt: Tensor, t: Tensor, clip: bool = True) -> Tensor:
-    """L_t of the variational bound in bits/dim, [N]: the KL of DDPM Eq. 5, and at t = 0 the decoder term L_0."""
-    truth, model = diffusion.q_posterior(x0, xt, t), diffusion.p(output, xt, t, clip)
-    kl = mean_flat(normal_kl(truth.mean, truth.log_variance, model.mean, model.log_variance))
-    nll = -mean_flat(decoder_log_likelihood(x0, model.mean, 0.5 * model.log_variance))
-    return torch.where(t.to(x0.device) == 0, nll, kl) / math.log(2)
+    """L_t of the variational bound in bits/dim, [N], each row at its own t: the KL or, at t = 0, the decoder term. DDPM Eq. 5."""
+    p = diffusion.p(output, xt, t, clip)
+    return torch.where(t.to(x0.device) == 0, decoder_term(p, x0), kl_term(diffusion.q_posterior(x0, xt, t), p))
 
 
 class Losses(NamedTuple):

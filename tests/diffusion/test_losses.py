@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from diffusion_demo.diffusion.losses import decoder_log_likelihood, normal_kl, training_losses, vlb_term
+from diffusion_demo.diffusion.losses import decoder_log_likelihood, decoder_term, kl_term, normal_kl, training_losses, vlb_term
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
 
@@ -77,6 +77,15 @@ def test_a_network_that_reproduces_the_true_posterior_has_no_kl(variance_type, c
     assert vlb_term(diffusion, exact_output(diffusion, eps), x0, xt, t, clip).abs().max() < 1e-9
     wrong = vlb_term(diffusion, exact_output(diffusion, eps + 0.1), x0, xt, t, clip)
     assert bool((wrong > 1e-6).all())
+
+
+def test_a_row_at_t_0_is_given_the_decoder_term_and_any_other_its_kl():
+    diffusion = Diffusion(named_betas("linear", 100), variance_type="fixed_large")
+    x0, eps, t = normal(3, 1, 4, 4).clamp(-1, 1), normal(3, 1, 4, 4, seed=1), torch.tensor([0, 1, 60])
+    xt = diffusion.q_sample(x0, t, eps)
+    p = diffusion.p(0.9 * eps, xt, t)
+    kl = kl_term(diffusion.q_posterior(x0, xt, t), p)
+    torch.testing.assert_close(vlb_term(diffusion, 0.9 * eps, x0, xt, t), torch.stack([decoder_term(p, x0)[0], kl[1], kl[2]]))
 
 
 def test_a_variance_apart_from_the_posterior_costs_its_kl():
