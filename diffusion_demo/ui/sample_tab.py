@@ -98,7 +98,7 @@ def build(page: gr.Blocks) -> list[gr.components.Component]:
     at_once, beside_others = quiet | {"queue": False}, quiet | {"concurrency_limit": None}
     page.load(_ready, None, generate, **beside_others)
     page.load(_refresh_models, model, model, **beside_others)
-    model.input(show_classes, [model, label], [label, guidance], **beside_others)
+    model.input(show_classes, [model, label], [label, guidance], **at_once)
     dice.click(_random_seed, None, seed, **at_once)
     reuse.click(lambda last: (last, False), last_seed, [seed, fresh], **at_once)
     restore.upload(_restore, restore, [*settings, fresh, restore], **beside_others)

@@ -154,7 +154,10 @@ def test_the_class_chosen_is_the_class_made(open_page, tmp_path):
 def test_the_newest_checkpoint_of_a_run_can_be_sampled(open_page, tmp_path):
     page = open_page()
     page.get_by_role("combobox", name="Model").click()
-    page.get_by_role("option", name="run/step_000012", exact=True).click()
+    # gradio's dropdown stumbles when its choices are replaced while it is open
+    with page.expect_response(lambda response: "/run/" in response.url):
+        page.get_by_role("option", name="run/step_000012", exact=True).click()
+    page.wait_for_timeout(500)
     page.get_by_role("combobox", name="Class").click()
     page.get_by_role("option", name="three", exact=True).click()
     generate(page, images=2, steps=3)

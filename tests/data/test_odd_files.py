@@ -5,6 +5,7 @@ import pickle
 import re
 import subprocess
 import tracemalloc
+import unicodedata
 import zipfile
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_an_odd_file_that_is_a_picture_is_taken(name, packed, tmp_path):
         report = scan(source)
         (found,) = {entry.name for entry in report.entries} - GOOD
         assert not report.rejected and len(load(report, 8, 3, False)) == 3
-        assert len(found) <= 200 and (found == file or len(file) > 200 or "\u0301" in file)
+        assert len(found) <= 200 and (found == unicodedata.normalize("NFC", file) or len(file) > 200)
     finally:
         subprocess.run(["rm", "-rf", str(tmp_path / "in")], check=True)  # pytest's own way of cleaning up does not go so deep
 
