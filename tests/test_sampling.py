@@ -32,7 +32,8 @@ def test_the_same_request_gives_the_same_pictures(checkpoint, changes):
 
 @pytest.mark.parametrize("changes", [{"seed": 8}, {"sampler": "ddpm"}, {"steps": 5}, {"eta": 1.0}, {"class_index": 1}, {"guidance_scale": 3.0}])
 def test_each_setting_changes_the_pictures(checkpoint, changes):
-    assert not torch.equal(pictures(checkpoint), pictures(checkpoint, **changes))
+    base = {"sampler": "ddim"}
+    assert not torch.equal(pictures(checkpoint, **base), pictures(checkpoint, **base | changes))
 
 
 @pytest.mark.parametrize("settings", [{}, {"sampler": "ddim"}, {"sampler": "ddpm"}, {"sampler": "ddim", "guidance_scale": 2.0}])
@@ -195,7 +196,7 @@ def test_the_oracle_that_knows_sixteen_pictures_by_heart_makes_those_and_no_othe
     assert len(distances.argmin(dim=1).unique()) > 5
 
 
-@pytest.mark.parametrize(("name", "nearness"), [("oracle-mixture", (0.05, 0.15)), ("oracle-gaussian", (0.2, 2)), ("oracle-pixels", (0.2, 2))])
+@pytest.mark.parametrize(("name", "nearness"), [("oracle-mixture", (0.05, 0.15)), ("oracle-gaussian", (0.1, 2)), ("oracle-pixels", (0.2, 2))])
 def test_an_oracle_that_knows_less_makes_pictures_that_are_none_of_the_sixteen(name, nearness):
     made = last_step(sample(load_checkpoint(name), Request(num_images=4, steps=20, precision="fp32"))).xt
     errors = ((made[:, None] - to_float(shown())[None]) ** 2).flatten(2).mean(2).sqrt().min(1).values
