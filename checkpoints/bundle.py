@@ -67,7 +67,8 @@ def bundle(run: RunFolder) -> None:
     events = [event for event in run.events() if event.get("step", step + 1) <= step]
     step_losses, held_out = ([event["loss"] for event in events if event["type"] == kind] for kind in ("step", "held_out"))
     parameters = sum(p.numel() for p in checkpoint.unet.parameters())
-    card = model_card(checkpoint.description, parameters, sum(step_losses[-20:]) / 20, held_out[-1])
+    description = replace(checkpoint.description, held_out_loss=held_out[-1])
+    card = model_card(description, parameters, sum(step_losses[-20:]) / 20)
     (staging / "README.md").write_text(card.replace("---\n", "---\nlicense: apache-2.0\n", 1) + CREDIT, encoding="utf-8")
     shutil.rmtree(TARGET, ignore_errors=True)
     staging.rename(TARGET)

@@ -91,7 +91,7 @@ def random_checkpoint(tmp_path_factory):
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), "epsilon", "learned_range")
     description = Description(16, 3, 1000, CLASSES, guidance=True, images_seen=640, steps=20, command="a test")
     folder = tmp_path_factory.mktemp("random") / "random"
-    save_checkpoint(folder, unet, scheduler_of("squaredcos_cap_v2", diffusion), description, model_card(description, 1, None, None))
+    save_checkpoint(folder, unet, scheduler_of("squaredcos_cap_v2", diffusion), description, model_card(description, 1, None))
     return folder
 
 

@@ -77,11 +77,19 @@ def test_weights_are_safetensors_only_and_the_folder_explains_itself(random_chec
 
 def test_the_model_card_names_the_classes_and_the_command():
     description = Description(
-        16, 1, 100, ("cat", "dog"), guidance=True, images_seen=1234, command="python -m diffusion_demo train", data={"source": "pets", "pictures": 9}
+        16,
+        1,
+        100,
+        ("cat", "dog"),
+        guidance=True,
+        images_seen=1234,
+        command="python -m diffusion_demo train",
+        held_out_loss=0.125,
+        data={"source": "pets", "pictures": 9},
     )
-    assert "Began with" not in model_card(description, 1_500_000, 0.5, 0.125)
-    assert "- Began with: some/model" in model_card(replace(description, origin="some/model"), 1, None, None)
-    card = model_card(description, 1_500_000, 0.5, 0.125)
+    assert "Began with" not in model_card(description, 1_500_000, 0.5)
+    assert "- Began with: some/model" in model_card(replace(description, origin="some/model"), 1, None)
+    card = model_card(description, 1_500_000, 0.5)
     for part in ("cat, dog", "16x16", "1.50 million", "python -m diffusion_demo train", "1,234", "0.1250", "pets"):
         assert part in card
 

@@ -37,7 +37,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
-    from diffusion_demo.training.config import TrainConfig, config_of
+    from diffusion_demo.training.config import MAY_DIFFER, TrainConfig, config_of
     from diffusion_demo.training.run import RunFolder, checkpoint_of
 
     run = RunFolder(parsed.run_folder)
@@ -57,7 +57,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         if not run.exists:
             raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
         config = run.read_config()[0]
-        config = replace(config, data=given.get("data", config.data))  # the same pictures may lie elsewhere by now
+        config = replace(config, **{name: given[name] for name in MAY_DIFFER if name in given})
         changed = [name for name, value in given.items() if value != getattr(config, name)]
         if changed:
             raise BadInput(f"A run keeps the settings that it began with; leave out --{changed[0].replace('_', '-')}, or start a new run.")

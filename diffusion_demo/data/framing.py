@@ -31,13 +31,13 @@ class Framing:
 
     def __post_init__(self):
         if not (isinstance(self.image_size, int) and 1 <= self.image_size <= LARGEST):
-            raise BadInput(f"The picture size must be a whole number from 1 to {LARGEST}, not {self.image_size!r}.")
+            raise BadInput(f"The picture size must be a whole number from 1 to {LARGEST}, not {self.image_size!r}.", "image_size")
         if self.channels not in (1, 3):
-            raise BadInput(f"Channels must be 1 (greyscale) or 3 (colour), not {self.channels!r}.")
+            raise BadInput(f"Channels must be 1 (greyscale) or 3 (colour), not {self.channels!r}.", "channels")
         if self.fit not in FITS:
-            raise BadInput(f"The fit must be {', '.join(FITS[:-1])} or {FITS[-1]}, not {self.fit!r}.")
+            raise BadInput(f"The fit must be {', '.join(FITS[:-1])} or {FITS[-1]}, not {self.fit!r}.", "fit")
         if not re.fullmatch("#[0-9a-fA-F]{6}", str(self.background)):
-            raise BadInput(f"The background must be a colour such as #ffffff, not {self.background!r}.")
+            raise BadInput(f"The background must be a colour such as #ffffff, not {self.background!r}.", "background")
 
     @property
     def shape(self) -> tuple[int, int, int]:

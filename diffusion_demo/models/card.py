@@ -3,14 +3,14 @@
 from diffusion_demo.models.description import Description
 
 
-def model_card(description: Description, parameters: int, training_loss: float | None, held_out_loss: float | None) -> str:
+def model_card(description: Description, parameters: int, training_loss: float | None) -> str:
     """Markdown with the Hub's front matter: what the model is, how it was made, its final losses, how to sample from it."""
     d = description
     data = d.data or {}
     classes = f"- Classes: {', '.join(d.class_names)}{' (and a null class, so it can be guided)' if d.guidance else ''}\n" if d.class_names else ""
     origin = f"- Began with: {d.origin}\n" if d.origin else ""
     loss = f"- Final training loss (mean of the last hundred steps): {training_loss:.4f}\n" if training_loss is not None else ""
-    loss += f"- Loss of the averaged weights on the held-out pictures: {held_out_loss:.4f}\n" if held_out_loss is not None else ""
+    loss += f"- Loss of the averaged weights on the held-out pictures: {d.held_out_loss:.4f}\n" if d.held_out_loss is not None else ""
     return f"""---
 library_name: diffusers
 pipeline_tag: unconditional-image-generation

@@ -23,7 +23,8 @@ ORACLES = {
 @dataclass(frozen=True)
 class Description:
     """image_size in pixels; class_names in the order of their indices (empty: no classes); titles: plain words for
-    class names that need them; guidance: was the null class trained; origin: what training went on from, and how that was made to fit."""
+    class names that need them; guidance: was the null class trained; origin: what training went on from, and how that was made to fit;
+    held_out_loss: of these weights on the pictures that were held out, where there were any."""
 
     image_size: int
     channels: int
@@ -36,6 +37,7 @@ class Description:
     seed: int = 0
     command: str = ""
     origin: str = ""
+    held_out_loss: float | None = None
     data: dict | None = None
 
     @property

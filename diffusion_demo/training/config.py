@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import PREDICTION_TYPES, VARIANCE_TYPES
 
+MAY_DIFFER = (
+    "data",
+    "accumulation",
+    "gradient_checkpointing",
+)  # from call to call of one run: where the pictures lie, and how to live with less memory
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -34,6 +40,8 @@ class TrainConfig:
     loss: str = "hybrid"  # simple for a fixed variance; rescaled_kl, the bound itself, for the best bits per dimension
     timestep_sampler: str = "stratified"  # loss_aware with rescaled_kl, whose gradient is noisy
     precision: str = "auto"
+    accumulation: int = 1  # parts that a batch is worked through in, one after the other: the same result in less memory
+    gradient_checkpointing: bool = False  # half the memory, a third slower, the same result
     save_every: int = 500
     sample_every: int = 500
     seed: int = 0
@@ -55,6 +63,7 @@ class TrainConfig:
             "grad_clip": (1e-6, 1e6),
             "label_dropout": (0, 0.99),
             "num_train_timesteps": (2, 10_000),
+            "accumulation": (1, 4096),
             "save_every": (1, 10_000_000),
             "sample_every": (1, 10_000_000),
             "seed": (0, 2**31),
@@ -62,7 +71,7 @@ class TrainConfig:
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not low <= value <= high:
-                raise BadInput(f"{name.replace('_', ' ').capitalize()} must be from {low:g} to {high:g}, not {value:g}.")
+                raise BadInput(f"{name.replace('_', ' ').capitalize()} must be from {low:g} to {high:g}, not {value:g}.", name)
         choices = {
             "channels": (1, 3),
             "prediction_type": PREDICTION_TYPES,
@@ -75,14 +84,18 @@ class TrainConfig:
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                raise BadInput(f"{name.replace('_', ' ').capitalize()} must be one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}.")
+                raise BadInput(
+                    f"{name.replace('_', ' ').capitalize()} must be one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}.", name
+                )
+        if self.batch_size % self.accumulation:
+            raise BadInput(f"A batch of {self.batch_size} cannot be cut into {self.accumulation} equal parts; choose a divisor.", "accumulation")
         Framing(self.image_size, self.channels, self.fit, self.background)  # says what is wrong with them
         if self.loss == "simple" and self.variance_type == "learned_range":
-            raise BadInput("The simple loss does not train a learned variance; choose the hybrid loss, or the variance type fixed_large.")
+            raise BadInput("The simple loss does not train a learned variance; choose the hybrid loss, or the variance type fixed_large.", "loss")
         if not self.ema_decays or not all(0 <= decay < 1 for decay in self.ema_decays):
-            raise BadInput(f"EMA decays must be numbers from 0 up to, not including, 1, not {self.ema_decays}.")
+            raise BadInput(f"EMA decays must be numbers from 0 up to, not including, 1, not {self.ema_decays}.", "ema_decays")
         if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise BadInput(f"Dropout must be from 0 up to, not including, 1, not {self.dropout:g}.")
+            raise BadInput(f"Dropout must be from 0 up to, not including, 1, not {self.dropout:g}.", "dropout")
 
 
 def config_of(given: dict) -> TrainConfig:

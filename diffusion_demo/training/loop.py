@@ -6,7 +6,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,8 +27,9 @@ from diffusion_demo.models.card import model_card
 from diffusion_demo.models.checkpoint import Checkpoint, save_checkpoint, scheduler_of
 from diffusion_demo.sampling import Request, last_step, sample
 from diffusion_demo.training import events
-from diffusion_demo.training.batches import batch_of_step, held_out_batches, seed_of
+from diffusion_demo.training.batches import Batch, batch_of_step, held_out_batches, seed_of
 from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.exhaustion import EXHAUSTION, what_ran_out
 from diffusion_demo.training.run import RunFolder
 from diffusion_demo.training.start import begin, labelled
 from diffusion_demo.training.state import load_state, save_state
@@ -58,8 +59,10 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
     with run.lock() if accelerator.is_main_process else nullcontext():
         if run.exists and not resume:
             raise BadInput(f"{run.path} already holds a run; add --resume to go on with it, or choose another folder.")
-        if config.batch_size % accelerator.num_processes:
-            raise BadInput(f"A batch of {config.batch_size} cannot be shared evenly by {accelerator.num_processes} processes; choose a multiple.")
+        if config.batch_size % (shares := accelerator.num_processes * config.accumulation):
+            raise BadInput(
+                f"A batch of {config.batch_size} cannot be shared evenly by {shares} parts (processes times accumulation); choose a multiple."
+            )
         report = data.scan(config.data, config.class_from)
         summary = report.summary() | {"held_out_digests": sorted(e.digest for e in report.entries if e.held_out)}
         if resume:
@@ -72,10 +75,19 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
             if not run.exists:
                 run.write_config(config, summary, command)
             run.begin_call()
-        for event in trainer.go(budget):
-            if accelerator.is_main_process:
-                run.append(event)
-                yield event
+        try:
+            for event in trainer.go(budget):
+                if accelerator.is_main_process:
+                    run.append(event)
+                    yield event
+        except EXHAUSTION as error:
+            advice = what_ran_out(error, config)
+            if advice is None or not accelerator.is_main_process:
+                raise
+            failed = events.Failed(trainer.step, advice)
+            with suppress(OSError):
+                run.append(failed)
+            yield failed
 
 
 class _Trainer:
@@ -100,6 +112,8 @@ class _Trainer:
         for average in self.averages.values():
             average.to(self.accelerator.device)
         self.averaged.to(self.accelerator.device, memory_format=torch.channels_last)
+        if config.gradient_checkpointing:
+            unet.enable_gradient_checkpointing()
         self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
         framing = data.Framing(self.description.image_size, self.description.channels, config.fit, config.background)
         self.warnings = report.warnings_for(framing)
@@ -185,18 +199,17 @@ class _Trainer:
         """One optimizer step; False when the loss or its gradient was not finite, in which case no weight was changed."""
         config, accelerator, step = self.config, self.accelerator, self.step + 1
         batch = batch_of_step(config, self.pictures, self.description.null_class, len(self.diffusion), step, self.loss_aware)
-        mine = slice(accelerator.process_index, None, accelerator.num_processes)
-        parts = (batch.x0, batch.labels, batch.weights, batch.eps)
-        x0, labels, weights, eps = (part[mine].to(accelerator.device, non_blocking=True) for part in parts)
-        t = batch.t[mine]
+        mine = Batch(*(part[accelerator.process_index :: accelerator.num_processes] for part in batch))
         torch.manual_seed(seed_of(config.seed, 3, step, accelerator.process_index))
         self.unet.train()
-        xt = self.diffusion.q_sample(x0, t, eps)
-        losses = training_losses(self.diffusion, self._call(self.unet, xt, t, labels), x0, xt, t, eps, config.loss)
-        loss = (weights * losses.loss).mean()
-        accelerator.backward(loss)
+        measured = []
+        for i in range(config.accumulation):
+            part = Batch(*(tensor.chunk(config.accumulation)[i] for tensor in mine))
+            with accelerator.no_sync(self.unet) if i + 1 < config.accumulation else nullcontext():
+                measured.append(self._backward(part))
+        rows = torch.cat(measured)
         norm = accelerator.clip_grad_norm_(self.unet.parameters(), config.grad_clip)
-        if self._any_process(not bool(torch.isfinite(loss + norm))):
+        if self._any_process(not bool(torch.isfinite(rows[:, 0].sum() + norm))):
             return False
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
@@ -205,12 +218,22 @@ class _Trainer:
         for average in self.averages.values():
             average.step(accelerator.unwrap_model(self.unet).parameters())
         self.step = step
-        vlb = losses.vlb if losses.vlb is not None else torch.full_like(losses.mse, float("nan"))
-        measured = self._whole_batch(torch.stack([losses.loss, losses.mse, vlb], dim=1).detach())
-        meter.add(measured, batch.t, norm)
+        rows = self._whole_batch(rows)
+        meter.add(rows, batch.t, norm)
         if self.loss_aware:
-            self.loss_aware.update(batch.t, measured[:, 0].cpu())
+            self.loss_aware.update(batch.t, rows[:, 0].cpu())
         return True
+
+    def _backward(self, part: Batch) -> Tensor:
+        """Add the part's share of the batch's gradient. Returns its losses, squared errors and bound terms, [N, 3]."""
+        x0, labels, weights, eps = (
+            tensor.to(self.accelerator.device, non_blocking=True) for tensor in (part.x0, part.labels, part.weights, part.eps)
+        )
+        xt = self.diffusion.q_sample(x0, part.t, eps)
+        losses = training_losses(self.diffusion, self._call(self.unet, xt, part.t, labels), x0, xt, part.t, eps, self.config.loss)
+        self.accelerator.backward((weights * losses.loss).mean() / self.config.accumulation)
+        vlb = losses.vlb if losses.vlb is not None else torch.full_like(losses.mse, float("nan"))
+        return torch.stack([losses.loss, losses.mse, vlb], dim=1).detach()
 
     def _whole_batch(self, mine: Tensor) -> Tensor:
         """This process's rows of the batch -> the whole batch's, in their order: every n-th row is one of n processes' own."""
@@ -261,12 +284,12 @@ class _Trainer:
             if len(self.held_out):
                 self.latest_held_out = self._measure_held_out()
                 yield self.latest_held_out
-            description = replace(self.description, images_seen=self.images_seen, steps=self.step)
-            training_loss = sum(self.recent_losses) / len(self.recent_losses) if self.recent_losses else None
             held_out_loss = self.latest_held_out.loss if self.latest_held_out else None
+            description = replace(self.description, images_seen=self.images_seen, steps=self.step, held_out_loss=held_out_loss)
+            training_loss = sum(self.recent_losses) / len(self.recent_losses) if self.recent_losses else None
 
             def write(folder: Path) -> None:
-                card = model_card(description, self.parameters, training_loss, held_out_loss)
+                card = model_card(description, self.parameters, training_loss)
                 save_checkpoint(folder, self._averaged_unet(), scheduler_of(self.beta_schedule, self.diffusion), description, card)
                 counters = {"step": self.step, "initial_images": self.initial_images}
                 raw = self.accelerator.unwrap_model(self.unet)

@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.models.description import describe
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.events import Event
 
@@ -80,8 +81,14 @@ class RunFolder:
                 write_atomically(self.events_file, events[: events.rfind(b"\n") + 1].decode())
 
     def append(self, event: Event) -> None:
-        with self.events_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event.to_json()) + "\n")
+        """Add a line to events.jsonl, or nothing at all: on a full disk no half a line stays."""
+        before = self.events_file.stat().st_size if self.events_file.exists() else 0
+        try:
+            with self.events_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(event.to_json()) + "\n")
+        except OSError:
+            os.truncate(self.events_file, before)
+            raise
 
     def events(self) -> list[dict]:
         """Every whole line of events.jsonl."""
@@ -108,19 +115,34 @@ class RunFolder:
             return named
         return max(self.checkpoints.glob("step_*"), key=lambda path: int(path.name[5:]), default=None)
 
+    def best(self) -> Path | None:
+        """The kept checkpoint of the lowest loss on the pictures that were held out, if that was measured."""
+        losses = {path: describe(path).held_out_loss for path in self.checkpoints.glob("step_*")}
+        measured = {path: loss for path, loss in losses.items() if loss is not None}
+        return min(measured, key=measured.get, default=None)
+
     def add_checkpoint(self, step: int, write: Callable[[Path], None]) -> Path:
-        """Have `write` fill a folder, put it in place in one rename, point `latest` at it, and drop all but the newest few."""
+        """Have `write` fill a folder, put it in place in one rename, point `latest` at it, and drop all but the newest few and the best.
+
+        Where `write` fails, nothing of it stays.
+        """
         self.checkpoints.mkdir(exist_ok=True)
         final = self.checkpoints / f"step_{step:06d}"
         partial = self.checkpoints / f".{final.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        write(partial)
+        try:
+            write(partial)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
         if final.exists():
             shutil.rmtree(final)
         os.replace(partial, final)
         write_atomically(self.checkpoints / "latest", final.name + "\n")
+        best = self.best()
         for old in sorted(self.checkpoints.glob("step_*"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT_CHECKPOINTS]:
-            shutil.rmtree(old)
+            if old != best:
+                shutil.rmtree(old)
         return final
 
 

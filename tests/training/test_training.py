@@ -157,6 +157,7 @@ def test_a_run_that_cannot_start_is_refused_and_leaves_no_run(command, tiny, odd
         (["--data", "digits", "--ema-decays", "0.9,high"], "--ema-decays"),
         (["--data", "digits", "--channels", "2"], "Channels"),
         (["--data", "digits", "--loss", "huber"], "simple, hybrid"),
+        (["--data", "digits", "--accumulation", "3"], "3 equal parts"),
         (["--data", "digits", "--loss", "simple"], "does not train a learned variance"),
         (["--data", "digits", "--timestep-sampler", "sorted"], "stratified, uniform, loss_aware"),
         (["--data", "digits", "--beta-schedule", "linear", "--num-train-timesteps", "20"], "20"),
@@ -395,11 +396,38 @@ def test_training_can_go_on_from_a_checkpoint_with_other_classes(command, traine
     assert (before[name] - after[name]).abs().max() < 0.01 < before[name].abs().max()
 
 
-def test_at_most_three_checkpoints_are_kept(command, digits, tiny, tmp_path):
-    done = command("train", "--data", digits, "--run", "run", *tiny, "--save-every", 1, "--max-steps", 4, "--sample-every", 100, cwd=tmp_path)
+def test_the_newest_three_checkpoints_are_kept_and_the_best(command, digits, tiny, tmp_path):
+    worse = ["--learning-rate", 0.02, "--warmup-steps", 0, "--ema-decays", 0]  # every step takes the held-out loss further up
+    done = command("train", "--data", digits, "--run", "run", *tiny, *worse, "--save-every", 1, "--max-steps", 6, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*"))
-    assert kept == ["step_000002", "step_000003", "step_000004"]
+    run, losses = RunFolder(tmp_path / "run"), {event["step"]: event["loss"] for event in of_type(tmp_path / "run", "held_out")}
+    best = min(losses, key=losses.get)
+    assert run.best().name == f"step_{best:06d}" and describe(run.best()).held_out_loss == losses[best]
+    kept = {int(path.name.removeprefix("step_")) for path in run.checkpoints.glob("step_*")}
+    assert kept == {4, 5, 6, best} and best < 4
+
+
+def test_less_memory_changes_no_result_and_may_be_asked_for_later(command, digits, tiny, tmp_path):
+    common = ["--data", digits, *tiny, "--dropout", 0, "--max-steps", 3]
+    less = ["--accumulation", 4, "--gradient-checkpointing"]
+    for run, options in (("plain", []), ("less", less)):
+        done = command("train", "--run", run, *common, *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    plain, spared = (weights_of(tmp_path / run / "checkpoints" / "step_000003") for run in ("plain", "less"))
+    for name in plain:
+        torch.testing.assert_close(spared[name], plain[name], rtol=1e-3, atol=1e-4)
+    for a, b in zip(*(of_type(tmp_path / run, "step") for run in ("plain", "less")), strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-4) and b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-3)
+    done = command("train", "--run", "plain", "--resume", *less, "--max-steps", 4, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_gradient_checkpointing_alone_changes_no_bit_even_with_dropout(command, digits, tiny, tmp_path):
+    for run, options in (("plain", []), ("less", ["--gradient-checkpointing"])):
+        done = command("train", "--run", run, "--data", digits, *tiny, "--dropout", 0.2, "--max-steps", 3, *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    plain, spared = (weights_of(tmp_path / run / "checkpoints" / "step_000003") for run in ("plain", "less"))
+    assert not [name for name in plain if not torch.equal(plain[name], spared[name])]
 
 
 def test_a_resumed_run_keeps_the_command_that_began_it_and_refuses_a_damaged_state(trained_run, command, digits, tmp_path):
