@@ -38,15 +38,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from diffusion_demo.training.config import MAY_DIFFER, TrainConfig, config_of
-    from diffusion_demo.training.run import RunFolder, checkpoint_of
+    from diffusion_demo.training.run import RunFolder, start_of
 
     run = RunFolder(parsed.run_folder)
     given = {f.name: getattr(parsed, f.name) for f in fields(TrainConfig) if getattr(parsed, f.name) is not None}
     if "data" in given:
         given["data"] = str(Path(given["data"]).resolve())
     if "init_from" in given:
-        start = checkpoint_of(given["init_from"])
-        given["init_from"] = str(start.resolve()) if start.is_dir() else start.as_posix()  # a model's name on the Hub stays as it is
+        given["init_from"] = start_of(given["init_from"])
     if parsed.max_steps is not None and parsed.max_steps < 1:
         raise BadInput(f"--max-steps must be at least 1, not {parsed.max_steps}.")
     if parsed.max_minutes is not None and not parsed.max_minutes > 0:

@@ -70,7 +70,9 @@ def check_image_size(image_size: int, levels: int) -> None:
     step = 2 ** (levels - 1)
     if image_size % step or image_size < 4 * step:
         below = max(image_size // step, 4) * step
-        raise BadInput(f"An image size of {image_size} does not fit {levels} levels; the nearest that do are {below} and {below + step}.")
+        raise BadInput(
+            f"An image size of {image_size} does not fit {levels} levels; the nearest that do are {below} and {below + step}.", "image_size"
+        )
 
 
 def zero_outputs(unet: UNet2DModel) -> None:

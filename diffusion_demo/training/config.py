@@ -5,11 +5,8 @@ from dataclasses import dataclass
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import PREDICTION_TYPES, VARIANCE_TYPES
 
-MAY_DIFFER = (
-    "data",
-    "accumulation",
-    "gradient_checkpointing",
-)  # from call to call of one run: where the pictures lie, and how to live with less memory
+# From call to call of one run: where the pictures lie, and how to live with less memory.
+MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing")
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ def inherit(given: dict) -> dict:
     from diffusion_demo.models.unet import check_image_size
 
     if given["init_from"] in ORACLES:
-        raise BadInput(f"{given['init_from']} is a formula without weights; go on from a trained checkpoint.")
+        raise BadInput(f"{given['init_from']} is a formula without weights; go on from a trained checkpoint.", "init_from")
     start = load_checkpoint(given["init_from"])
     size, channels = start.description.image_size, start.description.channels
     brought = {
@@ -127,8 +124,8 @@ def inherit(given: dict) -> dict:
     if (asked := given.get("image_size", size)) != size:
         check_image_size(asked, levels=len(start.unet.config.block_out_channels))
     if channels == 3 and given.get("channels") == 1:
-        raise BadInput("The checkpoint to go on from makes colour: greyscale pictures are read as three equal channels; leave out --channels.")
+        raise BadInput("The model to go on from makes colour pictures, and takes greyscale ones as they are: keep 3 channels.", "channels")
     for name, value in brought.items():
         if given.get(name, value) != value:
-            raise BadInput(f"The checkpoint to go on from has {name.replace('_', ' ')} {value}; leave out --{name.replace('_', '-')}.")
+            raise BadInput(f"The checkpoint to go on from has {name.replace('_', ' ')} {value}; leave out --{name.replace('_', '-')}.", name)
     return {"image_size": size, "channels": channels} | given | brought

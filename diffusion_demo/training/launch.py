@@ -7,6 +7,8 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
+
 from diffusion_demo.training.run import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,8 +39,21 @@ def arguments_of(run: RunFolder, given: dict, max_minutes: float) -> list[str]:
     words = ["--run", str(run.path), "--max-minutes", f"{max_minutes:g}"]
     for name, value in given.items():
         flag = name.replace("_", "-")
-        words += [f"--{flag}" if value else f"--no-{flag}"] if isinstance(value, bool) else [f"--{flag}", str(value)]
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     return words
+
+
+def is_launched(run: RunFolder) -> bool:
+    """Is there a trainer of this run among the processes, be it still loading or already ending?"""
+    words = ["diffusion_demo", "train", "--run", str(run.path)]
+    return any(_in_order(words, process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
+
+
+def _in_order(words: list[str], line: list[str]) -> bool:
+    return any(line[i : i + len(words)] == words for i in range(len(line)))
 
 
 def tell(run: RunFolder, word: str) -> None:

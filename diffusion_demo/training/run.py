@@ -117,7 +117,10 @@ class RunFolder:
 
     def best(self) -> Path | None:
         """The kept checkpoint of the lowest loss on the pictures that were held out, if that was measured."""
-        losses = {path: describe(path).held_out_loss for path in self.checkpoints.glob("step_*")}
+        losses = {}
+        for path in self.checkpoints.glob("step_*"):
+            with suppress(BadInput):  # a damaged one is not the best
+                losses[path] = describe(path).held_out_loss
         measured = {path: loss for path, loss in losses.items() if loss is not None}
         return min(measured, key=measured.get, default=None)
 
@@ -149,6 +152,12 @@ class RunFolder:
 def checkpoint_of(path: str | Path) -> Path:
     """The newest checkpoint of a run folder; any other folder as it is."""
     return RunFolder(path).latest() or Path(path)
+
+
+def start_of(text: str | Path) -> str:
+    """What a person calls a model to go on from -> a setting that means the same from any folder: a path, or a model's name on the Hub as it is."""
+    start = checkpoint_of(text)
+    return str(start.resolve()) if start.is_dir() else start.as_posix()
 
 
 def write_atomically(path: Path, text: str) -> None:

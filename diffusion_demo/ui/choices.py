@@ -1,4 +1,4 @@
-"""The models that the page offers: those that ship, the newest checkpoint of every run, and the oracles."""
+"""The models that the page offers: those that ship, the newest and the best checkpoint of every run, and the oracles."""
 
 import os
 from pathlib import Path
@@ -15,14 +15,21 @@ RUNS = Path(os.environ.get("DIFFUSION_DEMO_RUNS", ROOT / "runs"))
 
 def models() -> dict[str, Path]:
     """Their folders by name; an oracle's stands for itself."""
-    newest = [RunFolder(path.parent).latest() for path in sorted(RUNS.glob("[!.]*/config.json"))]
-    folders = [folder for folder in [*checkpoints_in(ROOT / "checkpoints"), *filter(None, newest)] if _can_be_read(folder)]
+    runs = [RunFolder(path.parent) for path in sorted(RUNS.glob("[!.]*/config.json"))]
+    trained = [folder for run in runs for folder in dict.fromkeys([run.latest(), run.best()]) if folder]
+    folders = [folder for folder in [*checkpoints_in(ROOT / "checkpoints"), *trained] if _can_be_read(folder)]
     return {checkpoint_name(folder): folder for folder in folders} | {name: Path(name) for name in ORACLES}
 
 
 def titles() -> list[tuple[str, str]]:
     """What a person reads for each model, and its name."""
-    return [(ORACLES.get(name, name), name) for name in models()]
+    return [(_title(name, folder), name) for name, folder in models().items()]
+
+
+def _title(name: str, folder: Path) -> str:
+    of_a_run = (folder.parent.parent / "config.json").is_file()
+    only_best = of_a_run and RunFolder(folder.parent.parent).latest() != folder
+    return ORACLES.get(name, f"{name}, its best on held-out pictures" if only_best else name)
 
 
 def _can_be_read(folder: Path) -> bool:

@@ -1,51 +1,62 @@
 """What was dropped on the Train tab, looked at before anything is trained on it."""
 
 import html
-from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.ui import uploads, warmup
+from diffusion_demo.ui import train_settings, uploads, warmup
+
+FRAMING = ("image_size", "channels", "fit", "background")  # the settings that decide what the network sees of a picture
 
 
-def look_at_files(files: list[str] | None, progress=gr.Progress()):
-    return _look(lambda: uploads.keep(files), progress) if files else (None, "")
+def look_at_files(files: list[str] | None, class_from: str, *framing, progress=gr.Progress()):
+    return _look(lambda: uploads.keep(files), class_from, framing, progress) if files else (None, "")
 
 
-def look_at_drawn(progress=gr.Progress()):
-    return _look(uploads.drawn, progress)
+def look_at_drawn(class_from: str, *framing, progress=gr.Progress()):
+    return _look(uploads.drawn, class_from, framing, progress)
 
 
-def look_at_path(path: str, progress=gr.Progress()):
-    return _look(lambda: Path(path.strip()).expanduser().resolve(), progress) if path.strip() else (None, "")
+def look_at_path(path: str, class_from: str, *framing, progress=gr.Progress()):
+    return _look(lambda: Path(path.strip()).expanduser().resolve(), class_from, framing, progress) if path.strip() else (None, "")
 
 
-def _look(find: Callable[[], Path], progress: gr.Progress):
-    """Where the pictures lie, and the report of what they are."""
+def look_again(found, class_from: str, *framing, progress=gr.Progress()):
+    """The same pictures with classes from elsewhere."""
+    return _look(lambda: found.source, class_from, framing, progress) if found else (None, "")
+
+
+def _look(find, class_from: str, framing: tuple, progress: gr.Progress):
+    """The report of the pictures, and how it is shown."""
     warmup.wait()
     from diffusion_demo import data
 
     try:
-        source = find()
-        found = data.scan(source, progress=lambda done, total: progress((done, total), desc="Looking at the pictures", unit="pictures"))
+        found = data.scan(find(), class_from, progress=lambda done, total: progress((done, total), desc="Looking at the pictures", unit="pictures"))
     except BadInput as error:
         raise gr.Error(str(error), print_exception=False) from error
-    return str(source), _report(found)
+    return found, show(found, *framing)
 
 
-def _report(found) -> str:
+def show(found, *framing):
     """What was found, as the page shows it: the very crops that the network will see, counts, warnings, and rejects with their reasons."""
+    if found is None:
+        return ""
     from diffusion_demo import data
     from diffusion_demo.images import contact_sheet
     from diffusion_demo.ui.film import sheet_uri
 
+    try:
+        seen = data.Framing(**train_settings.chosen({}, list(FRAMING), framing))
+    except BadInput:
+        return gr.skip()  # the form says it, at the field
     summary = found.summary()
-    shown = data.examples(found, 16)
+    shown = data.examples(found, 16, seen)
     classes = ", ".join(f"{html.escape(name)} ({count:,})" for name, count in summary["classes"].items())
     facts = [f"{summary['pictures']:,} pictures", f"{summary['held_out']:,} held out to measure on"]
-    warnings = "".join(f"<li>{html.escape(words)}</li>" for words in found.warnings)
+    warnings = "".join(f"<li>{html.escape(words)}</li>" for words in found.warnings_for(seen))
     rejects = "".join(f"<li><b>{html.escape(name)}</b>: {html.escape(reason)}</li>" for name, reason in list(found.rejected.items())[:50])
     return (
         f'<div class="report"><img class="crops" src="{sheet_uri(contact_sheet(shown, 8))}" alt="the pictures as the network will see them">'

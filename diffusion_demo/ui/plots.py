@@ -28,6 +28,12 @@ def curves(status: Status) -> dict:
     }
 
 
+def compared(runs: dict[str, Status]) -> dict:
+    """A view of several runs' smoothed losses, by their names."""
+    lines = [{"name": name, "points": thinned(smoothed([(e["step"], e["loss"]) for e in status.steps]))} for name, status in runs.items()]
+    return {"name": "Compare", "lines": lines, "note": "Only the same loss on the same pictures compares."}
+
+
 def smoothed(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
     """A running mean that forgets, without the pull of its start."""
     mean, weight, result = 0.0, 0.0, []

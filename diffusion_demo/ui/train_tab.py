@@ -4,7 +4,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from diffusion_demo.ui import pictures, run_view, train_form
+from diffusion_demo.ui import pictures, run_list, run_view, train_form, train_settings
 from diffusion_demo.ui.sample_tab import show_classes
 
 HERE = Path(__file__).parent
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component], local: bool) -> None:
     """Lay out the tab and wire it. `opened` are the Sample tab's model, class and guidance, which Open in Sample sets.
 
-    Where the page is served to this machine alone (local), a path on it can be typed.
+    Where the page is served to this machine alone (local), paths on it and models of the Hub can be typed.
     """
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
@@ -24,20 +24,22 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component],
             drawn = gr.Button("Nothing at hand? Take drawn shapes", size="sm", elem_id="train-drawn")
             path = gr.Textbox(label="Or a folder or zip on this machine", placeholder="/home/me/pictures", submit_btn="Look", visible=local)
             report = gr.HTML(elem_id="train-report")
-            start_from = gr.Dropdown(train_form.starts(), label="Start from", info="A trained model learns new pictures sooner.", interactive=True)
+            start_from = gr.Dropdown(
+                train_form.starts(),
+                label="Start from",
+                info="A trained model learns new pictures sooner." + (" A folder or a name on the Hub, too." if local else ""),
+                allow_custom_value=local,
+                interactive=True,
+            )
             length = gr.Radio(list(train_form.LENGTHS), value=next(iter(train_form.LENGTHS)), label="For how long", interactive=True)
-            with gr.Accordion("All settings", open=False):
-                size = gr.Dropdown([16, 32, 64, 128], value=32, label="Picture size", info="Of a new network. 64 takes four times as long as 32.")
-                batch = gr.Slider(1, 128, 32, step=1, precision=0, label="Batch size", buttons=[])
-                rate = gr.Textbox("", label="Learning rate", placeholder="5e-4; 1e-4 from a trained model")
-                flip = gr.Checkbox(True, label="Mirror half of the pictures", info="Off for letters.")
-                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=2**31)
+            with gr.Accordion("All settings", open=False, elem_id="train-settings"):
+                settings, noise = train_settings.build()
             note = gr.HTML(elem_id="train-note")
             with gr.Row():
                 start = gr.Button("Start", variant="primary", interactive=False, scale=3, min_width=120, elem_id="train-start")
                 stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80, elem_id="train-stop")
         with gr.Column(scale=5, min_width=320, elem_classes="results", elem_id="train-results"):
-            run = gr.Dropdown(run_view.run_names(), value=run_view.current_run(), label="Run", interactive=True, elem_id="train-run")
+            run = gr.Dropdown([], label="Run", interactive=True, elem_id="train-run")
             line = gr.HTML(elem_id="train-line")
             timeline = gr.HTML(
                 {"frames": [], "empty": run_view.NO_RUN},
@@ -58,35 +60,65 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component],
                 save_now = gr.Button("Save now", interactive=False, min_width=80)
             with gr.Accordion("The command", open=False):
                 command = gr.Code(language="shell", interactive=False, show_label=False, elem_id="train-command")
-    data, seen, timer = gr.State(None), gr.State(None), gr.Timer(1.0)
-    form = [data, start_from, length, size, batch, rate, flip, seed]
+            with gr.Accordion("All runs", open=False, elem_id="train-runs") as everything:
+                runs = gr.HTML(elem_id="train-table")
+                others = gr.Dropdown([], label="Compare its loss with", multiselect=True, max_choices=3, interactive=True, elem_id="train-compare")
+                with gr.Row():
+                    pack = gr.Button("Make a zip of the run above", min_width=110)
+                    packed = gr.DownloadButton("Download the zip", visible=False, min_width=110, elem_id="train-zip")
+                    delete = gr.Button("Delete the run above", min_width=110)
+                with gr.Row(visible=False) as asked:
+                    sure = gr.Button("Delete it for good", variant="stop", min_width=110, elem_id="train-delete")
+                    keep = gr.Button("Keep it", min_width=110)
+    found, wrong, seen, timer = gr.State(None), gr.State(None), gr.State(None), gr.Timer(1.0)
+    form = train_form.Form(start_from, settings, anywhere=local)
+    fields = [found, start_from, length, *settings.values()]
+    checked = [note, start, length, wrong, start_from, *settings.values()]
     view = [seen, line, timeline, curve, stop, resume, open_in_sample, sample_now, save_now, command]
 
     quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
     at_once = quiet | {"queue": False}
+    latest = quiet | {"trigger_mode": "always_last"}
     looking = {"api_visibility": "private", "concurrency_limit": None, "show_progress_on": [report]}
+    framing = [settings[name] for name in pictures.FRAMING]
+    seen_as = [settings["class_from"], *framing]
     looks = [
-        files.upload(pictures.look_at_files, files, [data, report], **looking),
-        drawn.click(pictures.look_at_drawn, None, [data, report], **looking),
+        files.upload(pictures.look_at_files, [files, *seen_as], [found, report], **looking),
+        drawn.click(pictures.look_at_drawn, seen_as, [found, report], **looking),
+        settings["class_from"].input(pictures.look_again, [found, *seen_as], [found, report], **looking),
     ]
     if local:
-        looks.append(path.submit(pictures.look_at_path, path, [data, report], **looking))
+        looks.append(path.submit(pictures.look_at_path, [path, *seen_as], [found, report], **looking))
     for look in looks:
-        look.then(train_form.check, form, [note, start], **quiet)
-    files.clear(lambda: (None, "", "", gr.Button(interactive=False)), None, [data, report, note, start], **at_once)
-    for field in form[1:]:
-        field.change(train_form.check, form, [note, start], **quiet)
-    start.click(train_form.start, form, [run, start], **quiet).then(run_view.poll, [run, seen], view, **at_once)
-    run.change(lambda name: run_view.poll(name, None), run, view, **at_once)
+        look.then(form.check, [wrong, *fields], checked, **quiet)
+    files.clear(lambda: (None, "", "", gr.Button(interactive=False)), None, [found, report, note, start], **at_once)
+    for field in framing:
+        field.input(pictures.show, [found, *framing], report, **latest)
+    for field in [length, *settings.values()]:
+        field.input(form.check, [wrong, *fields], checked, **latest)
+    followed = start_from.change(form.follow, start_from, [*settings.values(), noise], **quiet)
+    followed.then(pictures.show, [found, *framing], report, **quiet).then(form.check, [wrong, *fields], checked, **quiet)
+
+    watched = [run, others, seen]
+    start.click(form.start, fields, [run, start], **quiet).then(run_view.poll, watched, view, **at_once)
+    for choice in (run, others):
+        choice.change(lambda name, others: run_view.poll(name, others, None), watched[:2], view, **at_once)
     for button, word in ((stop, "stop"), (sample_now, "sample_now"), (save_now, "save_now")):
         button.click(lambda name, word=word: run_view.say(name, word), run, button, **at_once)
     resume.click(lambda name, length: run_view.resume(name, train_form.LENGTHS[length]), [run, length], resume, **quiet)
     open_in_sample.click(run_view.open_latest, run, [tabs, opened[0]], **quiet).then(show_classes, opened[:2], opened[1:], **quiet)
-    page.load(_refresh, start_from, [run, start_from], **quiet).then(lambda name: run_view.poll(name, None), run, view, **at_once)
-    timer.tick(run_view.poll, [run, seen], view, trigger_mode="once", **at_once)
+
+    everything.expand(lambda: (run_list.table(), gr.Dropdown(run_list.names())), None, [runs, others], **quiet)
+    pack.click(run_list.pack, run, packed, api_visibility="private", show_progress_on=[pack])
+    delete.click(lambda: gr.Row(visible=True), None, asked, **at_once)
+    keep.click(lambda: gr.Row(visible=False), None, asked, **at_once)
+    sure.click(run_list.delete, run, [run, runs], **quiet).then(lambda: gr.Row(visible=False), None, asked, **at_once)
+
+    page.load(_refresh, start_from, [run, start_from], **quiet).then(lambda name: run_view.poll(name, None, None), run, view, **at_once)
+    page.load(form.follow, start_from, [*settings.values(), noise], **quiet)
+    timer.tick(run_view.poll, watched, view, trigger_mode="once", **at_once)
 
 
 def _refresh(start_from: str | None):
     starts = train_form.starts()
-    kept = start_from if start_from in dict(starts) else starts[0][1]
-    return gr.Dropdown(run_view.run_names(), value=run_view.current_run()), gr.Dropdown(starts, value=kept)
+    return gr.Dropdown(run_list.names(), value=run_list.current()), gr.Dropdown(starts, value=start_from if start_from in starts else starts[0])

@@ -1,6 +1,7 @@
 """The Train tab, as a new user: drop a zip, see what is in it, train, reload, stop, sample from the result."""
 
 import re
+import shutil
 import zipfile
 
 import psutil
@@ -9,6 +10,8 @@ from PIL import Image
 from playwright.sync_api import expect
 from sklearn.datasets import load_digits
 
+from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.training.run import checkpoint_of
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
 
 SOON = 120_000
@@ -48,6 +51,11 @@ def drop(page, *files):
     page.locator("#train-files input[type=file]").set_input_files([str(file) for file in files])
 
 
+def choose(page, label, option):
+    page.get_by_role("combobox", name=label, exact=True).click()
+    page.get_by_role("option", name=option, exact=True).last.click()
+
+
 def test_before_anything_is_dropped_the_tab_says_what_to_do(open_page):
     page = open_train(open_page)
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
@@ -64,9 +72,15 @@ def test_from_a_dropped_zip_to_pictures_of_ones_own(open_page, archive):
     expect(report).to_contain_text("two/broken.png")
     assert report.locator("img.crops").evaluate("i => i.naturalWidth > 0")
     page.get_by_role("button", name="All settings").click()
-    page.get_by_label("number input for Batch size").fill("8")
-    page.get_by_label("number input for Batch size").blur()
-    expect(page.locator("#train-note")).to_contain_text("pictures will be seen in 3 minutes", timeout=SOON)
+    before = report.locator("img.crops").get_attribute("src")
+    choose(page, "Not square?", "squash")
+    choose(page, "Colour", "greyscale")
+    expect(page.locator("#setting-channels")).to_contain_text("keep 3 channels", timeout=SOON)
+    choose(page, "Colour", "colour")
+    page.get_by_label("Batch size").fill("8")
+    expect(page.locator("#train-note")).to_contain_text("pictures a second", timeout=SOON)
+    expect(page.get_by_label(re.compile("A first look, 3 minutes: about [0-9,]+ pictures"))).to_be_checked()
+    assert report.locator("img.crops").get_attribute("src") == before, "squares stay as they are"
     page.screenshot(path=SCREENSHOTS / "train-ready-desktop-light.png", full_page=True)
 
     page.get_by_role("button", name="Start", exact=True).click()
@@ -115,13 +129,49 @@ def test_what_cannot_be_trained_is_said_where_it_was_asked_for(open_page, archiv
     drop(page, archive)
     expect(page.locator("#train-report")).to_contain_text("120 pictures", timeout=SOON)
     page.get_by_role("button", name="All settings").click()
-    page.get_by_label("Learning rate").fill("fast")
-    page.get_by_label("Learning rate").blur()
-    expect(page.locator("#train-note .problem")).to_contain_text("such as 5e-4, not 'fast'", timeout=SOON)
-    expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
+    rate, start = page.locator("#setting-learning_rate"), page.get_by_role("button", name="Start", exact=True)
+    for typed, said in (("7", "from 1e-08 to 1, not 7"), ("", "Fill this in")):
+        page.get_by_label("Learning rate").fill(typed)
+        expect(rate).to_contain_text(said, timeout=SOON)
+        expect(page.locator("#train-note .problem")).to_contain_text(said)
+        expect(start).to_be_disabled()
+    page.screenshot(path=SCREENSHOTS / "train-wrong-desktop-light.png", full_page=True)
     page.get_by_label("Learning rate").fill("1e-4")
-    page.get_by_label("Learning rate").blur()
-    expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled(timeout=SOON)
+    expect(start).to_be_enabled(timeout=SOON)
+    expect(rate).to_contain_text("Less if the loss jumps")
+    page.get_by_role("combobox", name="Start from").fill("no/such-model")
+    page.get_by_role("combobox", name="Start from").press("Enter")
+    expect(page.locator("#train-note .problem")).to_contain_text("no/such-model", timeout=SOON)
+    expect(start).to_be_disabled()
+
+
+def test_runs_can_be_compared_kept_as_a_zip_and_deleted(open_page, trained_run, tmp_path):
+    for name in ("copy", "spare"):
+        shutil.copytree(trained_run, trained_run.parent / name)
+    page = open_train(open_page)
+    page.get_by_role("button", name="All runs").click()
+    expect(page.locator("#train-table")).to_contain_text("spare", timeout=SOON)
+    choose(page, "Run", "copy")
+    choose(page, "Compare its loss with", "spare")
+    page.keyboard.press("Escape")
+    expect(page.locator("#curves .reading")).to_contain_text(re.compile(r"copy \d.*spare \d"))
+    page.screenshot(path=SCREENSHOTS / "train-compare-desktop-light.png", full_page=True)
+    page.get_by_role("button", name="Make a zip").click()
+    page.locator("#train-zip").wait_for()
+    with page.expect_download() as download:
+        page.locator("#train-zip").click()
+    download.value.save_as(tmp_path / "copy.zip")
+    with zipfile.ZipFile(tmp_path / "copy.zip") as archive:
+        archive.extractall(tmp_path)
+        assert not [name for name in archive.namelist() if "/state/" in name]
+    assert load_checkpoint(checkpoint_of(tmp_path / "copy")).description.steps == 12
+    page.get_by_role("button", name="Delete the run above").click()
+    page.get_by_role("button", name="Keep it").click()
+    page.get_by_role("button", name="Delete the run above").click()
+    page.locator("#train-delete").click()
+    expect(page.locator("#train-table")).not_to_contain_text("copy", timeout=SOON)
+    assert not (trained_run.parent / "copy").exists() and (trained_run.parent / "spare").exists()
+    shutil.rmtree(trained_run.parent / "spare")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -168,7 +168,7 @@ def test_what_is_not_said_comes_from_the_source(grey, plain):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"channels": 1}, "three equal channels; leave out --channels"),
+        ({"channels": 1}, "keep 3 channels"),
         ({"channels": 2}, "Channels must be one of 1, 3"),
         ({"preset": "tiny"}, "leave out --preset"),
         ({"num_train_timesteps": 1000}, "has num train timesteps 100; leave out --num-train-timesteps"),

@@ -1,0 +1,114 @@
+"""All settings of a training, as fields of the page: each is one of TrainConfig's, which alone says what is allowed."""
+
+import math
+from dataclasses import fields
+
+import gradio as gr
+from gradio.components import FormComponent
+from PIL import ImageColor
+
+from diffusion_demo.errors import BadInput
+from diffusion_demo.training.config import TrainConfig
+
+DEFAULTS = {field.name: field.default for field in fields(TrainConfig)}
+FINE_TUNING_RATE = 1e-4
+BROUGHT = ("beta_schedule", "num_train_timesteps", "prediction_type", "variance_type")  # by a model that training goes on from
+MAY_BE_EMPTY = ("dropout",)
+
+
+def build() -> tuple[dict[str, FormComponent], gr.Group]:
+    """Lay the fields out. Returns them by the name of their setting, and the group that only a new network shows."""
+    made: dict[str, FormComponent] = {}
+
+    def add(name: str, kind: type[FormComponent], label: str, info: str = "", **options) -> None:
+        default = DEFAULTS[name]
+        value = default[0] if isinstance(default, tuple) else default
+        made[name] = kind(value=value, label=label, info=info or None, interactive=True, min_width=130, elem_id=f"setting-{name}", **options)
+
+    def choose(name: str, label: str, options: list, info: str = "") -> None:
+        add(name, gr.Dropdown, label, info, choices=options)
+
+    def pair():
+        return gr.Row(equal_height=True)
+
+    gr.Markdown("Pictures", elem_classes="group")
+    with pair():
+        choose("image_size", "Size in pixels", [16, 32, 64, 128, 256], "Twice the size, four times the time.")
+        choose("channels", "Colour", [("colour", 3), ("greyscale", 1)])
+    with pair():
+        choose("fit", "Not square?", [("cut the middle out", "crop"), ("add a margin", "pad"), ("squash", "squash")])
+        add("background", gr.ColorPicker, "Behind transparent pictures")
+    with pair():
+        choose("class_from", "Classes from", [("folders", "folder"), ("names: cat_1.png", "file_name")])
+        add("flip", gr.Checkbox, "Mirror half of them", "Off for letters.")
+    gr.Markdown("Steps", elem_classes="group")
+    with pair():
+        add("batch_size", gr.Number, "Batch size", "Pictures a step.", precision=0)
+        add("learning_rate", gr.Number, "Learning rate", "Less if the loss jumps.", step=1e-5)
+    with pair():
+        add("accumulation", gr.Number, "Batch cut into parts", "Out of memory? 2 or 4.", precision=0)
+        add("gradient_checkpointing", gr.Checkbox, "Recompute to spare memory", "A third slower.")
+    with pair():
+        add("warmup_steps", gr.Number, "Warm-up steps", precision=0)
+        add("ema_decays", gr.Number, "EMA decay", step=1e-4)
+    with pair():
+        add("label_dropout", gr.Number, "Labels dropped", "For guidance.", step=0.05)
+        add("dropout", gr.Number, "Dropout", "Empty: the network's.", step=0.05)
+    with pair():
+        add("weight_decay", gr.Number, "Weight decay", step=0.01)
+        add("grad_clip", gr.Number, "Largest gradient", step=0.1)
+    with pair():
+        choose("precision", "Precision", ["auto", "fp32", "bf16"])
+        add("seed", gr.Number, "Seed", precision=0)
+    with pair():
+        choose("loss", "Loss", ["hybrid", "simple", "kl", "rescaled_kl"])
+        choose("timestep_sampler", "t is drawn", [("evenly over the batch", "stratified"), ("at random", "uniform"), ("by loss", "loss_aware")])
+    with gr.Group(visible=False, elem_classes="plain") as noise:
+        gr.Markdown("Noise", elem_classes="group")
+        with pair():
+            choose("beta_schedule", "Schedule", [("cosine", "squaredcos_cap_v2"), "linear", "scaled_linear", "sigmoid"])
+            add("num_train_timesteps", gr.Number, "Timesteps", precision=0)
+        with pair():
+            choose("prediction_type", "The network predicts", [("the noise", "epsilon"), ("the picture", "sample"), ("v", "v_prediction")])
+            choose("variance_type", "Variance", [("learned", "learned_range"), ("beta", "fixed_large"), ("beta~", "fixed_small")])
+    return made, noise
+
+
+def chosen(start: dict, names: list[str], values: tuple) -> dict:
+    """The fields as settings of TrainConfig, beside `start` (a preset, or a model to go on from): those that are not what they would be anyway.
+
+    Raises BadInput for a field that is empty.
+    """
+    settings = {}
+    for name, value in zip(names, values, strict=True):
+        if "init_from" in start and name in BROUGHT:
+            continue
+        if value is None and name not in MAY_BE_EMPTY:
+            raise BadInput("Fill this in.", name)
+        settings[name] = _as_setting(name, value)
+    return {
+        name: value for name, value in settings.items() if value != DEFAULTS[name] or ("init_from" in start and name in ("image_size", "channels"))
+    }
+
+
+def _as_setting(name: str, value):
+    if name == "background":
+        return _hex(value)
+    if name == "ema_decays":
+        return (value,)
+    return value
+
+
+def _hex(colour: str) -> str:
+    """What the colour picker gives, "rgba(12.3, 4, 5, 1)" too, as "#rrggbb"; anything else as it is, for TrainConfig to refuse."""
+    text = str(colour).strip()
+    if text.startswith("rgb") and text.endswith(")"):
+        try:
+            parts = [float(part) for part in text[text.index("(") + 1 : -1].split(",")[:3]]
+        except ValueError:
+            return text
+        text = f"rgb({', '.join(str(min(255, max(0, round(part)))) for part in parts if math.isfinite(part))})"
+    try:
+        return "#{:02x}{:02x}{:02x}".format(*ImageColor.getrgb(text)[:3])
+    except ValueError:
+        return text
