@@ -31,9 +31,12 @@ class Entry:
         return min(self.width, self.height)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Report:
-    """The pictures that can be used, by name; for each file that cannot, the reason; and how many files are called no pictures."""
+    """The pictures that can be used, by name; for each file that cannot, the reason; and how many files are called no pictures.
+
+    Each scan's report is its own: two are never equal, so that a page can tell that it was given another one.
+    """
 
     source: Source
     entries: tuple[Entry, ...]

@@ -46,7 +46,7 @@ class Form:
         return {"data": str(found.source)} | start | train_settings.chosen(start, self.names, values)
 
     def follow(self, start_from: str | None):
-        """What depends on the model: size, colour, learning rate, and whether the noise can be chosen. A change of no consequence says nothing."""
+        """What depends on the model: size, colour, learning rate, and whether the noise can be chosen."""
         size, channels, rate, new = 32, 3, train_settings.DEFAULTS["learning_rate"], start_from in NEW
         if not new:
             rate = train_settings.FINE_TUNING_RATE
@@ -56,7 +56,8 @@ class Form:
             except BadInput:
                 pass  # `check` says it, at the field
         brought = {"image_size": size, "channels": channels, "learning_rate": rate}
-        return [gr.update(value=brought[name]) if name in brought else gr.skip() for name in self.names] + [gr.update(visible=new)]
+        values = [gr.update(value=brought[name]) if name in brought else gr.skip() for name in self.names]
+        return [start_from, gr.update(visible=new), *values]
 
     def check(self, wrong: str | None, found, start_from, length, *values):
         """What Start would do, or why it cannot, said at the field that it is about: note, Start, lengths, the wrong field, and all fields."""

@@ -13,11 +13,10 @@ from diffusion_demo.training.config import TrainConfig
 DEFAULTS = {field.name: field.default for field in fields(TrainConfig)}
 FINE_TUNING_RATE = 1e-4
 BROUGHT = ("beta_schedule", "num_train_timesteps", "prediction_type", "variance_type")  # by a model that training goes on from
-MAY_BE_EMPTY = ("dropout",)
 
 
-def build() -> tuple[dict[str, FormComponent], gr.Group]:
-    """Lay the fields out. Returns them by the name of their setting, and the group that only a new network shows."""
+def build() -> tuple[dict[str, FormComponent], gr.Column]:
+    """Lay the fields out. Returns them by the name of their setting, and the column that only a new network shows."""
     made: dict[str, FormComponent] = {}
 
     def add(name: str, kind: type[FormComponent], label: str, info: str = "", **options) -> None:
@@ -29,47 +28,46 @@ def build() -> tuple[dict[str, FormComponent], gr.Group]:
         add(name, gr.Dropdown, label, info, choices=options)
 
     def pair():
-        return gr.Row(equal_height=True)
+        return gr.Row()
 
     gr.Markdown("Pictures", elem_classes="group")
     with pair():
-        choose("image_size", "Size in pixels", [16, 32, 64, 128, 256], "Twice the size, four times the time.")
+        choose("image_size", "Size in pixels", [16, 32, 64, 128, 256])
         choose("channels", "Colour", [("colour", 3), ("greyscale", 1)])
     with pair():
-        choose("fit", "Not square?", [("cut the middle out", "crop"), ("add a margin", "pad"), ("squash", "squash")])
-        add("background", gr.ColorPicker, "Behind transparent pictures")
+        choose("fit", "Not square?", [("crop", "crop"), ("add margins", "pad"), ("squash", "squash")])
+        choose("class_from", "Classes from", [("folders", "folder"), ("cat_1.png", "file_name")])
     with pair():
-        choose("class_from", "Classes from", [("folders", "folder"), ("names: cat_1.png", "file_name")])
-        add("flip", gr.Checkbox, "Mirror half of them", "Off for letters.")
+        add("background", gr.ColorPicker, "Background")
+        add("flip", gr.Checkbox, "Mirror half", "Off for letters.")
     gr.Markdown("Steps", elem_classes="group")
     with pair():
-        add("batch_size", gr.Number, "Batch size", "Pictures a step.", precision=0)
-        add("learning_rate", gr.Number, "Learning rate", "Less if the loss jumps.", step=1e-5)
-    with pair():
-        add("accumulation", gr.Number, "Batch cut into parts", "Out of memory? 2 or 4.", precision=0)
-        add("gradient_checkpointing", gr.Checkbox, "Recompute to spare memory", "A third slower.")
+        add("batch_size", gr.Number, "Batch size", precision=0)
+        add("learning_rate", gr.Number, "Learning rate", step=1e-5)
     with pair():
         add("warmup_steps", gr.Number, "Warm-up steps", precision=0)
         add("ema_decays", gr.Number, "EMA decay", step=1e-4)
     with pair():
-        add("label_dropout", gr.Number, "Labels dropped", "For guidance.", step=0.05)
-        add("dropout", gr.Number, "Dropout", "Empty: the network's.", step=0.05)
-    with pair():
+        add("label_dropout", gr.Number, "Labels dropped", step=0.05)
         add("weight_decay", gr.Number, "Weight decay", step=0.01)
-        add("grad_clip", gr.Number, "Largest gradient", step=0.1)
     with pair():
-        choose("precision", "Precision", ["auto", "fp32", "bf16"])
+        add("grad_clip", gr.Number, "Largest gradient", step=0.1)
         add("seed", gr.Number, "Seed", precision=0)
     with pair():
         choose("loss", "Loss", ["hybrid", "simple", "kl", "rescaled_kl"])
-        choose("timestep_sampler", "t is drawn", [("evenly over the batch", "stratified"), ("at random", "uniform"), ("by loss", "loss_aware")])
-    with gr.Group(visible=False, elem_classes="plain") as noise:
+        choose("timestep_sampler", "t is drawn", [("evenly", "stratified"), ("at random", "uniform"), ("by loss", "loss_aware")])
+    gr.Markdown("Memory and speed", elem_classes="group")
+    with pair():
+        add("accumulation", gr.Number, "Parts of a batch", precision=0)
+        choose("precision", "Precision", ["auto", "fp32", "bf16"])
+    add("gradient_checkpointing", gr.Checkbox, "Recompute rather than remember", "Much less memory, a third slower.")
+    with gr.Column(visible=False) as noise:
         gr.Markdown("Noise", elem_classes="group")
         with pair():
-            choose("beta_schedule", "Schedule", [("cosine", "squaredcos_cap_v2"), "linear", "scaled_linear", "sigmoid"])
+            choose("beta_schedule", "Schedule", [("cosine", "squaredcos_cap_v2"), "linear", ("quadratic", "scaled_linear"), "sigmoid"])
             add("num_train_timesteps", gr.Number, "Timesteps", precision=0)
         with pair():
-            choose("prediction_type", "The network predicts", [("the noise", "epsilon"), ("the picture", "sample"), ("v", "v_prediction")])
+            choose("prediction_type", "Predicts", [("noise", "epsilon"), ("picture", "sample"), ("v", "v_prediction")])
             choose("variance_type", "Variance", [("learned", "learned_range"), ("beta", "fixed_large"), ("beta~", "fixed_small")])
     return made, noise
 
@@ -83,8 +81,8 @@ def chosen(start: dict, names: list[str], values: tuple) -> dict:
     for name, value in zip(names, values, strict=True):
         if "init_from" in start and name in BROUGHT:
             continue
-        if value is None and name not in MAY_BE_EMPTY:
-            raise BadInput("Fill this in.", name)
+        if value is None:
+            raise BadInput(f"Fill in the {name.replace('_', ' ')}.", name)
         settings[name] = _as_setting(name, value)
     return {
         name: value for name, value in settings.items() if value != DEFAULTS[name] or ("init_from" in start and name in ("image_size", "channels"))

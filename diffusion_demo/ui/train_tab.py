@@ -70,10 +70,9 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component],
                 with gr.Row(visible=False) as asked:
                     sure = gr.Button("Delete it for good", variant="stop", min_width=110, elem_id="train-delete")
                     keep = gr.Button("Keep it", min_width=110)
-    found, wrong, seen, timer = gr.State(None), gr.State(None), gr.State(None), gr.Timer(1.0)
+    found, followed, wrong, seen, timer = gr.State(None), gr.State(None), gr.State(None), gr.State(None), gr.Timer(1.0)
     form = train_form.Form(start_from, settings, anywhere=local)
     fields = [found, start_from, length, *settings.values()]
-    checked = [note, start, length, wrong, start_from, *settings.values()]
     view = [seen, line, timeline, curve, stop, resume, open_in_sample, sample_now, save_now, command]
 
     quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
@@ -82,22 +81,18 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component],
     looking = {"api_visibility": "private", "concurrency_limit": None, "show_progress_on": [report]}
     framing = [settings[name] for name in pictures.FRAMING]
     seen_as = [settings["class_from"], *framing]
-    looks = [
-        files.upload(pictures.look_at_files, [files, *seen_as], [found, report], **looking),
-        drawn.click(pictures.look_at_drawn, seen_as, [found, report], **looking),
-        settings["class_from"].input(pictures.look_again, [found, *seen_as], [found, report], **looking),
-    ]
+    files.upload(pictures.look_at_files, [files, *seen_as], [found, report], **looking)
+    drawn.click(pictures.look_at_drawn, seen_as, [found, report], **looking)
+    settings["class_from"].input(pictures.look_again, [found, *seen_as], [found, report], **looking)
     if local:
-        looks.append(path.submit(pictures.look_at_path, [path, *seen_as], [found, report], **looking))
-    for look in looks:
-        look.then(form.check, [wrong, *fields], checked, **quiet)
-    files.clear(lambda: (None, "", "", gr.Button(interactive=False)), None, [found, report, note, start], **at_once)
-    for field in framing:
-        field.input(pictures.show, [found, *framing], report, **latest)
-    for field in [length, *settings.values()]:
-        field.input(form.check, [wrong, *fields], checked, **latest)
-    followed = start_from.change(form.follow, start_from, [*settings.values(), noise], **quiet)
-    followed.then(pictures.show, [found, *framing], report, **quiet).then(form.check, [wrong, *fields], checked, **quiet)
+        path.submit(pictures.look_at_path, [path, *seen_as], [found, report], **looking)
+    files.clear(lambda: (None, ""), None, [found, report], **at_once)
+    for trigger in (start_from.change, page.load):
+        trigger(form.follow, start_from, [followed, noise, *settings.values()], **quiet)
+    gr.on([followed.change, *(field.input for field in framing)], pictures.show, [found, *framing], report, **latest)
+    # one listener for everything that matters, so that no older answer overwrites a newer one
+    anything = [found.change, followed.change, *(field.input for field in (length, *settings.values()))]
+    gr.on(anything, form.check, [wrong, *fields], [note, start, length, wrong, start_from, *settings.values()], **latest)
 
     watched = [run, others, seen]
     start.click(form.start, fields, [run, start], **quiet).then(run_view.poll, watched, view, **at_once)
@@ -115,7 +110,6 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component],
     sure.click(run_list.delete, run, [run, runs], **quiet).then(lambda: gr.Row(visible=False), None, asked, **at_once)
 
     page.load(_refresh, start_from, [run, start_from], **quiet).then(lambda name: run_view.poll(name, None, None), run, view, **at_once)
-    page.load(form.follow, start_from, [*settings.values(), noise], **quiet)
     timer.tick(run_view.poll, watched, view, trigger_mode="once", **at_once)
 
 
