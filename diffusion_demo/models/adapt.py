@@ -36,6 +36,16 @@ def table_for(unet: UNet2DModel, old: tuple[str, ...], new: tuple[str, ...], nul
     return torch.stack([table[at[name]] if name in at else null for name in new] + [null])
 
 
+def without_table(unet: UNet2DModel, row: Tensor) -> UNet2DModel:
+    """A network without classes that answers what this one answers to the class of that row, [D]: the row moves into the embedding of time."""
+    weights = unet.state_dict()
+    del weights[TABLE]
+    weights["time_embedding.linear_2.bias"] = weights["time_embedding.linear_2.bias"] + row
+    fresh = UNet2DModel.from_config(unet.config, num_class_embeds=None)
+    fresh.load_state_dict(weights)
+    return fresh
+
+
 def with_null_class(unet: UNet2DModel, names: tuple[str, ...]) -> UNet2DModel:
     """A network whose table holds no more rows than `names` gets the null class's after them: the mean of the others."""
     if unet.config.num_class_embeds != len(names) or not names:

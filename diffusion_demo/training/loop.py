@@ -31,7 +31,7 @@ from diffusion_demo.training.batches import Batch, batch_of_step, held_out_batch
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.exhaustion import EXHAUSTION, what_ran_out
 from diffusion_demo.training.run import RunFolder
-from diffusion_demo.training.start import begin, labelled
+from diffusion_demo.training.start import begin
 from diffusion_demo.training.state import load_state, save_state
 
 MOST_IN_MEMORY = 1_000_000_000  # bytes of decoded pictures; more of them are mapped from a file in the run's folder
@@ -119,11 +119,7 @@ class _Trainer:
         self.warnings = report.warnings_for(framing)
         cache = run.path / "cache" if len(report.entries) * math.prod(framing.shape) > MOST_IN_MEMORY else None
         with accelerator.main_process_first():
-            parts = [data.load_framed(report, framing, held_out=part, cache=cache) for part in (False, True)]
-        self.pictures, self.held_out = (labelled(part, report.class_names, self.description) for part in parts)
-        self.preview_guidance = 1.0
-        if self.description.guidance:  # pictures without classes train the null class alone, which is what guidance 0 shows
-            self.preview_guidance = 2.0 if report.class_names else 0.0
+            self.pictures, self.held_out = (data.load_framed(report, framing, held_out=part, cache=cache) for part in (False, True))
         self.latest_held_out: events.HeldOut | None = None
         self.recent_losses: deque[float] = deque(maxlen=RECENT_REPORTS)
 
@@ -253,7 +249,8 @@ class _Trainer:
     def _preview(self) -> Iterator[events.Event]:
         if not self.accelerator.is_main_process:
             return
-        request = replace(PREVIEW, guidance_scale=self.preview_guidance, precision=self.precision, steps=min(PREVIEW.steps, len(self.diffusion)))
+        guidance = 2.0 if self.description.guidance else 1.0
+        request = replace(PREVIEW, guidance_scale=guidance, precision=self.precision, steps=min(PREVIEW.steps, len(self.diffusion)))
         folder = self.run.path / "samples"
         folder.mkdir(exist_ok=True)
         paths = [folder / f"step_{self.step:06d}{kind}.png" for kind in ("", "_raw")]

@@ -3,14 +3,13 @@
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from diffusers import UNet2DModel
 
 from diffusion_demo import data
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.adapt import in_colour, rebuilt, table_for, with_table, zero_table
+from diffusion_demo.models.adapt import in_colour, rebuilt, table_for, with_table, without_table, zero_table
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.description import Description, checkpoint_name
 from diffusion_demo.models.unet import build_unet
@@ -29,8 +28,7 @@ def begin(config: TrainConfig, latest: Path | None, report: data.Report, command
         start = fitted(load_checkpoint(config.init_from), config, names, origin=checkpoint_name(config.init_from))
     else:
         start = _fresh(config, names)
-    guidance = config.label_dropout > 0 if names else bool(start.description.class_names)
-    about = replace(start.description, guidance=guidance, seed=config.seed, command=command, data=report.summary())
+    about = replace(start.description, guidance=bool(names) and config.label_dropout > 0, seed=config.seed, command=command, data=report.summary())
     return replace(start, description=about)
 
 
@@ -53,8 +51,8 @@ def fitted(source: Checkpoint, config: TrainConfig, names: tuple[str, ...], orig
         old,
         image_size=config.image_size,
         channels=config.channels,
-        class_names=names or old.class_names,
-        titles={name: title for name, title in old.titles.items() if name in (names or old.class_names)},
+        class_names=names,
+        titles={name: title for name, title in old.titles.items() if name in names},
         origin=old.origin if origin is None else "; ".join([origin, *changes, *class_changes]),
     )
     return replace(source, unet=unet, description=description)
@@ -64,24 +62,18 @@ def _with_classes(source: Checkpoint, names: tuple[str, ...]) -> tuple[UNet2DMod
     """The source's network with a table for the classes `names`, and what was changed, in words.
 
     A class of the same name keeps its row, any other starts as the null class; one that was never trained is made from the mean of the rows.
-    A source without classes gets a table of zeros, and so at first answers as before. Where the data has no classes the table stays.
+    A source without classes gets a table of zeros, and so at first answers as before. Without `names` the null class is all that is left.
     """
     unet, old = source.unet, source.description
     if not old.class_names:
         return (with_table(unet, zero_table(unet, len(names))), ["its table of classes started at zero"]) if names else (unet, [])
-    if names != old.class_names or not old.guidance:
-        unet = with_table(unet, table_for(unet, old.class_names, names or old.class_names, old.guidance))
+    table = table_for(unet, old.class_names, names, old.guidance)
     if not names:
-        return unet, ["the pictures had no classes, so of its classes only the null class was trained"]
+        return without_table(unet, table[-1]), ["of its classes only the null class, because the pictures had none"]
+    if names != old.class_names or not old.guidance:
+        unet = with_table(unet, table)
     new = [name for name in names if name not in old.class_names]
     return unet, [f"new to it: {', '.join(new)}"] if new else []
-
-
-def labelled(pictures: data.Pictures, names: tuple[str, ...], description: Description) -> data.Pictures:
-    """The pictures of data in the classes `names`, labelled for the model: with the null class where only the model has classes."""
-    if names or not description.class_names:
-        return pictures
-    return replace(pictures, labels=torch.full_like(pictures.labels, description.null_class))
 
 
 def _fresh(config: TrainConfig, names: tuple[str, ...]) -> Checkpoint:

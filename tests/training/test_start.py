@@ -12,7 +12,7 @@ from diffusion_demo.models.checkpoint import load_checkpoint, save_checkpoint
 from diffusion_demo.models.description import Description, describe
 from diffusion_demo.training.config import TrainConfig, inherit
 from diffusion_demo.training.run import RunFolder
-from diffusion_demo.training.start import begin, fitted, labelled
+from diffusion_demo.training.start import begin, fitted
 
 TABLE = "class_embedding.weight"
 
@@ -76,7 +76,7 @@ def test_classes_of_the_same_name_keep_their_rows_and_the_others_start_as_the_nu
 def test_without_a_trained_null_class_the_mean_of_the_rows_stands_in_for_it(checkpoint):
     source = replace(checkpoint, description=replace(checkpoint.description, guidance=False))
     old = source.unet.state_dict()[TABLE]
-    for names, rows in ((("cat", "two"), 3), ((), 4), (("one", "three", "two"), 4)):
+    for names, rows in ((("cat", "two"), 3), (("one", "three", "two"), 4)):
         new = fitted(source, config(), names).unet.state_dict()[TABLE]
         assert len(new) == rows
         torch.testing.assert_close(new[-1], old[:3].mean(0))
@@ -103,20 +103,12 @@ def test_a_table_for_a_source_without_classes_starts_at_zero_so_that_it_answers_
     assert answer(source.unet).std() > 0.01 and found.description.origin == "plain; its table of classes started at zero"
 
 
-def test_pictures_without_classes_train_the_null_class_of_a_source_that_has_them(checkpoint, random_checkpoint, digits):
-    report = data.scan(digits / "one")
-    found = begin(config(init_from=str(random_checkpoint), label_dropout=0.0), None, report, "train")
-    assert found.description.class_names == ("one", "three", "two") and found.description.guidance
-    assert torch.equal(found.unet.state_dict()[TABLE], checkpoint.unet.state_dict()[TABLE]) and "null class" in found.description.origin
-    pictures = data.load(report, 16, 3, held_out=False)
-    assert labelled(pictures, report.class_names, found.description).labels.unique().tolist() == [3]
-
-
-def test_other_pictures_keep_their_labels(checkpoint, digits):
-    report = data.scan(digits)
-    pictures = data.load(report, 16, 1, held_out=False)
-    assert labelled(pictures, report.class_names, checkpoint.description) is pictures
-    assert labelled(pictures, (), Description(16, 1, 100)) is pictures
+def test_of_pictures_without_classes_comes_a_model_without_them_that_begins_as_the_null_class(checkpoint, random_checkpoint, digits):
+    found = begin(config(init_from=str(random_checkpoint)), None, data.scan(digits / "one"), "train")
+    assert found.description.class_names == () and not found.description.guidance and "only the null class" in found.description.origin
+    assert found.unet.config.num_class_embeds is None
+    torch.testing.assert_close(answer(found.unet), answer(checkpoint.unet, labels=[3, 3]), rtol=1e-5, atol=1e-6)
+    assert (answer(found.unet) - answer(checkpoint.unet, labels=[0, 0])).abs().max() > 1e-3
 
 
 def test_a_fresh_start_has_the_classes_of_the_data_and_no_origin(digits):
@@ -210,13 +202,10 @@ def test_a_diffusers_model_learns_classes_and_is_saved_and_sampled_as_one_of_our
     assert done.returncode == 0, done.stderr
 
 
-def test_pictures_without_classes_change_no_row_but_the_null_class_and_the_run_is_resumed_as_it_began(grey, digits, run):
-    old = load_checkpoint(grey).unet.state_dict()[TABLE]
+def test_pictures_without_classes_make_a_model_without_them_and_the_run_is_resumed_as_it_began(grey, digits, run):
     words = ["--data", digits / "one", "--init-from", grey, "--image-size", 20, "--channels", 3]
     for steps, arguments in ((1, words), (2, ["--resume"])):
-        found = load_checkpoint(run(*arguments, "--max-steps", steps))
-        new, description = found.unet.state_dict()[TABLE], found.description
-        assert torch.equal(new[:2], old[:2]) and not torch.equal(new[2], old[2])
-        assert description.class_names == ("cat", "dog") and description.guidance
+        description = load_checkpoint(run(*arguments, "--max-steps", steps)).description
+        assert description.class_names == () and not description.guidance
         assert (description.image_size, description.channels, description.steps, description.images_seen) == (20, 3, steps, 40 + 4 * steps)
-        assert description.origin.startswith("grey; from greyscale to colour; from 16 to 20 pixels; the pictures had no classes")
+        assert description.origin.startswith("grey; from greyscale to colour; from 16 to 20 pixels; of its classes only the null class")
