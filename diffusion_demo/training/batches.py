@@ -13,6 +13,8 @@ from diffusion_demo.diffusion.timesteps import LossAwareTimesteps, stratified_ti
 from diffusion_demo.images import to_float
 from diffusion_demo.training.config import TrainConfig
 
+HELD_OUT_REPEATS, HELD_OUT_MOST = 4, 512
+
 
 class Batch(NamedTuple):
     """x0 and eps float32 [N, C, S, S], labels and t int64 [N]; weights float32 [N] of their losses, which make up for how t was drawn."""
@@ -67,10 +69,12 @@ def batch_of_step(
     return Batch(x0, labels, t, weights, torch.randn(x0.shape, generator=generator))
 
 
-def held_out_batches(pictures: Pictures, num_timesteps: int, size: int, repeats: int = 4):
-    """The held-out pictures `repeats` times, at t and noise that never change."""
+def held_out_batches(pictures: Pictures, num_timesteps: int, size: int):
+    """The held-out pictures, a few times each or some of them once, at t and noise that never change: seconds of work however many there are."""
     generator = torch.Generator().manual_seed(seed_of(0, 2))
-    images, labels = pictures.images.repeat(repeats, 1, 1, 1), pictures.labels.repeat(repeats)
+    count = min(HELD_OUT_REPEATS * len(pictures), max(HELD_OUT_MOST, size))
+    chosen = torch.arange(count) % len(pictures) if count > len(pictures) else torch.arange(count) * len(pictures) // count
+    images, labels = pictures.images[chosen], pictures.labels[chosen]
     t = stratified_timesteps(len(images), num_timesteps, generator)
     eps = torch.randn(images.shape, generator=generator)
     for i in range(0, len(images), size):

@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from diffusion_demo.cli import main
-from diffusion_demo.data import load, scan
+from diffusion_demo.data import Pictures, load, scan
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.description import describe
@@ -331,6 +331,9 @@ def test_the_held_out_measure_uses_held_out_pictures_only_at_noise_that_never_ch
     held_out = load(scan(digits), 16, 1, True)
     first, again = list(held_out_batches(held_out, 1000, 8)), list(held_out_batches(held_out, 1000, 8))
     assert sum(len(batch.x0) for batch in first) == 4 * len(held_out)
+    many = Pictures(torch.arange(2000, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 16, 16), torch.arange(2000))
+    labels = torch.cat([batch.labels for batch in held_out_batches(many, 1000, 64)])
+    assert len(labels) == 512 == len(labels.unique()) and labels.max() > 1990, "some of very many, from all over"
     allowed = {picture.numpy().tobytes() for picture in to_float(held_out.images)}
     assert {picture.numpy().tobytes() for batch in first for picture in batch.x0} == allowed
     for a, b in zip(first, again, strict=True):
