@@ -3,6 +3,7 @@
 import html
 import math
 import threading
+from contextlib import suppress
 from functools import lru_cache
 
 import gradio as gr
@@ -46,16 +47,14 @@ class Form:
         return {"data": str(found.source)} | start | train_settings.chosen(start, self.names, values)
 
     def follow(self, start_from: str | None):
-        """What depends on the model: size, colour, learning rate, and whether the noise can be chosen."""
-        size, channels, rate, new = 32, 3, train_settings.DEFAULTS["learning_rate"], start_from in NEW
+        """What depends on the model: size, colour, learning rate, warm-up, and whether the noise can be chosen."""
+        new = start_from in NEW
+        brought = {name: train_settings.DEFAULTS[name] for name in ("image_size", "channels", *train_settings.FINE_TUNING)}
         if not new:
-            rate = train_settings.FINE_TUNING_RATE
-            try:
+            with suppress(BadInput):  # `check` says it, at the field
                 about = describe(self._start(start_from)["init_from"])
-                size, channels = about.image_size, about.channels
-            except BadInput:
-                pass  # `check` says it, at the field
-        brought = {"image_size": size, "channels": channels, "learning_rate": rate}
+                brought |= {"image_size": about.image_size, "channels": about.channels}
+            brought |= train_settings.FINE_TUNING
         values = [gr.update(value=brought[name]) if name in brought else gr.skip() for name in self.names]
         return [start_from, gr.update(visible=new), *values]
 
