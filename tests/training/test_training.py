@@ -281,7 +281,7 @@ def test_a_killed_trainer_goes_on_from_its_last_whole_checkpoint(background, com
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_trainer_killed_at_random_instants_ends_with_the_weights_of_one_that_never_was(background, command, digits, tiny, tmp_path, kills):
-    steps, common = 12 * kills, ["--data", digits, *tiny, "--save-every", 2, "--sample-every", 7]
+    steps, common = 12 * kills, ["--data", digits, *tiny, "--save-every", 2, "--sample-every", 30]
     done = command("train", "--run", "straight", *common, "--max-steps", steps, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run, chance = RunFolder(tmp_path / "killed"), random.Random(kills)
