@@ -9,7 +9,7 @@ TABLE = "class_embedding.weight"
 
 def rebuilt(unet: UNet2DModel, weights: dict[str, Tensor] | None = None, **settings) -> UNet2DModel:
     """The same network with other settings, and with some of its tensors in another's place."""
-    fresh = UNet2DModel.from_config(unet.config, **settings)
+    fresh = type(unet).from_config(unet.config, **settings)
     fresh.load_state_dict(unet.state_dict() | (weights or {}))
     return fresh
 
@@ -41,7 +41,7 @@ def without_table(unet: UNet2DModel, row: Tensor) -> UNet2DModel:
     weights = unet.state_dict()
     del weights[TABLE]
     weights["time_embedding.linear_2.bias"] = weights["time_embedding.linear_2.bias"] + row
-    fresh = UNet2DModel.from_config(unet.config, num_class_embeds=None)
+    fresh = type(unet).from_config(unet.config, num_class_embeds=None)
     fresh.load_state_dict(weights)
     return fresh
 

@@ -19,6 +19,7 @@ from diffusion_demo.models.adapt import with_null_class
 from diffusion_demo.models.description import ORACLES, VARIANCE_TYPES, Description, describe
 from diffusion_demo.models.hub import local_folder
 from diffusion_demo.models.interop import parts_of, weights_of
+from diffusion_demo.models.openai_network import network_class
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
 
 def _network(path: Path) -> UNet2DModel:
     options = {"use_safetensors": True, "local_files_only": True, "low_cpu_mem_usage": False, "output_loading_info": True}
-    unet, info = UNet2DModel.from_pretrained(path, **options)
+    unet, info = network_class(path).from_pretrained(path, **options)
     if info["missing_keys"] or info["unexpected_keys"]:
         raise ValueError("diffusers would leave weights at random, or out")
     return unet

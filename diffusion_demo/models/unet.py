@@ -87,8 +87,10 @@ def zero_outputs(unet: UNet2DModel) -> None:
 
 
 def as_denoiser(unet: nn.Module, precision: str) -> Denoiser:
-    """model(xt, t, class_labels=None) -> float32 tensor, computed under bf16 autocast or in fp32."""
-    device = unet.device.type
+    """model(xt, t, class_labels=None) -> float32 tensor, computed under bf16 autocast or in fp32. Raises BadInput for an upsampler."""
+    device, config = unet.device.type, getattr(unet, "config", {})
+    if config.get("in_channels", 3) not in (1, 3):
+        raise BadInput("This model is an upsampler: it needs a small picture besides the noise, which it cannot be given here.")
 
     def denoise(xt: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
         with torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext():

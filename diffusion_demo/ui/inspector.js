@@ -1,81 +1,79 @@
-// Forward noising, drawn in the browser at every move of the slider; the tables and the noise come from the package.
-const find = (selector) => element.querySelector(selector);
-const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-const state = { t: 250, schedule: 0 };
-const LEFT = 50, RIGHT = 616, TOP = 12, BOTTOM = 204;
+// Forward noising, drawn in the browser at every move of t; the tables and the noise come from the package.
+const find = (selector) => element.querySelector(selector), every = (selector) => [...element.querySelectorAll(selector)];
+const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), doubles = (text) => new Float64Array(bytes(text).buffer);
+const state = { t: null, schedule: "linear", drawn: new Set(["linear", "squaredcos_cap_v2"]), view: "abar" };
+const VALUES = {
+  abar: (s, t) => (t ? s.abar[t - 1] : 1),
+  beta: (s, t) => (t ? s.betas[t - 1] : NaN),
+  snr: (s, t) => VALUES.abar(s, t) / (1 - VALUES.abar(s, t)),
+  kl: (s, t) => (t ? s.kl[t - 1] : Infinity),
+};
+const FRAMES = 9;
 let data = null;
 
-function paint(name, value) {
-  const canvas = find("canvas." + name), size = data.size;
-  if (canvas.width !== size) canvas.width = canvas.height = size;
-  const context = canvas.getContext("2d"), out = context.createImageData(size, size);
-  for (let i = 0, j = 0; i < size * size * 3; i++) {
-    out.data[j++] = (value(i) + 1) * 127.5;
+const named = (name) => data.schedules.find((s) => s.name === name);
+const chosen = () => named(state.schedule);
+const drawn = () => data.schedules.filter((s) => s.name === state.schedule || state.drawn.has(s.name));
+const stops = () => [...new Set(Array.from({ length: FRAMES }, (_, i) => Math.round((i * data.T) / (FRAMES - 1))))];
+const power = (k) => "10" + [...String(k)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("");
+
+function short(value) {
+  if (Number.isNaN(value)) return "–";
+  if (!Number.isFinite(value)) return "∞";
+  if (value === 0 || (value >= 1e-3 && value < 1e5)) return String(Number(value.toPrecision(3)));
+  const [digits, k] = value.toExponential(2).split("e");
+  return digits + " × " + power(Number(k));
+}
+
+function paint(canvas, values) {
+  if (canvas.width !== data.size) canvas.width = canvas.height = data.size;
+  const context = canvas.getContext("2d"), out = context.createImageData(data.size, data.size);
+  for (let i = 0, j = 0; i < values.length; i++) {
+    out.data[j++] = (values[i] + 1) * 127.5;
     if (i % 3 === 2) out.data[j++] = 255;
   }
   context.putImageData(out, 0, 0);
 }
 
-const abarAt = (t) => (t === 0 ? 1 : data.schedules[state.schedule].abar[t - 1]);
-const across = (t) => LEFT + (t / data.T) * (RIGHT - LEFT);
-const up = (share) => BOTTOM - share * (BOTTOM - TOP);
+function noised(s, t) {
+  const a = Math.sqrt(VALUES.abar(s, t)), b = Math.sqrt(1 - VALUES.abar(s, t));
+  return data.x0.map((x, i) => a * x + b * data.eps[i]);
+}
 
-function drawTime() {
-  const t = state.t, abar = abarAt(t), a = Math.sqrt(abar), b = Math.sqrt(1 - abar);
-  paint("xt", (i) => a * data.x0[i] + b * data.eps[i]);
-  find("canvas.xt").setAttribute("aria-label", "the picture with noise, t = " + t);
+function drawStrip(parent, s) {
+  parent.replaceChildren(...stops().map((t) => {
+    const button = document.createElement("button"), canvas = document.createElement("canvas");
+    Object.assign(button, { type: "button", className: "frame" });
+    Object.assign(button.dataset, { t, schedule: s.name });
+    button.setAttribute("aria-label", `${s.label}, go to t = ${t}`);
+    paint(canvas, noised(s, t));
+    button.append(canvas, String(t));
+    return button;
+  }));
+}
+
+function drawNumbers() {
+  const t = state.t, abar = VALUES.abar(chosen(), t), a = Math.sqrt(abar), b = Math.sqrt(1 - abar);
   find(".signal-number").textContent = a.toFixed(3);
   find(".noise-number").textContent = b.toFixed(3);
   find(".t-value").textContent = t + " of " + data.T;
+  find(".t").setAttribute("aria-valuetext", t + " of " + data.T);
   find(".shares .signal").style.width = 100 * abar + "%";
-  find(".shares .signal").textContent = abar > 0.15 ? "signal " + (100 * abar).toFixed(1) + " %" : "";
-  find(".shares .noise").textContent = abar < 0.85 ? "noise " + (100 * (1 - abar)).toFixed(1) + " %" : "";
+  find(".shares .signal").textContent = abar > 0.2 ? "signal " + (100 * abar).toFixed(1) + " %" : "";
+  find(".shares .noise").textContent = abar < 0.8 ? "noise " + (100 * (1 - abar)).toFixed(1) + " %" : "";
   find(".filled").innerHTML = `x<sub>${t}</sub> = √${abar.toPrecision(4)} x<sub>0</sub> + √${(1 - abar).toPrecision(4)} ε = ` +
     `<b>${a.toFixed(4)}</b> x<sub>0</sub> + <b>${b.toFixed(4)}</b> ε`;
-  const cursor = find(".cursor"), dot = find(".dot");
-  cursor.setAttribute("x1", across(t));
-  cursor.setAttribute("x2", across(t));
-  dot.setAttribute("cx", across(t));
-  dot.setAttribute("cy", up(abar));
+  find(".kl-number").textContent = short(VALUES.kl(chosen(), t));
+  for (const s of data.schedules) find(`tr[data-name="${s.name}"] .now`).textContent = short(VALUES[state.view](s, t));
 }
 
-function drawSchedules() {
-  const line = (abar) => [1, ...abar].map((share, t) => across(t).toFixed(1) + "," + up(share).toFixed(1)).join(" ");
-  const ticks = [0, 0.25, 0.5, 0.75, 1];
-  find(".curve").innerHTML =
-    ticks.map((s) => `<line class="grid" x1="${LEFT}" x2="${RIGHT}" y1="${up(s)}" y2="${up(s)}"/><text x="${LEFT - 8}" y="${up(s) + 4}" text-anchor="end">${s}</text>`).join("") +
-    ticks.map((s) => `<text x="${across(s * data.T)}" y="${BOTTOM + 18}" text-anchor="middle">${Math.round(s * data.T)}</text>`).join("") +
-    `<text x="${(LEFT + RIGHT) / 2}" y="${BOTTOM + 34}" text-anchor="middle">t</text>` +
-    `<text x="${LEFT + 8}" y="${up(0) - 8}">share of signal, ᾱ</text>` +
-    data.schedules.map((s, i) => `<polyline class="line line-${i} ${i === state.schedule ? "chosen" : ""}" points="${line(s.abar)}"/>`).join("") +
-    `<line class="cursor" y1="${TOP}" y2="${BOTTOM}"/><circle class="dot line-${state.schedule}" r="5"/>`;
-  find(".choices").innerHTML = data.schedules
-    .map((s, i) => `<label><input type="radio" name="inspect-schedule" value="${i}" ${i === state.schedule ? "checked" : ""}><span class="key line-${i}"></span>${s.label}</label>`)
-    .join("");
-}
-
-function show() {
-  const value = props.value;
-  if (!value || !value.x0) return;
-  const x0 = bytes(value.x0), eps = new Float32Array(bytes(value.eps).buffer);
-  data = { ...value, x0: Float32Array.from(x0, (v) => v / 127.5 - 1), eps };
-  find(".t").max = data.T;
+function drawTime() {
+  const xt = noised(chosen(), state.t), nearest = stops().reduce((a, b) => (Math.abs(b - state.t) < Math.abs(a - state.t) ? b : a));
   find(".t").value = state.t;
-  paint("x0", (i) => data.x0[i]);
-  paint("eps", (i) => data.eps[i] / 3);
-  drawSchedules();
-  drawTime();
+  paint(find("canvas.xt"), xt);
+  find("canvas.xt").setAttribute("aria-label", "the picture with noise, t = " + state.t);
+  for (const frame of every(".frame")) frame.classList.toggle("here", Number(frame.dataset.t) === nearest && frame.dataset.schedule === state.schedule);
+  drawNumbers();
+  drawHistogram(xt);
+  moveCursors();
 }
-
-element.addEventListener("input", (event) => {
-  if (!data) return;
-  if (event.target.matches(".t")) state.t = Number(event.target.value);
-  if (event.target.name === "inspect-schedule") {
-    state.schedule = Number(event.target.value);
-    drawSchedules();
-    find(`.choices input[value="${state.schedule}"]`).focus();
-  }
-  drawTime();
-});
-watch("value", show);
-show();

@@ -61,7 +61,7 @@ def build(local: bool) -> gr.Blocks:
             with gr.Tab("Train", id="train"):
                 train_tab.build(page, tabs, opened, local)
             with gr.Tab("Inspect", id="inspect"):
-                inspect_tab.build(page)
+                inspect_tab.build(page, tabs)
         gr.Markdown(CREDITS, elem_id="credits")
     return page
 
@@ -100,7 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
         inbrowser=not (parsed.no_browser or on_space),
         prevent_thread_lock=True,
         theme=THEME,
-        css_paths=[HERE / "style.css"],
+        css_paths=[HERE / "style.css", HERE / "inspector.css", HERE / "panels.css"],
         ssr_mode=False,
         run_history=False,
         footer_links=["api"],

@@ -1,11 +1,25 @@
-"""The Inspect tab: numbers and pixels against the package's own mathematics."""
+"""The Inspect tab's explorer: numbers, pixels and curves against the package's own mathematics."""
 
+import math
+import re
+from urllib.parse import parse_qs, urlparse
+
+import numpy as np
 import pytest
+import torch
 from gradio.media import get_image
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from diffusion_demo.diffusion.schedules import alphas_cumprod, named_betas
+from diffusion_demo.diffusion.likelihood import prior_bits
+from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.diffusion.schedules import SCHEDULES, alphas_cumprod, named_betas, signal_to_noise, terminal_warning
+from diffusion_demo.errors import BadInput
+from diffusion_demo.images import to_float
+from diffusion_demo.ui import forward
+from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
+
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−", "0123456789--")
 
 
 @pytest.fixture
@@ -14,6 +28,20 @@ def inspector(open_page) -> Page:
     page.get_by_role("tab", name="Inspect").click()
     expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000")
     return page
+
+
+@pytest.fixture
+def linked(chromium, url):
+    """Open the page at a link's query, with nothing opened before it."""
+    with chromium.new_context(viewport=DESKTOP) as context:
+
+        def open_at(query: str) -> Page:
+            page = context.new_page()
+            page.goto(f"{url}/?{query}")
+            page.locator("#inspector canvas.xt").or_(page.get_by_role("tab", name="Inspect", selected=False)).first.wait_for(timeout=60_000)
+            return page
+
+        yield open_at
 
 
 def pixels(page: Page, canvas: str) -> list[int]:
@@ -28,56 +56,370 @@ def factors(page: Page) -> tuple[float, float]:
     return tuple(float(number) for number in page.locator("#inspector .filled b").all_inner_texts())
 
 
-@pytest.mark.parametrize(("schedule", "index"), [("linear", 0), ("squaredcos_cap_v2", 1)])
-@pytest.mark.parametrize("t", [1, 500, 1000])
-def test_the_equation_shows_the_packages_numbers(inspector, schedule, index, t):
-    inspector.locator(f"#inspector .choices input[value='{index}']").check()
-    inspector.locator("#inspector .t").fill(str(t))
-    abar = alphas_cumprod(named_betas(schedule, 1000))[t - 1]
-    signal, noise = factors(inspector)
-    assert abs(signal - abar.sqrt()) < 1e-4 and abs(noise - (1 - abar).sqrt()) < 1e-4
+def number(page: Page, where: str) -> float:
+    text = page.locator(f"#inspector {where}").inner_text().translate(SUPERSCRIPTS)
+    return float(text.replace(" × 10", "e").replace("∞", "inf"))
+
+
+def choose(page: Page, schedule: str) -> None:
+    page.locator(f"#inspector input[name=inspect-schedule][value={schedule}]").check()
+
+
+def set_t(page: Page, t: int) -> None:
+    page.locator("#inspector .t").fill(str(t))
+
+
+def set_steps(page: Page, steps: str) -> None:
+    page.get_by_label("T, the number of steps").fill(steps)
+    page.get_by_label("T, the number of steps").press("Enter")
+
+
+def upload(page: Page, path) -> None:
+    page.locator("#picture input[type=file]").set_input_files(path)
+
+
+def shown_pixel(page: Page, x: int, y: int) -> str:
+    return f"Array.from(document.querySelector('#inspector canvas.x0').getContext('2d').getImageData({x}, {y}, 1, 1).data).slice(0, 3).join()"
+
+
+def lion() -> torch.Tensor:
+    return to_float(torch.from_numpy(forward.square(get_image("lion.jpg")))[None])
+
+
+# what Python hands over
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("steps", [21, 1000])
+def test_the_table_of_the_divergence_ends_with_the_bounds_own_term(name, steps):
+    diffusion, x0 = Diffusion(named_betas(name, steps), prediction_type="sample"), lion().double()
+    table = forward.kl_bits(diffusion, x0)
+    assert table.shape == (steps,) and table.dtype == torch.float64
+    assert math.isclose(table[-1], prior_bits(diffusion, x0), rel_tol=1e-12, abs_tol=1e-15)
+    assert math.isclose(table[steps // 2], prior_bits(diffusion.up_to(steps // 2), x0), rel_tol=1e-9)
+
+
+def test_every_schedule_that_can_have_so_many_steps_is_handed_over_and_the_others_are_named():
+    value = forward.explorer(forward.square(get_image("lion.jpg")), 0, 10, "lion")
+    assert [schedule["name"] for schedule in value["schedules"]] == [name for name in SCHEDULES if name != "linear"]
+    assert [schedule["label"] for schedule in value["missing"]] == ["linear"] and "more than 20" in value["missing"][0]["why"]
+    assert all(schedule["warning"] == terminal_warning(alphas_cumprod(named_betas(schedule["name"], 10))) for schedule in value["schedules"])
+
+
+@pytest.mark.parametrize("wanted", [None, 1, 4001, 2.5, float("nan"), float("inf"), -3])
+def test_a_number_of_steps_that_cannot_be_is_refused(wanted):
+    with pytest.raises(BadInput, match="whole number from 2 to 4000"):
+        forward.number_of_steps(wanted)
+
+
+# the picture, the noise and t
+
+
+def test_the_equation_shows_the_packages_numbers(inspector):
+    for schedule in SCHEDULES:
+        choose(inspector, schedule)
+        abar = alphas_cumprod(named_betas(schedule, 1000))
+        for t in (1, 500, 1000):
+            set_t(inspector, t)
+            signal, noise = factors(inspector)
+            assert abs(signal - abar[t - 1].sqrt()) < 1e-4 and abs(noise - (1 - abar[t - 1]).sqrt()) < 1e-4, (schedule, t)
+
+
+def test_the_noisy_picture_is_the_packages(inspector):
+    set_t(inspector, 300)
+    diffusion, eps = Diffusion(named_betas("linear", 1000)), forward.noise(0).permute(2, 0, 1)[None]
+    wanted = ((diffusion.q_sample(lion(), 299, eps)[0].permute(1, 2, 0) + 1) * 127.5).clamp(0, 255).round().numpy()
+    found = np.array(pixels(inspector, "xt")).reshape(128, 128, 4)[..., :3]
+    assert np.abs(found - wanted).max() <= 1
 
 
 def test_t_zero_is_the_clean_picture_and_t_max_is_not(inspector):
-    inspector.locator("#inspector .t").fill("0")
+    set_t(inspector, 0)
     assert pixels(inspector, "xt") == pixels(inspector, "x0")
     assert factors(inspector) == (1.0, 0.0)
-    inspector.locator("#inspector .t").fill("1000")
+    assert number(inspector, ".kl-number") == math.inf
+    set_t(inspector, 1000)
     assert pixels(inspector, "xt") != pixels(inspector, "x0")
 
 
 def test_dragging_t_sends_no_request(inspector):
-    requests = []
+    inspector.wait_for_timeout(1500)  # until the page has loaded what is below
+    requests, before, box = [], pixels(inspector, "xt"), inspector.locator("#inspector .t").bounding_box()
     inspector.on("request", lambda request: requests.append(request.url))
-    inspector.locator("#inspector .t").focus()
-    before = pixels(inspector, "xt")
-    for _ in range(20):
-        inspector.keyboard.press("ArrowRight")
-    expect(inspector.locator("#inspector .t-value")).to_have_text("270 of 1000")
+    middle = box["y"] + box["height"] / 2
+    inspector.mouse.move(box["x"] + box["width"] / 4, middle)
+    inspector.mouse.down()
+    inspector.mouse.move(box["x"] + box["width"] / 2, middle, steps=20)
+    expect(inspector.locator("#inspector .t-value")).to_have_text("500 of 1000")
     assert pixels(inspector, "xt") != before
     assert not [url for url in requests if "heartbeat" not in url]
 
 
-def test_a_picture_of_ones_own_is_shown(inspector, tmp_path):
-    Image.new("RGB", (300, 200), (255, 0, 0)).save(tmp_path / "red.jpg")
-    before = pixels(inspector, "x0")
-    inspector.locator("#picture input[type=file]").set_input_files(tmp_path / "red.jpg")
-    inspector.wait_for_function("document.querySelector('#inspector canvas.x0').getContext('2d').getImageData(64, 64, 1, 1).data[1] < 5")
-    after = pixels(inspector, "x0")
-    assert after != before and after[0] > 250
+def test_arrow_keys_move_by_one_and_with_shift_by_ten(inspector):
+    slider, shown = inspector.locator("#inspector .t"), inspector.locator("#inspector .t-value")
+    for key, t in [
+        ("ArrowLeft", 249),
+        ("Shift+ArrowRight", 259),
+        ("Shift+ArrowUp", 269),
+        ("Shift+ArrowLeft", 259),
+        ("Home", 0),
+        ("Shift+ArrowDown", 0),
+    ]:
+        slider.press(key)
+        expect(shown).to_have_text(f"{t} of 1000")
+    slider.press("End")
+    slider.press("Shift+ArrowRight")
+    expect(shown).to_have_text("1000 of 1000")
+
+
+def test_t_stays_in_view_below(inspector):
+    inspector.locator("#inspector .keep").scroll_into_view_if_needed()
+    box = inspector.locator("#inspector .t").bounding_box()
+    assert 0 <= box["y"] < 60
+
+
+def test_the_strip_runs_from_the_picture_to_noise_and_a_click_jumps(inspector):
+    frames = inspector.locator("#inspector .strip.main .frame")
+    assert frames.all_inner_texts() == [str(round(i * 125)) for i in range(9)]
+    frames.nth(6).click()
+    expect(inspector.locator("#inspector .t-value")).to_have_text("750 of 1000")
+    sixth = "(c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data))(document.querySelectorAll('.strip.main canvas')[6])"
+    assert pixels(inspector, "xt") == inspector.evaluate(sixth)
 
 
 def test_new_noise_changes_the_noise_alone(inspector):
-    inspector.locator("#picture input[type=file]").set_input_files(get_image("tower.jpg"))
-    inspector.wait_for_timeout(1500)
+    upload(inspector, get_image("tower.jpg"))
+    expect(inspector.locator("#inspector .link")).to_contain_text("example=tower")
     picture, noise = pixels(inspector, "x0"), pixels(inspector, "eps")
     inspector.get_by_role("button", name="New noise").click()
-    inspector.wait_for_timeout(1500)
+    expect(inspector.locator("#inspector .link")).to_contain_text("noise=")
+    seed = int(parse_qs(urlparse(inspector.locator("#inspector .link").get_attribute("href")).query)["noise"][0])
     assert pixels(inspector, "x0") == picture
     assert pixels(inspector, "eps") != noise
+    wanted = ((forward.noise(seed) / 3 + 1) * 127.5).clamp(0, 255).round().numpy()
+    assert np.abs(np.array(pixels(inspector, "eps")).reshape(128, 128, 4)[..., :3] - wanted).max() <= 1
 
 
-def test_a_file_that_is_no_picture_is_refused(inspector, tmp_path):
+# the schedules
+
+
+def test_the_list_shows_each_schedules_end_and_its_value_at_t(inspector):
+    set_t(inspector, 700)
+    for name in SCHEDULES:
+        betas, row = named_betas(name, 1000), f"tr[data-name={name}]"
+        abar = alphas_cumprod(betas)
+        assert math.isclose(number(inspector, f"{row} .snr span:first-child"), signal_to_noise(abar)[-1], rel_tol=6e-3)
+        for view, value in {"abar": abar, "beta": betas, "snr": signal_to_noise(abar)}.items():
+            inspector.locator(f"#inspector input[name=inspect-view][value={view}]").check()
+            assert math.isclose(number(inspector, f"{row} .now"), value[699], rel_tol=6e-3), (name, view)
+        ends_well = terminal_warning(abar) is None
+        expect(inspector.locator(f"#inspector {row} .snr")).to_contain_text("✓ ends in noise" if ends_well else "✗ picture left")
+
+
+def test_the_curves_are_the_packages_tables_and_the_cursor_follows_t(inspector):
+    inspector.get_by_label("draw sigmoid").check()
+    set_t(inspector, 500)
+    svg = inspector.locator("#inspector svg.curve")
+    assert svg.locator(".line").count() == 3
+    axis = [float(mark.get_attribute("y1")) for mark in svg.locator(".grid").all()]
+    for name in ("linear", "squaredcos_cap_v2", "sigmoid"):
+        dot, abar = svg.locator(f".dot.line-{name}"), alphas_cumprod(named_betas(name, 1000))
+        assert abs(float(dot.get_attribute("cy")) - (axis[0] + (axis[-1] - axis[0]) * float(abar[499]))) < 0.1
+        points = [point.split(",") for point in svg.locator(f".line.line-{name}").get_attribute("points").split()]
+        assert abs(float(points[-1][1]) - (axis[0] + (axis[-1] - axis[0]) * float(abar[-1]))) < 0.1
+    first = float(svg.locator(".cursor").get_attribute("x1"))
+    set_t(inspector, 600)
+    assert float(svg.locator(".cursor").get_attribute("x1")) > first + 20
+
+
+def test_a_logarithmic_view_has_powers_of_ten(inspector):
+    inspector.locator("#inspector input[name=inspect-view][value=snr]").check()
+    marks = inspector.locator("#inspector svg.curve text[text-anchor=end]").all_text_contents()
+    assert all(re.fullmatch("10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|1000", mark) for mark in marks) and len(marks) > 3
+    set_t(inspector, 0)
+    expect(inspector.locator("#inspector svg.curve .dot.line-linear")).to_be_hidden()
+
+
+def test_each_drawn_schedule_has_a_strip_that_says_where_the_picture_is_gone(inspector):
+    strips = inspector.locator("#inspector .strips > div")
+    assert strips.count() == 2
+    for row, name in zip(strips.all(), ("linear", "squaredcos_cap_v2"), strict=True):
+        gone = int((alphas_cumprod(named_betas(name, 1000)) < 0.01).nonzero()[0]) + 1
+        expect(row).to_contain_text(f"from t = {gone} on: {math.floor((1001 - gone) / 10 + 0.5)} % of the steps")
+    inspector.get_by_label("draw cosine").uncheck()
+    expect(strips).to_have_count(1)
+    inspector.get_by_label("use jsd").check()
+    expect(strips).to_have_count(2)
+    strips.nth(0).locator(".frame").nth(2).click()
+    expect(inspector.get_by_label("use linear")).to_be_checked()
+
+
+def test_another_number_of_steps_keeps_the_place_and_says_which_schedules_cannot(inspector):
+    set_steps(inspector, "20")
+    expect(inspector.locator("#inspector .t-value")).to_have_text("5 of 20")
+    expect(inspector.locator("#inspector .missing")).to_contain_text("needs more than 20 timesteps")
+    expect(inspector.get_by_label("use cosine")).to_be_checked()
+    inspector.get_by_label("draw constant").check()
+    expect(inspector.locator("#inspector tr[data-name=const] .snr")).to_contain_text("✗ picture left")
+    expect(inspector.locator("#inspector .missing")).to_contain_text(terminal_warning(alphas_cumprod(named_betas("const", 20))))
+    set_steps(inspector, "4000")
+    expect(inspector.locator("#inspector .t-value")).to_have_text("1000 of 4000")
+    assert abs(factors(inspector)[0] - alphas_cumprod(named_betas("squaredcos_cap_v2", 4000))[999].sqrt()) < 1e-4
+
+
+def test_a_number_of_steps_that_cannot_be_is_one_sentence_and_nothing_is_lost(inspector):
+    for wanted, possible in [("1", 100), ("4001", 4000), ("2.5", 2), ("", 400)]:
+        before = pixels(inspector, "xt")
+        set_steps(inspector, wanted)
+        expect(inspector.locator("#inspect-steps")).to_contain_text("T must be a whole number from 2 to 4000.")
+        assert pixels(inspector, "xt") == before
+        set_steps(inspector, str(possible))
+        expect(inspector.locator("#inspector .t-value")).to_have_text(re.compile(f" of {possible}$"))
+        expect(inspector.locator("#inspect-steps")).not_to_contain_text("must be")
+
+
+# where it ends
+
+
+def test_the_divergence_is_the_packages(inspector):
+    for name, t in [("linear", 1), ("linear", 640), ("squaredcos_cap_v2", 1000)]:
+        choose(inspector, name)
+        set_t(inspector, t)
+        diffusion = Diffusion(named_betas(name, 1000))
+        assert math.isclose(number(inspector, ".kl-number"), forward.kl_bits(diffusion, lion())[t - 1], rel_tol=6e-3)
+        assert math.isclose(number(inspector, ".kl-end"), prior_bits(diffusion, lion().double()), rel_tol=6e-3)
+
+
+def test_the_histogram_is_that_of_the_noisy_picture(inspector):
+    t = 250
+    xt = Diffusion(named_betas("linear", 1000)).q_sample(lion(), t - 1, forward.noise(0).permute(2, 0, 1)[None]).numpy()
+    assert abs(number(inspector, ".mean") - xt.mean()) < 1e-3 and abs(number(inspector, ".spread") - xt.std()) < 1e-3
+    svg = inspector.locator("#inspector svg.histogram")
+    axis = [float(mark.get_attribute("y1")) for mark in svg.locator(".grid").all()]
+    tops = [float(y) for y in re.findall(r"V([\d.]+)H", svg.locator(".bars").get_attribute("d"))]
+    densities = [(axis[0] - top) / (axis[0] - axis[-1]) for top in tops]
+    wanted, _ = np.histogram(xt, 64, (-4, 4))
+    assert np.abs(np.array(densities) - wanted / xt.size / 0.125).max() < 2e-3
+
+
+# links and files
+
+
+def test_a_link_opens_the_page_at_what_it_names(linked):
+    page = linked("tab=inspect&example=tower&schedule=squaredcos_cap_v2&t=400&T=2000&noise=5")
+    expect(page.locator("#inspector .t-value")).to_have_text("400 of 2000")
+    expect(page.get_by_label("use cosine")).to_be_checked()
+    expect(page.get_by_label("T, the number of steps")).to_have_value("2000")
+    expect(page.locator("#picture img")).to_have_attribute("src", re.compile("tower"))
+    assert np.abs(np.array(pixels(page, "x0")).reshape(128, 128, 4)[..., :3] - forward.square(get_image("tower.jpg")).transpose(1, 2, 0)).max() <= 1
+    assert abs(factors(page)[0] - alphas_cumprod(named_betas("squaredcos_cap_v2", 2000))[399].sqrt()) < 1e-4
+    wanted = ((forward.noise(5) / 3 + 1) * 127.5).clamp(0, 255).round().numpy()
+    assert np.abs(np.array(pixels(page, "eps")).reshape(128, 128, 4)[..., :3] - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("query", ["example=../../etc/passwd&schedule=nonsense&t=1001&T=1e400&noise=99999999999", "t=-5&T=abc&noise=x&tab=nowhere"])
+def test_what_a_link_cannot_mean_is_ignored(linked, query):
+    page = linked(query)
+    page.get_by_role("tab", name="Inspect").click()
+    expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000", timeout=60_000)
+    expect(page.get_by_label("use linear")).to_be_checked()
+    expect(page.locator("#inspector .link")).to_have_text("?tab=inspect&example=lion&schedule=linear&t=250")
+
+
+def test_the_link_follows_and_is_copied(inspector, url):
+    inspector.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    choose(inspector, "jsd")
+    set_t(inspector, 321)
+    inspector.locator("#inspector .t").press("ArrowRight")
+    wanted = f"{url}/?tab=inspect&example=lion&schedule=jsd&t=322"
+    expect(inspector.locator("#inspector .link")).to_have_attribute("href", wanted)
+    inspector.get_by_role("button", name="Copy link").click()
+    expect(inspector.locator("#inspector .copied")).to_have_text("Copied.")
+    assert inspector.evaluate("navigator.clipboard.readText()") == wanted
+    assert "t=322" in inspector.url and "schedule=jsd" in inspector.url
+
+
+def test_the_strip_is_kept_as_a_picture(inspector, tmp_path):
+    with inspector.expect_download() as download:
+        inspector.get_by_role("button", name="Strip as PNG").click()
+    assert download.value.suggested_filename == "forward_linear_T1000.png"
+    download.value.save_as(tmp_path / "strip.png")
+    strip = np.asarray(Image.open(tmp_path / "strip.png").convert("RGB"))
+    assert strip.shape == (188, 8 + 9 * 136, 3)
+    assert np.abs(strip[8:136, 8:136].astype(int) - forward.square(get_image("lion.jpg")).transpose(1, 2, 0)).max() <= 1
+    assert (strip[140:170].min(axis=(0, 2)) < 128).sum() > 60, "the values of t are written under the pictures"
+
+
+# any picture
+
+
+def test_a_picture_of_ones_own_is_shown_by_its_centre_square_and_not_linked(inspector, tmp_path):
+    image = Image.new("RGB", (300, 100), (0, 0, 255))
+    image.paste((255, 0, 0), (100, 0, 200, 100))
+    image.save(tmp_path / "own.png")
+    upload(inspector, tmp_path / "own.png")
+    inspector.wait_for_function(f"{shown_pixel(inspector, 64, 64)} === '255,0,0'")
+    assert (np.array(pixels(inspector, "x0")).reshape(128, 128, 4)[:, 4:-4] == (255, 0, 0, 255)).all()
+    expect(inspector.locator("#inspector .link")).to_contain_text("your own")
+    assert "example" not in inspector.locator("#inspector .link").get_attribute("href")
+
+
+def _turned(path):
+    """Red above blue once it is turned as its EXIF says; stored on its side."""
+    image = Image.new("RGB", (64, 64), (0, 0, 255))
+    image.paste((255, 0, 0), (0, 0, 32, 64))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(path, exif=exif)
+
+
+PICTURES = {
+    "one.png": (lambda path: Image.new("RGB", (1, 1), (10, 200, 30)).save(path), "10,200,30"),
+    "large.png": (lambda path: Image.new("RGB", (7000, 7000), (200, 10, 30)).save(path), "200,10,30"),
+    "grey.png": (lambda path: Image.new("L", (40, 90), 77).save(path), "77,77,77"),
+    "clear.png": (lambda path: Image.new("RGBA", (50, 50), (9, 9, 9, 0)).save(path), "255,255,255"),
+    "turned.png": (_turned, "255,0,0"),
+}
+
+
+def test_any_picture_works(inspector, tmp_path):
+    for name, (make, upper) in PICTURES.items():
+        make(tmp_path / name)
+        upload(inspector, tmp_path / name)
+        inspector.wait_for_function(f"{shown_pixel(inspector, 64, 20)} === '{upper}'")
+
+
+def test_a_picture_that_is_too_large_or_none_at_all_is_refused_and_the_last_one_stays(inspector, tmp_path):
+    before = pixels(inspector, "x0")
+    Image.new("L", (8000, 7000)).save(tmp_path / "huge.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"nothing" * 10)
-    inspector.locator("#picture input[type=file]").set_input_files(tmp_path / "broken.png")
-    expect(inspector.get_by_test_id("toast-body")).to_contain_text("cannot be read")
+    sentences = {"huge.png": "It has more than 50 megapixels; make it smaller.", "broken.png": "It is damaged or cut short; copy or save it again."}
+    for name, sentence in sentences.items():
+        upload(inspector, tmp_path / name)
+        expect(inspector.get_by_test_id("toast-body").filter(has_text=sentence).first).to_be_visible()
+        assert pixels(inspector, "x0") == before
+
+
+# looks
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("name", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
+def test_it_fits_every_screen_and_its_text_can_be_read(open_page, name, viewport, theme):
+    page = open_page(viewport, theme)
+    page.get_by_role("tab", name="Inspect").click()
+    expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000")
+    page.locator("#picture img").wait_for()
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"inspect-{name}-{theme}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    smallest = (
+        "Math.min(...[...document.querySelectorAll('#inspector svg')].flatMap(svg => [...svg.querySelectorAll('text')]"
+        ".map(text => parseFloat(getComputedStyle(text).fontSize) * svg.clientWidth / svg.viewBox.baseVal.width)))"
+    )
+    assert page.evaluate(smallest) >= 12
+    set_steps(page, "300")
+    page.locator("#inspector input[name=inspect-view][value=snr]").check()
+    expect(page.locator("#inspector .t-value")).to_have_text("75 of 300")
+    assert page.evaluate("document.querySelector('#inspector .numbers').getBoundingClientRect().right <= window.innerWidth - 16")
+    assert all(page.locator(f"#inspector svg.{plot} .line").count() for plot in ("histogram", "kl", "curve"))

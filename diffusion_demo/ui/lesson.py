@@ -1,0 +1,103 @@
+"""Below the explorer of the Inspect tab: the panels that ask a model, worked out on the server for the picture and the t that are shown above."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+from gradio.media import get_image
+
+from diffusion_demo.errors import BadInput
+from diffusion_demo.ui import choices, panels, warmup
+
+FIRST, SECOND = "lion.jpg", "cheetah1.jpg"
+FIRST_SHARE = 0.25
+
+
+def build(page: gr.Blocks, picture: gr.Image, seed: gr.State, inspector: gr.HTML) -> None:
+    """Lay the panels out, one to be chosen, and wire them: it follows the picture, the noise, t (when it is let go) and the model."""
+    with gr.Row():
+        model = gr.Dropdown(
+            choices.titles(),
+            label="Model",
+            info="The panels ask it, at t on its own noise schedule. A perfect one shows what the best answer is.",
+            interactive=True,
+            elem_id="lesson-model",
+        )
+    panel = gr.Radio(
+        [(title, name) for name, title in panels.TITLES.items()],
+        value=next(iter(panels.TITLES)),
+        show_label=False,
+        container=False,
+        elem_id="lesson-panel",
+    )
+    other = gr.Image(label="Mix with", type="filepath", sources=["upload"], format="png", height=140, buttons=[], visible=False, elem_id="mix-with")
+    other.preprocess = lambda payload: payload and payload.path
+    view = gr.HTML(elem_classes="lesson", elem_id="lesson")
+    with gr.Row() as walk:
+        make = gr.Button("Make an animation of the walk", size="sm", elem_id="make-walk")
+        made = gr.DownloadButton("Download it as WebP", size="sm", visible=False, elem_id="walk")
+    whole = gr.Button("Measure it over all steps", size="sm", visible=False, elem_id="whole-bound")
+    share = gr.State(FIRST_SHARE)
+    seen = [picture, other, seed, share, model]
+    quiet = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden", "trigger_mode": "always_last"}
+    inspector.release(_share, None, share, **quiet)
+    panel.change(_beside, panel, [walk, other, whole], **quiet)
+    make.click(_animation, seen, made, api_visibility="private", concurrency_limit=None, show_progress_on=[make])
+    anything = [panel.change, share.change, seed.change, picture.change, model.change, other.change, page.load]
+    gr.on(anything, _show, [panel, *seen], view, **quiet)
+    whole.click(_whole_bound, seen, view, api_visibility="private", concurrency_id="sampling", show_progress="hidden")
+    page.load(lambda name: gr.Dropdown(choices.titles(), value=name), model, model, **quiet)
+
+
+def _beside(panel: str) -> list:
+    """What only some panels have beside them."""
+    return [gr.Row(visible=panel == "markov"), gr.Image(visible=panel == "back"), gr.Button(visible=panel == "bound")]
+
+
+def _share(event: gr.EventData) -> float:
+    """Where the explorer's t stands in its chain, from 0 to 1: models may have another number of steps."""
+    return float(event.t) / float(event.T)
+
+
+def _show(panel: str, *seen):
+    """The panel's HTML; the last one stays where the picture cannot be read, which the explorer says."""
+    warmup.wait()
+    from diffusion_demo.data import UNREADABLE
+
+    try:
+        return panels.show(panel, _scene(*seen))
+    except UNREADABLE:
+        return gr.skip()
+
+
+def _scene(picture: str | None, other: str | None, seed: int, share: float, model: str):
+    warmup.wait()
+    from diffusion_demo.ui.loaded import load
+    from diffusion_demo.ui.panels.scene import scene_of
+
+    try:
+        return scene_of(picture or get_image(FIRST), other or get_image(SECOND), int(seed), share, load(choices.folder_of(model)))
+    except BadInput as error:
+        raise gr.Error(str(error), print_exception=False) from error
+
+
+def _animation(*seen):
+    scene = _scene(*seen)
+    from diffusion_demo.ui.panels import markov
+
+    target = Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])) / f"walk_t{scene.t}_seed{scene.seed}.webp"
+    target.write_bytes(markov.animation(scene, {"chain": scene.checkpoint.beta_schedule, "T": len(scene.chain)}))
+    return gr.DownloadButton(value=str(target), visible=True)
+
+
+def _whole_bound(*seen):
+    """The bound over every step of the chain, which takes as many calls of the network: the curve grows while they are made."""
+    from diffusion_demo.ui.panels import bound
+
+    scene, terms = _scene(*seen), []
+    total = len(scene.chain)
+    for term in bound.terms_of(scene, None):
+        terms.append(term)
+        if len(terms) % max(1, total // 20) == 0 or len(terms) == total:
+            yield f'<div id="panel-bound">{bound.shown(scene, terms, total)}</div>'
