@@ -1,10 +1,10 @@
-"""The command line: sample | train | evaluate | import | doctor. Exit 0 on success, 2 on bad input with one sentence on stderr."""
+"""The command line: sample | train | evaluate | import | export | doctor. Exit 0 on success, 2 on bad input with one sentence on stderr."""
 
 import argparse
 import sys
 
 from diffusion_demo import __version__
-from diffusion_demo.cli import doctor, evaluate, import_, sample, train
+from diffusion_demo.cli import doctor, evaluate, export, import_, sample, train
 from diffusion_demo.errors import BadInput
 
 
@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m diffusion_demo", description="See, run and train diffusion models.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    for module in (sample, train, evaluate, import_, doctor):
+    for module in (sample, train, evaluate, import_, export, doctor):
         command = commands.add_parser(module.__name__.rpartition(".")[2].rstrip("_"), help=module.HELP)
         command.set_defaults(run=module.run)
         module.add_options(command)

@@ -8,10 +8,15 @@ import gradio as gr
 from gradio.media import get_image
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.models.description import ORACLES
 from diffusion_demo.ui import choices, panels, warmup
 
 FIRST, SECOND = "lion.jpg", "cheetah1.jpg"
 FIRST_SHARE = 0.25
+PERFECT = (
+    "This is no network but the best possible answer for sixteen pictures, and only for them: on yours it can but see one of its own. "
+    "A network that answered like it would only repeat what it was trained on; that it errs a little on those is how it makes new ones."
+)
 
 
 def build(page: gr.Blocks, picture: gr.Image, seed: gr.State, inspector: gr.HTML) -> None:
@@ -38,13 +43,16 @@ def build(page: gr.Blocks, picture: gr.Image, seed: gr.State, inspector: gr.HTML
         make = gr.Button("Make an animation of the walk", size="sm", elem_id="make-walk")
         made = gr.DownloadButton("Download it as WebP", size="sm", visible=False, elem_id="walk")
     whole = gr.Button("Measure it over all steps", size="sm", visible=False, elem_id="whole-bound")
+    with gr.Row(visible=False) as pixel:
+        across = gr.Slider(0, 100, 50, step=1, label="Pixel: % from the left", min_width=140, buttons=[], interactive=True)
+        down = gr.Slider(0, 100, 50, step=1, label="Pixel: % from the top", min_width=140, buttons=[], interactive=True)
     share = gr.State(FIRST_SHARE)
-    seen = [picture, other, seed, share, model]
+    seen = [picture, other, seed, share, model, across, down]
     quiet = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden", "trigger_mode": "always_last"}
     inspector.release(_share, None, share, **quiet)
-    panel.change(_beside, panel, [walk, other, whole], **quiet)
+    panel.change(_beside, panel, [walk, other, whole, pixel], **quiet)
     make.click(_animation, seen, made, api_visibility="private", concurrency_limit=None, show_progress_on=[make])
-    anything = [panel.change, share.change, seed.change, picture.change, model.change, other.change, page.load]
+    anything = [panel.change, share.change, seed.change, picture.change, model.change, other.change, across.release, down.release, page.load]
     gr.on(anything, _show, [panel, *seen], view, **quiet)
     whole.click(_whole_bound, seen, view, api_visibility="private", concurrency_id="sampling", show_progress="hidden")
     page.load(lambda name: gr.Dropdown(choices.titles(), value=name), model, model, **quiet)
@@ -52,7 +60,12 @@ def build(page: gr.Blocks, picture: gr.Image, seed: gr.State, inspector: gr.HTML
 
 def _beside(panel: str) -> list:
     """What only some panels have beside them."""
-    return [gr.Row(visible=panel == "markov"), gr.Image(visible=panel == "back"), gr.Button(visible=panel == "bound")]
+    return [
+        gr.Row(visible=panel == "markov"),
+        gr.Image(visible=panel == "back"),
+        gr.Button(visible=panel == "bound"),
+        gr.Row(visible=panel in ("reverse", "decoder")),
+    ]
 
 
 def _share(event: gr.EventData) -> float:
@@ -66,18 +79,20 @@ def _show(panel: str, *seen):
     from diffusion_demo.data import UNREADABLE
 
     try:
-        return panels.show(panel, _scene(*seen))
+        scene = _scene(*seen)
+        return (f'<p class="perfect">{PERFECT}</p>' if seen[4] in ORACLES else "") + panels.show(panel, scene)
     except UNREADABLE:
         return gr.skip()
 
 
-def _scene(picture: str | None, other: str | None, seed: int, share: float, model: str):
+def _scene(picture: str | None, other: str | None, seed: int, share: float, model: str, across: float, down: float):
     warmup.wait()
     from diffusion_demo.ui.loaded import load
     from diffusion_demo.ui.panels.scene import scene_of
 
     try:
-        return scene_of(picture or get_image(FIRST), other or get_image(SECOND), int(seed), share, load(choices.folder_of(model)))
+        checkpoint = load(choices.folder_of(model))
+        return scene_of(picture or get_image(FIRST), other or get_image(SECOND), int(seed), share, checkpoint, (across / 100, down / 100))
     except BadInput as error:
         raise gr.Error(str(error), print_exception=False) from error
 

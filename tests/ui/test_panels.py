@@ -101,6 +101,12 @@ def test_the_terms_of_the_bound_add_up_to_its_total_and_a_perfect_model_needs_fe
     assert totals[1] < totals[0]
 
 
+def test_the_chosen_pixel_is_where_one_chose_it(scene):
+    assert [replace(scene, spot=spot).pixel for spot in ((0, 0), (0.5, 0.25), (1, 1))] == [(0, 0, 0, 0), (0, 0, 8, 16), (0, 0, 31, 31)]
+    value = round((float(scene.x0[0, 0, 8, 16]) + 1) * 127.5)
+    assert f"The chosen pixel is <b>{value}</b>" in decoder.show(replace(scene, spot=(0.5, 0.25)))
+
+
 def test_an_unfinished_bound_shows_no_total(scene):
     terms = list(bound.terms_of(scene, 10))
     assert "total" not in bound.shown(scene, terms[:4], 10) and "4 of 10 steps" in bound.shown(scene, terms[:4], 10)

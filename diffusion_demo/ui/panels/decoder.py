@@ -16,8 +16,7 @@ LATEX = r"p_\theta(x_0 \mid x_1) = \prod_i \int_{\delta_-(x_0^i)}^{\delta_+(x_0^
 def show(scene: Scene) -> str:
     x1 = scene.chain.q_sample(scene.x0, 0, scene.eps)
     p = scene.p(x1, 0)
-    side = scene.x0.shape[-1]
-    place = (0, 0, side // 2, side // 2)
+    place = scene.pixel
     chances = probabilities(float(p.mean[place]), float(p.log_variance.expand_as(p.mean)[place]))
     true = round((float(scene.x0[place]) + 1) * 127.5)
     first = min(max(0, int(chances.argmax()) - SHOWN // 2), 256 - SHOWN)
@@ -27,8 +26,8 @@ def show(scene: Scene) -> str:
         "Pixels are whole numbers from 0 to 255. The last step cuts its Gaussian into 256 bins, so that the bound measures real pictures, in bits.",
         LATEX,
         "DDPM, Equation 13: the discrete decoder",
-        pieces.plot({"probability of each value": steps}, "value of the middle pixel", cursor=float(true)),
-        f'<p class="found">The middle pixel is <b>{true}</b>, to which the last step gives a probability of <b>{float(chances[true]):.3f}</b>: '
+        pieces.plot({"probability of each value": steps}, "value of the chosen pixel", cursor=float(true)),
+        f'<p class="found">The chosen pixel is <b>{true}</b>, to which the last step gives a probability of <b>{float(chances[true]):.3f}</b>: '
         f"{bits:.2f} bits. Over the whole picture L<sub>0</sub> is <b>{float(decoder_term(p, scene.x0)[0]):.3f}</b> bits per dimension.</p>",
     )
 

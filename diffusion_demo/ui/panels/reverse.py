@@ -3,8 +3,10 @@
 import math
 
 import torch
+from torch import Tensor
 
 from diffusion_demo.diffusion.losses import decoder_term, kl_term, mean_flat
+from diffusion_demo.diffusion.process import Gaussian, Reverse
 from diffusion_demo.ui.panels import pieces
 from diffusion_demo.ui.panels.scene import Scene
 
@@ -34,13 +36,12 @@ def show(scene: Scene) -> str:
         f'<p class="found">At t = {scene.t} its picture is off by <b>{error:.1f}</b> of 255 grey levels, and the step costs '
         f'<b class="bits">{bits:.3g}</b> bits per dimension ({"L<sub>0</sub>" if not i else f"L<sub>{i}</sub>"}).</p>',
         pieces.table(["standard deviation of the step", "", ""], rows),
-        _one_pixel(q, p, deviation),
+        _one_pixel(scene.pixel, q, p, deviation),
     )
 
 
-def _one_pixel(q, p, deviation) -> str:
-    """Both Gaussians of the middle pixel's first channel."""
-    place = (0, 0, p.mean.shape[2] // 2, p.mean.shape[3] // 2)
+def _one_pixel(place: tuple[int, int, int, int], q: Gaussian, p: Reverse, deviation: Tensor) -> str:
+    """Both Gaussians of one pixel's channel."""
     true, guess = float(q.mean[place]), float(p.mean[place])
     widths = (max(float(q.variance.expand_as(q.mean)[place]) ** 0.5, 1e-4), max(float(deviation[place]), 1e-4))
     low, high = min(true - 4 * widths[0], guess - 4 * widths[1]), max(true + 4 * widths[0], guess + 4 * widths[1])
@@ -49,4 +50,4 @@ def _one_pixel(q, p, deviation) -> str:
         name: [(x, math.exp(-(((x - mean) / width) ** 2) / 2) / width / math.sqrt(2 * math.pi)) for x in grid]
         for name, mean, width in (("q, knowing the picture", true, widths[0]), ("p, the network's", guess, widths[1]))
     }
-    return pieces.plot(lines, "the middle pixel, one step back")
+    return pieces.plot(lines, "the chosen pixel, one step back")

@@ -24,6 +24,13 @@ class Scene:
     t: int
     seed: int
     checkpoint: Checkpoint
+    spot: tuple[float, float] = (0.5, 0.5)
+
+    @property
+    def pixel(self) -> tuple[int, int, int, int]:
+        """The chosen pixel's first channel: the spot is its share of the way from the left and from the top."""
+        across, down = (min(round(share * self.x0.shape[-1]), self.x0.shape[-1] - 1) for share in self.spot)
+        return 0, 0, down, across
 
     @property
     def chain(self) -> Diffusion:
@@ -65,7 +72,7 @@ class Scene:
         return self.chain.respaced([round(self.index - i * self.index / max(1, count - 1)) for i in range(count)])
 
 
-def scene_of(picture: str, other: str, seed: int, share: float, checkpoint: Checkpoint) -> Scene:
+def scene_of(picture: str, other: str, seed: int, share: float, checkpoint: Checkpoint, spot: tuple[float, float] = (0.5, 0.5)) -> Scene:
     """The scene of a picture file at share t/T of the model's chain. Raises Unreadable for a file that is no picture."""
     about = checkpoint.description
     framing = Framing(about.image_size, about.channels)
@@ -74,4 +81,4 @@ def scene_of(picture: str, other: str, seed: int, share: float, checkpoint: Chec
     )
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed)).to(x0.device)
     steps = len(checkpoint.diffusion)
-    return Scene(x0, second, eps, min(steps, max(1, round(share * steps))), seed, checkpoint)
+    return Scene(x0, second, eps, min(steps, max(1, round(share * steps))), seed, checkpoint, spot)
