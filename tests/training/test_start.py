@@ -107,7 +107,7 @@ def test_of_pictures_without_classes_comes_a_model_without_them_that_begins_as_t
     found = begin(config(init_from=str(random_checkpoint)), None, data.scan(digits / "one"), "train")
     assert found.description.class_names == () and not found.description.guidance and "only the null class" in found.description.origin
     assert found.unet.config.num_class_embeds is None
-    torch.testing.assert_close(answer(found.unet), answer(checkpoint.unet, labels=[3, 3]), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(answer(found.unet), answer(checkpoint.unet, labels=[3, 3]), rtol=1e-4, atol=2e-5)
     assert (answer(found.unet) - answer(checkpoint.unet, labels=[0, 0])).abs().max() > 1e-3
 
 
