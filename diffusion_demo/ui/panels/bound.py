@@ -10,9 +10,12 @@ from diffusion_demo.ui.panels import pieces
 from diffusion_demo.ui.panels.scene import Scene
 
 QUICK = 25
-LATEX = (
-    r"-\log p_\theta(x_0) \le \underbrace{-\log p_\theta(x_0 \mid x_1)}_{L_0} + \sum_{t>1} \underbrace{D_{\mathrm{KL}}\big(q(x_{t-1} \mid x_t, x_0)"
-    r"\,\|\,p_\theta(x_{t-1} \mid x_t)\big)}_{L_{t-1}} + \underbrace{D_{\mathrm{KL}}\big(q(x_T \mid x_0)\,\|\,p(x_T)\big)}_{L_T}"
+LATEX = "\n".join(
+    [
+        r"-\log p_\theta(x_0) \le \underbrace{-\log p_\theta(x_0 \mid x_1)}_{L_0}",
+        r"+ \sum_{t>1} \underbrace{D_{\mathrm{KL}}\big(q(x_{t-1} \mid x_t, x_0)\,\|\,p_\theta(x_{t-1} \mid x_t)\big)}_{L_{t-1}}",
+        r"+ \underbrace{D_{\mathrm{KL}}\big(q(x_T \mid x_0)\,\|\,p(x_T)\big)}_{L_T}",
+    ]
 )
 
 

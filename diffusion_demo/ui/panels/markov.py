@@ -12,9 +12,11 @@ from diffusion_demo.ui.panels import pieces
 from diffusion_demo.ui.panels.scene import Scene
 
 DRAWS, FRAMES, MOVING = 4000, 8, 40
-LATEX = (
-    r"q(x_t \mid x_{t-1}) = \mathcal{N}\big(\sqrt{1-\beta_t}\,x_{t-1},\ \beta_t I\big) \;\Rightarrow\;"
-    r" q(x_t \mid x_0) = \mathcal{N}\big(\sqrt{\bar\alpha_t}\,x_0,\ (1-\bar\alpha_t) I\big)"
+LATEX = "\n".join(
+    [
+        r"q(x_t \mid x_{t-1}) = \mathcal{N}\big(\sqrt{1-\beta_t}\,x_{t-1},\ \beta_t I\big)",
+        r"\Rightarrow\; q(x_t \mid x_0) = \mathcal{N}\big(\sqrt{\bar\alpha_t}\,x_0,\ (1-\bar\alpha_t) I\big)",
+    ]
 )
 
 

@@ -21,9 +21,10 @@ def formula(latex: str) -> str:
 
 
 def panel(sentence: str, latex: str, source: str, *parts: str) -> str:
-    """One sentence (HTML), one equation with where it comes from, and what is to be seen."""
+    """One sentence (HTML), one equation with where it comes from, which may break between its lines, and what is to be seen."""
+    formulas = "".join(map(formula, latex.splitlines()))
     return (
-        f'<section class="panel"><p class="sentence">{sentence}</p><div class="equation">{formula(latex)}</div>'
+        f'<section class="panel"><p class="sentence">{sentence}</p><div class="equation">{formulas}</div>'
         f'<p class="source">{html.escape(source)}</p>{"".join(parts)}</section>'
     )
 
