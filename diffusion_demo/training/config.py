@@ -38,7 +38,7 @@ class TrainConfig:
     timestep_sampler: str = "stratified"  # loss_aware with rescaled_kl, whose gradient is noisy
     precision: str = "auto"
     accumulation: int = 1  # parts that a batch is worked through in, one after the other: the same result in less memory
-    gradient_checkpointing: bool = False  # half the memory, a third slower, the same result
+    gradient_checkpointing: bool = False  # less memory, slower, the same result
     save_every: int = 500
     sample_every: int = 500
     seed: int = 0

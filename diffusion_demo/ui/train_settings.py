@@ -60,7 +60,7 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
     with pair():
         add("accumulation", gr.Number, "Parts of a batch", precision=0)
         choose("precision", "Precision", ["auto", "fp32", "bf16"])
-    add("gradient_checkpointing", gr.Checkbox, "Recompute rather than remember", "Much less memory, a third slower.")
+    add("gradient_checkpointing", gr.Checkbox, "Recompute rather than remember", "Less memory, but slower.")
     with gr.Column(visible=False) as noise:
         gr.Markdown("Noise", elem_classes="group")
         with pair():
