@@ -58,7 +58,7 @@ def train(source: str) -> None:
     pictures, held_out = (data.load(report, 32, 3, held_out=part) for part in (False, True))
     trunk = dict(build_unet("tiny", 32, 3, learns_variance=False, num_classes=0, dropout=0.2).config)
     trunk = {name: value for name, value in trunk.items() if not name.startswith("_")}
-    judge = Classifier(trunk, list(report.class_names)).to(memory_format=torch.channels_last)
+    judge = Classifier(trunk=trunk, class_names=list(report.class_names)).to(memory_format=torch.channels_last)
     steps = EPOCHS * (len(pictures) // BATCH_SIZE)
     optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)

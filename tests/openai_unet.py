@@ -108,6 +108,22 @@ def sinusoids(t: Tensor, width: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
+def downward(s: Settings) -> tuple[nn.ModuleList, nn.ModuleList, list[int]]:
+    """The blocks on the way down, those of the middle, and the width of what each on the way down answers."""
+    widths = [int(m * s.width) for m in s.multipliers]
+    blocks, skips = nn.ModuleList([nn.ModuleList([First(s.in_channels, widths[0], 3, padding=1)])]), [widths[0]]
+    for level, outputs in enumerate(widths):
+        for _ in range(s.blocks):
+            attention = [Attention(s, outputs)] if 2**level in s.attention else []
+            blocks.append(nn.ModuleList([Residual(s, skips[-1], outputs), *attention]))
+            skips.append(outputs)
+        if level < len(widths) - 1:
+            blocks.append(nn.ModuleList([Residual(s, outputs, outputs, "down") if s.residual_sampling else Down(outputs)]))
+            skips.append(outputs)
+    width = widths[-1]
+    return blocks, nn.ModuleList([Residual(s, width, width), Attention(s, width), Residual(s, width, width)]), skips
+
+
 class UNet(nn.Module):
     """unet(xt, t, y): xt float [N, in_channels, H, W], t [N], y int64 [N] of classes where there are any."""
 
@@ -118,19 +134,8 @@ class UNet(nn.Module):
         if s.classes:
             self.label_emb = nn.Embedding(s.classes, 4 * s.width)
         widths = [int(m * s.width) for m in s.multipliers]
-        width, first, last = widths[0], widths[0], len(widths) - 1
-        self.input_blocks = nn.ModuleList([nn.ModuleList([First(s.in_channels, first, 3, padding=1)])])
-        skips = [width]
-        for level, outputs in enumerate(widths):
-            for _ in range(s.blocks):
-                attention = [Attention(s, outputs)] if 2**level in s.attention else []
-                self.input_blocks.append(nn.ModuleList([Residual(s, width, outputs), *attention]))
-                width = outputs
-                skips.append(width)
-            if level < last:
-                self.input_blocks.append(nn.ModuleList([Residual(s, width, width, "down") if s.residual_sampling else Down(width)]))
-                skips.append(width)
-        self.middle_block = nn.ModuleList([Residual(s, width, width), Attention(s, width), Residual(s, width, width)])
+        width, first = widths[-1], widths[0]
+        self.input_blocks, self.middle_block, skips = downward(s)
         self.output_blocks = nn.ModuleList()
         for level, outputs in reversed(list(enumerate(widths))):
             for block in range(s.blocks + 1):
@@ -162,13 +167,17 @@ class UNet(nn.Module):
 
 
 def random_unet(settings: Settings, seed: int = 0) -> UNet:
-    """In eval mode, its norms and biases random too: torch's own first weights would hide a scale or a shift that is misplaced."""
+    """In eval mode, with random weights."""
     torch.manual_seed(seed)
-    unet = UNet(settings).eval()
-    for module in unet.modules():
+    return randomised(UNet(settings))
+
+
+def randomised(network: nn.Module) -> nn.Module:
+    """In eval mode, its norms and biases random too: torch's own first weights would hide a scale or a shift that is misplaced."""
+    for module in network.modules():
         if isinstance(module, nn.GroupNorm):
             nn.init.normal_(module.weight, 1, 0.3)
             nn.init.normal_(module.bias, 0, 0.3)
         elif isinstance(module, Attention):
             nn.init.normal_(module.qkv.weight, 0, module.qkv.in_channels**-0.5)
-    return unet
+    return network.eval()

@@ -7,69 +7,117 @@ from pathlib import Path
 from diffusion_demo.cli.sample import steps
 from diffusion_demo.errors import BadInput
 
-HELP = "measure a checkpoint: bits per dimension, Frechet distance"
-METRICS = ("nll", "fd")
+HELP = "measure a checkpoint or given samples: bits per dimension, Frechet distances, precision and recall, copies"
+METRICS = ("nll", "fd", "sfd", "is", "pr", "nn")
+MEANINGS = (
+    "nll: bits per dimension of the held-out pictures; fd, sfd: Frechet distance, of spatial features too; is: Inception Score; "
+    "pr: precision and recall; nn: nearest training pictures. Default: nll,fd, without a checkpoint fd"
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", required=True, metavar="DIR|HUB_ID", help="as for sample")
-    parser.add_argument("--data", required=True, metavar="DIR|ZIP", help="pictures; sub-folders are classes")
-    parser.add_argument("--metrics", default="nll,fd", metavar="NAMES", help="nll: bits per dimension of the held-out pictures; fd: Frechet distance")
-    parser.add_argument("--steps", type=steps, metavar="N", help="of the chain (nll; default: all) and of the sampler (fd; default: 12)")
-    parser.add_argument("--num-images", type=int, default=512, metavar="N", help="pictures sampled for fd; default: 512")
-    parser.add_argument("--sampler", default="dpm_solver", metavar="NAME", help="for fd; default: dpm_solver")
-    parser.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="for fd; default: 1, off")
-    parser.add_argument("--seed", type=int, default=0, metavar="S")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="keep samples and partial results here, and go on from them")
+    parser.add_argument("--checkpoint", metavar="DIR|HUB_ID", help="as for sample; not needed with --samples, but for nll")
+    parser.add_argument("--data", required=True, metavar="DIR|ZIP|NPZ", help="pictures, sub-folders are classes; or a reference batch (arr_0)")
+    parser.add_argument("--samples", metavar="DIR|NPZ", help="measure these pictures, a folder or a sample batch (arr_0), instead of sampling")
+    parser.add_argument("--metrics", metavar="NAMES", help=MEANINGS)
+    parser.add_argument("--features", default="judge", choices=("judge", "inception"), help="judge: our own; inception: needs torch-fidelity")
+    parser.add_argument("--steps", type=steps, metavar="N", help="of the chain (nll; default: all) and of the sampler (default: 12)")
+    parser.add_argument("--num-images", type=int, default=512, metavar="N", help="pictures sampled; default: 512")
+    parser.add_argument("--sampler", default="dpm_solver", metavar="NAME", help="default: dpm_solver")
+    parser.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="default: 1, off")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first picture, and of what is drawn for the errors")
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="keep samples and partial results here, and go on from them; nn draws its pairs here"
+    )
+    parser.add_argument("--save-npz", type=Path, metavar="FILE", help="write the samples as the papers' code does: arr_0, and arr_1 for classes")
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout, with the curve over t")
 
 
-def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
-    wanted = parsed.metrics.split(",")
+def _metrics(parsed: argparse.Namespace) -> list[str]:
+    """The measures that are asked for. Raises BadInput where the other options do not give what they need."""
+    if not (parsed.checkpoint or parsed.samples):
+        raise BadInput("Give --checkpoint to sample from, or pictures that are there with --samples.")
+    wanted = (parsed.metrics or ("nll,fd" if parsed.checkpoint else "fd")).split(",")
     if not all(name in METRICS for name in wanted):
         raise BadInput(f"Metrics must be of {', '.join(METRICS)}, with commas between, not {parsed.metrics!r}.")
+    if "nll" in wanted and not parsed.checkpoint:
+        raise BadInput("nll is measured on a model; give its --checkpoint, or leave nll out.")
+    return wanted
+
+
+def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
+    metrics = _metrics(parsed)
+    compared = [name for name in metrics if name != "nll"]
 
     from tqdm import tqdm
 
     from diffusion_demo import data
-    from diffusion_demo.evaluation.measure import measure_fd, measure_nll
+    from diffusion_demo.evaluation.compare import check, compare
+    from diffusion_demo.evaluation.measure import measure_nll, pictures_in_proportion
+    from diffusion_demo.evaluation.npz import check_target, write_npz
+    from diffusion_demo.evaluation.reference import reference_at
+    from diffusion_demo.evaluation.samples import given, sampled
+    from diffusion_demo.evaluation.sentences import sentences
     from diffusion_demo.machine import best_device
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.models.description import checkpoint_name
-    from diffusion_demo.sampling import Request
     from diffusion_demo.training.run import checkpoint_of
 
-    folder = checkpoint_of(parsed.checkpoint)
-    checkpoint, name = load_checkpoint(folder, best_device()), checkpoint_name(folder)
-    found = data.scan(parsed.data)
-    report = {"checkpoint": name, "weights": checkpoint.weights, "data": found.summary(), "seed": parsed.seed}
-    if "nll" in wanted:
+    report, checkpoint, samples = {}, None, None
+    if parsed.checkpoint:
+        folder = checkpoint_of(parsed.checkpoint)
+        checkpoint, name = load_checkpoint(folder, best_device()), checkpoint_name(folder)
+        report |= {"checkpoint": name, "weights": checkpoint.weights}
+    reference = reference_at(parsed.data)
+    report |= {"data": reference.summary, "seed": parsed.seed}
+
+    # All that can be refused is refused before the hours begin.
+    if "nll" in metrics and not isinstance(reference.source, data.Report):
+        raise BadInput("nll is measured on a folder or zip of pictures, not on a batch; give one as --data, or leave nll out.")
+    if parsed.save_npz:
+        check_target(parsed.save_npz)
+    if parsed.samples:
+        samples = given(parsed.samples)
+    elif compared or parsed.save_npz:
+        request = _request(parsed)
+        request.check(checkpoint.description)
+    if compared:
+        count, side = (len(samples.images), samples.images.shape[3]) if samples else (parsed.num_images, checkpoint.description.image_size)
+        check(compared, count, side, reference)
+        extractor = _extractor(parsed.features)
+
+    if "nll" in metrics:
         with tqdm(unit="picture", disable=parsed.json, delay=1) as bar:
-            report["nll"] = measure_nll(checkpoint, found, parsed.steps, parsed.seed, parsed.work, bar.update)
-    if "fd" in wanted:
-        request = Request(
-            num_images=parsed.num_images,
-            sampler=parsed.sampler,
-            steps=Request.steps if parsed.steps is None else parsed.steps,
-            seed=parsed.seed,
-            guidance_scale=parsed.guidance_scale,
-        )
-        with tqdm(total=parsed.num_images, unit="image", disable=parsed.json, delay=1) as bar:
-            report["fd"] = measure_fd(checkpoint, name, found, request, parsed.work, bar.update)
-    print(json.dumps(report) if parsed.json else "\n".join(_lines(report)))
+            report["nll"] = measure_nll(checkpoint, reference.source, parsed.steps, parsed.seed, parsed.work, bar.update)
+    if samples is None and (compared or parsed.save_npz):
+        pictures = pictures_in_proportion(reference.classes, checkpoint.description, request)
+        with tqdm(total=len(pictures), unit="image", disable=parsed.json, delay=1) as bar:
+            samples = sampled(checkpoint, name, request, pictures, parsed.work, bar.update)
+    if parsed.save_npz:
+        write_npz(parsed.save_npz, samples.images, samples.labels)
+        report["saved"] = str(parsed.save_npz)
+    if compared:
+        report |= {"samples": {"pictures": len(samples.images)} | samples.made, "features": extractor.name}
+        report |= compare(samples, reference, compared, extractor, parsed.seed, parsed.work)
+    print(json.dumps(report) if parsed.json else "\n".join(sentences(report)))
     return 0
 
 
-def _lines(report: dict) -> list[str]:
-    lines = []
-    if nll := report.get("nll"):
-        error = f" ± {nll['standard_error']:.3f}" if nll["standard_error"] is not None else ""
-        parts = ", ".join(f"{name} {nll[name]:.4f}" for name in ("L_0", "L_1 to L_T-1", "L_T"))
-        lines.append(f"{nll['bits_per_dim']:.3f}{error} bits/dim over {nll['pictures']} pictures, {nll['steps']} steps: {parts}")
-    if fd := report.get("fd"):
-        low, high = fd["interval"]
-        lines.append(
-            f"Frechet distance {fd['distance']:.2f} ({low:.2f} to {high:.2f}) of {fd['samples']} samples from {fd['reference']} pictures,"
-            f" {fd['sampler']} with {fd['steps']} steps, features of {fd['features']}"
-        )
-    return lines
+def _request(parsed: argparse.Namespace):
+    from diffusion_demo.sampling import Request
+
+    return Request(
+        num_images=parsed.num_images,
+        sampler=parsed.sampler,
+        steps=Request.steps if parsed.steps is None else parsed.steps,
+        seed=parsed.seed,
+        guidance_scale=parsed.guidance_scale,
+    )
+
+
+def _extractor(name: str):
+    from diffusion_demo.evaluation.features import judge_extractor, load_judge
+    from diffusion_demo.evaluation.inception import inception_extractor
+    from diffusion_demo.machine import best_device
+
+    return inception_extractor(best_device()) if name == "inception" else judge_extractor(load_judge(best_device()))

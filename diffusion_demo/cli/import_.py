@@ -7,14 +7,14 @@ from pathlib import Path
 
 from diffusion_demo.errors import BadInput
 
-HELP = "make a checkpoint of an OpenAI U-Net (.pt of guided-diffusion or improved-diffusion)"
+HELP = "make a checkpoint of an OpenAI U-Net or noisy classifier (.pt of guided-diffusion or improved-diffusion)"
 ALIASES = {"cosine": "squaredcos_cap_v2"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE.pt", help="the weights of model*.pt or ema_*.pt; nothing in it is ever run")
+    parser.add_argument("file", type=Path, metavar="FILE.pt", help="the weights: model*.pt, ema_*.pt or *_classifier.pt; nothing in it is ever run")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the checkpoint folder, which must be new")
-    parser.add_argument("--image-size", type=int, metavar="S", help="pixels a side")
+    parser.add_argument("--image-size", type=int, metavar="S", help="pixels a side; a classifier with the attention pool says it itself")
     parser.add_argument("--beta-schedule", metavar="NAME", help="linear or cosine (squaredcos_cap_v2)")
     parser.add_argument("--num-train-timesteps", type=int, metavar="T", help="their diffusion_steps")
     parser.add_argument("--num-heads", type=int, metavar="N", help="heads in every attention, whatever its width")
@@ -24,12 +24,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rescale-timesteps", action="store_true", help="the network was told t * 1000/T (improved-diffusion's default)")
     parser.add_argument("--variance-type", default="fixed_large", metavar="NAME", help="fixed_large or fixed_small, where it is not learned")
     parser.add_argument("--prediction-type", default="epsilon", metavar="NAME", help="epsilon, or sample for their predict_xstart")
+    parser.add_argument("--num-res-blocks", type=int, metavar="N", help="of a classifier that can be read in several ways")
     parser.add_argument("--class-names", type=Path, metavar="FILE", help="one name a line, by index; else their numbers")
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
-    from diffusion_demo.models.openai import Told, import_unet
+    from diffusion_demo.models.openai import import_network
+    from diffusion_demo.models.openai_told import Told
 
     told = Told(
         image_size=parsed.image_size,
@@ -42,15 +44,16 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         rescale_timesteps=parsed.rescale_timesteps,
         variance_type=parsed.variance_type,
         prediction_type=parsed.prediction_type,
+        num_res_blocks=parsed.num_res_blocks,
         class_names=_lines(parsed.class_names) if parsed.class_names else None,
     )
-    imported = import_unet(parsed.file, parsed.out, told, shlex.join(["python", "-m", "diffusion_demo", *arguments]))
-    layout = imported.layout
+    imported = import_network(parsed.file, parsed.out, told, shlex.join(["python", "-m", "diffusion_demo", *arguments]))
+    layout, classes = imported.layout, len(imported.description.class_names)
     if parsed.json:
-        facts = {"widths": layout.widths, "blocks": layout.blocks, "classes": layout.classes, "upsampler": layout.is_upsampler}
+        facts = {"widths": layout.widths, "blocks": layout.blocks, "classes": classes, "task": imported.description.task}
         print(json.dumps({"folder": str(parsed.out), "network": imported.network, "parameters": imported.parameters} | facts))
     else:
-        print(f"{imported.parameters:,} parameters on {len(layout.widths)} levels of {layout.blocks} blocks, {layout.classes} classes: {parsed.out}")
+        print(f"{imported.parameters:,} parameters on {len(layout.widths)} levels of {layout.blocks} blocks, {classes} classes: {parsed.out}")
     return 0
 
 

@@ -29,6 +29,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="picture i is made from seed + i alone")
     parser.add_argument("--class", dest="class_name", metavar="NAME|INDEX", help="one class for all; else drawn from each seed")
     parser.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="1 is off, 2 to 4 follows the class more closely")
+    parser.add_argument("--guidance-interval", type=int, nargs=2, metavar=("LOW", "HIGH"), help="the t between which guidance acts; default: all")
+    parser.add_argument("--classifier-scale", type=float, default=0.0, metavar="W", help="guidance by a noisy classifier: 0 is off, 1 to 4 usual")
+    parser.add_argument("--classifier", metavar="DIR", help="the classifier that guides; default: the one beside the model")
+    parser.add_argument("--upsampler", metavar="DIR", help="a model that makes each picture larger afterwards, such as checkpoints/emoji-64")
     parser.add_argument("--precision", default="auto", metavar="auto|fp32|bf16")
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
 
@@ -37,13 +41,20 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from tqdm import tqdm
 
     from diffusion_demo.machine import best_device
-    from diffusion_demo.models.checkpoint import load_checkpoint
-    from diffusion_demo.models.description import checkpoint_name, describe
+    from diffusion_demo.models.checkpoint import guided_by, load_checkpoint
+    from diffusion_demo.models.description import checkpoint_name
     from diffusion_demo.sampling import Request, class_index, pictures_of, sample_to_folder
     from diffusion_demo.training.run import checkpoint_of
 
-    folder = checkpoint_of(parsed.checkpoint)
-    description = describe(folder)
+    folder, helpers, upsampler = checkpoint_of(parsed.checkpoint), {}, None
+    checkpoint = load_checkpoint(folder, best_device())
+    if parsed.classifier is not None:
+        other = checkpoint_of(parsed.classifier)
+        checkpoint, helpers["classifier"] = guided_by(checkpoint, other), checkpoint_name(other)
+    if parsed.upsampler is not None:
+        other = checkpoint_of(parsed.upsampler)
+        upsampler, helpers["upsampler"] = load_checkpoint(other, best_device()), checkpoint_name(other)
+    description = checkpoint.description
     request = Request(
         num_images=parsed.num_images,
         sampler=parsed.sampler,
@@ -53,9 +64,10 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         class_index=None if parsed.class_name is None else class_index(parsed.class_name, description),
         guidance_scale=parsed.guidance_scale,
         precision=parsed.precision,
+        guidance_interval=None if parsed.guidance_interval is None else tuple(parsed.guidance_interval),
+        classifier_scale=parsed.classifier_scale,
     )
     request.check(description)
-    checkpoint = load_checkpoint(folder, best_device())
     bars = []
 
     def progress(images: int) -> None:
@@ -63,7 +75,8 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
             bars.append(tqdm(total=parsed.num_images, unit="image", disable=parsed.json))
         bars[0].update(images)
 
-    paths = sample_to_folder(checkpoint, checkpoint_name(folder), request, pictures_of(request, description), parsed.out, progress)
+    pictures = pictures_of(request, description)
+    paths = sample_to_folder(checkpoint, checkpoint_name(folder), request, pictures, parsed.out, progress, upsampler, **helpers)
     bars[0].close()
     if parsed.json:
         print(json.dumps({"files": [str(path) for path in paths]}))

@@ -112,19 +112,20 @@ def dpm_solver(
 
     x_{t-1} = sigma_{t-1}/sigma_t x_t + alpha_{t-1} (1 - e^-h) D, with h the step in lambda = log(alpha/sigma) and D the x_0 here
     carried on along the last one. The x_0 of pure noise is no guide for that: D is plain x_0 in the first two steps. Deterministic:
-    `noise` is not called. With a classifier's gradient eps is shifted as in ddim: ADM Algorithm 2.
+    `noise` is not called. With a classifier's gradient eps is shifted as in ddim, but x_0 clipped after it: ADM Algorithm 2.
     """
     alpha, sigma = diffusion.abar.sqrt().tolist(), (1 - diffusion.abar).sqrt().tolist()
     half_log_snr, total, x0s = (0.5 * log_signal_to_noise(diffusion.abar)).tolist(), len(diffusion), []
 
     def move(p: Reverse, xt: Tensor, i: int) -> Tensor:
         p = shift_eps(diffusion, p, xt, i, gradient(xt, diffusion.told(i, xt))) if gradient else p
-        x0s.append(p.x0)
+        x0 = p.x0.clamp(-1, 1) if clip else p.x0
+        x0s.append(x0)
         if i == 0:
-            return p.x0
-        step, carried = half_log_snr[i - 1] - half_log_snr[i], p.x0
+            return x0
+        step, carried = half_log_snr[i - 1] - half_log_snr[i], x0
         if i < total - 2:
-            carried = p.x0 + step / (2 * (half_log_snr[i] - half_log_snr[i + 1])) * (p.x0 - x0s[-2])
+            carried = x0 + step / (2 * (half_log_snr[i] - half_log_snr[i + 1])) * (x0 - x0s[-2])
         return sigma[i - 1] / sigma[i] * xt - alpha[i - 1] * math.expm1(-step) * carried
 
     return _walk(model, diffusion, xT, move, clip, condition)

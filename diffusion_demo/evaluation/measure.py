@@ -1,4 +1,4 @@
-"""A checkpoint and a scanned data set -> the figures that `evaluate` reports, ready for JSON."""
+"""A checkpoint beside a scanned data set: its bound there, and the classes of both."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -6,18 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from diffusion_demo import data
 from diffusion_demo.errors import BadInput
 from diffusion_demo.evaluation.bound import measure_bound
-from diffusion_demo.evaluation.features import JUDGE, features_of, load_judge
-from diffusion_demo.evaluation.frechet import frechet_estimate
-from diffusion_demo.images import to_uint8
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.description import Description
-from diffusion_demo.sampling import BATCH_SIZE, Picture, Request, check_steps, last_step, sample_batch, sample_to_folder
+from diffusion_demo.sampling import Picture, Request, check_steps
 
 Progress = Callable[[int], None]
 
@@ -51,51 +47,19 @@ def _few(names: tuple[str, ...]) -> str:
     return ", ".join(names[:12]) + (" and so on" if len(names) > 12 else "")
 
 
-def measure_fd(checkpoint: Checkpoint, name: str, found: data.Report, request: Request, work: Path | None, progress: Progress) -> dict:
-    """The Frechet distance of samples, in the data's own mix of classes, from all pictures of the data.
-
-    Raises BadInput for a request that the model cannot meet, or fewer than two pictures on either side.
-    """
-    description = checkpoint.description
-    request.check(description)
-    if request.num_images < 2 or len(found.entries) < 2:
-        raise BadInput("A Frechet distance needs at least two samples and two pictures to compare them with.")
-    pictures = pictures_like(found, description, request)
-    if work:
-        paths = sample_to_folder(checkpoint, name, request, pictures, work / "samples", progress)
-        samples = torch.stack([_read(path) for path in paths])
-    else:
-        samples = []
-        for start in range(0, len(pictures), BATCH_SIZE):
-            samples.append(to_uint8(last_step(sample_batch(checkpoint, request, pictures[start : start + BATCH_SIZE])).xt))
-            progress(len(samples[-1]))
-        samples = torch.cat(samples)
-    parts = [data.load(found, description.image_size, description.channels, held_out=part) for part in (False, True)]
-    reference = torch.cat([part.images for part in parts])
-    judge = load_judge(checkpoint.unet.device)
-    estimate = frechet_estimate(features_of(samples, judge), features_of(reference, judge))
-    return {
-        "distance": estimate.value,
-        "standard_error": estimate.standard_error,
-        "interval": estimate.interval,
-        "samples": len(samples),
-        "reference": len(reference),
-        "sampler": request.sampler,
-        "steps": request.steps,
-        "guidance_scale": request.guidance_scale,
-        "features": JUDGE.name,
-    }
-
-
 def pictures_like(found: data.Report, description: Description, request: Request) -> list[Picture]:
     """The request's seeds, with the model's classes in the proportions of the data, as near as they can be in every beginning of the list.
 
     The null class is left out; where the data knows none of the model's classes, they are all as frequent.
     """
+    return pictures_in_proportion(Counter(entry.class_name for entry in found.entries), description, request)
+
+
+def pictures_in_proportion(counts: Counter[str], description: Description, request: Request) -> list[Picture]:
+    """`pictures_like` data that has so many pictures of each class."""
     seeds = range(request.seed, request.seed + request.num_images)
     if not description.class_names:
         return [Picture(seed, None) for seed in seeds]
-    counts = Counter(entry.class_name for entry in found.entries)
     sizes = np.array([counts[name] for name in description.class_names], float)
     shares = sizes / sizes.sum() if sizes.any() else np.full(len(sizes), 1 / len(sizes))
     drawn, pictures = np.zeros(len(shares)), []
@@ -104,9 +68,3 @@ def pictures_like(found: data.Report, description: Description, request: Request
         drawn[missing] += 1
         pictures.append(Picture(seed, missing))
     return pictures
-
-
-def _read(path: Path) -> Tensor:
-    with Image.open(path) as image:
-        array = np.asarray(image)
-    return torch.from_numpy(array.reshape(*array.shape[:2], -1).transpose(2, 0, 1).copy())

@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,9 +16,10 @@ from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, sigmoid_betas
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.adapt import with_null_class
-from diffusion_demo.models.description import ORACLES, VARIANCE_TYPES, Description, describe
+from diffusion_demo.models.classifier import Classifier, load_classifier
+from diffusion_demo.models.description import CLASSIFIER, ORACLES, VARIANCE_TYPES, Description, describe, has_classifier
 from diffusion_demo.models.hub import local_folder
-from diffusion_demo.models.interop import parts_of, weights_of
+from diffusion_demo.models.interop import WEIGHTS, parts_of, weights_of
 from diffusion_demo.models.openai_network import network_class
 
 T = TypeVar("T")
@@ -26,9 +27,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A network, or an oracle in its place, with everything that is needed to sample from it; `weights` is a short digest of its file.
+    """A network, or an oracle or a classifier in its place, with what is needed to sample from it; `weights` is a short digest of its file.
 
-    Its table of classes ends with the null class's row, trained or not.
+    Its table of classes ends with the null class's row, trained or not. classifier is one that can guide it, with the same chain and classes.
     """
 
     unet: nn.Module
@@ -36,6 +37,7 @@ class Checkpoint:
     description: Description
     beta_schedule: str
     weights: str = ""
+    classifier: Classifier | None = None
 
 
 def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -48,12 +50,39 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
 
         return load_oracle(str(folder))
     description, home = describe(folder), local_folder(folder)
+    if description.task == "classifier":
+        return _load_classifier(home, description, device)
     weights, parts = weights_of(folder, home), parts_of(home)
     unet = with_null_class(_read(parts.unet, _network), description.class_names)
-    scheduler = _read(parts.scheduler, lambda path: DDPMScheduler.from_pretrained(path, local_files_only=True))  # reads a DDIMScheduler's config too
-    digest = _read(weights, lambda path: hashlib.sha256(path.read_bytes()).hexdigest()[:12])
+    scheduler = _scheduler(parts.scheduler)
     unet = unet.to(device, memory_format=torch.channels_last).eval()  # twice as fast on a CPU with AVX2
-    return Checkpoint(unet, diffusion_of(scheduler.config), description, scheduler.config["beta_schedule"], digest)
+    classifier = load_classifier(home / CLASSIFIER, device) if has_classifier(home) else None
+    chain, schedule = diffusion_of(scheduler.config), scheduler.config["beta_schedule"]
+    return Checkpoint(unet, chain, description, schedule, _digest(weights), classifier)
+
+
+def _load_classifier(folder: Path, description: Description, device: torch.device | str) -> Checkpoint:
+    network, scheduler = load_classifier(folder / CLASSIFIER, device), _scheduler(folder / "scheduler")
+    return Checkpoint(network, diffusion_of(scheduler.config), description, scheduler.config["beta_schedule"], _digest(folder / CLASSIFIER / WEIGHTS))
+
+
+def guided_by(checkpoint: Checkpoint, folder: str | Path) -> Checkpoint:
+    """The checkpoint with the classifier of that checkpoint folder. Raises BadInput where it knows other pictures, noise or classes.
+
+    A model without classes gets the classifier's for what can be asked for: Guided Diffusion guides such models, too.
+    """
+    other = load_checkpoint(folder, checkpoint.unet.device)
+    theirs, ours = other.description, checkpoint.description
+    if theirs.task != "classifier":
+        raise BadInput(f"{folder} is no classifier; train one with --task classifier.")
+    if (theirs.image_size, theirs.channels) != (ours.image_size, ours.channels):
+        size = f"{theirs.image_size} pixels and {theirs.channels} channels"
+        raise BadInput(f"The classifier in {folder} knows pictures of {size}, but the model makes others; train one on the model's.")
+    if not torch.equal(other.diffusion.abar, checkpoint.diffusion.abar):
+        raise BadInput(f"The classifier in {folder} was trained on another noise schedule than the model; train one on the model's.")
+    if unknown := [name for name in ours.class_names if name not in theirs.class_names]:
+        raise BadInput(f"The classifier in {folder} does not know the model's class {unknown[0]}; train one on the same classes.")
+    return replace(checkpoint, classifier=other.unet, description=replace(ours, class_names=ours.class_names or theirs.class_names))
 
 
 def _network(path: Path) -> UNet2DModel:
@@ -62,6 +91,14 @@ def _network(path: Path) -> UNet2DModel:
     if info["missing_keys"] or info["unexpected_keys"]:
         raise ValueError("diffusers would leave weights at random, or out")
     return unet
+
+
+def _scheduler(path: Path) -> DDPMScheduler:
+    return _read(path, lambda path: DDPMScheduler.from_pretrained(path, local_files_only=True))  # reads a DDIMScheduler's config too
+
+
+def _digest(weights: Path) -> str:
+    return _read(weights, lambda path: hashlib.sha256(path.read_bytes()).hexdigest()[:12])
 
 
 def _read(path: Path, read: Callable[[Path], T]) -> T:

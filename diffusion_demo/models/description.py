@@ -11,6 +11,9 @@ NO_CHECKPOINT = "{} is no checkpoint: it should hold model_index.json, unet and 
 # What a checkpoint folder can hold so that stock diffusers reads it the same way (its "learned" is a variance, ours a log variance).
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
 VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned_range")
+# What a network is for: pictures from noise, the class of a noisy picture (models/classifier.py), or a picture from a smaller one.
+TASKS = ("diffusion", "classifier", "upsampler")
+CLASSIFIER = "classifier"  # the folder of a classifier: in a checkpoint of its own, or in that of the model that it guides
 # Perfect models in closed form (models/oracle.py): their names stand where a folder can, and what a person reads for them.
 ORACLES = {
     "oracle-memory": "perfect: knows the sixteen pictures by heart",
@@ -24,7 +27,8 @@ ORACLES = {
 class Description:
     """image_size in pixels; class_names in the order of their indices (empty: no classes); titles: plain words for
     class names that need them; guidance: was the null class trained; origin: what training went on from, and how that was made to fit;
-    held_out_loss: of these weights on the pictures that were held out, where there were any."""
+    held_out_loss: of these weights on the pictures that were held out, where there were any; task: one of TASKS; small_size: of the pictures that
+    an upsampler enlarges, where that is known."""
 
     image_size: int
     channels: int
@@ -39,6 +43,8 @@ class Description:
     origin: str = ""
     held_out_loss: float | None = None
     data: dict | None = None
+    task: str = "diffusion"
+    small_size: int | None = None
 
     @property
     def null_class(self) -> int | None:
@@ -69,13 +75,18 @@ def describe(folder: str | Path) -> Description:
             return describe_diffusers(folder, name)
         except TypeError as error:
             raise BadInput(f"The configs of {name} cannot be read ({error}); copy the model again.") from error
-    if not (folder / "model_index.json").is_file():
+    if not (folder / "model_index.json").is_file() and not has_classifier(folder):
         raise BadInput(NO_CHECKPOINT.format(name))
     try:
         fields = json.loads((folder / FILE).read_text(encoding="utf-8"))
         return Description(**fields | {"class_names": tuple(fields["class_names"])})
     except (ValueError, TypeError, KeyError) as error:
         raise BadInput(f"{folder / FILE} cannot be read ({error}); copy the checkpoint again.") from error
+
+
+def has_classifier(folder: Path) -> bool:
+    """Does a classifier that can guide it lie beside the model?"""
+    return (folder / CLASSIFIER / "config.json").is_file()
 
 
 def checkpoints_in(folder: Path) -> list[Path]:

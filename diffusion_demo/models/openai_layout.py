@@ -15,8 +15,8 @@ from torch import Tensor
 from diffusion_demo.errors import BadInput
 
 GROUPS = 32
-ESSENTIAL = ("time_embed.0.weight", "time_embed.2.weight", "input_blocks.0.0.weight", "middle_block.1.qkv.weight", "out.2.weight")
-WANTED = "what can be imported is a U-Net of guided-diffusion or improved-diffusion (model*.pt or ema_*.pt)"
+ESSENTIAL = ("time_embed.0.weight", "time_embed.2.weight", "input_blocks.0.0.weight", "middle_block.1.qkv.weight")
+WANTED = "what can be imported is a U-Net of guided-diffusion or improved-diffusion (model*.pt or ema_*.pt) or a noisy classifier of guided-diffusion"
 LOOKALIKES = {
     "param_groups": "holds an optimizer's state",
     "transformer_blocks": "is a latent diffusion model with cross-attention, as Stable Diffusion",
@@ -65,9 +65,9 @@ def layout_of(tensors: Mapping[str, Tensor]) -> Layout:
 
     It trusts the first block of each level for the others: whether they agree is seen when the weights are put into a network.
     """
-    _refuse_others(tensors)
+    refuse_others(tensors, (*ESSENTIAL, "out.2.weight"))
     shape = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    inputs, outputs = _count(shape, "input_blocks"), _count(shape, "output_blocks")
+    inputs, outputs = count_blocks(shape, "input_blocks"), count_blocks(shape, "output_blocks")
     doubling = [m for m in range(outputs) if any(f"output_blocks.{m}.{n}.{w}.weight" in shape for n in (1, 2) for w in ("conv", "in_layers.0"))]
     per_level = doubling[0] + 1 if doubling else outputs
     levels, rest = divmod(outputs, per_level)
@@ -85,23 +85,22 @@ def layout_of(tensors: Mapping[str, Tensor]) -> Layout:
         scale_shift=shape[f"{firsts[0]}.0.emb_layers.1.weight"][0] == 2 * shape[f"{firsts[0]}.0.out_layers.3.weight"][0],
         resblock_updown=levels > 1 and f"input_blocks.{per_level}.0.in_layers.0.weight" in shape,
     )
-    _check(layout)
+    check_sizes(layout)
     return layout
 
 
-def _refuse_others(tensors: Mapping[str, Tensor]) -> None:
+def refuse_others(tensors: Mapping[str, Tensor], essential: tuple[str, ...] = ESSENTIAL) -> None:
+    """Raise BadInput for tensors of something else, and where one that is essential is missing or no matrix."""
     for word, what in LOOKALIKES.items():
         if any(word in str(name) for name in tensors):
             raise BadInput(f"{what}; {WANTED}.")
     if not tensors or not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()):
         raise BadInput(f"is no table of named tensors; {WANTED}.")
-    if "time_embed.0.weight" in tensors and not any(name.startswith("output_blocks.") for name in tensors):
-        raise BadInput(f"has no way back up, so it is a noisy classifier, which cannot be imported yet; {WANTED}.")
-    if missing := [name for name in ESSENTIAL if name not in tensors or tensors[name].ndim < 2]:
+    if missing := [name for name in essential if name not in tensors or tensors[name].ndim < 2]:
         raise BadInput(f"has no usable tensor {missing[0]}; {WANTED}.")
 
 
-def _count(shape: Mapping[str, tuple[int, ...]], side: str) -> int:
+def count_blocks(shape: Mapping[str, tuple[int, ...]], side: str) -> int:
     """How many blocks a side has, of which none may be without weights, each beginning with the residual block that is expected there."""
     found = {int(match[1]) for name in shape if (match := re.match(rf"{side}\.(\d{{1,4}})\.", name))}
     if found != set(range(len(found))):
@@ -116,7 +115,8 @@ def _count(shape: Mapping[str, tuple[int, ...]], side: str) -> int:
     return len(found)
 
 
-def _check(layout: Layout) -> None:
+def check_sizes(layout: Layout) -> None:
+    """Raise BadInput for numbers of channels that no picture has, or that do not fall into groups."""
     counts = layout.in_channels, layout.out_channels
     if not set(counts) <= {layout.channels, 2 * layout.channels}:
         raise BadInput(f"takes {counts[0]} channels and answers {counts[1]}; only pictures of 1 (greyscale) or 3 (colour) can be made here.")

@@ -75,6 +75,12 @@ def network_class(folder: Path) -> type[UNet2DModel]:
     return OpenAIUNet2DModel if name == OpenAIUNet2DModel.__name__ else UNet2DModel
 
 
+def network_of(config: dict) -> UNet2DModel:
+    """A new network with the settings that one of the two classes has as its config: their names for the downward blocks tell which one."""
+    own = any(name.startswith(MARK) for name in config["down_block_types"])
+    return (OpenAIUNet2DModel if own else UNet2DModel)(**config)
+
+
 def build_network(layout: Layout, heads: Heads, image_size: int | None = None, time_scale: float = 1.0, dropout: float = 0.0) -> UNet2DModel:
     """A network of that layout: a UNet2DModel where one can say it all, else an OpenAIUNet2DModel."""
     settings = _settings(layout, image_size, dropout)

@@ -9,6 +9,8 @@ import torch
 from diffusers import UNet2DModel
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.models.classifier import Classifier
+from diffusion_demo.models.openai_classifier import ClassifierLayout, build_openai_classifier
 from diffusion_demo.models.openai_layout import Layout
 from diffusion_demo.models.openai_network import Heads, build_network
 
@@ -19,7 +21,7 @@ COSINE = "squaredcos_cap_v2"
 class Released:
     """One of OpenAI's networks: its layout, and what no tensor of it tells."""
 
-    layout: Layout
+    layout: Layout | ClassifierLayout
     heads: Heads
     image_size: int
     beta_schedule: str
@@ -51,6 +53,11 @@ def _adm(image_size: int, width: int, multipliers: tuple[float, ...], blocks: in
     return _layout(image_size, width, multipliers, blocks, sides, **{"resblock_updown": True, "classes": 1000} | more)
 
 
+def _classifier(image_size: int, beta_schedule: str, blocks: int = 2) -> Released:
+    trunk = _layout(image_size, 128, BY_SIZE[image_size], blocks, (32, 16, 8), out_channels=3, resblock_updown=True)
+    return Released(ClassifierLayout(trunk, "attention", 1000, image_size), Heads(channels=64), image_size, beta_schedule, 1000)
+
+
 BY_SIZE = {32: (1, 2, 2, 2), 64: (1, 2, 3, 4), 128: (1, 1, 2, 3, 4), 256: (1, 1, 2, 2, 4, 4), 512: (0.5, 1, 1, 2, 2, 4, 4)}
 _LSUN = replace(_layout(256, 128, BY_SIZE[256], 2, (16,)), scale_shift=False)
 _UPSAMPLER = _layout(256, 192, BY_SIZE[256], 2, (16, 8), in_channels=6, classes=1000)
@@ -70,10 +77,17 @@ RELEASED = {
     "adm-128-512-upsampler": Released(_adm(512, 192, BY_SIZE[256], in_channels=6), Heads(channels=64), 512, "linear", 1000),
 }
 
+CLASSIFIERS = {
+    "adm-64-classifier": _classifier(64, COSINE, blocks=4),
+    "adm-128-classifier": _classifier(128, "linear"),
+    "adm-256-classifier": _classifier(256, "linear"),
+    "adm-512-classifier": _classifier(512, "linear"),
+}
+
 _HO = {"downsample_padding": 0, "freq_shift": 1, "flip_sin_to_cos": False, "norm_eps": 1e-6, "attention_head_dim": None}
 # image size, widths, the level with attention
 DDPM = {"ddpm-32": (32, (128, 256, 256, 256), 1), "ddpm-256": (256, (128, 128, 256, 256, 512, 512), 4)}
-NAMES = (*DDPM, *RELEASED)
+NAMES = (*DDPM, *RELEASED, *CLASSIFIERS)
 
 
 def _ho_network(image_size: int, widths: tuple[int, ...], attending: int) -> UNet2DModel:
@@ -83,16 +97,19 @@ def _ho_network(image_size: int, widths: tuple[int, ...], attending: int) -> UNe
     return UNet2DModel(sample_size=image_size, block_out_channels=widths, down_block_types=down, up_block_types=up, **_HO)
 
 
-def named_network(name: str, device: torch.device | str = "cpu") -> UNet2DModel:
-    """The paper's network of that name, one of NAMES, with diffusers' first weights; on the device "meta" without any."""
+def named_network(name: str, device: torch.device | str = "cpu") -> UNet2DModel | Classifier:
+    """The paper's network of that name, one of NAMES, with its first weights; on the device "meta" without any."""
     if name not in NAMES:
         raise BadInput(f"There is no network {name!r}; choose one of {', '.join(NAMES)}.")
     with torch.device(device):
         if name in DDPM:
             return _ho_network(*DDPM[name])
+        if name in CLASSIFIERS:
+            found = CLASSIFIERS[name]
+            return build_openai_classifier(found.layout, found.heads, found.image_size, tuple(map(str, range(found.layout.classes))))
         return build_network(RELEASED[name].layout, RELEASED[name].heads, RELEASED[name].image_size)
 
 
-def released_as(layout: Layout) -> tuple[str, Released] | None:
+def released_as(layout: Layout | ClassifierLayout) -> tuple[str, Released] | None:
     """The released network of that layout, and its name."""
-    return next(((name, released) for name, released in RELEASED.items() if released.layout == layout), None)
+    return next(((name, released) for name, released in (RELEASED | CLASSIFIERS).items() if released.layout == layout), None)

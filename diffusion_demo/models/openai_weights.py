@@ -20,8 +20,7 @@ heads' q, then k, then v ("new": guided-diffusion's use_new_attention_order).
 from collections.abc import Iterator, Mapping
 
 import torch
-from diffusers import UNet2DModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.openai_layout import Layout
@@ -82,17 +81,17 @@ def _sampling(old: str, new: str, convolution: str, layout: Layout) -> tuple[str
     return (old, new, RESIDUAL) if layout.resblock_updown else (f"{old}.{convolution}", f"{new}.conv", {})
 
 
-def renamed(tensors: Mapping[str, Tensor], layout: Layout, heads: Heads, new_order: bool) -> dict[str, Tensor]:
-    """The same weights in float32 under UNet2DModel's names. Raises BadInput, without the file's name before it, for a tensor out of place."""
-    names, weights = module_names(layout), {}
+def renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str], heads: Heads, new_order: bool) -> dict[str, Tensor]:
+    """The same weights in float32, their modules under other names. Raises BadInput, without the file's name before it, for one out of place."""
+    weights = {}
     for name, tensor in tensors.items():
         module, _, leaf = name.rpartition(".")
         if module not in names:
-            raise BadInput(f"holds a tensor {name}, which has no place among its {len(layout.widths)} levels of {layout.blocks} blocks.")
+            raise BadInput(f"holds a tensor {name}, which has no place in the network that the others make.")
         if not tensor.is_floating_point() or tensor.layout is not torch.strided or tensor.device.type != "cpu":
             raise BadInput(f"holds {name} as something other than plain numbers ({tensor.dtype}, {tensor.layout}).")
         new, tensor = names[module], tensor.float()
-        if module.endswith((".qkv", ".proj_out")) and tensor.ndim == 3:  # a convolution of width 1 over the pixels; diffusers has a Linear
+        if tensor.ndim == 3:  # a convolution of width 1 over the pixels; diffusers has a Linear
             tensor = tensor.squeeze(2)
         if not module.endswith(".qkv"):
             weights[f"{new}.{leaf}"] = tensor.contiguous()
@@ -111,7 +110,7 @@ def split_qkv(rows: Tensor, heads: int, new_order: bool) -> list[Tensor]:
     return [part.flatten(0, 1).clone() for part in by_head]
 
 
-def fill(network: UNet2DModel, weights: Mapping[str, Tensor]) -> None:
+def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Give a network, which may be on the meta device, these weights. Raises BadInput unless they are exactly its own."""
     wanted = network.state_dict()
     if missing := sorted(wanted.keys() - weights.keys()):

@@ -31,8 +31,12 @@ PRESETS = {
 }
 
 
-def build_unet(preset: str, image_size: int, channels: int, learns_variance: bool, num_classes: int, dropout: float | None = None) -> UNet2DModel:
+def build_unet(
+    preset: str, image_size: int, channels: int, learns_variance: bool, num_classes: int, dropout: float | None = None, enlarges: bool = False
+) -> UNet2DModel:
     """A freshly initialised network for square pictures; num_classes named classes and, if there are any, a null class after them.
+
+    One that enlarges takes the small picture in a second half of its input channels (the papers' code: SuperResModel).
 
     Scale-shift normalisation (Improved DDPM section 3, ADM's AdaGN) and attention heads of at most 32 channels. Raises BadInput for a size
     that the levels do not divide.
@@ -45,7 +49,7 @@ def build_unet(preset: str, image_size: int, channels: int, learns_variance: boo
     attends = [level == lowest or image_size >> level in shape.attention_sides for level in range(lowest + 1)]
     unet = UNet2DModel(
         sample_size=image_size,
-        in_channels=channels,
+        in_channels=channels * (2 if enlarges else 1),
         out_channels=channels * (2 if learns_variance else 1),
         block_out_channels=shape.widths,
         layers_per_block=shape.blocks,
@@ -86,14 +90,26 @@ def zero_outputs(unet: UNet2DModel) -> None:
                 nn.init.zeros_(parameter)
 
 
-def as_denoiser(unet: nn.Module, precision: str) -> Denoiser:
-    """model(xt, t, class_labels=None) -> float32 tensor, computed under bf16 autocast or in fp32. Raises BadInput for an upsampler."""
+def as_denoiser(unet: nn.Module, precision: str, small: Tensor | None = None) -> Denoiser:
+    """model(xt, t, class_labels=None) -> float32 tensor, computed under bf16 autocast or in fp32.
+
+    `small`, float [N, C, s, s] in [-1, 1], are the pictures that an upsampler enlarges: it is given them beside x_t, bilinearly enlarged, as in the
+    papers' code. Raises BadInput for an upsampler without, and for another model with them.
+    """
     device, config = unet.device.type, getattr(unet, "config", {})
-    if config.get("in_channels", 3) not in (1, 3):
-        raise BadInput("This model is an upsampler: it needs a small picture besides the noise, which it cannot be given here.")
+    if (config.get("in_channels", 3) in (1, 3)) != (small is None):
+        what = "an upsampler: give it small pictures to enlarge" if small is None else "no upsampler, so it cannot enlarge pictures"
+        raise BadInput(f"This model is {what}.")
 
     def denoise(xt: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        if small is not None:
+            xt = beside(xt, small.repeat(len(xt) // len(small), 1, 1, 1))
         with torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext():
             return unet(xt, t, class_labels=class_labels, return_dict=False)[0].float()
 
     return denoise
+
+
+def beside(xt: Tensor, small: Tensor) -> Tensor:
+    """x_t [N, C, S, S] and after it the small pictures [N, C, s, s], bilinearly enlarged: what an upsampler sees, [N, 2C, S, S]."""
+    return torch.cat([xt, nn.functional.interpolate(small, xt.shape[-2:], mode="bilinear")], dim=1)

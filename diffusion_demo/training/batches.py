@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from diffusion_demo.data import Pictures
 from diffusion_demo.diffusion.timesteps import LossAwareTimesteps, stratified_timesteps, uniform_timesteps
@@ -59,6 +60,8 @@ def batch_of_step(
     if config.flip:
         flipped = torch.rand(len(x0), generator=generator) < 0.5
         x0[flipped] = x0[flipped].flip(3)
+    if config.task == "classifier":
+        x0 = randomly_cropped(x0, generator)
     if null_class is not None:
         labels = labels.masked_fill(torch.rand(len(x0), generator=generator) < config.label_dropout, null_class)
     if loss_aware:
@@ -67,6 +70,15 @@ def batch_of_step(
         draw = uniform_timesteps if config.timestep_sampler == "uniform" else stratified_timesteps
         t, weights = draw(len(x0), num_timesteps, generator), torch.ones(len(x0))
     return Batch(x0, labels, t, weights, torch.randn(x0.shape, generator=generator))
+
+
+def randomly_cropped(x0: Tensor, generator: torch.Generator) -> Tensor:
+    """Of each picture [N, C, S, S] a square of 0.8 to all of its side, somewhere, at the picture's size: as ADM's code trains classifiers."""
+    count = len(x0)
+    share = 0.8 + 0.2 * torch.rand(count, generator=generator)
+    shift = (1 - share).unsqueeze(1) * (2 * torch.rand(count, 2, generator=generator) - 1)
+    places = torch.cat([torch.diag_embed(share.unsqueeze(1).expand(-1, 2)), shift.unsqueeze(2)], dim=2)
+    return F.grid_sample(x0, F.affine_grid(places, list(x0.shape), align_corners=False), align_corners=False, padding_mode="border")
 
 
 def held_out_batches(pictures: Pictures, num_timesteps: int, size: int):

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.description import PREDICTION_TYPES, VARIANCE_TYPES
+from diffusion_demo.models.description import PREDICTION_TYPES, TASKS, VARIANCE_TYPES
 
 # From call to call of one run: where the pictures lie, and how to live with less memory.
 MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing")
+ENLARGED_BY = 2  # by an upsampler
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,7 @@ class TrainConfig:
     """The hyper-parameters of a run, each with when to change it."""
 
     data: str
+    task: str = "diffusion"  # classifier: names the class of a noisy picture, to guide by; upsampler: makes a picture from one of half the size
     preset: str = "small"  # tiny for a first look on a laptop, medium when there is a GPU
     init_from: str | None = None  # a checkpoint to fine-tune; it brings its own network, size and schedule
     image_size: int = 32  # a multiple of 4, from 16; twice the side costs four times the time
@@ -30,6 +32,7 @@ class TrainConfig:
     class_from: str = "folder"  # file_name where the class is what stands before the first _ of each name
     flip: bool = True  # mirror half of the pictures; off for text and for anything with a left and a right
     label_dropout: float = 0.1  # share of labels replaced by the null class, for guidance; 0 turns guidance off
+    small_noise: float = 0.0  # most noise on the small pictures of an upsampler: 0.05 where it will enlarge what another model made
     beta_schedule: str = "squaredcos_cap_v2"
     num_train_timesteps: int = 1000
     prediction_type: str = "epsilon"
@@ -59,6 +62,7 @@ class TrainConfig:
             "weight_decay": (0, 1),
             "grad_clip": (1e-6, 1e6),
             "label_dropout": (0, 0.99),
+            "small_noise": (0, 1),
             "num_train_timesteps": (2, 10_000),
             "accumulation": (1, 4096),
             "save_every": (1, 10_000_000),
@@ -70,6 +74,7 @@ class TrainConfig:
             if not low <= value <= high:
                 raise BadInput(f"{name.replace('_', ' ').capitalize()} must be from {low:g} to {high:g}, not {value:g}.", name)
         choices = {
+            "task": TASKS,
             "channels": (1, 3),
             "prediction_type": PREDICTION_TYPES,
             "variance_type": VARIANCE_TYPES,
@@ -84,10 +89,12 @@ class TrainConfig:
                 raise BadInput(
                     f"{name.replace('_', ' ').capitalize()} must be one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}.", name
                 )
+        if self.task == "classifier" and self.gradient_checkpointing:
+            raise BadInput("A classifier cannot recompute what it does not keep; leave out --gradient-checkpointing.", "gradient_checkpointing")
         if self.batch_size % self.accumulation:
             raise BadInput(f"A batch of {self.batch_size} cannot be cut into {self.accumulation} equal parts; choose a divisor.", "accumulation")
         Framing(self.image_size, self.channels, self.fit, self.background)  # says what is wrong with them
-        if self.loss == "simple" and self.variance_type == "learned_range":
+        if self.task != "classifier" and self.loss == "simple" and self.variance_type == "learned_range":
             raise BadInput("The simple loss does not train a learned variance; choose the hybrid loss, or the variance type fixed_large.", "loss")
         if not self.ema_decays or not all(0 <= decay < 1 for decay in self.ema_decays):
             raise BadInput(f"EMA decays must be numbers from 0 up to, not including, 1, not {self.ema_decays}.", "ema_decays")
@@ -111,7 +118,9 @@ def inherit(given: dict) -> dict:
 
     if given["init_from"] in ORACLES:
         raise BadInput(f"{given['init_from']} is a formula without weights; go on from a trained checkpoint.", "init_from")
-    start = load_checkpoint(given["init_from"])
+    start, task = load_checkpoint(given["init_from"]), given.get("task", "diffusion")
+    if (start.description.task, task) not in [*((same, same) for same in TASKS), ("diffusion", "classifier")]:
+        raise BadInput(f"The model to go on from was trained for the task {start.description.task}, not {task}; choose another.", "init_from")
     size, channels = start.description.image_size, start.description.channels
     brought = {
         "num_train_timesteps": len(start.diffusion),
@@ -122,7 +131,11 @@ def inherit(given: dict) -> dict:
     if "preset" in given:
         raise BadInput("The checkpoint to go on from brings its own network; leave out --preset.")
     if (asked := given.get("image_size", size)) != size:
+        if task == "classifier":
+            raise BadInput(f"A classifier stays at the size of what it goes on from, {size}; leave out --image-size.", "image_size")
         check_image_size(asked, levels=len(start.unet.config.block_out_channels))
+    if task != "diffusion" and given.get("channels", channels) != channels:
+        raise BadInput(f"The model to go on from works with {channels} channels; leave out --channels.", "channels")
     if channels == 3 and given.get("channels") == 1:
         raise BadInput("The model to go on from makes colour pictures, and takes greyscale ones as they are: keep 3 channels.", "channels")
     for name, value in brought.items():

@@ -22,18 +22,20 @@ class Start(Event):
     precision: str
     processes: int
     parameters: int
+    task: str
 
 
 @dataclass(frozen=True)
 class Step(Event):
-    """Means since the last such event; the loss bands are of the squared error, from the least noisy quarter of t to the noisiest.
+    """Means since the last such event; error is the squared error or, of a classifier, the share of wrong answers; bands are it by noise, from the
+    least noisy quarter of t to the noisiest.
 
     elapsed is in seconds since this call began.
     """
 
     step: int
     loss: float
-    mse: float
+    error: float
     vlb: float | None
     bands: tuple[float | None, ...]
     grad_norm: float
@@ -45,11 +47,12 @@ class Step(Event):
 
 @dataclass(frozen=True)
 class HeldOut(Event):
-    """The loss of the averaged weights on the held-out pictures, at the same noise every time."""
+    """The loss of the averaged weights on the held-out pictures, at the same noise every time, and its error, in all and by tenths of t."""
 
     step: int
     loss: float
-    mse: float
+    error: float
+    bands: tuple[float | None, ...]
 
 
 @dataclass(frozen=True)

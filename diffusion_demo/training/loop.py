@@ -12,20 +12,15 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from diffusers import UNet2DModel
 from diffusers.training_utils import EMAModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from diffusion_demo import data
-from diffusion_demo.diffusion.losses import training_losses
 from diffusion_demo.diffusion.schedules import terminal_warning
 from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.errors import BadInput
-from diffusion_demo.images import contact_sheet, save_png, to_uint8
+from diffusion_demo.images import save_png
 from diffusion_demo.machine import best_device, resolve_precision
-from diffusion_demo.models.card import model_card
-from diffusion_demo.models.checkpoint import Checkpoint, save_checkpoint, scheduler_of
-from diffusion_demo.sampling import Request, last_step, sample
 from diffusion_demo.training import events
 from diffusion_demo.training.batches import Batch, batch_of_step, held_out_batches, seed_of
 from diffusion_demo.training.config import TrainConfig
@@ -33,12 +28,13 @@ from diffusion_demo.training.exhaustion import EXHAUSTION, what_ran_out
 from diffusion_demo.training.run import RunFolder
 from diffusion_demo.training.start import begin
 from diffusion_demo.training.state import load_state, save_state
+from diffusion_demo.training.tasks import task_of
 
 MOST_IN_MEMORY = 1_000_000_000  # bytes of decoded pictures; more of them are mapped from a file in the run's folder
 REPORT_EVERY = 5
 FIRST_PREVIEW = 20
 RECENT_REPORTS = 20
-PREVIEW = Request(num_images=16, seed=0)
+TENTHS, QUARTERS = 10, 4
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,7 @@ class _Trainer:
         torch.manual_seed(config.seed)
         latest = run.latest()
         start = begin(config, latest, report, command)
-        unet, self.diffusion, self.beta_schedule, self.description = start.unet, start.diffusion, start.beta_schedule, start.description
+        unet, self.diffusion, self.description, self.task = start.unet, start.diffusion, start.description, task_of(start, config)
         unet.to(memory_format=torch.channels_last)  # a resumed run's comes so from load_checkpoint: the same kernels, the same bits
         self.parameters = sum(p.numel() for p in unet.parameters())
         self.averages = {decay: EMAModel(unet.parameters(), decay=decay, foreach=True) for decay in config.ema_decays}
@@ -138,6 +134,7 @@ class _Trainer:
             self.precision,
             self.accelerator.num_processes,
             self.parameters,
+            config.task,
         )
         for words in self.warnings:
             yield events.Warned(words)
@@ -194,7 +191,7 @@ class _Trainer:
     def _train_step(self, meter: "_Meter") -> bool:
         """One optimizer step; False when the loss or its gradient was not finite, in which case no weight was changed."""
         config, accelerator, step = self.config, self.accelerator, self.step + 1
-        batch = batch_of_step(config, self.pictures, self.description.null_class, len(self.diffusion), step, self.loss_aware)
+        batch = batch_of_step(config, self.pictures, self.task.null_class, len(self.diffusion), step, self.loss_aware)
         mine = Batch(*(part[accelerator.process_index :: accelerator.num_processes] for part in batch))
         torch.manual_seed(seed_of(config.seed, 3, step, accelerator.process_index))
         self.unet.train()
@@ -221,15 +218,16 @@ class _Trainer:
         return True
 
     def _backward(self, part: Batch) -> Tensor:
-        """Add the part's share of the batch's gradient. Returns its losses, squared errors and bound terms, [N, 3]."""
-        x0, labels, weights, eps = (
-            tensor.to(self.accelerator.device, non_blocking=True) for tensor in (part.x0, part.labels, part.weights, part.eps)
-        )
-        xt = self.diffusion.q_sample(x0, part.t, eps)
-        losses = training_losses(self.diffusion, self._call(self.unet, xt, part.t, labels), x0, xt, part.t, eps, self.config.loss)
-        self.accelerator.backward((weights * losses.loss).mean() / self.config.accumulation)
-        vlb = losses.vlb if losses.vlb is not None else torch.full_like(losses.mse, float("nan"))
-        return torch.stack([losses.loss, losses.mse, vlb], dim=1).detach()
+        """Add the part's share of the batch's gradient. Returns its losses, errors and bound terms, [N, 3]."""
+        here = self._on_device(part)
+        rows = self.task.losses(self.unet, here)
+        self.accelerator.backward((here.weights * rows[:, 0]).mean() / self.config.accumulation)
+        return rows.detach()
+
+    def _on_device(self, batch: Batch) -> Batch:
+        """All but t, which is looked up in tables on the CPU."""
+        moved = {name: getattr(batch, name).to(self.accelerator.device, non_blocking=True) for name in ("x0", "labels", "weights", "eps")}
+        return batch._replace(**moved)
 
     def _whole_batch(self, mine: Tensor) -> Tensor:
         """This process's rows of the batch -> the whole batch's, in their order: every n-th row is one of n processes' own."""
@@ -237,11 +235,7 @@ class _Trainer:
             return mine
         return self.accelerator.gather(mine).unflatten(0, (self.accelerator.num_processes, -1)).transpose(0, 1).flatten(0, 1)
 
-    def _call(self, unet, xt: Tensor, t: Tensor, labels: Tensor) -> Tensor:
-        condition = {"class_labels": labels} if self.description.class_names else {}
-        return unet(xt, self.diffusion.told(t, xt), **condition, return_dict=False)[0].float()
-
-    def _averaged_unet(self) -> UNet2DModel:
+    def _averaged_unet(self) -> nn.Module:
         """The averaged weights in a network of their own: the live ones are never touched."""
         self.averages[self.config.ema_decays[0]].copy_to(self.averaged.parameters())
         return self.averaged.eval()
@@ -249,32 +243,29 @@ class _Trainer:
     def _preview(self) -> Iterator[events.Event]:
         if not self.accelerator.is_main_process:
             return
-        guidance = 2.0 if self.description.guidance else 1.0
-        request = replace(PREVIEW, guidance_scale=guidance, precision=self.precision, steps=min(PREVIEW.steps, len(self.diffusion)))
         folder = self.run.path / "samples"
-        folder.mkdir(exist_ok=True)
         paths = [folder / f"step_{self.step:06d}{kind}.png" for kind in ("", "_raw")]
-        for path, unet in zip(paths, (self._averaged_unet(), self._raw_unet()), strict=True):
-            checkpoint = Checkpoint(unet, self.diffusion, self.description, self.beta_schedule)
-            save_png(path, contact_sheet(to_uint8(last_step(sample(checkpoint, request)).xt)))
+        for path, network in zip(paths, (self._averaged_unet(), self._raw_unet()), strict=True):
+            picture = self.task.preview(network, self.precision, self.held_out if len(self.held_out) else self.pictures)
+            if picture is None:
+                return
+            folder.mkdir(exist_ok=True)
+            save_png(path, picture)
         yield events.Preview(self.step, *(path.relative_to(self.run.path).as_posix() for path in paths))
 
-    def _raw_unet(self) -> UNet2DModel:
+    def _raw_unet(self) -> nn.Module:
         """The live network, for looking alone: the next step puts it back into training."""
         return self.accelerator.unwrap_model(self.unet).eval()
 
     @torch.no_grad()
     def _measure_held_out(self) -> events.HeldOut:
-        unet, losses, mses = self._averaged_unet(), [], []
+        unet, rows, ts = self._averaged_unet(), [], []
         for batch in held_out_batches(self.held_out, len(self.diffusion), self.config.batch_size):
-            x0, labels, eps = (part.to(self.accelerator.device) for part in (batch.x0, batch.labels, batch.eps))
-            xt = self.diffusion.q_sample(x0, batch.t, eps)
             with self.accelerator.autocast():
-                output = self._call(unet, xt, batch.t, labels)
-            found = training_losses(self.diffusion, output, x0, xt, batch.t, eps, self.config.loss)
-            losses.append(found.loss)
-            mses.append(found.mse)
-        return events.HeldOut(self.step, torch.cat(losses).mean().item(), torch.cat(mses).mean().item())
+                rows.append(self.task.losses(unet, self._on_device(batch)))
+            ts.append(batch.t)
+        loss, error, _ = torch.cat(rows).T.cpu()
+        return events.HeldOut(self.step, loss.mean().item(), error.mean().item(), _by_noise(error, torch.cat(ts), len(self.diffusion), TENTHS))
 
     def _save(self) -> Iterator[events.Event]:
         if self.accelerator.is_main_process:
@@ -286,8 +277,7 @@ class _Trainer:
             training_loss = sum(self.recent_losses) / len(self.recent_losses) if self.recent_losses else None
 
             def write(folder: Path) -> None:
-                card = model_card(description, self.parameters, training_loss)
-                save_checkpoint(folder, self._averaged_unet(), scheduler_of(self.beta_schedule, self.diffusion), description, card)
+                self.task.save(folder, self._averaged_unet(), description, training_loss)
                 counters = {"step": self.step, "initial_images": self.initial_images}
                 raw = self.accelerator.unwrap_model(self.unet)
                 save_state(folder / "state", raw, self.optimizer, self.averages, self.loss_aware, counters)
@@ -302,6 +292,12 @@ def _not_finite(step: int, latest: Path | None) -> str:
     return f"The loss stopped being a number at step {step + 1}. Start a new run {start} with half the learning rate, or with --precision fp32."
 
 
+def _by_noise(error: Tensor, t: Tensor, num_timesteps: int, parts: int) -> tuple[float | None, ...]:
+    """The mean error [N] over each of so many equal parts of the chain, from the least noisy; None where no t [N] fell."""
+    part = (parts * t / num_timesteps).floor()
+    return tuple(error[part == i].mean().item() if bool((part == i).any()) else None for i in range(parts))
+
+
 class _Meter:
     """Running means since the last report, kept as tensors so that reading them is the only synchronisation."""
 
@@ -313,20 +309,19 @@ class _Meter:
         self.count, self.rows, self.norms, self.started = 0, [], [], time.monotonic()
 
     def add(self, measured: Tensor, t: Tensor, norm: Tensor) -> None:
-        """A step's loss, squared error and bound term, [N, 3], at t int64 [N]."""
+        """A step's loss, error and bound term, [N, 3], at t int64 [N]."""
         self.count += 1
-        self.rows.append(torch.cat([measured, (4 * t / self.num_timesteps).floor().to(measured).unsqueeze(1)], dim=1))
+        self.rows.append(torch.cat([measured, t.to(measured).unsqueeze(1)], dim=1))
         self.norms.append(norm.detach())
 
     def report(self, step: int, learning_rate: float, images_seen: int) -> events.Step:
-        loss, mse, vlb, band = torch.cat(self.rows).T.cpu()
-        bands = tuple(mse[band == i].mean().item() if bool((band == i).any()) else None for i in range(4))
+        loss, error, vlb, t = torch.cat(self.rows).T.cpu()
         event = events.Step(
             step,
             loss.mean().item(),
-            mse.mean().item(),
+            error.mean().item(),
             None if vlb.isnan().any() else vlb.mean().item(),
-            bands,
+            _by_noise(error, t, self.num_timesteps, QUARTERS),
             torch.stack(self.norms).mean().item(),
             learning_rate,
             images_seen,

@@ -11,9 +11,10 @@ from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.adapt import in_colour, rebuilt, table_for, with_table, without_table, zero_table
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
+from diffusion_demo.models.classifier import build_classifier, on_trunk, take_trunk, trunk_of
 from diffusion_demo.models.description import Description, checkpoint_name
 from diffusion_demo.models.unet import build_unet
-from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.config import ENLARGED_BY, TrainConfig
 
 
 def begin(config: TrainConfig, latest: Path | None, report: data.Report, command: str) -> Checkpoint:
@@ -21,14 +22,23 @@ def begin(config: TrainConfig, latest: Path | None, report: data.Report, command
 
     What init_from brings is made to fit, and the description's `origin` tells how. Raises BadInput for a start that cannot be had.
     """
-    names = report.class_names
-    if latest is not None:
-        start = fitted(load_checkpoint(latest), config, names)
-    elif config.init_from is not None:
-        start = fitted(load_checkpoint(config.init_from), config, names, origin=checkpoint_name(config.init_from))
-    else:
+    names = () if config.task == "upsampler" else report.class_names  # its small pictures tell an upsampler enough
+    if config.task == "classifier" and len(names) < 2:
+        raise BadInput("A classifier needs pictures of two classes or more: put them into a folder each.")
+    source = latest if latest is not None else config.init_from
+    if source is None:
         start = _fresh(config, names)
-    about = replace(start.description, guidance=bool(names) and config.label_dropout > 0, seed=config.seed, command=command, data=report.summary())
+    else:
+        origin = None if latest is not None else checkpoint_name(config.init_from)
+        fit = fitted_classifier if config.task == "classifier" else fitted
+        start = fit(load_checkpoint(source), config, names, origin)
+    about = replace(
+        start.description,
+        guidance=config.task == "diffusion" and bool(names) and config.label_dropout > 0,
+        seed=config.seed,
+        command=command,
+        data=report.summary(),
+    )
     return replace(start, description=about)
 
 
@@ -51,11 +61,27 @@ def fitted(source: Checkpoint, config: TrainConfig, names: tuple[str, ...], orig
         old,
         image_size=config.image_size,
         channels=config.channels,
+        small_size=None if old.task != "upsampler" else config.image_size // ENLARGED_BY,
         class_names=names,
         titles={name: title for name, title in old.titles.items() if name in names},
         origin=old.origin if origin is None else "; ".join([origin, *changes, *class_changes]),
     )
     return replace(source, unet=unet, description=description)
+
+
+def fitted_classifier(source: Checkpoint, config: TrainConfig, names: tuple[str, ...], origin: str | None = None) -> Checkpoint:
+    """A classifier of the classes `names`: the source's own, or one that begins with the downward half of the source's network."""
+    old, trained = source.description, source.description.task == "classifier"
+    if trained and names == old.class_names and config.dropout is None:
+        return replace(source, description=replace(old, origin=old.origin if origin is None else origin))
+    trunk = (source.unet.config.trunk if trained else trunk_of(source.unet)) | ({} if config.dropout is None else {"dropout": config.dropout})
+    classifier = on_trunk(trunk, names)
+    take_trunk(classifier, source.unet)
+    if trained and names == old.class_names:
+        classifier.load_state_dict(source.unet.state_dict())
+    seen, origin = (old.images_seen, origin) if trained else (0, f"the downward half of {origin}")
+    about = replace(old, class_names=names, images_seen=seen, task="classifier", guidance=False, origin=old.origin if origin is None else origin)
+    return replace(source, unet=classifier, description=about)
 
 
 def _with_classes(source: Checkpoint, names: tuple[str, ...]) -> tuple[UNet2DModel, list[str]]:
@@ -82,6 +108,12 @@ def _fresh(config: TrainConfig, names: tuple[str, ...]) -> Checkpoint:
         diffusion = Diffusion(betas, config.prediction_type, config.variance_type)
     except ValueError as error:
         raise BadInput(f"This noise schedule cannot be used: {error}.") from error
-    unet = build_unet(config.preset, config.image_size, config.channels, diffusion.learns_variance, len(names), config.dropout)
-    description = Description(config.image_size, config.channels, len(diffusion), names)
+    description = Description(config.image_size, config.channels, len(diffusion), names, task=config.task)
+    if config.task == "classifier":
+        network = build_classifier(config.preset, config.image_size, config.channels, names, config.dropout)
+        return Checkpoint(network, diffusion, description, config.beta_schedule)
+    enlarges = config.task == "upsampler"
+    unet = build_unet(config.preset, config.image_size, config.channels, diffusion.learns_variance, len(names), config.dropout, enlarges)
+    if enlarges:
+        description = replace(description, small_size=config.image_size // ENLARGED_BY)
     return Checkpoint(unet, diffusion, description, config.beta_schedule)

@@ -20,6 +20,7 @@ class Status:
     """
 
     state: str
+    task: str = "diffusion"
     step: int = 0
     max_steps: int | None = None
     images_seen: int = 0
@@ -46,6 +47,7 @@ def status_of(run: RunFolder) -> Status:
     process = None if ended else _trainer(start["pid"])
     return Status(
         state=ended["type"] if ended else "running" if process else "interrupted",
+        task=start.get("task", "diffusion"),
         step=last.get("step", start["resumed_from"]),
         max_steps=start["max_steps"],
         images_seen=last.get("images_seen", 0),

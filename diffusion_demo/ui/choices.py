@@ -14,11 +14,19 @@ RUNS = Path(os.environ.get("DIFFUSION_DEMO_RUNS", ROOT / "runs"))
 
 
 def models() -> dict[str, Path]:
-    """Their folders by name; an oracle's stands for itself."""
+    """The folders of what makes pictures from noise, by name; an oracle's stands for itself."""
+    return _of_task("diffusion") | {name: Path(name) for name in ORACLES}
+
+
+def upsamplers() -> dict[str, Path]:
+    """The folders of what enlarges pictures, by name."""
+    return _of_task("upsampler")
+
+
+def _of_task(task: str) -> dict[str, Path]:
     runs = [RunFolder(path.parent) for path in sorted(RUNS.glob("[!.]*/config.json"))]
     trained = [folder for run in runs for folder in dict.fromkeys([run.latest(), run.best()]) if folder]
-    folders = [folder for folder in [*checkpoints_in(ROOT / "checkpoints"), *trained] if _can_be_read(folder)]
-    return {checkpoint_name(folder): folder for folder in folders} | {name: Path(name) for name in ORACLES}
+    return {checkpoint_name(folder): folder for folder in [*checkpoints_in(ROOT / "checkpoints"), *trained] if _task_of(folder) == task}
 
 
 def titles() -> list[tuple[str, str]]:
@@ -32,12 +40,11 @@ def _title(name: str, folder: Path) -> str:
     return ORACLES.get(name, f"{name}, its best on held-out pictures" if only_best else name)
 
 
-def _can_be_read(folder: Path) -> bool:
+def _task_of(folder: Path) -> str | None:
     try:
-        describe(folder)
+        return describe(folder).task
     except BadInput:
-        return False
-    return True
+        return None
 
 
 def folder_of(model: str | None) -> Path:

@@ -1,4 +1,5 @@
-// Lines over steps on a logarithmic axis, drawn in the browser from {views: [{name, note, lines: [{name, points: [[x, y], ...]}]}]}.
+// Lines over steps on a logarithmic axis, drawn in the browser from {views: [{name, note, lines: [{name, points: [[x, y], ...]}]}]};
+// of a view with share: true, on an axis from 0 to 100 %.
 const find = (selector) => element.querySelector(selector), SVG = "http://www.w3.org/2000/svg";
 const LEFT = 52, RIGHT = 632, TOP = 10, BOTTOM = 226;
 let chosen = 0;
@@ -22,13 +23,15 @@ function draw() {
   const all = view.lines.flatMap((line) => line.points), ys = all.map((p) => p[1]).filter((y) => y > 0);
   if (!ys.length) return;
   const first = Math.min(...all.map((p) => p[0])), last = Math.max(...all.map((p) => p[0]), first + 1);
-  const low = Math.log10(Math.min(...ys)) - 0.03, high = Math.log10(Math.max(...ys)) + 0.03;
+  const scale = view.share ? (value) => value : Math.log10, back = view.share ? (value) => value : (value) => 10 ** value;
+  const low = view.share ? 0 : Math.log10(Math.min(...ys)) - 0.03, high = view.share ? 1 : Math.log10(Math.max(...ys)) + 0.03;
+  const words = view.share ? (value) => Math.round(100 * value) + " %" : short;
   const x = (step) => LEFT + ((step - first) / (last - first)) * (RIGHT - LEFT);
-  const y = (value) => BOTTOM - ((Math.log10(value) - low) / (high - low)) * (BOTTOM - TOP);
+  const y = (value) => BOTTOM - ((scale(value) - low) / (high - low)) * (BOTTOM - TOP);
   for (let i = 0; i <= 4; i++) {
-    const value = 10 ** (low + ((high - low) * i) / 4), step = Math.round(first + ((last - first) * i) / 4);
+    const value = back(low + ((high - low) * i) / 4), step = Math.round(first + ((last - first) * i) / 4);
     shape("line", { class: "grid", x1: LEFT, x2: RIGHT, y1: y(value), y2: y(value) });
-    shape("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, short(value));
+    shape("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, words(value));
     shape("text", { x: x(step), y: BOTTOM + 18, "text-anchor": i === 0 ? "start" : i === 4 ? "end" : "middle" }, step.toLocaleString("en"));
   }
   view.lines.forEach((line, i) => {
@@ -40,7 +43,7 @@ function draw() {
   find(".reading").replaceChildren(...parts.map((line) => {
     const key = document.createElement("span");
     key.className = "key line-" + view.lines.indexOf(line);
-    key.textContent = line.name + " " + short(line.points[line.points.length - 1][1]);
+    key.textContent = view.share ? line.name : line.name + " " + short(line.points[line.points.length - 1][1]);
     return key;
   }), document.createTextNode(view.note || ""));
 }

@@ -10,7 +10,7 @@ BANDS = ("least noise", "little", "much", "most noise")
 
 
 def curves(status: Status) -> dict:
-    """The loss: as it is, smoothed and on held-out pictures; and by the noise that it was measured at."""
+    """The loss: as it is, smoothed and on held-out pictures; and by the noise that it was measured at. Of a classifier, how often it is right."""
     losses = [(event["step"], event["loss"]) for event in status.steps]
     held_out = [(event["step"], event["loss"]) for event in status.held_out]
     bands = [[(event["step"], event["bands"][i]) for event in status.steps if event["bands"][i] is not None] for i in range(len(BANDS))]
@@ -20,12 +20,20 @@ def curves(status: Status) -> dict:
         {"name": "held-out pictures", "points": thinned(held_out)},
     ]
     by_noise = [{"name": name, "points": thinned(smoothed(points))} for name, points in zip(BANDS, bands, strict=True)]
-    return {
-        "views": [
-            {"name": "Loss", "lines": together, "note": ""},
-            {"name": "By noise", "lines": by_noise, "note": "A flat total can hide that little noise still gets better."},
-        ]
-    }
+    loss = {"name": "Loss", "lines": together, "note": ""}
+    if status.task == "classifier":
+        return {"views": [loss, _right_answers(status)]}
+    return {"views": [loss, {"name": "By noise", "lines": by_noise, "note": "A flat total can hide that little noise still gets better."}]}
+
+
+def _right_answers(status: Status) -> dict:
+    """A view of the share of held-out pictures that a classifier names rightly, over t in percent of the chain."""
+    measured = [event for event in status.held_out if "bands" in event]
+    lines = []
+    for name, event in (("at first", measured[0]), ("now", measured[-1])) if measured else ():
+        tenths = [(100 * (i + 0.5) / len(event["bands"]), 1 - wrong) for i, wrong in enumerate(event["bands"]) if wrong is not None]
+        lines.append({"name": name, "points": tenths})
+    return {"name": "Right answers", "lines": lines, "note": "From no noise on the left to nothing but noise on the right.", "share": True}
 
 
 def compared(runs: dict[str, Status]) -> dict:

@@ -30,6 +30,10 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
     def pair():
         return gr.Row()
 
+    choose(
+        "task", "It learns to", [("make pictures", "diffusion"), ("name noisy pictures", "classifier"), ("double the size of pictures", "upsampler")]
+    )
+    made["task"].info = "Naming guides another model by class; doubling follows one."
     gr.Markdown("Pictures", elem_classes="group")
     with pair():
         choose("image_size", "Size in pixels", [16, 32, 64, 128, 256])
@@ -52,7 +56,8 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
         add("weight_decay", gr.Number, "Weight decay", step=0.01)
     with pair():
         add("grad_clip", gr.Number, "Largest gradient", step=0.1)
-        add("seed", gr.Number, "Seed", precision=0)
+        add("small_noise", gr.Number, "Noise on small ones", step=0.01)
+    add("seed", gr.Number, "Seed", precision=0)
     with pair():
         choose("loss", "Loss", ["hybrid", "simple", "kl", "rescaled_kl"])
         choose("timestep_sampler", "t is drawn", [("evenly", "stratified"), ("at random", "uniform"), ("by loss", "loss_aware")])

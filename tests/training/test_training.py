@@ -94,7 +94,7 @@ def test_events_begin_with_start_and_end_with_finished(trained_run):
 
 def test_step_events_hold_finite_measures(trained_run):
     for event in of_type(trained_run, "step"):
-        assert event["loss"] > 0 and event["mse"] > 0 and event["vlb"] is not None and event["grad_norm"] > 0
+        assert event["loss"] > 0 and event["error"] > 0 and event["vlb"] is not None and event["grad_norm"] > 0
         assert len(event["bands"]) == 4 and event["images_seen"] == 8 * event["step"]
     held_out = of_type(trained_run, "held_out")
     assert [event["step"] for event in held_out] == [6, 12] and held_out[1]["loss"] < held_out[0]["loss"]
@@ -217,7 +217,7 @@ def test_two_processes_draw_t_and_learn_as_one_does(command, environment, digits
     assert done.returncode == 0, done.stderr
     assert of_type(tmp_path / "two", "start")[0]["processes"] == 2
     for one, two in zip(*(of_type(tmp_path / run, "step") for run in ("one", "two")), strict=True):
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-3) and two["mse"] == pytest.approx(one["mse"], rel=1e-3)
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-3) and two["error"] == pytest.approx(one["error"], rel=1e-3)
     one, two = (weights_of(tmp_path / run / "checkpoints" / "step_000006") for run in ("one", "two"))
     assert torch.equal(one["state/timesteps.safetensors:counts"], two["state/timesteps.safetensors:counts"])
     for name in ("state/timesteps.safetensors:losses", "unet/diffusion_pytorch_model.safetensors:conv_in.weight"):

@@ -1,0 +1,79 @@
+"""How often the noisy classifier names held-out pictures rightly, by the noise in them.
+
+    python -m benchmarks.classifier_by_noise DATA [CLASSIFIER] [PLOT.png]
+
+Every held-out picture, several draws of noise at each t; the error counts pictures, not draws, as the draws of one picture are not independent.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+
+from diffusion_demo import data
+from diffusion_demo.images import save_png, to_float
+from diffusion_demo.machine import best_device
+from diffusion_demo.models.checkpoint import guided_by, load_checkpoint
+
+MODEL = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
+AT = (0, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 999)
+DRAWS = 4
+WIDTH, HEIGHT, MARGIN = 640, 260, 44
+
+
+@torch.no_grad()
+def accuracies(checkpoint, source: str) -> list[tuple[int, float, float]]:
+    """(t, share of right answers, its standard error) at each t of AT."""
+    held_out = data.load(data.scan(source), checkpoint.description.image_size, checkpoint.description.channels, held_out=True)
+    x0, generator, found = to_float(held_out.images), torch.Generator().manual_seed(0), []
+    for t in AT:
+        right = []
+        for _ in range(DRAWS):
+            xt = checkpoint.diffusion.q_sample(x0, t, torch.randn(x0.shape, generator=generator))
+            logits = torch.cat([checkpoint.classifier(part, checkpoint.diffusion.told(t, part)) for part in xt.split(64)])
+            right.append((logits.argmax(1) == held_out.labels).double())
+        share = torch.stack(right).mean(0)
+        found.append((t, float(share.mean()), float(share.std() / len(share) ** 0.5)))
+    return found
+
+
+def plot(points: list[tuple[int, float, float]], chance: float) -> Image.Image:
+    """Right answers over t, with one standard error each way, and what guessing would give."""
+    image = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    draw = ImageDraw.Draw(image)
+
+    def place(t: float, share: float) -> tuple[float, float]:
+        return MARGIN + t / AT[-1] * (WIDTH - 2 * MARGIN), HEIGHT - MARGIN - share * (HEIGHT - 2 * MARGIN)
+
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        draw.line([place(0, share), place(AT[-1], share)], fill="#cbd5e1")
+        draw.text((place(0, share)[0] - 8, place(0, share)[1]), f"{share:.0%}", fill="#334155", anchor="rm")
+    for t in (0, 250, 500, 750, 999):
+        draw.text((place(t, 0)[0], place(t, 0)[1] + 8), str(t), fill="#334155", anchor="mt")
+    draw.line([place(0, chance), place(AT[-1], chance)], fill="#c2410c")
+    draw.line([place(t, share) for t, share, _ in points], fill="#4338ca", width=3)
+    for t, share, error in points:
+        draw.line([place(t, share - error), place(t, share + error)], fill="#4338ca")
+    draw.text((WIDTH / 2, HEIGHT - 14), "t: from no noise to nothing but noise", fill="#334155", anchor="mm")
+    draw.text((MARGIN, 16), "held-out pictures named rightly; orange: always the most frequent class", fill="#334155", anchor="lm")
+    return image
+
+
+def main() -> None:
+    checkpoint = load_checkpoint(MODEL, best_device())
+    if len(sys.argv) > 2:
+        checkpoint = guided_by(checkpoint, sys.argv[2])
+    points = accuracies(checkpoint, sys.argv[1])
+    labels = data.load(data.scan(sys.argv[1]), 16, 3, held_out=True).labels
+    chance = float(labels.bincount().max() / len(labels))
+    print("| t | right | \n|---|---|")
+    for t, share, error in points:
+        print(f"| {t} | {share:.1%} ± {error:.1%} |")
+    print(f"always the most frequent class: {chance:.1%}")
+    if len(sys.argv) > 3:
+        save_png(Path(sys.argv[3]), plot(points, chance))
+
+
+if __name__ == "__main__":
+    main()

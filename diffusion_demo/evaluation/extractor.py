@@ -1,0 +1,31 @@
+"""What every measure sees a picture through: one pass over the pictures gives its feature vectors, spatial features and class probabilities."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Features(NamedTuple):
+    """Of N pictures, float32 on the CPU: vectors [N, D], spatial [N, S] (channels at positions, flattened), probabilities [N, classes]."""
+
+    vectors: Tensor
+    spatial: Tensor
+    probabilities: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Extractor:
+    """A frozen network as a judge of pictures. read: uint8 [n, 3, H, W] of any size on the CPU -> Features, batch_size of them at a time."""
+
+    name: str
+    read: Callable[[Tensor], Features]
+    batch_size: int
+
+    @torch.no_grad()
+    def __call__(self, pixels: Tensor) -> Features:
+        """The features of uint8 pictures [N, C, H, W]; a grey one (C = 1) is read as a colour picture."""
+        read = [self.read(batch.expand(-1, 3, -1, -1)) for batch in pixels.split(self.batch_size)]
+        return Features(*(torch.cat(parts).float().cpu() for parts in zip(*read, strict=True)))

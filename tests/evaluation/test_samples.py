@@ -1,0 +1,167 @@
+"""`evaluate` on pictures that are sampled once, or given: what it reports of them, keeps and refuses."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffusion_demo.cli import main
+from diffusion_demo.evaluation.samples import given
+
+COMPARED = "fd,sfd,is,pr,nn"
+
+
+def run(capsys, *arguments):
+    code = main(["evaluate", *map(str, arguments)])
+    printed = capsys.readouterr()
+    assert code == 0, printed.err
+    return printed.out
+
+
+@pytest.fixture(scope="module")
+def measured(random_checkpoint, digits, command, tmp_path_factory):
+    """What the command said of 24 samples of the random checkpoint, and the folder it said it in."""
+    folder = tmp_path_factory.mktemp("measured")
+    options = ["--metrics", COMPARED, "--num-images", 24, "--steps", 2, "--seed", 5, "--work", "work", "--save-npz", "batch.npz", "--json"]
+    done = command("evaluate", "--checkpoint", random_checkpoint, "--data", digits, *options, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), folder
+
+
+def test_one_sampling_serves_all_measures_and_each_says_what_it_is_of(measured):
+    report, folder = measured
+    assert report["samples"]["pictures"] == 24 and report["samples"]["seeds"] == [5, 28] and report["samples"]["steps"] == 2
+    assert report["checkpoint"] == report["samples"]["checkpoint"] == "random" and report["seed"] == 5 and "nll" not in report
+    for name in COMPARED.split(","):
+        assert report[name]["samples"] == 24 and report[name]["reference"] == 60 and report[name]["features"] == "judge-32"
+    assert report["fd"]["dimensions"] == 96 and report["sfd"]["dimensions"] == 112 and report["is"]["classes"] == 9
+    for part in (report["fd"], report["sfd"], report["is"], report["pr"]["precision"], report["pr"]["recall"], report["nn"]["in_pixels"]["ratio"]):
+        assert part["standard_error"] >= 0 and part["interval"][0] <= part["interval"][1]
+    assert report["sfd"]["distance"] > 0 and 1 <= report["is"]["score"] <= 9 and report["nn"]["training"] == 60 - report["data"]["held_out"]
+    assert sorted(path.name for path in (folder / "work").iterdir()) == ["nearest.png", "samples"]
+    assert len(list((folder / "work" / "samples").iterdir())) == 24
+
+
+def test_the_batch_holds_the_sampled_pictures_and_their_classes(measured):
+    _, folder = measured
+    with np.load(folder / "batch.npz") as file:
+        first = np.asarray(Image.open(folder / "work" / "samples" / "seed_00000005.png"))
+        assert file["arr_0"].shape == (24, 16, 16, 3) and (file["arr_0"][0] == first).all()
+        assert sorted(set(file["arr_1"].tolist())) == [0, 1, 2]
+
+
+def test_the_same_pictures_given_as_a_folder_or_a_batch_measure_the_same(measured, digits, capsys):
+    report, folder = measured
+    common = ["--data", digits, "--metrics", COMPARED, "--seed", 5, "--json"]
+    from_folder = json.loads(run(capsys, *common, "--samples", folder / "work" / "samples"))
+    from_batch = json.loads(run(capsys, *common, "--samples", folder / "batch.npz"))
+    assert from_folder["samples"] == report["samples"] and from_batch["samples"] == {"pictures": 24}
+    for name in ("fd", "sfd", "is", "pr"):
+        assert from_folder[name] == from_batch[name] == report[name]
+    assert from_batch["nn"] | {"sheet": None} == from_folder["nn"] | {"sheet": None}
+
+
+def test_pictures_are_no_distance_from_themselves_and_copies_show(measured, capsys):
+    _, folder = measured
+    batch = folder / "batch.npz"
+    report = json.loads(run(capsys, "--samples", batch, "--data", batch, "--metrics", COMPARED, "--json"))
+    assert report["data"] == {"source": "batch.npz", "pictures": 24}
+    assert report["fd"]["distance"] == pytest.approx(0, abs=1e-3) and report["sfd"]["distance"] == pytest.approx(0, abs=1e-2)
+    assert report["pr"]["precision"]["value"] == report["pr"]["recall"]["value"] == 1
+    assert report["nn"]["in_pixels"]["nearer"]["value"] == 1 and report["nn"]["in_pixels"]["median_distance"] == 0
+    assert report["nn"]["compared_with"] == "24 other training pictures" and report["is"]["score"] == report["is"]["score_of_reference"]
+
+
+def test_the_report_as_text(measured, digits, capsys, tmp_path):
+    _, folder = measured
+    printed = run(capsys, "--samples", folder / "work" / "samples", "--data", digits, "--metrics", COMPARED, "--work", tmp_path / "w")
+    first, *lines = printed.splitlines()
+    assert "24 samples (dpm_solver with 2 steps, seeds 5 to 28) from 60 pictures" in first and "judge-32" in first and "seed 0" in first
+    for words in ("Frechet distance", "Spatial Frechet distance", "Inception Score", "Precision", "by pixels", "by features"):
+        assert any(words in line and "±" in line for line in lines), printed
+    assert str(tmp_path / "w" / "nearest.png") in lines[-1] and (tmp_path / "w" / "nearest.png").exists()
+    assert "Frechet distance" in run(capsys, "--samples", folder / "batch.npz", "--data", digits)
+
+
+def test_a_checkpoint_of_classes_is_sampled_beside_a_batch(measured, random_checkpoint, capsys):
+    _, folder = measured
+    options = ["--data", folder / "batch.npz", "--metrics", "fd", "--num-images", 3, "--steps", 1, "--json"]
+    assert json.loads(run(capsys, "--checkpoint", random_checkpoint, *options))["fd"]["samples"] == 3
+
+
+def test_given_samples_do_not_keep_a_checkpoint_from_its_bound(measured, trained_checkpoint, digits, capsys):
+    _, folder = measured
+    options = ["--samples", folder / "batch.npz", "--data", digits, "--steps", 2, "--json"]
+    report = json.loads(run(capsys, "--checkpoint", trained_checkpoint, *options))
+    assert report["nll"]["steps"] == 2 and report["fd"]["samples"] == 24
+
+
+def test_pictures_of_unlike_making_have_no_settings_in_common(measured, tmp_path):
+    _, folder = measured
+    shutil.copytree(folder / "work" / "samples", tmp_path / "mixed")
+    Image.new("RGB", (16, 16)).save(tmp_path / "mixed" / "a.png")
+    found = given(tmp_path / "mixed")
+    assert found.made == {} and found.images.shape == (25, 3, 16, 16) and not found.images[0].any()
+
+
+@pytest.fixture
+def odd(measured, tmp_path, monkeypatch):
+    _, folder = measured
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(folder / "batch.npz", "batch.npz")
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    np.savez("wide.npz", np.zeros((30, 8, 16, 3), np.uint8))
+    np.savez("large.npz", np.zeros((30, 32, 32, 3), np.uint8))
+    for name, sizes in (("uneven", [(8, 8), (9, 9)]), ("oblong", [(8, 9)])):
+        (tmp_path / name).mkdir()
+        for i, size in enumerate(sizes):
+            Image.new("RGB", size).save(tmp_path / name / f"{i}.png")
+    shutil.copytree("oblong", "damaged")
+    (tmp_path / "damaged" / "1.png").write_bytes(b"no picture")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--samples"),
+        (["--samples", "nowhere.npz"], "nothing at nowhere.npz"),
+        (["--samples", "nowhere"], "nothing at nowhere"),
+        (["--samples", "broken.npz"], "broken.npz"),
+        (["--samples", "wide.npz"], "16 x 8"),
+        (["--samples", "uneven"], "squares of one size"),
+        (["--samples", "oblong"], "squares of one size"),
+        (["--samples", "damaged"], "1.png"),
+        (["--samples", "batch.npz", "--metrics", "nll"], "--checkpoint"),
+        (["--samples", "batch.npz", "--metrics", "nn", "--data", "large.npz"], "16 x 16"),
+        (["--samples", "batch.npz", "--data", "broken.npz"], "broken.npz"),
+        (["--samples", "batch.npz", "--save-npz", "away/batch.npz"], "away"),
+        (["--samples", "batch.npz", "--save-npz", "batch.zip"], "batch.zip"),
+        (["--samples", "batch.npz", "--metrics", "nn", "--work", "batch.npz"], "Cannot write to batch.npz"),
+        (["CHECKPOINT", "--data", "batch.npz", "--metrics", "nll"], "nll"),
+        (["CHECKPOINT", "--metrics", "pr", "--num-images", "19", "--work", "work"], "at least 20 samples"),
+        (["CHECKPOINT", "--metrics", "nn", "--data", "large.npz", "--work", "work"], "16 x 16"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_sentence(odd, random_checkpoint, digits, capsys, arguments, words):
+    before = sorted(path.name for path in odd.iterdir())
+    arguments = ["--data", digits, *arguments]
+    if "CHECKPOINT" in arguments:
+        place = arguments.index("CHECKPOINT")
+        arguments[place : place + 1] = ["--checkpoint", random_checkpoint]
+    code = main(["evaluate", *map(str, arguments)])
+    printed = capsys.readouterr()
+    assert code == 2 and words in printed.err and printed.err.endswith(".\n") and printed.err.count("\n") == 1, printed.err
+    assert printed.out == "" and sorted(path.name for path in odd.iterdir()) == before
+
+
+def test_inception_is_refused_before_anything_is_sampled(odd, random_checkpoint, digits, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    before = sorted(path.name for path in odd.iterdir())
+    options = ["--metrics", "fd", "--features", "inception", "--work", "work", "--save-npz", "new.npz"]
+    code = main(["evaluate", "--checkpoint", str(random_checkpoint), "--data", str(digits), *options])
+    assert code == 2 and "pip install torch-fidelity" in capsys.readouterr().err
+    assert sorted(path.name for path in odd.iterdir()) == before
