@@ -1,7 +1,7 @@
 """Make a bundled model from a training run: `python -m checkpoints.bundle runs/emoji-32`.
 
-Takes the run's latest averaged weights (of a classifier, the best on held-out pictures) in float16. A diffusion model becomes emoji-32, with the pictures that the page shows before any click; a
-classifier goes beside it, into emoji-32/classifier; an upsampler becomes emoji-64.
+Takes the run's latest averaged weights (of a classifier, the best on held-out pictures) in float16. A diffusion model becomes emoji-32, with the
+pictures that the page shows before any click; a classifier goes beside it, into emoji-32/classifier; an upsampler becomes emoji-64.
 """
 
 import json

@@ -29,11 +29,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
 
 
-def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
-    from diffusion_demo.models.openai import import_network
+def told_of(parsed: argparse.Namespace):
+    """The options as models.openai_told.Told."""
     from diffusion_demo.models.openai_told import Told
 
-    told = Told(
+    return Told(
         image_size=parsed.image_size,
         beta_schedule=ALIASES.get(parsed.beta_schedule, parsed.beta_schedule),
         num_train_timesteps=parsed.num_train_timesteps,
@@ -47,7 +47,12 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         num_res_blocks=parsed.num_res_blocks,
         class_names=_lines(parsed.class_names) if parsed.class_names else None,
     )
-    imported = import_network(parsed.file, parsed.out, told, shlex.join(["python", "-m", "diffusion_demo", *arguments]))
+
+
+def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
+    from diffusion_demo.models.openai import import_network
+
+    imported = import_network(parsed.file, parsed.out, told_of(parsed), shlex.join(["python", "-m", "diffusion_demo", *arguments]))
     layout, classes = imported.layout, len(imported.description.class_names)
     if parsed.json:
         facts = {"widths": layout.widths, "blocks": layout.blocks, "classes": classes, "task": imported.description.task}

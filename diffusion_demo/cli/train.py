@@ -29,7 +29,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         flag = f"--{field.name.replace('_', '-')}"
         if field.name in ("data", "init_from"):
             continue
-        if field.type == "bool" or field.type is bool:
+        if field.name == "preset":
+            parser.add_argument(flag, metavar="NAME", help="tiny, small (default), medium, or a paper's: iddpm-64, adm-64, ...")
+        elif field.type == "bool" or field.type is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=f"default: {field.default}")
         else:
             kind = {"ema_decays": _decays, "dropout": float}.get(field.name) or type(field.default)

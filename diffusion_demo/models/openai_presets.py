@@ -13,6 +13,7 @@ from diffusion_demo.models.classifier import Classifier
 from diffusion_demo.models.openai_classifier import ClassifierLayout, build_openai_classifier
 from diffusion_demo.models.openai_layout import Layout
 from diffusion_demo.models.openai_network import Heads, build_network
+from diffusion_demo.models.unet import zero_outputs
 
 COSINE = "squaredcos_cap_v2"
 
@@ -108,6 +109,25 @@ def named_network(name: str, device: torch.device | str = "cpu") -> UNet2DModel 
             found = CLASSIFIERS[name]
             return build_openai_classifier(found.layout, found.heads, found.image_size, tuple(map(str, range(found.layout.classes))))
         return build_network(RELEASED[name].layout, RELEASED[name].heads, RELEASED[name].image_size)
+
+
+def paper_network(name: str, image_size: int, channels: int, learns_variance: bool, num_classes: int, dropout: float, enlarges: bool) -> UNet2DModel:
+    """OpenAI's U-Net of that name, one of RELEASED, for other pictures and classes, zeroed where theirs begins at zero; with a null class after them.
+
+    Raises BadInput where the pictures' size is not the one that its levels and its attention were made for.
+    """
+    released = RELEASED[name]
+    if image_size != released.image_size:
+        raise BadInput(f"The network {name} is made for {released.image_size} pixels, not {image_size}; set the image size to it.", "image_size")
+    layout = replace(
+        released.layout,
+        in_channels=channels * (2 if enlarges else 1),
+        out_channels=channels * (2 if learns_variance else 1),
+        classes=num_classes + 1 if num_classes else 0,
+    )
+    unet = build_network(layout, released.heads, image_size, dropout=dropout)
+    zero_outputs(unet)
+    return unet
 
 
 def released_as(layout: Layout | ClassifierLayout) -> tuple[str, Released] | None:

@@ -42,7 +42,7 @@ def build_unet(
     that the levels do not divide.
     """
     if preset not in PRESETS:
-        raise BadInput(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}.")
+        raise BadInput(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}, or a paper's U-Net such as adm-64.", "preset")
     shape = PRESETS[preset]
     check_image_size(image_size, levels=len(shape.widths))
     lowest = len(shape.widths) - 1

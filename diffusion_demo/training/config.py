@@ -16,7 +16,7 @@ class TrainConfig:
 
     data: str
     task: str = "diffusion"  # classifier: names the class of a noisy picture, to guide by; upsampler: makes a picture from one of half the size
-    preset: str = "small"  # tiny for a first look on a laptop, medium when there is a GPU
+    preset: str = "small"  # tiny for a first look on a laptop, medium when there is a GPU; or a paper's network: iddpm-64, adm-64, adm-256 ...
     init_from: str | None = None  # a checkpoint to fine-tune; it brings its own network, size and schedule
     image_size: int = 32  # a multiple of 4, from 16; twice the side costs four times the time
     channels: int = 3  # 1 for greyscale pictures

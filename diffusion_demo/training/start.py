@@ -13,6 +13,7 @@ from diffusion_demo.models.adapt import in_colour, rebuilt, table_for, with_tabl
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.classifier import build_classifier, on_trunk, take_trunk, trunk_of
 from diffusion_demo.models.description import Description, checkpoint_name
+from diffusion_demo.models.openai_presets import RELEASED, paper_network
 from diffusion_demo.models.unet import build_unet
 from diffusion_demo.training.config import ENLARGED_BY, TrainConfig
 
@@ -112,8 +113,11 @@ def _fresh(config: TrainConfig, names: tuple[str, ...]) -> Checkpoint:
     if config.task == "classifier":
         network = build_classifier(config.preset, config.image_size, config.channels, names, config.dropout)
         return Checkpoint(network, diffusion, description, config.beta_schedule)
-    enlarges = config.task == "upsampler"
-    unet = build_unet(config.preset, config.image_size, config.channels, diffusion.learns_variance, len(names), config.dropout, enlarges)
+    enlarges, size, channels = config.task == "upsampler", config.image_size, config.channels
+    if config.preset in RELEASED:
+        unet = paper_network(config.preset, size, channels, diffusion.learns_variance, len(names), config.dropout or 0.0, enlarges)
+    else:
+        unet = build_unet(config.preset, size, channels, diffusion.learns_variance, len(names), config.dropout, enlarges)
     if enlarges:
         description = replace(description, small_size=config.image_size // ENLARGED_BY)
     return Checkpoint(unet, diffusion, description, config.beta_schedule)

@@ -13,6 +13,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.description import describe, has_classifier
+from diffusion_demo.models.openai_presets import paper_network
 from diffusion_demo.sampling import Request, sample
 from diffusion_demo.training.batches import Batch, randomly_cropped
 from diffusion_demo.training.config import TrainConfig, config_of
@@ -146,3 +147,12 @@ def test_a_random_crop_shows_part_of_the_picture_without_changing_its_values():
     assert 0.75 * 2 < spans.min() < 0.85 * 2 and 0.95 * 2 < spans.max() <= 2
     assert torch.equal(randomly_cropped(ramp, torch.Generator().manual_seed(0)), cropped)
     assert to_float(torch.zeros(1, dtype=torch.uint8)).item() == -1
+
+
+def test_a_papers_network_is_trained_by_its_name_with_our_classes_and_a_null_class(digits, command, tmp_path):
+    with torch.device("meta"):
+        unet = paper_network("iddpm-32", 32, 3, learns_variance=True, num_classes=3, dropout=0.3, enlarges=False)
+    assert sum(p.numel() for p in unet.parameters()) == 52_546_438 + 4 * 512, "Improved DDPM's count, and a table of four classes"
+    assert unet.config.dropout == 0.3 and unet.config.num_class_embeds == 4
+    other = command("train", "--data", digits, "--run", "other", "--preset", "adm-64", "--max-steps", "1", cwd=tmp_path)
+    assert other.returncode == 2 and "made for 64 pixels" in other.stderr and not (tmp_path / "other").exists()
