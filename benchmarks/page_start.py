@@ -1,50 +1,65 @@
-"""How soon the page answers: `python app.py` until its first HTTP answer, against `import gradio` alone, in turns.
+"""How soon the page answers: `python app.py` until its first HTTP answer, against `import gradio` alone, in turns."""
 
-python -m benchmarks.page_start
-"""
-
+import os
 import socket
-import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from statistics import median
+
+from benchmarks.measuring import Row, ratio, seconds
 
 ROOT = Path(__file__).resolve().parents[1]
-ROUNDS = 7
 
 
-def import_gradio() -> float:
-    start = time.perf_counter()
+def import_gradio() -> None:
     subprocess.run([sys.executable, "-c", "import gradio"], check=True)
-    return time.perf_counter() - start
 
 
-def page_answers() -> float:
+@contextmanager
+def served() -> Iterator[str]:
+    """The address of a page that answers, in a process of its own, with no runs to list."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    start = time.perf_counter()
-    server = subprocess.Popen([sys.executable, "app.py", "--no-browser", "--port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL)
-    try:
-        while True:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
-                return time.perf_counter() - start
-            except OSError:
-                time.sleep(0.02)
-    finally:
-        server.terminate()
-        server.wait()
+    with tempfile.TemporaryDirectory() as runs:
+        line = [sys.executable, "app.py", "--no-browser", "--port", str(port)]
+        server = subprocess.Popen(line, cwd=ROOT, env=os.environ | {"DIFFUSION_DEMO_RUNS": runs}, stdout=subprocess.DEVNULL)
+        try:
+            answers(address := f"http://127.0.0.1:{port}", server)
+            yield address
+        finally:
+            server.terminate()
+            server.wait()
 
 
-def main() -> None:
-    rounds = [(import_gradio(), page_answers()) for _ in range(ROUNDS + 1)][1:]
-    alone, page = (statistics.median(times) for times in zip(*rounds, strict=True))
-    ratio = statistics.median(b / a for a, b in rounds)
-    print(f"import gradio {alone:.2f} s; page answers after {page:.2f} s; ratio {ratio:.2f} (median of {ROUNDS} pairs)")
+def answers(address: str, server: subprocess.Popen) -> None:
+    """Wait for it. Raises ChildProcessError when the server has ended."""
+    while server.poll() is None:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise ChildProcessError("the page's process has ended; `python app.py` tells why")
 
 
-if __name__ == "__main__":
-    main()
+def rows(rounds: int) -> Iterator[Row]:
+    times = {"gradio": [], "page": []}
+    for _ in range(rounds + 1):
+        times["gradio"].append(seconds(import_gradio))
+        with ExitStack() as until_measured:
+            times["page"].append(seconds(partial(until_measured.enter_context, served())))
+    counted = {name: found[1:] for name, found in times.items()}
+    yield Row(
+        "the page answers after",
+        f"{median(counted['page']):.2f} s",
+        f"`import gradio` alone: {median(counted['gradio']):.2f} s",
+        f"{ratio(counted, 'page', 'gradio')} times the time",
+    )

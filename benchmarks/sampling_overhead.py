@@ -1,60 +1,46 @@
-"""What sampling costs besides the network: 16 images in 25 steps against the 25 bare network calls, in one process.
+"""What sampling costs besides the network: the default pictures and steps against as many bare network calls, without guidance and with it."""
 
-python -m benchmarks.sampling_overhead [CHECKPOINT]
-"""
-
-import statistics
-import sys
-import time
-from pathlib import Path
+from collections.abc import Iterator
+from functools import partial
+from statistics import median
 
 import torch
 
+from benchmarks.measuring import BUNDLED, Row, in_turns, ratio
 from diffusion_demo.images import to_uint8
 from diffusion_demo.machine import best_device, resolve_precision
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.sampling import Request, last_step, sample
 
-ROOT = Path(__file__).resolve().parents[1]
-ROUNDS = 9
-REQUEST = Request(num_images=16, steps=25, seed=0)
+IMAGES, STEPS = Request.num_images, Request.steps
 
 
 @torch.no_grad()
-def bare(checkpoint: Checkpoint, request: Request) -> None:
-    unet = checkpoint.unet
-    denoiser = as_denoiser(unet, resolve_precision(request.precision, unet.device))
-    size = checkpoint.description.image_size
-    xt = torch.randn(request.num_images, checkpoint.description.channels, size, size, device=unet.device)
-    labels = torch.zeros(request.num_images, dtype=torch.int64, device=unet.device)
-    condition = {"class_labels": labels} if checkpoint.description.class_names else {}
-    for t in range(999, 0, -40):
-        denoiser(xt, torch.full((request.num_images,), t, device=unet.device), **condition)
+def bare(checkpoint: Checkpoint, rows: int) -> None:
+    """The network alone, STEPS times on a batch of so many rows."""
+    unet, about = checkpoint.unet, checkpoint.description
+    denoiser = as_denoiser(unet, resolve_precision("auto", unet.device))
+    xt = torch.randn(rows, about.channels, about.image_size, about.image_size, device=unet.device)
+    labels = torch.zeros(rows, dtype=torch.int64, device=unet.device)
+    for t in torch.linspace(999, 0, STEPS, dtype=torch.int64).tolist():
+        denoiser(xt, torch.full((rows,), t, device=unet.device), class_labels=labels)
 
 
-def seconds(work) -> float:
-    start = time.perf_counter()
-    work()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+def sampled(checkpoint: Checkpoint, request: Request) -> None:
+    """As a person gets them: 8-bit pictures in memory."""
+    to_uint8(last_step(sample(checkpoint, request)).xt)
 
 
-def main() -> None:
-    checkpoint = load_checkpoint(sys.argv[1] if len(sys.argv) > 1 else ROOT / "checkpoints" / "emoji-32", best_device())
-    works = [
-        lambda: bare(checkpoint, REQUEST),
-        lambda: to_uint8(last_step(sample(checkpoint, REQUEST)).xt),
-    ]
-    for work in works:
-        work()
-    rounds = [[seconds(work) for work in works] for _ in range(ROUNDS)]
-    alone, sampling = (statistics.median(times) for times in zip(*rounds, strict=True))
-    ratio = statistics.median(b / a for a, b in rounds)
-    print(f"device {checkpoint.unet.device}, precision {resolve_precision('auto', checkpoint.unet.device)}, torch {torch.__version__}")
-    print(f"25 bare network calls {alone:.2f} s; sampling {sampling:.2f} s; ratio {ratio:.3f} (median of {ROUNDS} pairs)")
-
-
-if __name__ == "__main__":
-    main()
+def rows(rounds: int) -> Iterator[Row]:
+    checkpoint = load_checkpoint(BUNDLED, best_device())
+    # guidance asks the network twice a step: with the class and without it, in one batch
+    for scale, halves, words in ((1.0, 1, "without guidance"), (2.0, 2, "guided")):
+        request = Request(num_images=IMAGES, steps=STEPS, guidance_scale=scale)
+        times = in_turns({"bare": partial(bare, checkpoint, halves * IMAGES), "ours": partial(sampled, checkpoint, request)}, rounds)
+        yield Row(
+            f"sampling {IMAGES} pictures in {STEPS} steps, {words}",
+            f"{median(times['ours']):.2f} s",
+            f"{STEPS} bare network calls on {halves * IMAGES} rows: {median(times['bare']):.2f} s",
+            f"{ratio(times, 'ours', 'bare')} times the time",
+        )

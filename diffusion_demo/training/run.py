@@ -110,10 +110,12 @@ class RunFolder:
 
     def latest(self) -> Path | None:
         """The newest whole checkpoint: the one that `latest` names or, where that is gone, the one of the highest step."""
-        pointer = self.checkpoints / "latest"
-        if pointer.is_file() and (named := self.checkpoints / pointer.read_text(encoding="utf-8").strip()).is_dir():
-            return named
-        return max(self.checkpoints.glob("step_*"), key=lambda path: int(path.name[5:]), default=None)
+        with suppress(OSError, ValueError):  # a pointer that is gone or cannot be read points nowhere
+            named = self.checkpoints / (self.checkpoints / "latest").read_text(encoding="utf-8").strip()
+            if named.parent == self.checkpoints and named.is_dir():
+                return named
+        whole = (path for path in self.checkpoints.glob("step_*") if path.name[5:].isdecimal() and path.is_dir())
+        return max(whole, key=lambda path: int(path.name[5:]), default=None)
 
     def best(self) -> Path | None:
         """The kept checkpoint of the lowest loss on the pictures that were held out, if that was measured."""

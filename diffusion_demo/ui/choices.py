@@ -1,4 +1,4 @@
-"""The models that the page offers: those that ship, the newest and the best checkpoint of every run, and the oracles."""
+"""The models that the page offers: those that ship, the newest and the best checkpoint of every run, those imported here, and the oracles."""
 
 import os
 from pathlib import Path
@@ -11,6 +11,7 @@ from diffusion_demo.training.run import RunFolder
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = Path(os.environ.get("DIFFUSION_DEMO_RUNS", ROOT / "runs"))
+IMPORTED = RUNS / "imported"
 
 
 def models() -> dict[str, Path]:
@@ -26,7 +27,8 @@ def upsamplers() -> dict[str, Path]:
 def _of_task(task: str) -> dict[str, Path]:
     runs = [RunFolder(path.parent) for path in sorted(RUNS.glob("[!.]*/config.json"))]
     trained = [folder for run in runs for folder in dict.fromkeys([run.latest(), run.best()]) if folder]
-    return {checkpoint_name(folder): folder for folder in [*checkpoints_in(ROOT / "checkpoints"), *trained] if _task_of(folder) == task}
+    folders = [*checkpoints_in(ROOT / "checkpoints"), *trained, *checkpoints_in(IMPORTED)]
+    return {checkpoint_name(folder): folder for folder in folders if _task_of(folder) == task}
 
 
 def titles() -> list[tuple[str, str]]:

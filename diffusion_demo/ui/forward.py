@@ -29,7 +29,7 @@ LABELS = {
 
 def number_of_steps(wanted: float | None) -> int:
     """T as somebody typed it. Raises BadInput unless it is a whole number from LEAST_STEPS to MOST_STEPS."""
-    if wanted is None or wanted % 1 or not LEAST_STEPS <= wanted <= MOST_STEPS:
+    if not isinstance(wanted, int | float) or wanted % 1 or not LEAST_STEPS <= wanted <= MOST_STEPS:
         raise BadInput(f"T must be a whole number from {LEAST_STEPS} to {MOST_STEPS}.")
     return int(wanted)
 

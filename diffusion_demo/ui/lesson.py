@@ -70,7 +70,11 @@ def _beside(panel: str) -> list:
 
 def _share(event: gr.EventData) -> float:
     """Where the explorer's t stands in its chain, from 0 to 1: models may have another number of steps."""
-    return float(event.t) / float(event.T)
+    try:
+        share = float(event.t) / float(event.T)
+    except (AttributeError, TypeError, ValueError, ZeroDivisionError):  # not from the explorer
+        share = FIRST_SHARE
+    return share if 0 <= share <= 1 else FIRST_SHARE
 
 
 def _show(panel: str, *seen):

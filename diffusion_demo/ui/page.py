@@ -1,25 +1,29 @@
 """The page: its tabs, theme and launch."""
 
 import argparse
-import atexit
 import errno
 import os
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 from pathlib import Path
+
+from diffusion_demo.ui import temporary
 
 # Read by gradio while it loads: no telemetry, no version check, and a cache of our own that goes when the server does.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 if "GRADIO_TEMP_DIR" not in os.environ:
-    os.environ["GRADIO_TEMP_DIR"] = tempfile.mkdtemp(prefix="diffusion_demo_")
-    atexit.register(shutil.rmtree, os.environ["GRADIO_TEMP_DIR"], ignore_errors=True)
+    os.environ["GRADIO_TEMP_DIR"] = str(temporary.folder())
 
+from diffusion_demo.ui import space  # noqa: F401  before anything that loads torch
+
+# isort: split
 import gradio as gr
 
-from diffusion_demo.ui import inspect_tab, sample_tab, train_tab, warmup
+from diffusion_demo.errors import BadInput
+from diffusion_demo.ui import gate, inspect_tab, sample_tab, sweep, train_tab, warmup
+from diffusion_demo.ui.guard import GuardedBlocks
+from diffusion_demo.ui.settings import PREFIX, settings
 
 HERE = Path(__file__).parent
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -50,16 +54,20 @@ THEME = gr.themes.Default(
     button_cancel_background_fill_hover_dark="#991b1b",
 )
 
+# The chosen tab is in the accent, which themes have but one of: too light on white, too dark on the night.
+CONTRAST = "button[role=tab].selected{color:var(--primary-600)} .dark button[role=tab].selected{color:var(--primary-400)}"
 
-def build(local: bool) -> gr.Blocks:
-    """The whole page, to be served to this machine alone (local) or to others too. Nothing heavy is loaded here."""
-    with gr.Blocks(title="Diffusion Demo", analytics_enabled=False, delete_cache=(3600, 86400)) as page:
+
+def build() -> gr.Blocks:
+    """The whole page. Nothing heavy is loaded here."""
+    age = sweep.temporary_age()
+    with GuardedBlocks(settings(), title="Diffusion Demo", analytics_enabled=False, delete_cache=(min(age, 3600), age)) as page:
         gr.Markdown(INTRODUCTION, elem_id="introduction")
         with gr.Tabs() as tabs:
             with gr.Tab("Sample", id="sample"):
                 opened = sample_tab.build(page)
             with gr.Tab("Train", id="train"):
-                train_tab.build(page, tabs, opened, local)
+                train_tab.build(page, tabs, opened)
             with gr.Tab("Inspect", id="inspect"):
                 inspect_tab.build(page, tabs)
         gr.Markdown(CREDITS, elem_id="credits")
@@ -81,7 +89,7 @@ def _cannot_listen(host: str, port: int) -> str | None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve the page until Ctrl-C. Returns the exit code: 2 when the port is taken."""
+    """Serve the page until Ctrl-C. Returns the exit code: 2 when the port is taken, or a setting makes no sense."""
     parser = argparse.ArgumentParser(prog="python app.py", description="See, run and train diffusion models in the browser.")
     on_space = "SPACE_ID" in os.environ
     parser.add_argument("--host", default="0.0.0.0" if on_space else "127.0.0.1", help="default: %(default)s, this machine alone")
@@ -91,23 +99,36 @@ def main(arguments: list[str] | None = None) -> int:
     if problem := _cannot_listen(parsed.host, parsed.port):
         print(problem, file=sys.stderr)
         return 2
+    if parsed.host not in LOOPBACK:
+        os.environ.setdefault(f"{PREFIX}PUBLIC", "on")
+    try:
+        allowed = settings()
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is registered to be tidied up is
-    page = build(local=parsed.host in LOOPBACK)
-    page.queue(max_size=16)
+    page = build()
+    page.queue(max_size=2 * allowed.queue, default_concurrency_limit=4)
     page.launch(
         server_name=parsed.host,
         server_port=parsed.port,
         inbrowser=not (parsed.no_browser or on_space),
         prevent_thread_lock=True,
         theme=THEME,
+        css=CONTRAST,
         css_paths=[HERE / "style.css", HERE / "inspector.css", HERE / "panels.css"],
         ssr_mode=False,
         run_history=False,
         footer_links=["api"],
-        max_file_size="100mb",
+        max_file_size=f"{allowed.upload_mb}mb",
+        max_threads=allowed.queue + 40,  # who waits for a turn holds one
+        auth=allowed.login,
+        enable_monitoring=False,
+        app_kwargs={"middleware": gate.middleware(allowed, Path(os.environ["GRADIO_TEMP_DIR"]))},
         show_error=False,
         quiet=True,
     )
+    sweep.start(page)
     print(f"Diffusion Demo is at http://{parsed.host}:{parsed.port} (Ctrl-C ends it)", flush=True)
     warmup.start()
     page.block_thread()

@@ -6,7 +6,7 @@ from pathlib import Path
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.ui import train_settings, uploads, warmup
+from diffusion_demo.ui import limits, train_settings, uploads, warmup
 
 FRAMING = ("image_size", "channels", "fit", "background")  # the settings that decide what the network sees of a picture
 
@@ -30,6 +30,7 @@ def look_again(found, class_from: str, *framing, progress=gr.Progress()):
 
 def _look(find, class_from: str, framing: tuple, progress: gr.Progress):
     """The report of the pictures, and how it is shown."""
+    limits.check_training_is_on()
     warmup.wait()
     from diffusion_demo import data
 

@@ -1,20 +1,19 @@
-"""All runs of this machine: which there are, whether one is at work, and what can be done to one as a whole."""
+"""All runs of this machine: which there are, who may look at them, and whether one more may start."""
 
 import html
-import os
-import shutil
-import tempfile
-import zipfile
-from pathlib import Path
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import gradio as gr
 
+from diffusion_demo.errors import BadInput
 from diffusion_demo.training.launch import is_launched
 from diffusion_demo.training.run import RunFolder
 from diffusion_demo.training.status import Status, status_of
-from diffusion_demo.ui import choices, uploads
+from diffusion_demo.ui import access, choices, limits, room
+from diffusion_demo.ui.settings import settings
 
-GONE = "This run is not there any more; choose another."
 STATE_WORDS = {
     "empty": "Starting",
     "running": "Training",
@@ -22,25 +21,46 @@ STATE_WORDS = {
     "failed": "Stopped by an error",
     "interrupted": "Interrupted from outside",
     "refused": "Could not start",
+    "damaged": "Damaged",
 }
+DAMAGED = "Its files in the folder below cannot be read; its models may still be there. Delete it, or mend them."
+
+_starting = threading.Lock()
 
 
-def names() -> list[str]:
+def all_names() -> list[str]:
     """The runs by name, newest first."""
-    found = [path.parent for path in choices.RUNS.glob("[!.]*/*") if path.name in ("config.json", "trainer.log")]
-    return [path.name for path in sorted(set(found), key=lambda path: path.stat().st_ctime, reverse=True)]
+    changed = {}
+    for path in choices.RUNS.glob("[!.]*/*"):
+        if path.name in ("config.json", "trainer.log"):
+            with suppress(OSError):  # deleted at this moment
+                changed[path.parent.name] = path.parent.stat().st_ctime
+    return sorted(changed, key=changed.get, reverse=True)
 
 
-def current() -> str | None:
-    """The run that a person who comes (back) wants to see: the one that is training, else the newest."""
-    listed = names()
-    training = (name for name in listed if status_of(RunFolder(choices.RUNS / name)).state == "running")
+def names(held: object) -> list[str]:
+    """Those that the browser which holds this secret may look at."""
+    return [name for name in all_names() if access.sees(RunFolder(choices.RUNS / name), held)]
+
+
+def current(held: object) -> str | None:
+    """The run that a person who comes (back) wants to see: the one that is training, one's own first, else the newest."""
+    listed = sorted(names(held), key=lambda name: not access.owns(RunFolder(choices.RUNS / name), held))
+    training = (name for name in listed if status(RunFolder(choices.RUNS / name)).state == "running")
     return next(training, next(iter(listed), None))
 
 
-def called(name: str | None) -> RunFolder | None:
+def called(name: str | None, held: object) -> RunFolder | None:
     """The run of a listed name: never a path that somebody sends."""
-    return RunFolder(choices.RUNS / name) if name in names() else None
+    return RunFolder(choices.RUNS / name) if name in names(held) else None
+
+
+def status(run: RunFolder) -> Status:
+    """How the run stands; "damaged" where its files make no sense."""
+    try:
+        return status_of(run)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return Status("damaged", message=DAMAGED)
 
 
 def state_of(run: RunFolder, status: Status) -> str:
@@ -50,71 +70,43 @@ def state_of(run: RunFolder, status: Status) -> str:
 
 def is_busy(run: RunFolder) -> bool:
     """Is a trainer at work on it, or about to be?"""
-    return status_of(run).state == "running" or is_launched(run)
+    return status(run).state == "running" or is_launched(run)
 
 
-def refuse_a_second() -> None:
-    """Raise a toast while any run is being trained: two at a time would both be slow."""
-    if any(is_busy(RunFolder(choices.RUNS / name)) for name in names()):
-        raise gr.Error("A training is going on already; stop it first, or wait for its end.", print_exception=False)
+@contextmanager
+def one_more() -> Iterator[None]:
+    """Launch a trainer within. Raises a toast while as many runs as may be are being trained, or the disk is full; one person at a time."""
+    with _starting:
+        limits.check_training_is_on()
+        if sum(is_busy(RunFolder(choices.RUNS / name)) for name in all_names()) >= settings().runs_at_once:
+            raise gr.Error("A training is going on already; stop it first, or wait for its end.", print_exception=False)
+        try:
+            room.check()
+            yield
+        except BadInput as error:
+            raise gr.Error(str(error), print_exception=False) from error
+        except OSError as error:
+            raise gr.Error(f"Nothing can be written to the runs ({error.strerror or error}); make room there.", print_exception=False) from error
 
 
-def table() -> str:
-    """Every run, a row each."""
-    rows = [_row(RunFolder(choices.RUNS / name)) for name in names()]
+def table(held: object) -> str:
+    """Every run that may be looked at, a row each."""
+    rows = [_row(RunFolder(choices.RUNS / name)) for name in names(held)]
     head = "<tr><th>Run</th><th></th><th>Steps</th><th>Pictures seen</th><th>Held-out loss</th><th>On disk</th></tr>"
-    return f'<div class="scrolling"><table class="runs"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>' if rows else ""
+    return (
+        f'<div class="scrolling" tabindex="0"><table class="runs"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>' if rows else ""
+    )
 
 
 def _row(run: RunFolder) -> str:
-    status = status_of(run)
-    loss = f"{min(event['loss'] for event in status.held_out):.4f}" if status.held_out else ""
-    size = sum(path.stat().st_size for path in run.path.rglob("*") if path.is_file())
+    found = status(run)
+    loss = f"{min(event['loss'] for event in found.held_out):.4f}" if found.held_out else ""
     cells = [
         html.escape(run.path.name),
-        STATE_WORDS[state_of(run, status)],
-        f"{status.step:,}",
-        f"{status.images_seen:,}",
+        STATE_WORDS[state_of(run, found)],
+        f"{found.step:,}",
+        f"{found.images_seen:,}",
         loss,
-        f"{size / 1e6:,.0f} MB",
+        f"{room.used(run.path) / 1e6:,.0f} MB",
     ]
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-
-
-def delete(name: str | None):
-    """Delete the run, and the pictures that were dropped for it where no other run uses them."""
-    run = called(name)
-    if run is None:
-        raise gr.Error(GONE, print_exception=False)
-    if is_busy(run):
-        raise gr.Error("This run is being trained; stop it first.", print_exception=False)
-    dropped = _dropped_for(run)
-    gone = run.path.with_name(f".{name}.deleted")
-    run.path.rename(gone)  # at once out of every list, however long it takes to delete
-    shutil.rmtree(gone, ignore_errors=True)
-    if dropped and not any(_dropped_for(RunFolder(choices.RUNS / other)) == dropped for other in names()):
-        shutil.rmtree(dropped, ignore_errors=True)
-    return gr.Dropdown(names(), value=current()), table()
-
-
-def _dropped_for(run: RunFolder) -> Path | None:
-    """The folder of the upload that it was trained on, if it was one."""
-    if not run.exists:
-        return None
-    inside = Path(run.read_config()[0].data)
-    return uploads.UPLOADS / inside.relative_to(uploads.UPLOADS).parts[0] if inside.is_relative_to(uploads.UPLOADS) else None
-
-
-def pack(name: str | None):
-    """A zip of the run: its newest and its best model, previews, losses, settings; without what only going on needs."""
-    run = called(name)
-    if run is None:
-        raise gr.Error(GONE, print_exception=False)
-    kept = [run.config_file, run.events_file, *run.path.glob("samples/*.png")]
-    for checkpoint in {run.latest(), run.best()} - {None}:
-        kept += [path for path in checkpoint.rglob("*") if path.is_file() and "state" not in path.relative_to(checkpoint).parts]
-    target = Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])) / f"{name}.zip"
-    with zipfile.ZipFile(target, "w") as archive:
-        for path in sorted(filter(Path.is_file, kept)):
-            archive.write(path, Path(name) / path.relative_to(run.path))
-    return gr.DownloadButton(value=str(target), visible=True)

@@ -1,65 +1,76 @@
 """A run on the Train tab: how it stands, and what its trainer can be told."""
 
 import html
+from contextlib import suppress
 
 import gradio as gr
 
+from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import checkpoint_name
 from diffusion_demo.training.launch import last_words, launch, tell
 from diffusion_demo.training.run import RunFolder
-from diffusion_demo.training.status import Status, status_of
-from diffusion_demo.ui import choices, plots, run_list
+from diffusion_demo.training.status import Status
+from diffusion_demo.ui import access, choices, lengths, plots, run_deeds, run_list
+from diffusion_demo.ui.settings import settings
 
 NO_RUN = "Nothing has been trained here yet. Drop some pictures on the left and press Start."
 
 
-def resume(name: str | None, minutes: int):
-    """Go on with the run for so many minutes more."""
-    run = run_list.called(name)
-    if run is None or not run.exists:
-        raise gr.Error(run_list.GONE, print_exception=False)
-    run_list.refuse_a_second()
-    launch(run, ["--run", str(run.path), "--resume", "--max-minutes", str(minutes)])
+def resume(name: str | None, held: object, length: str | None):
+    """Go on with the run for as long again."""
+    run = run_deeds.own(name, held)
+    if not run.exists:
+        raise gr.Error(run_deeds.GONE, print_exception=False)
+    try:
+        minutes = lengths.minutes_of(length)
+    except BadInput as error:
+        raise gr.Error(str(error), print_exception=False) from error
+    with run_list.one_more():
+        launch(run, ["--run", str(run.path), "--resume", "--max-minutes", str(minutes)])
     return gr.Button(interactive=False)
 
 
-def say(name: str | None, word: str):
+def say(name: str | None, held: object, word: str):
     """Tell the run's trainer; the button rests until the next look."""
-    run = run_list.called(name)
-    if run is not None:
+    run = run_deeds.own(name, held)
+    try:
         tell(run, word)
+    except OSError as error:
+        raise gr.Error(f"The trainer cannot be told ({error.strerror or error}); make room on the disk.", print_exception=False) from error
     return gr.Button(interactive=False)
 
 
-def open_latest(name: str | None):
+def open_latest(name: str | None, held: object):
     """Turn to the Sample tab, with the run's newest checkpoint as its model."""
-    run = run_list.called(name)
+    run = run_list.called(name, held)
     latest = run.latest() if run else None
     if latest is None:
         raise gr.Error("This run has saved no model yet; press Save now.", print_exception=False)
-    return gr.Tabs(selected="sample"), gr.Dropdown(choices.titles(), value=checkpoint_name(latest))
+    model = checkpoint_name(latest)
+    listed = choices.titles()
+    return gr.Tabs(selected="sample"), gr.Dropdown(listed if model in dict(listed).values() else [*listed, model], value=model)
 
 
-def poll(name: str | None, others: list[str] | None, seen: list | None):
+def poll(name: str | None, others: list[str] | None, held: object, seen: list | None):
     """The run as it stands, with the losses of `others` beside its own, or nothing at all where nothing has changed since `seen`."""
-    run = run_list.called(name)
+    run = run_list.called(name, held)
     if run is None:
         return _nothing(seen)
-    status = status_of(run)
+    status, mine = run_list.status(run), access.owns(run, held)
     state, words = run_list.state_of(run, status), _line(run, status)
-    beside = {other: status_of(found) for other in others or [] if other != name and (found := run_list.called(other))}
+    beside = {other: run_list.status(found) for other in others or [] if other != name and (found := run_list.called(other, held))}
     compared = [[other, found.step] for other, found in beside.items()]
     mark = [name, state, status.step, len(status.previews), len(status.saved), run.exists, words, compared]
     if mark == seen:
         return [gr.skip()] * 10
-    running, same = state == "running", bool(seen) and mark[:1] == seen[:1]
+    running, same = mine and state == "running", bool(seen) and mark[:1] == seen[:1]
     return [
         mark,
         words,
         gr.skip() if same and mark[3] == seen[3] else plots.timeline(run.path, status, "The first preview comes after twenty steps."),
         gr.skip() if same and (mark[2], mark[7]) == (seen[2], seen[7]) else _curves(run, status, beside),
         gr.Button(interactive=running),
-        gr.Button(interactive=state in ("finished", "failed", "interrupted") and run.latest() is not None),
+        gr.Button(interactive=mine and state in ("finished", "failed", "interrupted") and run.latest() is not None),
         gr.Button(interactive=run.latest() is not None),
         gr.Button(interactive=running),
         gr.Button(interactive=running),
@@ -80,7 +91,9 @@ def _curves(run: RunFolder, status: Status, beside: dict[str, Status]) -> dict:
 
 
 def _command(run: RunFolder) -> str:
-    return run.read_config()[2] if run.exists else ""
+    with suppress(BadInput):  # the line says that the run is damaged
+        return run.read_config()[2] if run.exists and not settings().public else ""
+    return ""
 
 
 def _line(run: RunFolder, status: Status) -> str:
@@ -100,7 +113,8 @@ def _line(run: RunFolder, status: Status) -> str:
         parts.append("killed, or out of memory; Go on takes it up again")
     if status.message:
         parts.append(html.escape(status.message))
-    return f'<p class="line">{" · ".join(filter(None, parts))}</p><p class="where">Everything is in {html.escape(str(run.path))}</p>'
+    where = "" if settings().public else f'<p class="where">Everything is in {html.escape(str(run.path))}</p>'
+    return f'<p class="line">{" · ".join(filter(None, parts))}</p>{where}'
 
 
 def _duration(seconds: float) -> str:

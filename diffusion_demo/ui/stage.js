@@ -27,6 +27,11 @@ function show(next) {
 function receive() {
   const value = props.value;
   if (!value || !value.frames || (value.live && stopped)) return;
+  find(".stage").classList.toggle("empty", !value.frames.length);
+  if (!value.frames.length) {
+    find(".status").textContent = value.empty;
+    return;
+  }
   if (value.live) gathered.push(value.frames[0]);
   show(value);
 }

@@ -1,39 +1,49 @@
 """The Train tab: drop pictures, choose for how long, watch it learn, open the result."""
 
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
 
-from diffusion_demo.ui import pictures, run_list, run_view, train_form, train_settings
+from diffusion_demo.ui import access, lengths, pictures, run_deeds, run_list, run_view, train_form, train_settings
 from diffusion_demo.ui.sample_tab import show_classes
+from diffusion_demo.ui.settings import settings
+from diffusion_demo.ui.space import NOTHING_LASTS
 
 HERE = Path(__file__).parent
+EVERYBODY_SEES = "Everybody who comes here sees your run and can make pictures with its model; only this browser can stop, delete or download it."
 
 
-def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component], local: bool) -> None:
-    """Lay out the tab and wire it. `opened` are the Sample tab's model, class and guidance, which Open in Sample sets.
-
-    Where the page is served to this machine alone (local), paths on it and models of the Hub can be typed.
-    """
+def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component]) -> None:
+    """Lay out the tab and wire it. `opened` are the Sample tab's model, class and guidance, which Open in Sample sets."""
+    anywhere = settings().anywhere
     with gr.Row():
-        with gr.Column(scale=2, min_width=300):
+        if not settings().training:
+            with gr.Column(scale=2, min_width=300):
+                gr.Markdown(settings().why_no_training, elem_id="train-off")
+        with gr.Column(scale=2, min_width=300, visible=settings().training):
+            if not settings().lasts:
+                gr.Markdown(NOTHING_LASTS, elem_classes="warning", elem_id="nothing-lasts")
+            if settings().public and settings().watch:
+                gr.Markdown(EVERYBODY_SEES, elem_classes="hint")
             files = gr.File(
                 label="Pictures, or one zip of them", file_count="multiple", file_types=["image", ".zip"], height=150, elem_id="train-files"
             )
             gr.Markdown("In a zip, folders become classes. Dropped folders lose their names, so zip them first.", elem_classes="hint")
             drawn = gr.Button("Nothing at hand? Take drawn shapes", size="sm", elem_id="train-drawn")
-            path = gr.Textbox(label="Or a folder or zip on this machine", placeholder="/home/me/pictures", submit_btn="Look", visible=local)
+            path = gr.Textbox(label="Or a folder or zip on this machine", placeholder="/home/me/pictures", submit_btn="Look", visible=anywhere)
             report = gr.HTML(elem_id="train-report")
             start_from = gr.Dropdown(
                 train_form.starts(),
                 label="Start from",
-                info="A trained model learns new pictures sooner." + (" A folder or a name on the Hub, too." if local else ""),
-                allow_custom_value=local,
+                info="A trained model learns new pictures sooner." + (" A folder or a name on the Hub, too." if anywhere else ""),
+                allow_custom_value=anywhere,
                 interactive=True,
             )
-            length = gr.Radio(list(train_form.LENGTHS), value=next(iter(train_form.LENGTHS)), label="For how long", interactive=True)
+            offered = list(lengths.offered())
+            length = gr.Radio(offered, value=offered[0], label="For how long", interactive=True)
             with gr.Accordion("All settings", open=False, elem_id="train-settings"):
-                settings, noise = train_settings.build()
+                fields, noise = train_settings.build()
             note = gr.HTML(elem_id="train-note")
             with gr.Row():
                 start = gr.Button("Start", variant="primary", interactive=False, scale=3, min_width=120, elem_id="train-start")
@@ -59,7 +69,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component],
                 sample_now = gr.Button("Preview now", interactive=False, min_width=100)
                 save_now = gr.Button("Save now", interactive=False, min_width=80)
             with gr.Accordion("The command", open=False):
-                command = gr.Code(language="shell", interactive=False, show_label=False, elem_id="train-command")
+                command = gr.Code(interactive=False, show_label=False, wrap_lines=True, elem_id="train-command")
             with gr.Accordion("All runs", open=False, elem_id="train-runs") as everything:
                 runs = gr.HTML(elem_id="train-table")
                 others = gr.Dropdown([], label="Compare its loss with", multiselect=True, max_choices=3, interactive=True, elem_id="train-compare")
@@ -71,48 +81,53 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component],
                     sure = gr.Button("Delete it for good", variant="stop", min_width=110, elem_id="train-delete")
                     keep = gr.Button("Keep it", min_width=110)
     found, followed, wrong, seen, timer = gr.State(None), gr.State(None), gr.State(None), gr.State(None), gr.Timer(1.0)
-    form = train_form.Form(start_from, settings, anywhere=local)
-    fields = [found, start_from, length, *settings.values()]
+    owner = access.browser()
+    form = train_form.Form(start_from, fields, anywhere)
+    filled = [found, start_from, length, *fields.values()]
     view = [seen, line, timeline, curve, stop, resume, open_in_sample, sample_now, save_now, command]
 
     quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
     at_once = quiet | {"queue": False}
     latest = quiet | {"trigger_mode": "always_last"}
-    looking = {"api_visibility": "private", "concurrency_limit": None, "show_progress_on": [report]}
-    framing = [settings[name] for name in pictures.FRAMING]
-    seen_as = [settings["class_from"], *framing]
+    looking = {"api_visibility": "private", "concurrency_limit": 2, "concurrency_id": "pictures", "show_progress_on": [report]}
+    checking = latest | {"concurrency_limit": 4}
+    framing = [fields[name] for name in pictures.FRAMING]
+    seen_as = [fields["class_from"], *framing]
     files.upload(pictures.look_at_files, [files, *seen_as], [found, report], **looking)
     drawn.click(pictures.look_at_drawn, seen_as, [found, report], **looking)
-    settings["class_from"].input(pictures.look_again, [found, *seen_as], [found, report], **looking)
-    if local:
+    fields["class_from"].input(pictures.look_again, [found, *seen_as], [found, report], **looking)
+    if anywhere:
         path.submit(pictures.look_at_path, [path, *seen_as], [found, report], **looking)
     files.clear(lambda: (None, ""), None, [found, report], **at_once)
     for trigger in (start_from.change, page.load):
-        trigger(form.follow, start_from, [followed, noise, *settings.values()], **quiet)
+        trigger(form.follow, start_from, [followed, noise, *fields.values()], **quiet)
     gr.on([followed.change, *(field.input for field in framing)], pictures.show, [found, *framing], report, **latest)
     # one listener for everything that matters, so that no older answer overwrites a newer one
-    anything = [found.change, followed.change, *(field.input for field in (length, *settings.values()))]
-    gr.on(anything, form.check, [wrong, *fields], [note, start, length, wrong, start_from, *settings.values()], **latest)
+    anything = [found.change, followed.change, *(field.input for field in (length, *fields.values()))]
+    gr.on(anything, form.check, [wrong, *filled], [note, start, length, wrong, start_from, *fields.values()], **checking)
 
-    watched = [run, others, seen]
-    start.click(form.start, fields, [run, start], **quiet).then(run_view.poll, watched, view, **at_once)
+    one, watched = [run, owner], [run, others, owner, seen]
+    start.click(form.start, [owner, *filled], [run, start], **quiet).then(run_view.poll, watched, view, **at_once)
     for choice in (run, others):
-        choice.change(lambda name, others: run_view.poll(name, others, None), watched[:2], view, **at_once)
+        choice.change(lambda name, others, held: run_view.poll(name, others, held, None), watched[:3], view, **at_once)
     for button, word in ((stop, "stop"), (sample_now, "sample_now"), (save_now, "save_now")):
-        button.click(lambda name, word=word: run_view.say(name, word), run, button, **at_once)
-    resume.click(lambda name, length: run_view.resume(name, train_form.LENGTHS[length]), [run, length], resume, **quiet)
-    open_in_sample.click(run_view.open_latest, run, [tabs, opened[0]], **quiet).then(show_classes, opened[:2], opened[1:], **quiet)
+        button.click(partial(run_view.say, word=word), one, button, api_name=f"{word}_run", **at_once)
+    resume.click(run_view.resume, [*one, length], resume, **quiet)
+    open_in_sample.click(run_view.open_latest, one, [tabs, opened[0]], **quiet).then(show_classes, opened[:2], opened[1:], **quiet)
 
-    everything.expand(lambda: (run_list.table(), gr.Dropdown(run_list.names())), None, [runs, others], **quiet)
-    pack.click(run_list.pack, run, packed, api_visibility="private", show_progress_on=[pack])
+    everything.expand(lambda held: (run_list.table(held), gr.Dropdown(run_list.names(held))), owner, [runs, others], api_name="list_runs", **quiet)
+    pack.click(run_deeds.pack, one, packed, api_visibility="private", show_progress_on=[pack])
     delete.click(lambda: gr.Row(visible=True), None, asked, **at_once)
     keep.click(lambda: gr.Row(visible=False), None, asked, **at_once)
-    sure.click(run_list.delete, run, [run, runs], **quiet).then(lambda: gr.Row(visible=False), None, asked, **at_once)
+    sure.click(run_deeds.delete, one, [run, runs], **quiet).then(lambda: gr.Row(visible=False), None, asked, **at_once)
 
-    page.load(_refresh, start_from, [run, start_from], **quiet).then(lambda name: run_view.poll(name, None, None), run, view, **at_once)
+    page.load(_refresh, [start_from, owner], [run, start_from, owner], **quiet).then(
+        lambda name, held: run_view.poll(name, None, held, None), one, view, **at_once
+    )
     timer.tick(run_view.poll, watched, view, trigger_mode="once", **at_once)
 
 
-def _refresh(start_from: str | None):
-    starts = train_form.starts()
-    return gr.Dropdown(run_list.names(), value=run_list.current()), gr.Dropdown(starts, value=start_from if start_from in starts else starts[0])
+def _refresh(start_from: str | None, held: object):
+    starts, held = train_form.starts(), access.secret(held)
+    runs = gr.Dropdown(run_list.names(held), value=run_list.current(held))
+    return runs, gr.Dropdown(starts, value=start_from if start_from in starts else starts[0]), held

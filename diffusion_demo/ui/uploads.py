@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.ui import room
 from diffusion_demo.ui.choices import RUNS
 
 UPLOADS = RUNS / ".uploads"
@@ -26,7 +27,9 @@ def keep(files: list[str]) -> Path:
     target = folder / safe_name(zips[0].stem, "pictures") if zips else folder / "pictures"
     target = target.with_suffix(".zip") if zips else target
     if target.exists():
+        folder.touch()
         return target
+    room.check(sum(path.stat().st_size for path in paths if path.is_file()))
     partial = UPLOADS / f".{digest}.partial"
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -36,12 +39,12 @@ def keep(files: list[str]) -> Path:
         else:
             (partial / "pictures").mkdir(parents=True)
             for i, path in enumerate(paths):
-                shutil.copyfile(path, partial / "pictures" / f"{i:05d}_{path.name}")
+                shutil.copyfile(path, partial / "pictures" / f"{i:05d}_{path.name[-100:]}")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(partial, folder)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise BadInput(f"The pictures cannot be kept in {UPLOADS} ({error.strerror or error}); make room there.") from error
+        raise _no_room(error) from error
     return target
 
 
@@ -53,9 +56,17 @@ def drawn() -> Path:
     if not target.exists():
         partial = UPLOADS / ".drawn.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        write_drawn(partial / "shapes")
-        os.replace(partial, target.parent)
+        try:
+            write_drawn(partial / "shapes")
+            os.replace(partial, target.parent)
+        except OSError as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise _no_room(error) from error
     return target
+
+
+def _no_room(error: OSError) -> BadInput:
+    return BadInput(f"The pictures cannot be kept beside the runs ({error.strerror or error}); make room there.")
 
 
 def safe_name(text: str, otherwise: str) -> str:

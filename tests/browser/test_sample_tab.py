@@ -24,9 +24,19 @@ def set_seed(page: Page, seed: int) -> None:
     page.get_by_label("Seed", exact=True).blur()
 
 
+def open_more(page: Page) -> None:
+    if not page.get_by_label("number input for Steps").is_visible():
+        page.get_by_role("button", name="More settings").click()
+
+
+def set_steps(page: Page, steps: int) -> None:
+    open_more(page)
+    set_number(page, "Steps", steps)
+
+
 def generate(page: Page, images: int = 4, steps: int = 4) -> None:
     set_number(page, "Images", images)
-    set_number(page, "Steps", steps)
+    set_steps(page, steps)
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.locator("#stage .status")).to_contain_text("images/s, seed", timeout=120_000)
 
@@ -34,7 +44,8 @@ def generate(page: Page, images: int = 4, steps: int = 4) -> None:
 def download_first(page: Page):
     page.locator("#gallery button.thumbnail-lg").first.click()
     with page.expect_download() as download:
-        page.locator("#gallery").get_by_label("Download").first.click()
+        page.locator(".viewer").get_by_role("link", name="Download").click()
+    page.keyboard.press("Escape")
     return download.value
 
 
@@ -48,7 +59,7 @@ def test_finished_pictures_stand_there_before_any_click(open_page):
 
 def test_sixteen_pictures_appear_step_by_step(open_page):
     page = open_page()
-    set_number(page, "Steps", 12)
+    set_steps(page, 12)
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step \d+ of 12, .* left, .* images/s"))
     first = page.locator("#stage img.xt").get_attribute("src")
@@ -61,7 +72,7 @@ def test_sixteen_pictures_appear_step_by_step(open_page):
 
 def test_stop_in_the_middle_leaves_the_page_ready(open_page):
     page = open_page()
-    set_number(page, "Steps", 250)
+    set_steps(page, 250)
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step [3-9] of 250"))
     page.get_by_role("button", name="Stop", exact=True).click()
@@ -108,6 +119,7 @@ def test_a_downloaded_picture_carries_its_settings_and_gives_them_back(open_page
     assert (settings["seed"], settings["steps"], settings["guidance_scale"]) == (41, 3, 2.0)
 
     other = open_page()
+    open_more(other)
     other.locator("#restore input[type=file]").set_input_files(path)
     expect(other.get_by_label("number input for Steps")).to_have_value("3")
     expect(other.get_by_label("number input for Images")).to_have_value("1")
@@ -165,7 +177,7 @@ def test_the_newest_checkpoint_of_a_run_can_be_sampled(open_page, tmp_path):
     with Image.open(tmp_path / "one.png") as image:
         settings = json.loads(image.text["diffusion_demo"])
         assert (settings["checkpoint"], settings["class"], image.mode, image.size) == ("run/step_000012", "three", "L", (16, 16))
-    set_number(page, "Steps", 101)
+    set_steps(page, 101)
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("Steps must be from 1 to 100")
     expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
@@ -208,6 +220,59 @@ def test_page_and_command_line_make_the_same_pictures(open_page, tmp_path):
     assert (tmp_path / "page.png").read_bytes() == (tmp_path / "cli" / "seed_00000007.png").read_bytes()
 
 
+def test_quality_words_set_the_numbers_and_numbers_by_hand_are_custom(open_page):
+    page = open_page()
+    expect(page.get_by_role("radio", name="balanced")).to_be_checked()
+    expect(page.get_by_role("radio", name="custom")).to_be_hidden()
+    page.get_by_role("radio", name="best").check()
+    open_more(page)
+    expect(page.get_by_role("radio", name="DDPM", exact=True)).to_be_checked()
+    expect(page.get_by_label("number input for Steps")).to_have_value("100")
+    set_number(page, "Steps", 9)
+    expect(page.get_by_role("radio", name="custom")).to_be_checked()
+    page.get_by_role("radio", name="DPM-Solver++").check()
+    set_number(page, "Steps", 8)
+    expect(page.get_by_role("radio", name="quick")).to_be_checked()
+    expect(page.get_by_role("radio", name="custom")).to_be_hidden()
+
+
+def test_a_quality_word_is_in_force_for_a_click_right_after(open_page):
+    page = open_page()
+    set_number(page, "Images", 1)
+    page.get_by_role("radio", name="quick").check()
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("#stage .status")).to_contain_text("Step 8 of 8", timeout=120_000)
+
+
+def test_keys_start_and_stop(open_page):
+    page = open_page()
+    page.get_by_role("radio", name="best").check()
+    page.get_by_label("Seed", exact=True).focus()
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step [2-9] of 100"))
+    page.keyboard.press("Escape")
+    expect(page.locator("#stage .status")).to_contain_text("Stopped.")
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
+
+
+def test_guidance_can_be_kept_to_some_of_the_noise_and_comes_back(open_page, tmp_path):
+    page = open_page()
+    open_more(page)
+    page.get_by_label("Guided from").fill("20")
+    page.get_by_label("Guided to").fill("80")
+    page.get_by_label("Guided to").blur()
+    generate(page, images=1, steps=3)
+    download_first(page).save_as(tmp_path / "one.png")
+    with Image.open(tmp_path / "one.png") as image:
+        assert json.loads(image.text["diffusion_demo"])["guidance_interval"] == [200, 799]
+    other = open_page()
+    open_more(other)
+    other.locator("#restore input[type=file]").set_input_files(tmp_path / "one.png")
+    expect(other.get_by_label("Guided from")).to_have_value("20")
+    expect(other.get_by_label("Guided to")).to_have_value("80")
+    expect(other.get_by_role("radio", name="custom")).to_be_checked()
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("name", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
 def test_nothing_is_wider_than_the_screen(open_page, name, viewport, theme):
@@ -218,4 +283,11 @@ def test_nothing_is_wider_than_the_screen(open_page, name, viewport, theme):
         page.locator("#stage img.xt" if tab == "Sample" else "#inspector canvas.xt").wait_for()
         page.wait_for_timeout(500)
         page.screenshot(path=SCREENSHOTS / f"{tab.lower()}-{name}-{theme}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.get_by_role("tab", name="Sample").click()
+    for way in ("Compare", "Vary"):
+        page.get_by_role("tab", name=way).click()
+        page.locator("#compare" if way == "Compare" else "#vary").wait_for()
+        page.wait_for_timeout(500)
+        page.screenshot(path=SCREENSHOTS / f"sample-{way.lower()}-{name}-{theme}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

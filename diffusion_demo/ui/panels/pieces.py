@@ -57,7 +57,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     """A table whose cells may hold HTML; the first column names the row."""
     body = "".join(f"<tr><th scope='row'>{row[0]}</th>{''.join(f'<td>{cell}</td>' for cell in row[1:])}</tr>" for row in rows)
     top = "".join(f"<th>{cell}</th>" for cell in head)
-    return f'<div class="scrolling"><table class="numbers"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scrolling" tabindex="0"><table class="numbers"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def plot(lines: dict[str, list[tuple[float, float]]], across: str, log: bool = False, cursor: float | None = None) -> str:

@@ -1,0 +1,123 @@
+"""Two other people's training loops on our network: a step at a time, with their own way of loading pictures.
+
+diffusers' unconditional example: its scheduler's noise, mean squared error, clipping, AdamW, EMAModel every step; pictures in the same process.
+denoising-diffusion-pytorch: its GaussianDiffusion (v, sigmoid schedule), what its Trainer does in a step with Adam, clipping and ema-pytorch every
+ten; a worker process a core for pictures. Neither measures a variance. "As ours" gives them our precision and memory layout. It is no dependency:
+
+    pip install --no-deps --target /tmp/ddp denoising-diffusion-pytorch einops ema-pytorch, and PYTHONPATH=/tmp/ddp python -m benchmarks training
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from diffusers.training_utils import EMAModel
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+from diffusion_demo.machine import best_device, resolve_precision
+from diffusion_demo.models.unet import build_unet
+
+BATCH = 32
+
+
+def network(channels_last: bool) -> UNet2DModel:
+    unet = build_unet("small", 32, 3, learns_variance=True, num_classes=0)
+    return unet.to(best_device(), memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+class Files(Dataset):
+    """Each picture opened, resized, cropped, mirrored or not: float [3, 32, 32] in [0, 1], as both projects' transforms do it."""
+
+    def __init__(self, folder: Path):
+        self.paths = sorted(folder.rglob("*.png"))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: int) -> Tensor:
+        with Image.open(self.paths[i]) as image:
+            fitted = ImageOps.fit(image.convert("RGB"), (32, 32), Image.Resampling.BILINEAR)
+        picture = torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous().float() / 255
+        return picture.flip(2) if torch.rand(()) < 0.5 else picture
+
+
+def batches(files: Files, workers: int) -> Iterator[Tensor]:
+    loader = DataLoader(files, BATCH, shuffle=True, drop_last=True, num_workers=workers)
+    while True:
+        yield from loader
+
+
+def computing(as_ours: bool) -> torch.autocast:
+    best = resolve_precision("auto", best_device())
+    return torch.autocast(best_device().type, torch.bfloat16, enabled=as_ours and best == "bf16")
+
+
+def by_diffusers(files: Files, as_ours: bool) -> Iterator[None]:
+    unet, scheduler = network(as_ours).train(), DDPMScheduler(beta_schedule="squaredcos_cap_v2")
+    optimizer, average = torch.optim.AdamW(unet.parameters(), lr=1e-4), EMAModel(unet.parameters(), use_ema_warmup=True)
+    for pictures in batches(files, workers=0):
+        x0 = (2 * pictures - 1).to(best_device())
+        eps, t = torch.randn_like(x0), torch.randint(1000, (BATCH,), device=best_device())
+        with computing(as_ours):
+            predicted = unet(scheduler.add_noise(x0, eps, t), t).sample[:, :3]
+        loss = functional.mse_loss(predicted.float(), eps)
+        loss.backward()
+        nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        average.step(unet.parameters())
+        loss.item()
+        yield
+
+
+def by_ddp(files: Files, as_ours: bool) -> Iterator[None]:
+    stand_in_for_torchvision()
+    from denoising_diffusion_pytorch import GaussianDiffusion
+    from ema_pytorch import EMA
+
+    chain = GaussianDiffusion(AsTheirs(network(as_ours)), image_size=32).to(best_device()).train()
+    optimizer, average = torch.optim.Adam(chain.parameters(), lr=1e-4, betas=(0.9, 0.99)), EMA(chain, beta=0.995, update_every=10)
+    for pictures in batches(files, workers=os.cpu_count()):
+        with computing(as_ours):
+            loss = chain(pictures.to(best_device()))
+        loss.item()
+        loss.backward()
+        nn.utils.clip_grad_norm_(chain.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        average.update()
+        yield
+
+
+class AsTheirs(nn.Module):
+    """Our network as denoising-diffusion-pytorch calls its own, without the variance."""
+
+    channels = out_dim = 3
+    self_condition = random_or_learned_sinusoidal_cond = False
+
+    def __init__(self, unet: UNet2DModel):
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, xt: Tensor, t: Tensor, x_self_cond: None) -> Tensor:
+        return self.unet(xt, t).sample[:, :3]
+
+
+def stand_in_for_torchvision() -> None:
+    """denoising-diffusion-pytorch imports torchvision for its own loader and its grids; where it is not installed, an empty module is enough."""
+    if find_spec("torchvision") is None:
+        print("torchvision is not installed: an empty module stands in for it, since Files does what its transforms would.", file=sys.stderr)
+        empty = ModuleType("torchvision")
+        empty.__spec__ = ModuleSpec("torchvision", None)
+        empty.transforms = empty.utils = empty
+        sys.modules["torchvision"] = empty

@@ -1,0 +1,44 @@
+"""From the command `train` on 1,000 JPEG files to its first step, against importing the libraries that it needs."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from itertools import count
+from pathlib import Path
+from statistics import median
+
+from benchmarks.dataset import COUNT, write_jpegs
+from benchmarks.measuring import Row, in_turns, ratio
+from benchmarks.page_start import ROOT
+
+IMPORTS = "import accelerate, torch; from diffusers import UNet2DModel; from diffusers.training_utils import EMAModel"
+
+
+def imported() -> None:
+    subprocess.run([sys.executable, "-c", IMPORTS], check=True)
+
+
+def first_step(pictures: Path, home: Path, number: Iterator[int]) -> None:
+    """Until the command tells of its first step; it is killed then. Raises ChildProcessError when it ends before."""
+    options = ["--data", str(pictures), "--run", str(home / str(next(number))), "--max-steps", "100", "--json"]
+    line = [sys.executable, "-m", "diffusion_demo", "train", *options]
+    with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as trainer:
+        told = any(json.loads(event)["type"] == "step" for event in trainer.stdout)
+        trainer.kill()
+    if not told:
+        raise ChildProcessError(f"{' '.join(line)} ended before its first step")
+
+
+def rows(rounds: int) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        write_jpegs(pictures := Path(folder) / "pictures")
+        times = in_turns({"imports": imported, "train": partial(first_step, pictures, Path(folder), count())}, 1 + rounds // 2)
+    yield Row(
+        f"from `train` on {COUNT} JPEG files to its first step",
+        f"{median(times['train']):.1f} s",
+        f"importing torch, accelerate and diffusers alone: {median(times['imports']):.1f} s",
+        f"{ratio(times, 'train', 'imports')} times the time",
+    )

@@ -1,0 +1,86 @@
+"""A run of the Sample tab: pictures out of noise, watched step by step."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import gradio as gr
+
+from diffusion_demo.errors import BadInput
+from diffusion_demo.ui import warmup
+from diffusion_demo.ui.asking import as_toasts, request_of, upsampler_for
+from diffusion_demo.ui.choices import folder_of
+from diffusion_demo.ui.results import files_of, zip_of
+from diffusion_demo.ui.stage import idle, working
+
+GENERATE = "Generate"
+
+
+def generate(
+    model: str,
+    label: str,
+    num_images: int,
+    sampler: str,
+    steps: int,
+    guidance_scale: float,
+    eta: float,
+    seed: int,
+    guide_from: float,
+    guide_to: float,
+    classifier_scale: float,
+    twice: bool,
+):
+    """Sample pictures, yielding (stage, gallery, zip file, seed, and the two buttons) as the denoising goes on."""
+    warmup.wait()
+    from diffusion_demo.sampling import check_steps, noise_of, pictures_of, settings_of
+    from diffusion_demo.ui.film import film, first_frame, frame, kept_steps
+    from diffusion_demo.ui.live import duration, watch
+    from diffusion_demo.ui.loaded import load
+
+    with as_toasts():
+        checkpoint = load(folder_of(model))
+        about = checkpoint.description
+        request = request_of(about, label, num_images, sampler, steps, guidance_scale, eta, seed, guide_from, guide_to, classifier_scale)
+        found = upsampler_for(about) if twice else None
+        if twice and not found:
+            raise BadInput("There is no model here that makes this one's pictures twice as large.")
+        upsampler = load(found[1]) if found else None
+        if upsampler:
+            check_steps(request.steps, upsampler.description)
+    pictures = pictures_of(request, about)
+    frames = [first_frame(noise_of(checkpoint, pictures)(), len(checkpoint.diffusion))]
+    total, side = (2 * request.steps, 2 * about.image_size) if upsampler else (request.steps, about.image_size)
+    started, skip = time.monotonic(), gr.skip()
+    yield film(frames, total, f"Step 0 of {total}", live=True), skip, skip, request.seed, *working()
+    kept = kept_steps(total, request.num_images * side**2)
+    with as_toasts(), closing(watch(_steps(checkpoint, upsampler, request, pictures), kept)) as sights:
+        for seen in sights:
+            drawn = [frame(step) for step in seen]
+            frames += [one for one, step in zip(drawn, seen, strict=True) if step.index in kept]
+            step = seen[-1]
+            if step.index < total:
+                each = (time.monotonic() - started) / step.index
+                status = (
+                    f"Step {step.index} of {total}, {duration(each * (total - step.index))} left, {request.num_images / (each * total):.1f} images/s"
+                )
+                yield film(drawn[-1:], total, status, live=True), skip, skip, skip, skip, skip
+    took = time.monotonic() - started
+    status = f"{request.num_images} pictures in {duration(took)}, {request.num_images / took:.1f} images/s, seed {request.seed}."
+    helpers = {"upsampler": found[0]} if found else {}
+    with files_of(step.xt, settings_of(request, pictures, model, checkpoint, **helpers)) as paths:
+        archive = gr.DownloadButton(value=str(zip_of(paths)), visible=True)
+        yield film(frames, total, status), [(str(path), None) for path in paths], archive, request.seed, *idle(GENERATE)
+
+
+def _steps(checkpoint, upsampler, request, pictures) -> Iterator:
+    """The steps of the pictures and, where they are to be enlarged, of that, counted on."""
+    from diffusion_demo.images import to_uint8
+    from diffusion_demo.sampling import sample_batch, upsample
+
+    stages = 2 if upsampler else 1
+    for step in sample_batch(checkpoint, request, pictures):
+        yield replace(step, total=stages * step.total)
+    if upsampler:
+        for larger in upsample(upsampler, to_uint8(step.xt), request, pictures):
+            yield replace(larger, index=larger.total + larger.index, total=2 * larger.total)

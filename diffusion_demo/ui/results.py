@@ -1,0 +1,31 @@
+"""Finished pictures as files for the browser."""
+
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def files_of(x, settings: list[dict], name: str = "seed_{seed:08d}.png") -> Iterator[list[Path]]:
+    """Pictures x, float [N, C, S, S] in [-1, 1], as PNG files with their settings inside, and named after these.
+
+    They go with the context: gradio copies what a generator yields before it asks for more.
+    """
+    from diffusion_demo.images import save_png, to_pil, to_uint8
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / name.format(**one) for one in settings]
+        for path, pixels, one in zip(paths, to_uint8(x), settings, strict=True):
+            save_png(path, to_pil(pixels), one)
+        yield paths
+
+
+def zip_of(paths: list[Path]) -> Path:
+    """One zip of these files, beside them."""
+    archive = paths[0].parent / "pictures.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in paths:
+            file.write(path, path.name)
+    return archive

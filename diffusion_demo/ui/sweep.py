@@ -1,0 +1,52 @@
+"""What is done every few minutes, in a thread of its own: old files are taken away, and models that nobody uses leave the memory."""
+
+import shutil
+import sys
+import threading
+import time
+
+import gradio as gr
+
+from diffusion_demo.training.run import RunFolder
+from diffusion_demo.ui import choices, run_deeds, run_list, temporary, uploads
+from diffusion_demo.ui.settings import settings
+
+EVERY_SECONDS = 60
+HOUR = 3600
+UPLOADS_AGE = 24 * HOUR
+
+
+def start(page: gr.Blocks) -> None:
+    """Begin to sweep."""
+    threading.Thread(target=_sweep_for_ever, args=(page,), name="sweep", daemon=True).start()
+
+
+def temporary_age() -> int:
+    """Seconds for which the temporary folder keeps what nobody asks for."""
+    return HOUR if settings().public else 24 * HOUR
+
+
+def _sweep_for_ever(page: gr.Blocks) -> None:
+    while True:
+        time.sleep(EVERY_SECONDS)
+        try:
+            once(page)
+        except OSError as error:  # a disk that is full or gone: the next round may do better
+            print(f"Could not sweep: {error}", file=sys.stderr)
+
+
+def once(page: gr.Blocks) -> None:
+    """One round."""
+    temporary.sweep(temporary_age(), {path for block in page.blocks.values() for path in block.keep_in_cache})
+    if settings().public:
+        _drop_uploads()
+    if loaded := sys.modules.get("diffusion_demo.ui.loaded"):  # which imports torch: nothing is loaded before it is
+        loaded.drop_idle(60 * settings().idle_minutes)
+
+
+def _drop_uploads() -> None:
+    """Take away pictures that were dropped long ago and that no run needs."""
+    needed = {run_deeds.dropped_for(RunFolder(choices.RUNS / name)) for name in run_list.all_names()}
+    for folder in uploads.UPLOADS.glob("*"):
+        if folder not in needed and folder.name != "drawn" and time.time() - folder.stat().st_mtime > UPLOADS_AGE:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,92 @@
+"""A run of Sample, Vary: a picture noised and brought back, or two of them mixed on the way."""
+
+import time
+from contextlib import closing
+
+import gradio as gr
+
+from diffusion_demo.errors import BadInput
+from diffusion_demo.ui import warmup
+from diffusion_demo.ui.asking import as_toasts, class_of, number
+from diffusion_demo.ui.choices import folder_of
+from diffusion_demo.ui.results import files_of, zip_of
+from diffusion_demo.ui.stage import idle, working
+
+VARY, MIX = "Make variations", "Mix them"
+MAX_IMAGES = 16
+
+
+def vary(model: str, picture: str, how_far: float, num_images: int, label: str, guidance_scale: float, steps: int, seed: int):
+    """Variations of a picture, yielding (stage, gallery, zip file, and the two buttons) as they come back."""
+    warmup.wait()
+    from diffusion_demo import varying
+
+    yield from _run("vary", varying.vary, VARY, model, [picture], how_far, num_images, label, guidance_scale, steps, seed)
+
+
+def interpolate(model: str, picture: str, other: str, how_far: float, num_images: int, label: str, guidance_scale: float, steps: int, seed: int):
+    """Pictures between two, yielding (stage, gallery, zip file, and the two buttons) as they come back."""
+    warmup.wait()
+    from diffusion_demo import varying
+
+    yield from _run("interpolate", varying.mix, MIX, model, [picture, other], how_far, num_images, label, guidance_scale, steps, seed)
+
+
+def _run(made_by, walk, words, model, files, how_far, num_images, label, guidance_scale, steps, seed):
+    from diffusion_demo.ui.film import film, frame, kept_steps
+    from diffusion_demo.ui.live import duration, watch
+    from diffusion_demo.ui.loaded import load
+    from diffusion_demo.varying import Variation, settings_of
+
+    with as_toasts():
+        checkpoint = load(folder_of(model))
+        about = checkpoint.description
+        if not 1 <= number(num_images, "number of pictures") <= MAX_IMAGES:
+            raise BadInput(f"This page makes 1 to {MAX_IMAGES} pictures here at a time, not {num_images:g}.")
+        index, count, far = class_of(label, about), int(num_images), float(number(how_far, "per cent of how far"))
+        guidance = float(guidance_scale) if index is not None else 1.0
+        how = Variation(count, far, int(number(steps, "steps")), int(number(seed, "seed")), index, guidance)
+        how.check(about)
+        sources = [_read(path, checkpoint) for path in files]
+        total = len(how.chain(checkpoint.diffusion))
+        sights = watch(walk(checkpoint, *(x0 for x0, _ in sources), how), kept_steps(total, count * about.image_size**2))
+    skip, frames, started = gr.skip(), [], time.monotonic()
+    yield {"frames": [], "empty": f"Step 0 of {total}"}, skip, skip, *working()
+    with as_toasts(), closing(sights):
+        for seen in sights:
+            frames += [frame(step) for step in seen]
+            step = seen[-1]
+            if step.index < total:
+                left = (time.monotonic() - started) / step.index * (total - step.index)
+                yield film(frames[-1:], total, f"Step {step.index} of {total}, {duration(left)} left", live=True), skip, skip, skip, skip
+    status = f"{count} pictures in {duration(time.monotonic() - started)}, seed {how.seed}."
+    settings = settings_of(how, model, checkpoint, made_by, [found for _, found in sources])
+    with files_of(step.xt, settings, f"{made_by}_seed_{how.seed:08d}_{{picture:02d}}.png") as paths:
+        yield (
+            film(frames, total, status),
+            [(str(path), None) for path in paths],
+            gr.DownloadButton(value=str(zip_of(paths)), visible=True),
+            *idle(words),
+        )
+
+
+def _read(path: str | None, checkpoint):
+    """The picture as the model sees pictures, float [1, C, S, S], and the settings inside it. Raises BadInput for what is no picture."""
+    import torch
+
+    from diffusion_demo.data import UNREADABLE, Framing, decode
+    from diffusion_demo.images import read_settings, to_float
+
+    if not path:
+        raise BadInput("Drop a picture first, or choose one from the history.")
+    about = checkpoint.description
+    try:
+        with open(path, "rb") as file:
+            pixels = decode(file.read(), Framing(about.image_size, about.channels))
+    except UNREADABLE as error:
+        raise BadInput("This file cannot be read as a picture; drop a PNG, JPEG or WebP.") from error
+    try:
+        settings = read_settings(path)
+    except BadInput:
+        settings = None
+    return to_float(torch.from_numpy(pixels.copy())[None]).to(checkpoint.unet.device), settings

@@ -1,0 +1,103 @@
+"""Sample, Compare: as a person uses it."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
+from tests.browser.test_sample_tab import set_number
+
+STATUS = "#compare-status"
+
+
+def turn_to(page, rows="sampler", columns="network calls"):
+    page.get_by_role("tab", name="Compare").click()
+    for side, setting in (("Columns", columns), ("Rows", rows)):
+        choice = page.get_by_role("combobox", name=side, exact=True)
+        if choice.input_value() != setting:
+            choice.click()
+            with page.expect_response(lambda response: "/run/" in response.url):
+                page.get_by_role("option", name=setting, exact=True).click()
+            expect(page.get_by_role("listbox")).to_have_count(0)
+
+
+def compare(page, cells):
+    page.locator("#compare").click()
+    expect(page.locator(STATUS)).to_contain_text(f"{cells} cells in", timeout=120_000)
+
+
+def grid_of(page, path):
+    with page.expect_download() as download:
+        page.locator("#grid").get_by_role("link").click()
+    download.value.save_as(path)
+    with Image.open(path) as image:
+        return json.loads(image.text["diffusion_demo"]), np.asarray(image.convert("RGB"), int)
+
+
+@pytest.mark.parametrize(("name", "viewport", "theme"), [("desktop", DESKTOP, "light"), ("phone", PHONE, "dark")])
+def test_two_settings_against_each_other_in_one_picture_with_its_settings(open_page, tmp_path, name, viewport, theme):
+    page = open_page(viewport, theme)
+    turn_to(page)
+    page.get_by_label("Values of the columns").fill("2, 4")
+    page.get_by_role("checkbox", name="DDPM").uncheck()
+    set_number(page, "Pictures in a cell", 1)
+    compare(page, 4)
+    settings, pixels = grid_of(page, tmp_path / "grid.png")
+    assert settings["across"] == {"setting": "calls", "values": [2, 4]}
+    assert settings["down"] == {"setting": "sampler", "values": ["dpm_solver", "ddim"]}
+    assert (settings["made_by"], settings["seed"], settings["guidance_scale"]) == ("compare", 0, 2.0)
+    assert (pixels < 60).all(-1).any(), "no letters were drawn"
+    expect(page.locator("#history .strip button")).to_have_count(1)
+    page.screenshot(path=SCREENSHOTS / f"sample-compared-{name}-{theme}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.locator("#history .strip button").click()
+    expect(page.locator(".viewer .words")).to_have_text("Compared: network calls 2, 4 × sampler DPM-Solver++, DDIM.")
+    expect(page.get_by_role("button", name="Vary", exact=True)).to_be_hidden()
+
+
+def test_models_and_classes_are_chosen_by_name(open_page, tmp_path):
+    page = open_page()
+    turn_to(page, rows="class", columns="model")
+    expect(page.get_by_role("checkbox", name="activities", exact=True)).to_be_checked()
+    expect(page.get_by_role("checkbox", name="people", exact=True)).not_to_be_checked()
+    turn_to(page, rows="none", columns="class")
+    set_number(page, "Pictures in a cell", 1)
+    set_number(page, "Network calls a picture", 2)
+    compare(page, 3)
+    settings, _ = grid_of(page, tmp_path / "grid.png")
+    assert len(settings["across"]["values"]) == 3 and "down" not in settings
+
+
+def test_stop_leaves_what_is_done_and_the_page_ready(open_page, tmp_path):
+    page = open_page()
+    turn_to(page, rows="none", columns="steps")
+    page.get_by_label("Values of the columns").fill("1, 200")
+    page.locator("#compare").click()
+    expect(page.locator(STATUS)).to_contain_text("Cell 2 of 2, step", timeout=60_000)
+    page.keyboard.press("Escape")
+    expect(page.locator(STATUS)).to_contain_text("Stopped")
+    expect(page.locator("#compare")).to_be_enabled()
+    settings, _ = grid_of(page, tmp_path / "part.png")
+    assert settings["across"]["values"] == [1, 200]
+    page.get_by_label("Values of the columns").fill("1")
+    compare(page, 1)
+
+
+@pytest.mark.parametrize(
+    ("columns", "values", "words"),
+    [
+        ("steps", "1, two", "must be a whole number, not 'two'"),
+        ("seed", ", ".join(map(str, range(22))), "66 cells; 64 are the most"),
+        ("network calls", "1", "at least 2 network calls"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_sentence(open_page, columns, values, words):
+    page = open_page()
+    turn_to(page, columns=columns)
+    page.get_by_label("Values of the columns").fill(values)
+    page.locator("#compare").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text(words)
+    expect(page.locator("#compare")).to_be_enabled()

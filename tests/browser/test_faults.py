@@ -1,0 +1,191 @@
+"""What goes wrong around the page: it says so, and goes on where it can."""
+
+import json
+import re
+import resource
+import shutil
+
+import psutil
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import DESKTOP
+from tests.browser.servers import Visitor, serving
+
+SOON = 180_000
+
+
+@pytest.fixture
+def runs(tmp_path, trained_run):
+    """A folder of runs with one that is whole."""
+    shutil.copytree(trained_run, tmp_path / "runs" / "whole")
+    return tmp_path / "runs"
+
+
+def opened(chromium, server):
+    page = chromium.new_context(viewport=DESKTOP).new_page()
+    page.set_default_timeout(SOON)
+    page.goto(server.url)
+    page.get_by_role("button", name="Generate", exact=True).wait_for()
+    return page
+
+
+def generate(page, images: int, steps: int) -> None:
+    for label, value in (("Images", images), ("Steps", steps)):
+        page.get_by_label(f"number input for {label}").first.fill(str(value))
+        page.get_by_label(f"number input for {label}").first.blur()
+    page.get_by_role("button", name="Generate", exact=True).click()
+
+
+def test_a_server_killed_while_sampling_is_noticed_and_the_page_recovers(chromium, tmp_path):
+    with serving(tmp_path, {}) as server:
+        page = opened(chromium, server)
+        generate(page, 16, 500)
+        expect(page.locator("#stage .status").first).to_contain_text(re.compile(r"Step [1-9]"), timeout=SOON)
+        server.kill()
+        expect(page.get_by_test_id("toast-body").or_(page.get_by_text(re.compile("connection", re.I))).first).to_be_visible(timeout=SOON)
+        server.start()
+        expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled(timeout=SOON)
+        generate(page, 2, 4)
+        expect(page.locator("#stage .status").first).to_contain_text("2 pictures in", timeout=SOON)
+        page.context.close()
+
+
+@pytest.fixture
+def no_trainer_is_left(tmp_path):
+    """Trainers outlive the server: not beyond the test."""
+    yield
+    for process in psutil.process_iter(["cmdline"]):
+        if str(tmp_path) in (line := " ".join(process.info["cmdline"] or [])) and "diffusion_demo train" in line:
+            process.kill()
+
+
+@pytest.mark.usefixtures("no_trainer_is_left")
+def test_a_server_killed_while_training_leaves_the_training_and_the_page_follows_it_again(chromium, tmp_path):
+    with serving(tmp_path, {}) as server:
+        page = opened(chromium, server)
+        page.get_by_role("tab", name="Train").click()
+        page.locator("#train-drawn").click()
+        expect(page.locator("#train-report")).to_contain_text("400 pictures", timeout=SOON)
+        page.get_by_role("combobox", name="Start from").click()
+        page.get_by_role("option", name="a new tiny network", exact=True).click()
+        expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled(timeout=SOON)
+        page.get_by_role("button", name="Start", exact=True).click()
+        line = page.locator("#train-line")
+        expect(line).to_contain_text(re.compile(r"Training.*step \d+"), timeout=SOON)
+        (run,) = [path for path in server.runs.iterdir() if not path.name.startswith(".")]
+        server.kill()
+        server.start()
+        page.reload()
+        page.get_by_role("tab", name="Train").click()
+        expect(line).to_contain_text(re.compile(r"Training.*step \d+"), timeout=SOON)
+        page.get_by_role("tabpanel").get_by_role("button", name="Stop", exact=True).click()
+        expect(line).to_contain_text("Finished", timeout=SOON)
+        assert json.loads((run / "events.jsonl").read_text().splitlines()[-1])["type"] == "finished"
+        page.context.close()
+
+
+def test_a_disk_that_takes_no_more_is_said_and_left_as_it_was(runs, tmp_path):
+    """No file of more than two kilobytes can be written, as on a disk that is full; the limit is lifted again and all is well."""
+    with serving(tmp_path, {}) as server:
+        visitor = Visitor(server.url)
+        visitor.call(visitor.number_of("_ready"), [])
+        visitor.call(visitor.number_of("_refresh"), [None, ""])
+        before = sorted(str(path) for path in runs.rglob("*"))
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (2_000, resource.RLIM_INFINITY))
+        look = visitor.number_of("look_at_drawn")
+        for name, data in (("look_at_drawn", visitor.usual(look)), ("pack", ["whole", ""])):
+            answer = visitor.call(visitor.number_of(name), data)
+            assert not answer.succeeded and re.search("room|zip cannot be made", answer.error or ""), (name, answer.text[-500:])
+        assert sorted(str(path) for path in runs.rglob("*") if ".uploads" not in path.parts) == before
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert visitor.sample().succeeded and visitor.call(look, visitor.usual(look)).succeeded
+
+
+def test_runs_that_cannot_be_written_are_said(tmp_path):
+    """A file lies where the folder of runs should: nothing can be written below it, not even by root."""
+    (tmp_path / "runs").write_text("in the way")
+    with serving(tmp_path, {}) as server:
+        visitor = Visitor(server.url)
+        look = visitor.number_of("look_at_drawn")
+        answer = visitor.call(look, visitor.usual(look))
+        assert not answer.succeeded and "cannot be kept" in answer.error
+        assert visitor.sample().succeeded
+
+
+DAMAGES = {
+    "config-is-no-json": ("config.json", b"{"),
+    "config-is-empty": ("config.json", b""),
+    "config-is-a-list": ("config.json", b"[1]"),
+    "config-of-odd-values": ("config.json", b'{"config": {"data": 5, "image_size": "x"}, "data": null, "command": null}'),
+    "events-are-no-json": ("events.jsonl", b"nonsense\n"),
+    "events-are-numbers": ("events.jsonl", b"5\n6\n"),
+    "events-are-no-text": ("events.jsonl", b"\xff\xfe\n"),
+    "events-lack-fields": ("events.jsonl", b'{"type": "start"}\n'),
+    "latest-is-gone": ("checkpoints/latest", None),
+    "latest-is-no-text": ("checkpoints/latest", b"\xff\xfe"),
+    "latest-names-nothing": ("checkpoints/latest", b"step_999999\n"),
+    "description-is-no-json": ("checkpoints/step_000012/diffusion_demo.json", b"{"),
+    "weights-are-cut": ("checkpoints/step_000012/unet/diffusion_pytorch_model.safetensors", b"\x00" * 100),
+    "weights-are-gone": ("checkpoints/step_000012/unet/diffusion_pytorch_model.safetensors", None),
+    "unet-config-is-gone": ("checkpoints/step_000012/unet/config.json", None),
+    "an-odd-checkpoint": ("checkpoints/step_last", b""),
+}
+
+
+@pytest.mark.usefixtures("no_trainer_is_left")
+def test_damaged_runs_harm_nothing_but_themselves(trained_run, tmp_path):
+    for name, (file, content) in DAMAGES.items():
+        shutil.copytree(trained_run, tmp_path / "runs" / name)
+        (tmp_path / "runs" / name / file).unlink(missing_ok=True)
+        if content is not None:
+            (tmp_path / "runs" / name / file).write_bytes(content)
+    shutil.copytree(trained_run, tmp_path / "runs" / "whole")
+    with serving(tmp_path, {}) as server:
+        visitor = Visitor(server.url)
+        assert visitor.sample().succeeded
+        poll = visitor.number_of("poll")
+        assert visitor.call(visitor.number_of("_refresh"), [None, ""]).succeeded
+        for name in DAMAGES:
+            answer = visitor.call(poll, [name, [], "", None])
+            assert answer.succeeded, (name, answer.text)
+            if name.startswith("events"):
+                assert "Damaged" in answer.text and "cannot be read" in answer.text
+            for deed in ("open_latest", "pack", "resume"):
+                answer = visitor.call(visitor.number_of(deed), [name, "", "A first look, 3 minutes"][: len(visitor.usual(visitor.number_of(deed)))])
+                assert answer.succeeded or answer.error, (name, deed, answer.text)
+                visitor.call(visitor.number_of("stop_run"), [name, ""])
+        assert "whole" in visitor.call(visitor.number_of("list_runs"), [""]).text
+        for name in DAMAGES:
+            while not (answer := visitor.call(visitor.number_of("delete"), [name, ""])).succeeded:
+                assert "being trained" in answer.error, answer.text
+        assert sorted(path.name for path in server.runs.iterdir() if not path.name.startswith(".")) == ["whole"]
+
+
+def test_a_model_deleted_while_it_is_used_is_said_and_the_others_work(runs, tmp_path):
+    with serving(tmp_path, {}) as server:
+        visitor = Visitor(server.url)
+        sample = visitor.number_of("sample")
+        refreshed = visitor.call(visitor.number_of("_refresh_models"), ["emoji-32"])
+        assert "whole/step_000012" in refreshed.text
+        labels = [visitor.components[i]["props"].get("label") for i in visitor.functions[sample]["inputs"]]
+        small = {"Model": "whole/step_000012", "Images": 1, "Steps": 4, "Guidance": 1}
+        data = [small.get(label, usual) for label, usual in zip(labels, visitor.usual(sample), strict=True)]
+        assert visitor.call(sample, data).succeeded
+        shutil.rmtree(runs / "whole" / "checkpoints")
+        answer = visitor.call(sample, data)
+        assert "not there any more" in answer.error
+        assert visitor.sample().succeeded
+
+
+@pytest.mark.parametrize("times", [30, pytest.param(1000, marks=pytest.mark.slow)])
+def test_many_reloads_leave_the_server_as_it_was(chromium, url, times):
+    page = chromium.new_context().new_page()
+    page.set_default_timeout(SOON)
+    page.goto(url)
+    for _ in range(times):
+        page.reload(wait_until="domcontentloaded")
+    page.get_by_role("button", name="Generate", exact=True).wait_for()
+    generate(page, 1, 4)
+    expect(page.locator("#stage .status").first).to_contain_text("1 pictures in", timeout=SOON)
+    page.context.close()

@@ -1,0 +1,133 @@
+"""Sample, Vary: pictures near one, and between two."""
+
+import json
+import re
+import zipfile
+
+import numpy as np
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.browser.conftest import SCREENSHOTS
+from tests.browser.test_sample_tab import generate, set_number, set_seed
+
+KEPT = "#history .strip button"
+DONE = "pictures in"
+
+
+def open_vary(page, pictures=2, steps=3):
+    page.get_by_role("tab", name="Vary").click()
+    set_number(page, "Pictures", pictures)
+    page.get_by_role("button", name="More settings").click()
+    set_number(page, "Steps back", steps)
+
+
+def finish(page, button):
+    status = page.locator("#vary-stage .status")
+    before = status.inner_text()
+    page.locator(button).click()
+    expect(status).not_to_have_text(before)
+    expect(status).to_contain_text(DONE, timeout=120_000)
+
+
+def zipped(page, folder):
+    with page.expect_download() as download:
+        page.locator("#vary-zip").click()
+    download.value.save_as(folder / "all.zip")
+    with zipfile.ZipFile(folder / "all.zip") as archive:
+        archive.extractall(folder)
+        return archive.namelist()
+
+
+def test_a_visitor_can_vary_at_once_and_less_noise_stays_nearer(open_page, tmp_path):
+    page = open_page()
+    open_vary(page, pictures=2, steps=8)
+    shown = page.locator("#vary-one img")
+    first = np.asarray(Image.open(_saved(page, shown, tmp_path / "first.png")).convert("RGB"), int)
+    apart = {}
+    for far in (10, 95):
+        set_number(page, "How far, %", far)
+        finish(page, "#vary")
+        names = zipped(page, tmp_path)
+        expect(page.locator("#vary-gallery button.thumbnail-lg")).to_have_count(2)
+        apart[far] = np.mean([np.abs(np.asarray(Image.open(tmp_path / name), int) - first).mean() for name in names])
+    assert apart[10] < 0.5 * apart[95]
+    page.screenshot(path=SCREENSHOTS / "sample-varied-desktop-light.png", full_page=True)
+
+
+def _saved(page, image, path):
+    path.write_bytes(page.request.get(image.get_attribute("src")).body())
+    return path
+
+
+def test_a_picture_is_varied_from_the_viewer_with_its_own_class_and_model(open_page, tmp_path):
+    page = open_page()
+    page.get_by_role("combobox", name="Class").click()
+    page.get_by_role("option", name="people", exact=True).click()
+    set_seed(page, 60)
+    generate(page, images=1, steps=2)
+    page.get_by_role("combobox", name="Class").click()
+    page.get_by_role("option", name="mixed", exact=True).click()
+    page.locator("#gallery button.thumbnail-lg").first.click()
+    page.get_by_role("button", name="Vary", exact=True).click()
+    expect(page.get_by_role("combobox", name="Class")).to_have_value("people")
+    open_vary(page)
+    expect(page.locator("#vary-one img")).to_have_attribute("src", re.compile("seed_00000060"))
+    page.get_by_label("New seed every time").last.uncheck()
+    page.locator("#vary-seed input").fill("5")
+    finish(page, "#vary")
+    names = zipped(page, tmp_path)
+    assert names == ["vary_seed_00000005_00.png", "vary_seed_00000005_01.png"]
+    with Image.open(tmp_path / names[1]) as image:
+        settings = json.loads(image.text["diffusion_demo"])
+    assert (settings["made_by"], settings["seed"], settings["class"], settings["checkpoint"]) == ("vary", 6, "people-body", "emoji-32")
+    assert settings["of"][0]["seed"] == 60
+    expect(page.locator(KEPT)).to_have_count(3)
+    page.locator(KEPT).first.click()
+    expect(page.locator(".viewer .words")).to_contain_text("A variation, 50 % far, people, seed 5")
+    expect(page.get_by_role("button", name="Use these settings")).to_be_hidden()
+
+
+def test_between_two_pictures_from_the_history(open_page, tmp_path):
+    page = open_page()
+    set_seed(page, 70)
+    generate(page, images=2, steps=2)
+    expect(page.locator(KEPT)).to_have_count(2)
+    for index, button in ((0, "Vary"), (1, "Mix with another")):
+        page.locator(KEPT).nth(index).click()
+        page.get_by_role("button", name=button, exact=True).click()
+        expect(page.locator("#vary-one img" if index == 0 else "#vary-two img")).to_be_visible()
+    open_vary(page, pictures=3)
+    set_number(page, "How far, %", 5)
+    finish(page, "#mix")
+    names = zipped(page, tmp_path)
+    made = [np.asarray(Image.open(tmp_path / name), int) for name in names]
+    with Image.open(tmp_path / names[0]) as image:
+        assert [source["seed"] for source in json.loads(image.text["diffusion_demo"])["of"]] == [70, 71]
+    middle = (made[0] + made[2]) / 2
+    assert np.abs(made[1] - middle).mean() < min(np.abs(made[1] - made[0]).mean(), np.abs(made[1] - made[2]).mean())
+
+
+def test_a_file_that_is_no_picture_is_one_sentence(open_page, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    page = open_page()
+    open_vary(page)
+    page.locator("#vary-one").get_by_label("Clear").or_(page.locator("#vary-one").get_by_label("Remove Image")).first.click()
+    page.locator("#vary").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("Drop a picture first")
+    page.get_by_test_id("toast-close").click()
+    page.locator("#vary-one input[type=file]").set_input_files(tmp_path / "broken.png")
+    page.wait_for_timeout(1000)
+    page.locator("#vary").click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("cannot be read as a picture")
+    expect(page.locator("#vary")).to_be_enabled()
+
+
+def test_stop_in_the_middle_leaves_the_page_ready(open_page):
+    page = open_page()
+    open_vary(page, pictures=8, steps=250)
+    page.locator("#vary").click()
+    expect(page.locator("#vary-stage .status")).to_have_text(re.compile(r"Step [1-9]\d* of 250"), timeout=60_000)
+    page.keyboard.press("Escape")
+    expect(page.locator("#vary-stage .status")).to_contain_text("Stopped.")
+    expect(page.locator("#vary")).to_be_enabled()
