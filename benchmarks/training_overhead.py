@@ -54,8 +54,9 @@ def ours(folder: Path, pictures: Path) -> Iterator[None]:
 
 
 def some_steps(steps: Iterator[None]) -> None:
-    """As many as the trainer reports at once."""
-    list(islice(steps, REPORT_EVERY))
+    """As many as the trainer reports at once. Raises RuntimeError when the loop ends: Ctrl-C goes to the trainer, which would end as if done."""
+    if len(list(islice(steps, REPORT_EVERY))) < REPORT_EVERY:
+        raise RuntimeError("the training loop was stopped, so there is nothing to measure")
 
 
 def rows(rounds: int) -> Iterator[Row]:

@@ -61,7 +61,7 @@ def vary(checkpoint: Checkpoint, x0: Tensor, how: Variation) -> Iterator[Step]:
     """Variations of one picture x0, float [1, C, S, S] in [-1, 1], each with its own noise. DDPM Figure 7. Raises BadInput before the first step."""
     how.check(checkpoint.description)
     noise, chain = noise_of(checkpoint, how.pictures()), how.chain(checkpoint.diffusion)
-    copies = x0.expand(how.num_images, -1, -1, -1)
+    copies = x0.to(checkpoint.unet.device).expand(how.num_images, -1, -1, -1)
     xt = checkpoint.diffusion.q_sample(copies, how.level(len(checkpoint.diffusion)), noise())
     model, condition = _asked(checkpoint, how)
     yield from reconstruct(model, chain, xt, len(chain) - 1, noise, **condition)
@@ -78,6 +78,7 @@ def mix(checkpoint: Checkpoint, a: Tensor, b: Tensor, how: Variation) -> Iterato
         raise BadInput(f"Between two pictures there must be at least 2, their own, not {how.num_images}.")
     noise, chain = noise_of(checkpoint, how.pictures()), how.chain(checkpoint.diffusion)
     model, condition = _asked(checkpoint, how)
+    a, b = a.to(checkpoint.unet.device), b.to(checkpoint.unet.device)
     yield from interpolate(model, chain, a, b, torch.linspace(0, 1, how.num_images), len(chain) - 1, noise, **condition)
 
 

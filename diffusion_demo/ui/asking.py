@@ -8,10 +8,10 @@ import gradio as gr
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import Description, describe
+from diffusion_demo.ui import limits
 from diffusion_demo.ui.choices import upsamplers
 
 MIXED = "mixed"
-MAX_IMAGES = 64
 MAX_SEED = 2**31 - 1
 
 
@@ -58,8 +58,7 @@ def request_of(
     """The form as a sampling.Request, checked. Raises BadInput, in one sentence, for what cannot be made."""
     from diffusion_demo.sampling import Request
 
-    if number(num_images, "number of images") > MAX_IMAGES:
-        raise BadInput(f"This page makes up to {MAX_IMAGES} images at a time; the command line makes any number.")
+    limits.check_sampling(number(num_images, "number of images"), number(steps, "steps"))
     guided = guidance_scale != 1 or classifier_scale != 0
     request = Request(
         num_images=int(num_images),

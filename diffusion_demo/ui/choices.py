@@ -8,6 +8,7 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import ORACLES, checkpoint_name, checkpoints_in, describe
 from diffusion_demo.training.run import RunFolder
+from diffusion_demo.ui.settings import settings
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = Path(os.environ.get("DIFFUSION_DEMO_RUNS", ROOT / "runs"))
@@ -33,13 +34,16 @@ def _of_task(task: str) -> dict[str, Path]:
 
 def titles() -> list[tuple[str, str]]:
     """What a person reads for each model, and its name."""
-    return [(_title(name, folder), name) for name, folder in models().items()]
+    return [(_title(name, folder), name) for name, folder in models().items() if settings().watch or not _of_a_run(folder)]
 
 
 def _title(name: str, folder: Path) -> str:
-    of_a_run = (folder.parent.parent / "config.json").is_file()
-    only_best = of_a_run and RunFolder(folder.parent.parent).latest() != folder
+    only_best = _of_a_run(folder) and RunFolder(folder.parent.parent).latest() != folder
     return ORACLES.get(name, f"{name}, its best on held-out pictures" if only_best else name)
+
+
+def _of_a_run(folder: Path) -> bool:
+    return (folder.parent.parent / "config.json").is_file()
 
 
 def _task_of(folder: Path) -> str | None:

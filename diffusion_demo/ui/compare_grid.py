@@ -10,17 +10,20 @@ import gradio as gr
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import describe, has_classifier
-from diffusion_demo.ui import warmup
+from diffusion_demo.ui import limits, space, warmup
 from diffusion_demo.ui.asking import as_toasts, number, request_of
 from diffusion_demo.ui.choices import folder_of, models
 from diffusion_demo.ui.compare_picture import caption, drawn, settings_of
+from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.stage import idle, working
+from diffusion_demo.ui.turns import in_turn
 
 COMPARE = "Compare"
 NONE = "none"
 MAX_PER_CELL = 4
 
 
+@in_turn(lambda words: (words, *[gr.skip()] * 3))
 def compare(
     model: str,
     label: str,
@@ -52,14 +55,17 @@ def compare(
         plan = _plan(model, label, across, columns, down, rows, calls, per_cell, form)
         cells = plan.cells(lambda name: describe(folder_of(name)))
         _check_classifiers(cells)
+        for cell in cells:
+            limits.check_sampling(cell.request.num_images * (len(cells) if settings().public else 1), cell.request.steps)
     skip, started, made = gr.skip(), time.monotonic(), {}
     works = [cell.calls or 2 * cell.request.steps for cell in cells]
     yield f"0 of {len(cells)} cells", None, *working()
     with TemporaryDirectory() as folder, as_toasts():
         for i, cell in enumerate(cells):
-            checkpoint = load(folder_of(cell.checkpoint))
+            home = folder_of(cell.checkpoint)
+            checkpoint = load(home)
             request = fitted(cell, checkpoint.diffusion)
-            with closing(watch(sample(checkpoint, request))) as sights:
+            with closing(watch(space.steps(sample, checkpoint, home, request))) as sights:
                 for seen in sights:
                     step = seen[-1]
                     done = sum(works[:i]) + works[i] * step.index / step.total

@@ -67,8 +67,7 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> gr.Button:
         [model, label, *(field for side in sides for field in (side.setting, side.typed)), calls, per_cell, *form.settings[3:11]],
         [status, grid, *both],
         api_name="compare",
-        concurrency_limit=1,
-        concurrency_id="network",
+        concurrency_limit=None,
         show_progress="hidden",
     )
     run.success(None, grid, None, js=history.KEEP)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import gradio as gr
 
 from diffusion_demo.ui import history, quality, restoring, showcase
-from diffusion_demo.ui.asking import MAX_IMAGES, MAX_SEED
+from diffusion_demo.ui.asking import MAX_SEED
 from diffusion_demo.ui.choices import models
 from diffusion_demo.ui.making import GENERATE, generate
+from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.stage import buttons, gallery, idle, stage, tell, waiting
 
 SAMPLERS = [("DPM-Solver++", "dpm_solver"), ("DDIM", "ddim"), ("DDPM", "ddpm")]
@@ -32,7 +33,7 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> Form:
     finished = showcase.read(next(iter(models().values())))
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            count = gr.Slider(1, MAX_IMAGES, 16, step=1, precision=0, label="Images", buttons=[], interactive=True)
+            count = gr.Slider(1, settings().images, 16, step=1, precision=0, label="Images", buttons=[], interactive=True)
             word = quality.radio()
             guidance = gr.Slider(0, 8, 2.0, step=0.1, label="Guidance", info="1 is off. More sticks to the class.", buttons=[], interactive=True)
             with gr.Group():
@@ -52,8 +53,8 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> Form:
             pictures = gallery(finished.files, "gallery")
             archive = gr.DownloadButton("Download all as zip", visible=False, size="sm", elem_id="zip")
     last_seed = gr.State(0)
-    settings = [model, label, count, sampler, steps, guidance, eta, seed, guide_from, guide_to, classifier_scale, twice]
-    restored = [*settings, fresh, word]
+    fields = [model, label, count, sampler, steps, guidance, eta, seed, guide_from, guide_to, classifier_scale, twice]
+    restored = [*fields, fresh, word]
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     at_once = quiet | {"queue": False}
@@ -64,18 +65,17 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> Form:
     start.click(None, None, None, js=tell("stage", "run-started"))
     run = start.click(_begin, [fresh, seed], [seed, *both], **at_once).then(
         generate,
-        settings,
+        fields,
         [shown, pictures, archive, last_seed, *both],
         api_name="sample",
-        concurrency_limit=1,
-        concurrency_id="network",
+        concurrency_limit=None,
         show_progress="hidden",
     )
     run.success(None, pictures, None, js=history.KEEP)
     run.failure(lambda: idle(GENERATE), None, both, **at_once)
     stop.click(None, None, None, js=tell("stage", "run-stopped"))
     stop.click(lambda: idle(GENERATE), None, both, cancels=[run], **at_once)
-    return Form(settings, restored, [within, classifier_scale, twice], guidance, start)
+    return Form(fields, restored, [within, classifier_scale, twice], guidance, start)
 
 
 def _rare() -> tuple:
@@ -89,7 +89,7 @@ def _rare() -> tuple:
     )
     steps = gr.Slider(
         1,
-        1000,
+        settings().steps,
         quality.PRESETS[quality.DEFAULT][1],
         step=1,
         precision=0,

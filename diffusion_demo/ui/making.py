@@ -8,15 +8,21 @@ from dataclasses import replace
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.ui import warmup
+from diffusion_demo.ui import space, warmup
 from diffusion_demo.ui.asking import as_toasts, request_of, upsampler_for
 from diffusion_demo.ui.choices import folder_of
 from diffusion_demo.ui.results import files_of, zip_of
 from diffusion_demo.ui.stage import idle, working
+from diffusion_demo.ui.turns import in_turn
 
 GENERATE = "Generate"
 
 
+def _waiting(words: str) -> tuple:
+    return *[gr.skip()] * 4, gr.Button(words, interactive=False), gr.Button(interactive=True)
+
+
+@in_turn(_waiting)
 def generate(
     model: str,
     label: str,
@@ -39,7 +45,8 @@ def generate(
     from diffusion_demo.ui.loaded import load
 
     with as_toasts():
-        checkpoint = load(folder_of(model))
+        folder = folder_of(model)
+        checkpoint = load(folder)
         about = checkpoint.description
         request = request_of(about, label, num_images, sampler, steps, guidance_scale, eta, seed, guide_from, guide_to, classifier_scale)
         found = upsampler_for(about) if twice else None
@@ -54,7 +61,7 @@ def generate(
     started, skip = time.monotonic(), gr.skip()
     yield film(frames, total, f"Step 0 of {total}", live=True), skip, skip, request.seed, *working()
     kept = kept_steps(total, request.num_images * side**2)
-    with as_toasts(), closing(watch(_steps(checkpoint, upsampler, request, pictures), kept)) as sights:
+    with as_toasts(), closing(watch(_steps(checkpoint, folder, upsampler, found, request, pictures), kept)) as sights:
         for seen in sights:
             drawn = [frame(step) for step in seen]
             frames += [one for one, step in zip(drawn, seen, strict=True) if step.index in kept]
@@ -68,19 +75,19 @@ def generate(
     took = time.monotonic() - started
     status = f"{request.num_images} pictures in {duration(took)}, {request.num_images / took:.1f} images/s, seed {request.seed}."
     helpers = {"upsampler": found[0]} if found else {}
-    with files_of(step.xt, settings_of(request, pictures, model, checkpoint, **helpers)) as paths:
+    with as_toasts(), files_of(step.xt, settings_of(request, pictures, model, checkpoint, **helpers)) as paths:
         archive = gr.DownloadButton(value=str(zip_of(paths)), visible=True)
         yield film(frames, total, status), [(str(path), None) for path in paths], archive, request.seed, *idle(GENERATE)
 
 
-def _steps(checkpoint, upsampler, request, pictures) -> Iterator:
-    """The steps of the pictures and, where they are to be enlarged, of that, counted on."""
+def _steps(checkpoint, folder, upsampler, found, request, pictures) -> Iterator:
+    """The steps of the pictures and, where they are to be enlarged by the upsampler that was found, of that, counted on."""
     from diffusion_demo.images import to_uint8
     from diffusion_demo.sampling import sample_batch, upsample
 
     stages = 2 if upsampler else 1
-    for step in sample_batch(checkpoint, request, pictures):
+    for step in space.steps(sample_batch, checkpoint, folder, request, pictures):
         yield replace(step, total=stages * step.total)
     if upsampler:
-        for larger in upsample(upsampler, to_uint8(step.xt), request, pictures):
+        for larger in space.steps(upsample, upsampler, found[1], to_uint8(step.xt), request, pictures):
             yield replace(larger, index=larger.total + larger.index, total=2 * larger.total)

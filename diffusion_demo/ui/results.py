@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from diffusion_demo.errors import BadInput
+
 
 @contextmanager
 def files_of(x, settings: list[dict], name: str = "seed_{seed:08d}.png") -> Iterator[list[Path]]:
@@ -17,8 +19,11 @@ def files_of(x, settings: list[dict], name: str = "seed_{seed:08d}.png") -> Iter
 
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / name.format(**one) for one in settings]
-        for path, pixels, one in zip(paths, to_uint8(x), settings, strict=True):
-            save_png(path, to_pil(pixels), one)
+        try:
+            for path, pixels, one in zip(paths, to_uint8(x), settings, strict=True):
+                save_png(path, to_pil(pixels), one)
+        except OSError as error:
+            raise BadInput(f"The pictures cannot be written ({error.strerror or error}); make room on the disk and try again.") from error
         yield paths
 
 

@@ -6,13 +6,17 @@ from contextlib import suppress
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.description import checkpoint_name
+from diffusion_demo.models.description import checkpoint_name, describe
 from diffusion_demo.training.launch import last_words, launch, tell
 from diffusion_demo.training.run import RunFolder
 from diffusion_demo.training.status import Status
 from diffusion_demo.ui import access, choices, lengths, plots, run_deeds, run_list
 from diffusion_demo.ui.settings import settings
 
+NO_PICTURES = {
+    "classifier": "This run's model names pictures; to guide by it, copy its classifier folder into that of a model which makes them.",
+    "upsampler": "This run's model enlarges pictures: tick Twice the size under More settings on the Sample tab.",
+}
 NO_RUN = "Nothing has been trained here yet. Drop some pictures on the left and press Start."
 
 
@@ -46,6 +50,8 @@ def open_latest(name: str | None, held: object):
     latest = run.latest() if run else None
     if latest is None:
         raise gr.Error("This run has saved no model yet; press Save now.", print_exception=False)
+    if (task := describe(latest).task) != "diffusion":
+        raise gr.Error(NO_PICTURES[task], print_exception=False)
     model = checkpoint_name(latest)
     listed = choices.titles()
     return gr.Tabs(selected="sample"), gr.Dropdown(listed if model in dict(listed).values() else [*listed, model], value=model)

@@ -15,17 +15,19 @@ NOTHING_LASTS = (
 )
 
 
-def gpu(function: Callable) -> Callable:
+def steps(sampler: Callable, checkpoint, folder: Path, *arguments) -> Iterator:
+    """sampler(checkpoint, *arguments), step by step: sampling.sample_batch, .upsample and their like. ZeroGPU loads from the checkpoint's folder."""
+    return _with_the_gpu(sampler, folder, *arguments) if spaces else sampler(checkpoint, *arguments)
+
+
+def _lent(function: Callable) -> Callable:
     """The function as it is or, on ZeroGPU, run in a child process that has the GPU: what goes in and out is pickled, what it sets is lost."""
     return spaces.GPU(duration=GPU_SECONDS)(function) if spaces else function
 
 
-@gpu
-def steps(sampler: Callable, folder: Path, *arguments) -> Iterator:
-    """`sampler` (sampling.sample_batch or .upsample) of the checkpoint in `folder`: its steps, with their tensors on the CPU.
-
-    Raises a toast for what cannot be sampled.
-    """
+@_lent
+def _with_the_gpu(sampler: Callable, folder: Path, *arguments) -> Iterator:
+    """The sampler's steps with the checkpoint in `folder`, their tensors on the CPU. Raises a toast for what cannot be sampled."""
     from dataclasses import replace
 
     import gradio as gr

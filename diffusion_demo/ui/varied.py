@@ -6,16 +6,22 @@ from contextlib import closing
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.ui import warmup
+from diffusion_demo.ui import limits, space, warmup
 from diffusion_demo.ui.asking import as_toasts, class_of, number
 from diffusion_demo.ui.choices import folder_of
 from diffusion_demo.ui.results import files_of, zip_of
 from diffusion_demo.ui.stage import idle, working
+from diffusion_demo.ui.turns import in_turn
 
 VARY, MIX = "Make variations", "Mix them"
 MAX_IMAGES = 16
 
 
+def _waiting(words: str) -> tuple:
+    return *[gr.skip()] * 3, gr.Button(words, interactive=False), gr.Button(interactive=True)
+
+
+@in_turn(_waiting)
 def vary(model: str, picture: str, how_far: float, num_images: int, label: str, guidance_scale: float, steps: int, seed: int):
     """Variations of a picture, yielding (stage, gallery, zip file, and the two buttons) as they come back."""
     warmup.wait()
@@ -24,6 +30,7 @@ def vary(model: str, picture: str, how_far: float, num_images: int, label: str, 
     yield from _run("vary", varying.vary, VARY, model, [picture], how_far, num_images, label, guidance_scale, steps, seed)
 
 
+@in_turn(_waiting)
 def interpolate(model: str, picture: str, other: str, how_far: float, num_images: int, label: str, guidance_scale: float, steps: int, seed: int):
     """Pictures between two, yielding (stage, gallery, zip file, and the two buttons) as they come back."""
     warmup.wait()
@@ -39,7 +46,8 @@ def _run(made_by, walk, words, model, files, how_far, num_images, label, guidanc
     from diffusion_demo.varying import Variation, settings_of
 
     with as_toasts():
-        checkpoint = load(folder_of(model))
+        folder = folder_of(model)
+        checkpoint = load(folder)
         about = checkpoint.description
         if not 1 <= number(num_images, "number of pictures") <= MAX_IMAGES:
             raise BadInput(f"This page makes 1 to {MAX_IMAGES} pictures here at a time, not {num_images:g}.")
@@ -47,9 +55,10 @@ def _run(made_by, walk, words, model, files, how_far, num_images, label, guidanc
         guidance = float(guidance_scale) if index is not None else 1.0
         how = Variation(count, far, int(number(steps, "steps")), int(number(seed, "seed")), index, guidance)
         how.check(about)
+        limits.check_sampling(count, how.steps)
         sources = [_read(path, checkpoint) for path in files]
         total = len(how.chain(checkpoint.diffusion))
-        sights = watch(walk(checkpoint, *(x0 for x0, _ in sources), how), kept_steps(total, count * about.image_size**2))
+        sights = watch(space.steps(walk, checkpoint, folder, *(x0 for x0, _ in sources), how), kept_steps(total, count * about.image_size**2))
     skip, frames, started = gr.skip(), [], time.monotonic()
     yield {"frames": [], "empty": f"Step 0 of {total}"}, skip, skip, *working()
     with as_toasts(), closing(sights):
@@ -61,7 +70,7 @@ def _run(made_by, walk, words, model, files, how_far, num_images, label, guidanc
                 yield film(frames[-1:], total, f"Step {step.index} of {total}, {duration(left)} left", live=True), skip, skip, skip, skip
     status = f"{count} pictures in {duration(time.monotonic() - started)}, seed {how.seed}."
     settings = settings_of(how, model, checkpoint, made_by, [found for _, found in sources])
-    with files_of(step.xt, settings, f"{made_by}_seed_{how.seed:08d}_{{picture:02d}}.png") as paths:
+    with as_toasts(), files_of(step.xt, settings, f"{made_by}_seed_{how.seed:08d}_{{picture:02d}}.png") as paths:
         yield (
             film(frames, total, status),
             [(str(path), None) for path in paths],
@@ -89,4 +98,4 @@ def _read(path: str | None, checkpoint):
         settings = read_settings(path)
     except BadInput:
         settings = None
-    return to_float(torch.from_numpy(pixels.copy())[None]).to(checkpoint.unet.device), settings
+    return to_float(torch.from_numpy(pixels.copy())[None]), settings

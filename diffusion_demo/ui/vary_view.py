@@ -61,8 +61,7 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> Vary:
             [model, *sources, how_far, count, label, form.guidance, steps, seed],
             [shown, pictures, archive, button, stop],
             api_name=name,
-            concurrency_limit=1,
-            concurrency_id="network",
+            concurrency_limit=None,
             show_progress="hidden",
         )
         run.success(None, pictures, None, js=history.KEEP)

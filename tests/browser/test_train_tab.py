@@ -85,7 +85,7 @@ def test_from_a_dropped_zip_to_pictures_of_ones_own(open_page, archive):
 
     page.get_by_role("button", name="Start", exact=True).click()
     line = page.locator("#train-line")
-    expect(line).to_contain_text("Starting")
+    expect(line).to_contain_text("Starting", timeout=SOON)
     expect(line).to_contain_text(re.compile(r"Training.*step \d+.*pictures seen.*a second.*left.*GB"), timeout=SOON)
     expect(line).to_contain_text("my-digits-1")
     expect(page.locator("#timeline .status")).to_contain_text("Before training", timeout=SOON)

@@ -50,7 +50,7 @@ def test_an_interval_comes_back_as_it_was_asked_for(steps):
     ("changes", "sentence"),
     [
         ({"num_images": None}, "Fill in the number of images"),
-        ({"num_images": 65}, "up to 64 images at a time"),
+        ({"num_images": 65}, "1 to 64 images at a time"),
         ({"steps": None}, "Fill in the steps"),
         ({"seed": None}, "Fill in the seed"),
         ({"guide_from": None}, "Fill in the start of the guidance"),
