@@ -1,13 +1,16 @@
 """The model that ships: what the page and the README promise of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from diffusers import DDPMPipeline
 from PIL import Image
 
-from diffusion_demo.images import read_settings
+from diffusion_demo.images import read_settings, to_uint8
 from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.sampling import Request, last_step, pictures_of, sample, upsample
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "checkpoints" / "emoji-32"
@@ -75,3 +78,24 @@ def test_the_showcase_was_made_by_these_weights(command, tmp_path):
     assert done.returncode == 0, done.stderr
     difference = np.abs(np.asarray(Image.open(tmp_path / "one" / shown.name), int) - np.asarray(Image.open(shown), int))
     assert (difference <= 4).mean() >= 0.99
+
+
+def test_a_classifier_beside_it_knows_its_classes_and_its_gradient_is_felt(checkpoint):
+    assert checkpoint.classifier is not None and tuple(checkpoint.classifier.config.class_names) == checkpoint.description.class_names
+    assert sum(p.numel() for p in checkpoint.classifier.parameters()) < 2_000_000
+    request = Request(num_images=2, steps=3, class_index=6, precision="fp32")
+    plain, guided = (last_step(sample(checkpoint, replace(request, classifier_scale=scale))).xt for scale in (0.0, 4.0))
+    assert guided.isfinite().all() and (guided - plain).abs().max() > 0.05
+
+
+def test_an_upsampler_of_at_most_two_million_parameters_keeps_the_picture(checkpoint):
+    upsampler = load_checkpoint(ROOT / "checkpoints" / "emoji-64")
+    assert sum(p.numel() for p in upsampler.unet.parameters()) <= 2_000_000
+    assert all(path.stat().st_size <= 10_000_000 for path in (ROOT / "checkpoints" / "emoji-64").rglob("*"))
+    request = Request(num_images=2, steps=8, seed=3, precision="fp32")
+    pictures = pictures_of(request, checkpoint.description)
+    small = to_uint8(last_step(sample(checkpoint, request)).xt)
+    large = to_uint8(last_step(upsample(upsampler, small, request, pictures)).xt)
+    assert large.shape == (2, 3, 64, 64)
+    shrunk = torch.nn.functional.avg_pool2d(large.float(), 2)
+    assert (shrunk - small.float()).abs().mean() < 12, "of 255: it is the same picture, only finer"

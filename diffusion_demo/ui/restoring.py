@@ -16,6 +16,8 @@ def from_file(path: str) -> list:
     from diffusion_demo.images import read_settings
 
     with as_toasts():
+        if not isinstance(path, str):
+            raise BadInput("Drop a PNG that was made and downloaded here.")
         found = read_settings(path)
     return [*from_settings(found), None]
 
