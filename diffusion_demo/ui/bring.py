@@ -16,8 +16,8 @@ HINT = (
 )
 
 
-def build(model: gr.Dropdown) -> None:
-    """Lay out the drop zone and wire it: what was imported becomes the model that is chosen."""
+def build(model: gr.Dropdown) -> gr.events.Dependency:
+    """Lay out the drop zone and wire it: what was imported becomes the model that is chosen. Returns the import, for what is to follow it."""
     with gr.Accordion("Bring a model of OpenAI's (.pt)", open=False, elem_id="bring"):
         gr.Markdown(HINT, elem_classes="hint")
         with gr.Row():
@@ -33,7 +33,7 @@ def build(model: gr.Dropdown) -> None:
     quiet = {"api_visibility": "private", "concurrency_limit": 1}
     for event in (file.upload, file.clear):
         event(lambda path: gr.Button(interactive=path is not None), file, start, queue=False, **quiet)
-    gr.on([start.click, told.submit], import_file, [file, told], [report, model], show_progress_on=[report], **quiet)
+    return gr.on([start.click, told.submit], import_file, [file, told], [report, model], show_progress_on=[report], **quiet)
 
 
 def import_file(path: str | None, told: str):

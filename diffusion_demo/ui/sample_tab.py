@@ -44,7 +44,8 @@ def build(page: gr.Blocks) -> list[gr.components.Component]:
             vary = vary_view.build(model, label, form)
     kept = history.history()
     if settings().anywhere:
-        bring.build(model)
+        brought = bring.build(model)
+        brought.success(show_classes, [model, label], [label, form.guidance], api_visibility="private", show_progress="hidden", queue=False)
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     beside_others = quiet | {"concurrency_limit": None}

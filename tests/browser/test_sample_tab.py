@@ -6,10 +6,12 @@ import zipfile
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import DESKTOP, PHONE, ROOT, SCREENSHOTS
+from tests.openai_unet import Settings, random_unet
 
 
 def set_number(page: Page, label: str, value: int | float) -> None:
@@ -291,3 +293,38 @@ def test_nothing_is_wider_than_the_screen(open_page, name, viewport, theme):
         page.wait_for_timeout(500)
         page.screenshot(path=SCREENSHOTS / f"sample-{way.lower()}-{name}-{theme}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_a_classifier_guides_and_an_upsampler_doubles_by_a_click_each(open_page, tmp_path):
+    page = open_page()
+    page.get_by_label("Class", exact=True).click()
+    page.get_by_role("option", name="smileys").click()
+    open_more(page)
+    set_number(page, "Classifier guidance", 2)
+    page.get_by_label("Twice the size").check()
+    generate(page, images=4, steps=6)
+    page.screenshot(path=SCREENSHOTS / "sample-twice-desktop-light.png", full_page=True)
+    download_first(page).save_as(tmp_path / "one.png")
+    picture = Image.open(tmp_path / "one.png")
+    settings = json.loads(picture.text["diffusion_demo"])
+    assert picture.size == (64, 64) and settings["upsampler"] == "emoji-64" and settings["classifier_scale"] == 2
+    page.locator("#restore input[type=file]").set_input_files(tmp_path / "one.png")
+    expect(page.get_by_text("are back").first).to_be_visible()
+    expect(page.get_by_label("Twice the size")).to_be_checked()
+    expect(page.get_by_label("number input for Classifier guidance")).to_have_value("2")
+
+
+def test_an_openai_file_is_dropped_told_about_and_chosen(open_page, tmp_path):
+    torch.save(random_unet(Settings()).state_dict(), tmp_path / "ema_0.9999.pt")
+    page = open_page()
+    page.get_by_role("button", name="Bring a model of OpenAI's").click()
+    page.locator("#bring-file input[type=file]").set_input_files(tmp_path / "ema_0.9999.pt")
+    start = page.get_by_role("button", name="Import", exact=True)
+    expect(start).to_be_enabled()
+    start.click()
+    expect(page.get_by_text("does not tell everything").first).to_be_visible()
+    page.get_by_label("What the file does not tell").fill("--num-heads 1 --beta-schedule cosine --num-train-timesteps 100 --image-size 16")
+    start.click()
+    expect(page.locator("#bring-report")).to_contain_text("parameters", timeout=60_000)
+    expect(page.get_by_label("Model", exact=True)).to_have_value(re.compile("ema_0"))
+    generate(page, images=1, steps=3)
