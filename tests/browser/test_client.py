@@ -42,7 +42,7 @@ def test_sample_with_what_is_new_and_with_nothing_at_all(client):
     with pytest.raises(AppError, match="no classifier beside it"):
         client.predict(model="oracle-memory", num_images=1, steps=2, guidance_scale=1, classifier_scale=3, api_name="/sample")
     with pytest.raises(AppError, match="twice as large"):
-        client.predict(model="oracle-memory", num_images=1, steps=2, guidance_scale=1, twice=True, api_name="/sample")
+        client.predict(model="run/step_000012", num_images=1, steps=2, guidance_scale=1, twice=True, api_name="/sample")
 
 
 def test_compare(client):
