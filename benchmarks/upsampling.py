@@ -3,8 +3,9 @@
     python -m benchmarks.upsampling DATA [UPSAMPLER] [SHEET.png]
 
 PSNR (of one sample, and of the mean of eight, which is nearer to the mean of all that the small picture allows) says how near each pixel is; the
-Frechet distance, in the judge's features of each picture's four quarters, whether the whole looks like pictures of that size. The sheet shows, of a
-dozen pictures, the small one, bicubic, one sample, the mean of eight and the real one.
+Frechet distance, in the judge's features of each picture's four quarters, whether the whole looks like pictures of that size. How much farther it
+is than bicubic's has the error of the difference itself, resampled in pairs. The sheet shows, of a dozen pictures, the small one, bicubic, one
+sample, the mean of eight and the real one.
 """
 
 import sys
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from benchmarks.quality_against_steps import excess
 from diffusion_demo import data
 from diffusion_demo.evaluation.features import features_of, load_judge
 from diffusion_demo.evaluation.frechet import frechet_estimate
@@ -60,11 +62,14 @@ def main() -> None:
     judge = load_judge(best_device())
     reference = features_of(quarters(real), judge)
     print(f"{len(real)} held-out pictures, {about.small_size} to {about.image_size} pixels, {Request.sampler} with {Request.steps} steps\n")
-    print("| | PSNR, dB | Frechet distance of quarters |\n|---|---|---|")
+    print("| | PSNR, dB | Frechet distance of quarters | farther than bicubic |\n|---|---|---|---|")
+    bicubic_features = features_of(quarters(bicubic), judge)
     for name, made in (("bicubic", bicubic), ("one sample", samples[0]), (f"mean of {SAMPLES} samples", mean.round().to(torch.uint8))):
-        decibels, distance = psnr(made, real), frechet_estimate(features_of(quarters(made), judge), reference)
-        error = decibels.std() / len(decibels) ** 0.5
-        print(f"| {name} | {decibels.mean():.2f} ± {error:.2f} | {distance.value:.3f} ± {distance.standard_error:.3f} |")
+        decibels, features = psnr(made, real), features_of(quarters(made), judge)
+        distance, error = frechet_estimate(features, reference), decibels.std() / len(decibels) ** 0.5
+        more, spread = excess(features, bicubic_features, reference)
+        farther = "" if made is bicubic else f"{more:+.3f} ± {spread:.3f}"
+        print(f"| {name} | {decibels.mean():.2f} ± {error:.2f} | {distance.value:.3f} ± {distance.standard_error:.3f} | {farther} |")
     if len(sys.argv) > 3:
         shown = [F.interpolate(small.float(), real.shape[-2:]).to(torch.uint8), bicubic, samples[0], mean.round().to(torch.uint8), real]
         chosen = torch.linspace(0, len(real) - 1, 12).long()
