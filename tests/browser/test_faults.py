@@ -31,6 +31,8 @@ def opened(chromium, server):
 
 
 def generate(page, images: int, steps: int) -> None:
+    if not page.get_by_label("number input for Steps").first.is_visible():
+        page.get_by_role("button", name="More settings").first.click()
     for label, value in (("Images", images), ("Steps", steps)):
         page.get_by_label(f"number input for {label}").first.fill(str(value))
         page.get_by_label(f"number input for {label}").first.blur()
