@@ -11,6 +11,7 @@ from diffusion_demo.training.launch import last_words, launch, tell
 from diffusion_demo.training.run import RunFolder
 from diffusion_demo.training.status import Status
 from diffusion_demo.ui import access, choices, lengths, plots, run_deeds, run_list
+from diffusion_demo.ui.asking import as_toasts
 from diffusion_demo.ui.settings import settings
 
 NO_PICTURES = {
@@ -50,7 +51,9 @@ def open_latest(name: str | None, held: object):
     latest = run.latest() if run else None
     if latest is None:
         raise gr.Error("This run has saved no model yet; press Save now.", print_exception=False)
-    if (task := describe(latest).task) != "diffusion":
+    with as_toasts():
+        task = describe(latest).task
+    if task != "diffusion":
         raise gr.Error(NO_PICTURES[task], print_exception=False)
     model = checkpoint_name(latest)
     listed = choices.titles()
