@@ -24,6 +24,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def open_part(page: Page, name: str) -> None:
+    """Open what is folded away. Gradio makes the fields inside only then, and what is typed in their first 50 ms is lost: no person is so fast."""
+    page.get_by_role("button", name=name).first.click()
+    page.wait_for_timeout(500)
+
+
 @pytest.fixture(scope="session")
 def url(trained_run, tmp_path_factory):
     port = free_port()

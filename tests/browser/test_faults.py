@@ -9,7 +9,7 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import DESKTOP
+from tests.browser.conftest import DESKTOP, open_part
 from tests.browser.servers import Visitor, serving
 
 SOON = 180_000
@@ -32,7 +32,7 @@ def opened(chromium, server):
 
 def generate(page, images: int, steps: int) -> None:
     if not page.get_by_label("number input for Steps").first.is_visible():
-        page.get_by_role("button", name="More settings").first.click()
+        open_part(page, "More settings")
     for label, value in (("Images", images), ("Steps", steps)):
         page.get_by_label(f"number input for {label}").first.fill(str(value))
         page.get_by_label(f"number input for {label}").first.blur()

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import DESKTOP, PHONE, ROOT, SCREENSHOTS
+from tests.browser.conftest import DESKTOP, PHONE, ROOT, SCREENSHOTS, open_part
 from tests.openai_unet import Settings, random_unet
 
 
@@ -28,7 +28,7 @@ def set_seed(page: Page, seed: int) -> None:
 
 def open_more(page: Page) -> None:
     if not page.get_by_label("number input for Steps").is_visible():
-        page.get_by_role("button", name="More settings").click()
+        open_part(page, "More settings")
 
 
 def set_steps(page: Page, steps: int) -> None:

@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.training.run import checkpoint_of
-from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
+from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, open_part
 
 SOON = 120_000
 
@@ -71,7 +71,7 @@ def test_from_a_dropped_zip_to_pictures_of_ones_own(open_page, archive):
     report.locator("summary").click()
     expect(report).to_contain_text("two/broken.png")
     assert report.locator("img.crops").evaluate("i => i.naturalWidth > 0")
-    page.get_by_role("button", name="All settings").click()
+    open_part(page, "All settings")
     before = report.locator("img.crops").get_attribute("src")
     choose(page, "Not square?", "squash")
     choose(page, "Colour", "greyscale")
@@ -90,7 +90,7 @@ def test_from_a_dropped_zip_to_pictures_of_ones_own(open_page, archive):
     expect(line).to_contain_text("my-digits-1")
     expect(page.locator("#timeline .status")).to_contain_text("Before training", timeout=SOON)
     expect(page.locator("#timeline .status")).to_contain_text("Step 20, preview 2 of 2", timeout=SOON)
-    page.get_by_role("button", name="The command").click()
+    open_part(page, "The command")
     expect(page.locator("#train-command")).to_contain_text("python -m diffusion_demo train --run")
 
     page.reload()
@@ -128,7 +128,7 @@ def test_what_cannot_be_trained_is_said_where_it_was_asked_for(open_page, archiv
     page = open_train(open_page)
     drop(page, archive)
     expect(page.locator("#train-report")).to_contain_text("120 pictures", timeout=SOON)
-    page.get_by_role("button", name="All settings").click()
+    open_part(page, "All settings")
     rate, start = page.locator("#setting-learning_rate"), page.get_by_role("button", name="Start", exact=True)
     for typed, said in (("7", "from 1e-08 to 1, not 7"), ("", "Fill in the learning rate")):
         page.get_by_label("Learning rate").fill(typed)
@@ -149,7 +149,7 @@ def test_runs_can_be_compared_kept_as_a_zip_and_deleted(open_page, trained_run, 
     for name in ("copy", "spare"):
         shutil.copytree(trained_run, trained_run.parent / name)
     page = open_train(open_page)
-    page.get_by_role("button", name="All runs").click()
+    open_part(page, "All runs")
     expect(page.locator("#train-table")).to_contain_text("spare", timeout=SOON)
     choose(page, "Run", "copy")
     choose(page, "Compare its loss with", "spare")

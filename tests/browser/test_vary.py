@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.conftest import SCREENSHOTS
+from tests.browser.conftest import SCREENSHOTS, open_part
 from tests.browser.test_sample_tab import generate, set_number, set_seed
 
 KEPT = "#history .strip button"
@@ -18,7 +18,7 @@ DONE = "pictures in"
 def open_vary(page, pictures=2, steps=3):
     page.get_by_role("tab", name="Vary").click()
     set_number(page, "Pictures", pictures)
-    page.get_by_role("button", name="More settings").click()
+    open_part(page, "More settings")
     set_number(page, "Steps back", steps)
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from diffusion_demo import data
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
@@ -48,12 +49,19 @@ def of_type(run, kind):
     return [event for event in RunFolder(run).events() if event["type"] == kind]
 
 
-def test_a_classifier_learns_to_name_digits_better_where_there_is_less_noise(classifier_run):
+def test_a_classifier_learns_to_name_digits_better_where_there_is_less_noise(classifier_run, digits):
     losses = [event["loss"] for event in of_type(classifier_run, "step")]
     assert losses[0] == pytest.approx(math.log(3), abs=0.5) and sum(losses[-8:]) / 8 < 0.9 * math.log(3)
     held_out = of_type(classifier_run, "held_out")[-1]
-    assert held_out["error"] < 0.5 and len(held_out["bands"]) == 10
-    assert sum(held_out["bands"][:3]) < sum(held_out["bands"][-3:]), "the least noisy tenths against the noisiest"
+    assert held_out["error"] < 0.6 and len(held_out["bands"]) == 10
+    checkpoint = load_checkpoint(RunFolder(classifier_run).latest())
+    pictures = data.load(data.scan(digits), 16, 1, held_out=False)
+    x0, labels = to_float(pictures.images).repeat(4, 1, 1, 1), pictures.labels.repeat(4)
+    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        xts = {t: checkpoint.diffusion.q_sample(x0, t, noise) for t in (5, 95)}
+        right = [float((checkpoint.unet(xt, checkpoint.diffusion.told(t, xt)).argmax(1) == labels).float().mean()) for t, xt in xts.items()]
+    assert right[0] > right[1] + 0.1 and right[0] > 0.6
 
 
 def test_a_classifier_is_saved_with_its_noise_classes_and_card_and_makes_no_previews(classifier_run):
