@@ -19,7 +19,8 @@ from diffusion_demo.images import to_pil, to_uint8
 from diffusion_demo.machine import best_device, resolve_precision
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.export import export
-from diffusion_demo.sampling import Request, last_step, sample
+from diffusion_demo.request import Request
+from diffusion_demo.sampling import last_step, sample
 
 IMAGES, STEPS, WHOLE_CHAIN = 16, 20, 1000
 PEERS = {"ddim": "DDIMPipeline", "ddpm": "DDPMPipeline"}

@@ -22,7 +22,7 @@ from diffusion_demo.evaluation.precision_recall import precision_recall_estimate
 from diffusion_demo.evaluation.samples import sampled
 from diffusion_demo.machine import best_device
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.sampling import Picture, Request
+from diffusion_demo.request import Picture, Request
 
 CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
 OFF = {"guidance_scale": 1.0, "classifier_scale": 0.0}

@@ -25,7 +25,8 @@ from diffusion_demo.evaluation.bound import measure_bound
 from diffusion_demo.evaluation.frechet import Estimate, frechet_estimate
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
-from diffusion_demo.sampling import Request, last_step, sample
+from diffusion_demo.request import Request
+from diffusion_demo.sampling import last_step, sample
 from diffusion_demo.training.run import RunFolder
 
 STEPS, SAMPLES, COUNTS = 2000, 512, (5, 10, 25, 50, 100)

@@ -22,7 +22,8 @@ from diffusion_demo.evaluation.frechet import RESAMPLES, frechet_distance, frech
 from diffusion_demo.evaluation.measure import pictures_like
 from diffusion_demo.machine import best_device
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.sampling import Request, sample_to_folder
+from diffusion_demo.picture_files import sample_to_folder
+from diffusion_demo.request import Request
 
 CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
 STEPS, SAMPLERS, BASELINE = (5, 10, 20, 50, 250), ("dpm_solver", "ddim", "ddpm"), ("ddpm", 1000)

@@ -11,7 +11,8 @@ from diffusion_demo.images import to_uint8
 from diffusion_demo.machine import best_device, resolve_precision
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.unet import as_denoiser
-from diffusion_demo.sampling import Request, last_step, sample
+from diffusion_demo.request import Request
+from diffusion_demo.sampling import last_step, sample
 
 IMAGES, STEPS = Request.num_images, Request.steps
 

@@ -23,7 +23,9 @@ from diffusion_demo.evaluation.frechet import frechet_estimate
 from diffusion_demo.images import contact_sheet, save_png, to_float, to_uint8
 from diffusion_demo.machine import best_device
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
-from diffusion_demo.sampling import BATCH_SIZE, Request, last_step, pictures_of, upsample
+from diffusion_demo.picture_files import BATCH_SIZE
+from diffusion_demo.request import Request, pictures_of
+from diffusion_demo.sampling import last_step, upsample
 
 UPSAMPLER = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-64"
 SAMPLES = 8

@@ -15,7 +15,9 @@ from diffusion_demo.models.card import model_card
 from diffusion_demo.models.checkpoint import halve_weights, load_checkpoint
 from diffusion_demo.models.classifier import load_classifier, save_classifier
 from diffusion_demo.models.description import CLASSIFIER, describe, has_classifier
-from diffusion_demo.sampling import Request, file_name, noise_of, pictures_of, sample, settings_of
+from diffusion_demo.picture_files import file_name, settings_of
+from diffusion_demo.request import Request, pictures_of
+from diffusion_demo.sampling import noise_of, sample
 from diffusion_demo.training.run import RunFolder
 from diffusion_demo.ui.film import film, first_frame, frame
 from diffusion_demo.ui.showcase import FOLDER

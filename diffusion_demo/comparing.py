@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import Description
-from diffusion_demo.sampling import Request, check_steps, class_index, steps_of
+from diffusion_demo.request import Request, check_steps, class_index, steps_of
 
 MAX_CELLS = 64
 AXES = {

@@ -16,7 +16,8 @@ from diffusion_demo.machine import resolve_precision
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.description import Description
 from diffusion_demo.models.unet import as_denoiser
-from diffusion_demo.sampling import Picture, Request, noise_of
+from diffusion_demo.request import Picture, Request
+from diffusion_demo.sampling import noise_of
 
 
 @dataclass(frozen=True)

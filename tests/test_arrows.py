@@ -65,11 +65,12 @@ def test_the_mathematics_prints_nothing_opens_no_file_and_holds_no_long_function
 @pytest.mark.parametrize(
     ("name", "forbidden"),
     [
-        ("diffusion", ["images", "data", "machine", "models", "sampling", "training", "evaluation", "cli", "ui"]),
-        ("images", ["models", "sampling", "training", "evaluation", "cli", "ui"]),
-        ("data", ["models", "sampling", "training", "evaluation", "cli", "ui"]),
-        ("models", ["sampling", "training", "evaluation", "cli", "ui"]),
-        ("sampling", ["comparing", "varying", "grid", "training", "evaluation", "cli", "ui"]),
+        ("diffusion", ["images", "data", "machine", "models", "request", "sampling", "training", "evaluation", "cli", "ui"]),
+        ("images", ["models", "request", "sampling", "training", "evaluation", "cli", "ui"]),
+        ("data", ["models", "request", "sampling", "training", "evaluation", "cli", "ui"]),
+        ("models", ["request", "sampling", "training", "evaluation", "cli", "ui"]),
+        ("request", ["sampling", "picture_files", "comparing", "varying", "grid", "training", "evaluation", "cli", "ui"]),
+        ("sampling", ["picture_files", "comparing", "varying", "grid", "training", "evaluation", "cli", "ui"]),
         ("comparing", ["varying", "grid", "training", "evaluation", "cli", "ui"]),
         ("varying", ["comparing", "grid", "training", "evaluation", "cli", "ui"]),
         ("grid", ["models", "sampling", "comparing", "varying", "training", "evaluation", "cli", "ui"]),

@@ -10,7 +10,8 @@ from PIL import Image
 
 from diffusion_demo.images import read_settings, to_uint8
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.sampling import Request, last_step, pictures_of, sample, upsample
+from diffusion_demo.request import Request, pictures_of
+from diffusion_demo.sampling import last_step, sample, upsample
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "checkpoints" / "emoji-32"

@@ -7,7 +7,8 @@ import pytest
 from diffusion_demo.comparing import MAX_CELLS, Axis, Comparison, axis, fitted, network_calls
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import Description
-from diffusion_demo.sampling import Request, last_step, sample
+from diffusion_demo.request import Request
+from diffusion_demo.sampling import last_step, sample
 from tests.conftest import CLASSES
 
 BASE = Request(num_images=2, seed=5, guidance_scale=2.0, precision="fp32")

@@ -16,7 +16,8 @@ from diffusion_demo.models.checkpoint import guided_by, load_checkpoint, save_ch
 from diffusion_demo.models.classifier import build_classifier, save_classifier, save_classifier_checkpoint
 from diffusion_demo.models.description import Description
 from diffusion_demo.models.unet import as_denoiser, build_unet
-from diffusion_demo.sampling import Request, last_step, noise_of, pictures_of, sample, sample_batch, upsample
+from diffusion_demo.request import Request, pictures_of
+from diffusion_demo.sampling import last_step, noise_of, sample, sample_batch, upsample
 from tests.conftest import CLASSES
 
 FEW = Request(num_images=3, sampler="ddim", steps=4, seed=7, precision="fp32", class_index=1)

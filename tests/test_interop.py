@@ -22,7 +22,8 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.images import read_settings
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.description import FILE, checkpoint_name, describe
-from diffusion_demo.sampling import Request, sample
+from diffusion_demo.request import Request
+from diffusion_demo.sampling import sample
 
 NAME, COMMIT = "somebody/tiny-ddpm", "0123456789abcdef0123456789abcdef01234567"
 

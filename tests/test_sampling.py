@@ -12,7 +12,9 @@ from diffusion_demo.images import read_settings, to_float, to_uint8
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.description import ORACLES, Description, describe
 from diffusion_demo.models.oracle import PICTURES
-from diffusion_demo.sampling import MAX_SEED, Request, SeededNoise, class_index, class_of_seed, last_step, pictures_of, sample, sample_to_folder
+from diffusion_demo.picture_files import sample_to_folder
+from diffusion_demo.request import MAX_SEED, Request, class_index, class_of_seed, pictures_of
+from diffusion_demo.sampling import SeededNoise, last_step, sample
 
 FEW = Request(num_images=4, steps=4, seed=7, precision="fp32")
 DESCRIPTION = Description(16, 3, 1000, ("one", "three", "two"), guidance=True)

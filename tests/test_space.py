@@ -140,7 +140,8 @@ def test_on_zero_gpu_the_sampling_is_wrapped_and_spaces_comes_before_torch(tmp_p
 
 
 def test_elsewhere_nothing_is_wrapped_and_steps_are_the_samplers_own(random_checkpoint):
-    from diffusion_demo.sampling import Request, pictures_of, sample_batch
+    from diffusion_demo.request import Request, pictures_of
+    from diffusion_demo.sampling import sample_batch
     from diffusion_demo.ui import space
     from diffusion_demo.ui.loaded import load
 
@@ -152,7 +153,8 @@ def test_elsewhere_nothing_is_wrapped_and_steps_are_the_samplers_own(random_chec
 
 
 def test_what_zero_gpu_would_run_gives_the_same_steps_from_the_folder_alone(random_checkpoint):
-    from diffusion_demo.sampling import Request, pictures_of, sample_batch
+    from diffusion_demo.request import Request, pictures_of
+    from diffusion_demo.sampling import sample_batch
     from diffusion_demo.ui import space
     from diffusion_demo.ui.loaded import load
 

@@ -23,7 +23,8 @@ def memory():
 @pytest.fixture(scope="module")
 def known(memory):
     """Two of the sixteen pictures that the perfect model knows, float [2, 1, C, S, S]: it makes nothing else."""
-    from diffusion_demo.sampling import Request, sample
+    from diffusion_demo.request import Request
+    from diffusion_demo.sampling import sample
 
     made = last_step(sample(memory, Request(num_images=8, steps=20, precision="fp32"))).xt
     apart = (made[:1] - made[1:]).square().mean((1, 2, 3))

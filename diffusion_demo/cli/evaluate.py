@@ -104,7 +104,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
 
 def _request(parsed: argparse.Namespace):
-    from diffusion_demo.sampling import Request
+    from diffusion_demo.request import Request
 
     return Request(
         num_images=parsed.num_images,

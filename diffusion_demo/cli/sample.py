@@ -43,7 +43,8 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from diffusion_demo.machine import best_device
     from diffusion_demo.models.checkpoint import guided_by, load_checkpoint
     from diffusion_demo.models.description import checkpoint_name
-    from diffusion_demo.sampling import Request, class_index, pictures_of, sample_to_folder
+    from diffusion_demo.picture_files import sample_to_folder
+    from diffusion_demo.request import Request, class_index, pictures_of
     from diffusion_demo.training.run import checkpoint_of
 
     folder, helpers, upsampler = checkpoint_of(parsed.checkpoint), {}, None

@@ -13,7 +13,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.evaluation.bound import measure_bound
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.description import Description
-from diffusion_demo.sampling import Picture, Request, check_steps
+from diffusion_demo.request import Picture, Request, check_steps
 
 Progress = Callable[[int], None]
 

@@ -16,7 +16,8 @@ from diffusion_demo.models.checkpoint import Checkpoint, save_checkpoint, schedu
 from diffusion_demo.models.classifier import save_classifier_checkpoint
 from diffusion_demo.models.description import Description
 from diffusion_demo.models.unet import beside
-from diffusion_demo.sampling import Request, last_step, pictures_of, sample, sample_batch
+from diffusion_demo.request import Request, pictures_of
+from diffusion_demo.sampling import last_step, sample, sample_batch
 from diffusion_demo.training.batches import Batch
 from diffusion_demo.training.config import ENLARGED_BY, TrainConfig
 

@@ -30,7 +30,7 @@ def class_choices(description: Description) -> list[tuple[str, str]]:
 
 def class_of(label: str | None, description: Description) -> int | None:
     """The class's index, None for a mix. Raises BadInput for an unknown one."""
-    from diffusion_demo.sampling import class_index
+    from diffusion_demo.request import class_index
 
     return None if label in (MIXED, None) else class_index(label, description)
 
@@ -55,8 +55,10 @@ def request_of(
     guide_to: float | None,
     classifier_scale: float,
 ):
-    """The form as a sampling.Request, checked. Raises BadInput, in one sentence, for what cannot be made."""
-    from diffusion_demo.sampling import Request
+    """The form as a request.Request, checked. Raises BadInput, in one sentence, for what cannot be made."""
+    from diffusion_demo.machine import resolve_precision
+    from diffusion_demo.request import Request
+    from diffusion_demo.ui.loaded import device
 
     limits.check_sampling(number(num_images, "number of images"), number(steps, "steps"))
     guided = guidance_scale != 1 or classifier_scale != 0
@@ -68,6 +70,7 @@ def request_of(
         seed=int(number(seed, "seed")),
         class_index=class_of(label, description),
         guidance_scale=float(guidance_scale),
+        precision=resolve_precision("auto", device()),
         guidance_interval=interval_of(guide_from, guide_to, description.num_train_timesteps) if guided else None,
         classifier_scale=float(classifier_scale),
     )

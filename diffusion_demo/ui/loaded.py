@@ -5,13 +5,21 @@ import time
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from diffusion_demo.errors import BadInput
 from diffusion_demo.machine import best_device
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.description import FILE, ORACLES, describe
+from diffusion_demo.ui import space
 
 _one_at_a_time = threading.Lock()
 _used = [0.0]
+
+
+def device() -> torch.device:
+    """Where this process's models live: on ZeroGPU on the CPU, as the GPU is lent to space.steps alone."""
+    return torch.device("cpu") if space.spaces else best_device()
 
 
 def load(folder: Path) -> Checkpoint:
@@ -27,7 +35,7 @@ def load(folder: Path) -> Checkpoint:
 
 @lru_cache(maxsize=2)
 def _load(folder: Path, changed: int) -> Checkpoint:
-    return load_checkpoint(folder, best_device())
+    return load_checkpoint(folder, device())
 
 
 def drop_idle(seconds: float) -> None:

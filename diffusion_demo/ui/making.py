@@ -39,7 +39,9 @@ def generate(
 ):
     """Sample pictures, yielding (stage, gallery, zip file, seed, and the two buttons) as the denoising goes on."""
     warmup.wait()
-    from diffusion_demo.sampling import check_steps, noise_of, pictures_of, settings_of
+    from diffusion_demo.picture_files import settings_of
+    from diffusion_demo.request import check_steps, pictures_of
+    from diffusion_demo.sampling import noise_of
     from diffusion_demo.ui.film import film, first_frame, frame, kept_steps
     from diffusion_demo.ui.live import duration, watch
     from diffusion_demo.ui.loaded import load

@@ -25,7 +25,7 @@ def from_file(path: str) -> list:
 def from_settings(found: dict) -> list:
     """model, class, number, sampler, steps, guidance, eta, seed, from, to, classifier's scale, twice, new seed?, word. Raises a toast."""
     warmup.wait()
-    from diffusion_demo.sampling import Request, class_index
+    from diffusion_demo.request import Request, class_index
     from diffusion_demo.ui.loaded import load
 
     with as_toasts():

@@ -33,10 +33,11 @@ def _with_the_gpu(sampler: Callable, folder: Path, *arguments) -> Iterator:
     import gradio as gr
 
     from diffusion_demo.errors import BadInput
-    from diffusion_demo.ui.loaded import load
+    from diffusion_demo.machine import best_device
+    from diffusion_demo.models.checkpoint import load_checkpoint
 
     try:
-        for step in sampler(load(folder), *arguments):
+        for step in sampler(load_checkpoint(folder, best_device()), *arguments):
             yield replace(step, xt=step.xt.cpu(), x0=step.x0.cpu())
     except BadInput as error:
         raise gr.Error(str(error), print_exception=False) from error

@@ -40,6 +40,7 @@ def interpolate(model: str, picture: str, other: str, how_far: float, num_images
 
 
 def _run(made_by, walk, words, model, files, how_far, num_images, label, guidance_scale, steps, seed):
+    from diffusion_demo.machine import resolve_precision
     from diffusion_demo.ui.film import film, frame, kept_steps
     from diffusion_demo.ui.live import duration, watch
     from diffusion_demo.ui.loaded import load
@@ -53,7 +54,8 @@ def _run(made_by, walk, words, model, files, how_far, num_images, label, guidanc
             raise BadInput(f"This page makes 1 to {MAX_IMAGES} pictures here at a time, not {num_images:g}.")
         index, count, far = class_of(label, about), int(num_images), float(number(how_far, "per cent of how far"))
         guidance = float(guidance_scale) if index is not None else 1.0
-        how = Variation(count, far, int(number(steps, "steps")), int(number(seed, "seed")), index, guidance)
+        precision = resolve_precision("auto", checkpoint.unet.device)
+        how = Variation(count, far, int(number(steps, "steps")), int(number(seed, "seed")), index, guidance, precision)
         how.check(about)
         limits.check_sampling(count, how.steps)
         sources = [_read(path, checkpoint) for path in files]

@@ -21,7 +21,8 @@ def start() -> None:
 
 def _warm_up() -> None:
     try:
-        from diffusion_demo.sampling import Request, last_step, sample
+        from diffusion_demo.request import Request
+        from diffusion_demo.sampling import last_step, sample
         from diffusion_demo.ui.loaded import load
 
         for folder in list(choices.models().values())[:1]:

@@ -16,7 +16,8 @@ from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.description import Description
 from diffusion_demo.models.unet import as_denoiser
-from diffusion_demo.sampling import Request, SeededNoise
+from diffusion_demo.request import Request
+from diffusion_demo.sampling import SeededNoise
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.description import describe, has_classifier
 from diffusion_demo.models.openai_presets import paper_network
-from diffusion_demo.sampling import Request, sample
+from diffusion_demo.request import Request
+from diffusion_demo.sampling import sample
 from diffusion_demo.training.batches import Batch, randomly_cropped
 from diffusion_demo.training.config import TrainConfig, config_of
 from diffusion_demo.training.run import RunFolder

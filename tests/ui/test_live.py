@@ -8,7 +8,8 @@ import torch
 
 from diffusion_demo.diffusion.samplers import Step
 from diffusion_demo.errors import BadInput
-from diffusion_demo.sampling import Request, last_step, sample
+from diffusion_demo.request import Request
+from diffusion_demo.sampling import last_step, sample
 from diffusion_demo.ui.live import duration, watch
 
 
