@@ -22,6 +22,7 @@ from diffusion_demo.evaluation.precision_recall import precision_recall_estimate
 from diffusion_demo.evaluation.samples import sampled
 from diffusion_demo.machine import best_device
 from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.presets import USUAL_ETA
 from diffusion_demo.request import Picture, Request
 
 CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
@@ -29,6 +30,7 @@ OFF = {"guidance_scale": 1.0, "classifier_scale": 0.0}
 ROWS = {
     "none": OFF,
     **{f"classifier-free, s = {s:g}": OFF | {"guidance_scale": s} for s in (0.0, 1.5, 2.0, 4.0)},
+    **{f"classifier-free, s = {s:g}, below t = 900": OFF | {"guidance_scale": s, "guidance_interval": (0, 899)} for s in (2.0, 4.0)},
     **{f"classifier, {s:g}": OFF | {"classifier_scale": s} for s in (0.5, 1.0, 2.0, 4.0)},
     **{f"classifier, {s:g}, model without class": {"guidance_scale": 0.0, "classifier_scale": s} for s in (1.0, 2.0, 4.0)},
     "both: s = 2 and classifier, 1": {"guidance_scale": 2.0, "classifier_scale": 1.0},
@@ -49,12 +51,12 @@ def main() -> None:
     extract, judge_names, names = judge_extractor(judge), list(judge.config.class_names), checkpoint.description.class_names
     parts = [data.load(found, 32, 3, held_out=part) for part in (False, True)]
     reference = extract(torch.cat([part.images for part in parts])).vectors
-    print(f"{images} samples a row, {Request.sampler} with {Request.steps} steps\n")
+    print(f"{images} samples a row, {Request.sampler} with {Request.steps} steps and eta {USUAL_ETA[Request.sampler]:g}\n")
     print("| guidance | as asked | precision | recall | distance |\n|---|---|---|---|---|")
     for name, settings in ROWS.items():
-        request = replace(Request(num_images=images, precision="fp32"), **settings)
+        request = replace(Request(num_images=images, eta=USUAL_ETA[Request.sampler], precision="fp32"), **settings)
         pictures = pictures_like(found, checkpoint.description, request)
-        folder = work / "-".join(f"{value:g}" for value in settings.values())
+        folder = work / "-".join(str(value) for value in settings.values())
         made = extract(sampled(checkpoint, CHECKPOINT.name, request, pictures, folder, lambda images: None).images)
         share, error = as_asked(made, pictures, judge_names, names)
         precision, recall = precision_recall_estimates(made.vectors, reference)

@@ -26,15 +26,17 @@ from diffusion_demo.picture_files import sample_to_folder
 from diffusion_demo.request import Request
 
 CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
-STEPS, SAMPLERS, BASELINE = (5, 10, 20, 50, 250), ("dpm_solver", "ddim", "ddpm"), ("ddpm", 1000)
+STEPS, BASELINE = (5, 8, 10, 12, 20, 50), ("ddpm", 0.0, 1000)
+SAMPLERS = (("dpm_solver", 0.0), ("dpm_solver", 0.5), ("dpm_solver", 1.0), ("ddim", 0.0), ("ddpm", 0.0))  # with the eta of each
 
 
-def sampled(sampler: str, steps: int, images: int, found: data.Report, work: Path) -> Path:
+def sampled(sampler: str, eta: float, steps: int, images: int, found: data.Report, work: Path) -> Path:
     """The folder of that row's pictures, filled where it is not full."""
     checkpoint = load_checkpoint(CHECKPOINT, best_device())
-    request = Request(num_images=images, sampler=sampler, steps=steps)
-    folder = work / f"{sampler}-{steps}" / "samples"
-    with tqdm(total=images, desc=f"{sampler}, {steps} steps", unit="image") as bar:
+    request = Request(num_images=images, sampler=sampler, steps=steps, eta=eta)
+    words = f"{sampler}-eta{eta:g}-{steps}" if eta else f"{sampler}-{steps}"
+    folder = work / words / "samples"
+    with tqdm(total=images, desc=words, unit="image") as bar:
         sample_to_folder(checkpoint, CHECKPOINT.name, request, pictures_like(found, checkpoint.description, request), folder, bar.update)
     return folder
 
@@ -65,15 +67,15 @@ def main() -> None:
     judge = load_judge(best_device())
     pictures = [data.load(found, 32, 3, held_out=part).images for part in (False, True)]
     reference = features_of(torch.cat(pictures), judge)
-    rows = [BASELINE, *((sampler, steps) for steps in STEPS for sampler in SAMPLERS)]
+    rows = [BASELINE, *((*sampler, steps) for steps in STEPS for sampler in SAMPLERS)]
     features = {row: features_of(pixels_in(sampled(*row, images, found, work)), judge) for row in rows}
-    print("| steps | sampler | pictures | distance | 95 % | farther than 1000 ancestral steps |\n|---|---|---|---|---|---|")
-    for (sampler, steps), found_features in features.items():
+    print("| steps | sampler | eta | pictures | distance | 95 % | farther than 1000 ancestral steps |\n|---|---|---|---|---|---|---|")
+    for (sampler, eta, steps), found_features in features.items():
         estimate = frechet_estimate(found_features, reference)
         more, error = excess(found_features, features[BASELINE], reference)
-        farther = "" if (sampler, steps) == BASELINE else f"{more:+.2f} ± {error:.2f}"
+        farther = "" if (sampler, eta, steps) == BASELINE else f"{more:+.2f} ± {error:.2f}"
         low, high = estimate.interval
-        print(f"| {steps} | {sampler} | {len(found_features)} | {estimate.value:.2f} | {low:.2f} to {high:.2f} | {farther} |")
+        print(f"| {steps} | {sampler} | {eta:g} | {len(found_features)} | {estimate.value:.2f} | {low:.2f} to {high:.2f} | {farther} |")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import Description
+from diffusion_demo.presets import USUAL_ETA
 from diffusion_demo.request import Request, check_steps, class_index, steps_of
 
 MAX_CELLS = 64
@@ -53,6 +54,7 @@ class Cell:
 class Comparison:
     """`base` of `checkpoint` with across's values in the columns and down's in the rows, at so many network calls a picture.
 
+    Where samplers are an axis and eta is none, each has its usual eta.
     Where steps are an axis they are taken as they are, and the calls follow; where calls are, these are the budgets.
     """
 
@@ -84,6 +86,8 @@ class Comparison:
         if "class" in varied:
             name = varied.pop("class")
             varied["class_index"] = None if name == ANY_CLASS else class_index(name, about)
+        if "sampler" in varied and "eta" not in varied:
+            varied["eta"] = USUAL_ETA.get(varied["sampler"], 0.0)
         request = replace(self.base, **varied)
         if calls is not None:
             least = 1 if request.guidance_scale == 1 else 2

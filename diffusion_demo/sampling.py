@@ -67,7 +67,7 @@ def sample_batch(checkpoint: Checkpoint, request: Request, pictures: list[Pictur
     if request.classifier_scale:
         condition["gradient"] = _gradient(checkpoint, request, pictures)
     chain = checkpoint.diffusion.respaced(steps_of(request, checkpoint.diffusion))
-    options = {"eta": request.eta} if request.sampler == "ddim" else {}
+    options = {} if request.sampler == "ddpm" else {"eta": request.eta}
     try:
         yield from SAMPLERS[request.sampler](denoiser, chain, noise(), noise, **options, **condition)
     except FloatingPointError as error:

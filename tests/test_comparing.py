@@ -7,6 +7,7 @@ import pytest
 from diffusion_demo.comparing import MAX_CELLS, Axis, Comparison, axis, fitted, network_calls
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import Description
+from diffusion_demo.presets import USUAL_ETA
 from diffusion_demo.request import Request
 from diffusion_demo.sampling import last_step, sample
 from tests.conftest import CLASSES
@@ -75,6 +76,12 @@ def test_classes_by_name_or_mixed():
 def test_values_are_numbers_or_names_once_each():
     assert axis("guidance_scale", " 1, 2.5,1 ,") == Axis("guidance_scale", (1.0, 2.5))
     assert axis("class", "three, one", CLASSES) == Axis("class", ("three", "one"))
+
+
+def test_compared_samplers_have_their_usual_eta_unless_eta_is_compared(checkpoint):
+    samplers, base = axis("sampler", "dpm_solver, ddim"), replace(BASE, eta=0.25)
+    assert [cell.request.eta for cell in cells(samplers, None, calls=9, base=base)] == [USUAL_ETA["dpm_solver"], 0]
+    assert {cell.request.eta for cell in cells(samplers, axis("eta", "0.1"), calls=9, base=base)} == {0.1}
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ def pictures(checkpoint, **changes):
     return last_step(sample(checkpoint, dataclasses.replace(FEW, **changes))).xt
 
 
-@pytest.mark.parametrize("changes", [{}, {"sampler": "ddim"}, {"sampler": "ddim", "eta": 0.5}, {"sampler": "ddpm"}, {"precision": "bf16"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"sampler": "ddim"}, {"sampler": "ddim", "eta": 0.5}, {"eta": 0.5}, {"sampler": "ddpm"}, {"precision": "bf16"}]
+)
 def test_the_same_request_gives_the_same_pictures(checkpoint, changes):
     first = pictures(checkpoint, **changes)
     assert first.shape == (4, 3, 16, 16) and first.dtype == torch.float32 and first.isfinite().all()

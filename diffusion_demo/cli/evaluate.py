@@ -104,12 +104,14 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
 
 def _request(parsed: argparse.Namespace):
+    from diffusion_demo.presets import USUAL_ETA
     from diffusion_demo.request import Request
 
     return Request(
         num_images=parsed.num_images,
         sampler=parsed.sampler,
         steps=Request.steps if parsed.steps is None else parsed.steps,
+        eta=USUAL_ETA.get(parsed.sampler, 0.0),
         seed=parsed.seed,
         guidance_scale=parsed.guidance_scale,
     )

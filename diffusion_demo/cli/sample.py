@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--sampler", default="dpm_solver", metavar="NAME", help="dpm_solver (8 to 20 steps), ddim (25 and more) or ddpm (100 and more)"
     )
     parser.add_argument("--steps", type=steps, default=12, metavar="N", help="network calls a picture, or which: 10,15,20, ddim50, trailing:20")
-    parser.add_argument("--eta", type=float, default=0.0, metavar="E", help="ddim's randomness, 0 to 1")
+    parser.add_argument("--eta", type=float, metavar="E", help="fresh noise in each step, 0 to 1; default: 0.5 for dpm_solver, 0 for ddim")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="picture i is made from seed + i alone")
     parser.add_argument("--class", dest="class_name", metavar="NAME|INDEX", help="one class for all; else drawn from each seed")
     parser.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="1 is off, 2 to 4 follows the class more closely")
@@ -44,6 +44,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from diffusion_demo.models.checkpoint import guided_by, load_checkpoint
     from diffusion_demo.models.description import checkpoint_name
     from diffusion_demo.picture_files import sample_to_folder
+    from diffusion_demo.presets import USUAL_ETA
     from diffusion_demo.request import Request, class_index, pictures_of
     from diffusion_demo.training.run import checkpoint_of
 
@@ -60,7 +61,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         num_images=parsed.num_images,
         sampler=parsed.sampler,
         steps=parsed.steps,
-        eta=parsed.eta,
+        eta=USUAL_ETA.get(parsed.sampler, 0.0) if parsed.eta is None else parsed.eta,
         seed=parsed.seed,
         class_index=None if parsed.class_name is None else class_index(parsed.class_name, description),
         guidance_scale=parsed.guidance_scale,

@@ -106,13 +106,23 @@ def ddim_encode(
 
 
 def dpm_solver(
-    model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, *, clip: bool = True, gradient: Gradient | None = None, **condition
+    model: Denoiser,
+    diffusion: Diffusion,
+    xT: Tensor,
+    noise: Noise,
+    *,
+    eta: float = 0.0,
+    clip: bool = True,
+    gradient: Gradient | None = None,
+    **condition,
 ) -> Iterator[Step]:
     """DPM-Solver++(2M), a solver of second order for ddim's flow, best at 5 to 20 steps even in log SNR. Lu et al. 2022, Algorithm 2.
 
-    x_{t-1} = sigma_{t-1}/sigma_t x_t + alpha_{t-1} (1 - e^-h) D, with h the step in lambda = log(alpha/sigma) and D the x_0 here
-    carried on along the last one. The x_0 of pure noise is no guide for that: D is plain x_0 in the first two steps. Deterministic:
-    `noise` is not called. With a classifier's gradient eps is shifted as in ddim, but x_0 clipped after it: ADM Algorithm 2.
+    x_{t-1} = sigma_{t-1}/sigma_t e^(-eta h) x_t + alpha_{t-1} (1 - e^(-(1+eta) h)) D + sigma_{t-1} sqrt(1 - e^(-2 eta h)) z, with h the
+    step in lambda = log(alpha/sigma) and D the x_0 here carried on along the last one. The x_0 of pure noise is no guide for that: D is
+    plain x_0 in the first two steps. eta = 0 is deterministic, and `noise` is not called; eta = 1 is the same paper's
+    SDE-DPM-Solver++(2M), which walks back the stochastic way. With a classifier's gradient eps is shifted as in ddim, but x_0 clipped
+    after it: ADM Algorithm 2.
     """
     alpha, sigma = diffusion.abar.sqrt().tolist(), (1 - diffusion.abar).sqrt().tolist()
     half_log_snr, total, x0s = (0.5 * log_signal_to_noise(diffusion.abar)).tolist(), len(diffusion), []
@@ -126,7 +136,8 @@ def dpm_solver(
         step, carried = half_log_snr[i - 1] - half_log_snr[i], x0
         if i < total - 2:
             carried = x0 + step / (2 * (half_log_snr[i] - half_log_snr[i + 1])) * (x0 - x0s[-2])
-        return sigma[i - 1] / sigma[i] * xt - alpha[i - 1] * math.expm1(-step) * carried
+        mean = sigma[i - 1] / sigma[i] * math.exp(-eta * step) * xt - alpha[i - 1] * math.expm1(-(1 + eta) * step) * carried
+        return mean + sigma[i - 1] * math.sqrt(-math.expm1(-2 * eta * step)) * noise() if eta else mean
 
     return _walk(model, diffusion, xT, move, clip, condition)
 

@@ -17,6 +17,8 @@ def sentences(report: dict) -> Iterator[str]:
 def _samples(report: dict) -> str:
     samples, pictures = report["samples"], report["data"]["pictures"]
     made = [f"{samples['sampler']} with {samples['steps']} steps"] if "sampler" in samples else []
+    if samples.get("eta"):
+        made.append(f"eta {samples['eta']:g}")
     if "seeds" in samples:
         made.append("seeds {} to {}".format(*samples["seeds"]))
     made = f" ({', '.join(made)})" if made else ""

@@ -95,9 +95,9 @@ def _plan(model, label, across, columns, down, rows, calls, per_cell, form):
 
 
 def _taking_eta(base, sides: list):
-    """The request, with the one sampler that eta means anything to where eta is compared and the sampler is not."""
+    """The request, with a sampler that eta means anything to where eta is compared and the sampler is not."""
     names = [side.name for side in sides if side]
-    return replace(base, sampler="ddim") if "eta" in names and "sampler" not in names else base
+    return replace(base, sampler="ddim") if base.sampler == "ddpm" and "eta" in names and "sampler" not in names else base
 
 
 def _check_classifiers(cells: list) -> None:

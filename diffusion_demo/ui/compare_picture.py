@@ -39,7 +39,7 @@ def _below(plan, description) -> str:
         "sampler": SAMPLERS[base.sampler],
         "guidance_scale": f"guidance {base.guidance_scale:g}" if base.guidance_scale != 1 else "",
         "classifier_scale": f"classifier guidance {base.classifier_scale:g}" if base.classifier_scale else "",
-        "eta": f"eta {base.eta:g}" if base.eta else "",
+        "eta": f"eta {base.eta:g}" if base.eta and "sampler" not in varied else "",
         "seed": f"seed {base.seed}",
     }
     return ", ".join(words for name, words in held.items() if words and name not in varied) + ". A call is one question to the network."

@@ -13,6 +13,7 @@ from diffusion_demo.ui import choices, panels, warmup
 
 FIRST, SECOND = "lion.jpg", "cheetah1.jpg"
 FIRST_SHARE = 0.25
+PANELS_AT_ONCE = 2  # of all visitors: each asks the network
 PERFECT = (
     "This is no network but the best possible answer for sixteen pictures, and only for them: on yours it can but see one of its own. "
     "A network that answered like it would only repeat what it was trained on; that it errs a little on those is how it makes new ones."
@@ -21,14 +22,13 @@ PERFECT = (
 
 def build(page: gr.Blocks, picture: gr.Image, seed: gr.State, inspector: gr.HTML) -> None:
     """Lay the panels out, one to be chosen, and wire them: it follows the picture, the noise, t (when it is let go) and the model."""
-    with gr.Row():
-        model = gr.Dropdown(
-            choices.titles(),
-            label="Model",
-            info="The panels ask it, at t on its own noise schedule. A perfect one shows what the best answer is.",
-            interactive=True,
-            elem_id="lesson-model",
-        )
+    model = gr.Dropdown(
+        choices.titles(),
+        label="Model",
+        info="The panels ask it, at t on its own noise schedule. A perfect one shows what the best answer is.",
+        interactive=True,
+        elem_id="lesson-model",
+    )
     panel = gr.Radio(
         [(title, name) for name, title in panels.TITLES.items()],
         value=next(iter(panels.TITLES)),
@@ -53,7 +53,7 @@ def build(page: gr.Blocks, picture: gr.Image, seed: gr.State, inspector: gr.HTML
     panel.change(_beside, panel, [walk, other, whole, pixel], **quiet)
     make.click(_animation, seen, made, api_visibility="private", concurrency_limit=None, show_progress_on=[make])
     anything = [panel.change, share.change, seed.change, picture.change, model.change, other.change, across.release, down.release, page.load]
-    gr.on(anything, _show, [panel, *seen], view, **quiet)
+    gr.on(anything, _show, [panel, *seen], view, **quiet | {"concurrency_limit": PANELS_AT_ONCE})
     whole.click(_whole_bound, seen, view, api_visibility="private", concurrency_id="sampling", show_progress="hidden")
     page.load(lambda name: gr.Dropdown(choices.titles(), value=name), model, model, **quiet)
 

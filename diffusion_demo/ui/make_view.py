@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
+from diffusion_demo.presets import DEFAULT, PRESETS
 from diffusion_demo.ui import history, quality, restoring, showcase
 from diffusion_demo.ui.asking import MAX_SEED
 from diffusion_demo.ui.choices import models
@@ -58,7 +59,7 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> Form:
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     at_once = quiet | {"queue": False}
-    quality.wire(word, sampler, steps)
+    quality.wire(word, sampler, steps, eta)
     dice.click(random_seed, None, seed, **at_once)
     reuse.click(lambda last: (last, False), last_seed, [seed, fresh], **at_once)
     restore.upload(restoring.from_file, restore, [*restored, restore], **quiet, concurrency_limit=None)
@@ -82,7 +83,7 @@ def _rare() -> tuple:
     """What few people change."""
     sampler = gr.Radio(
         SAMPLERS,
-        value=quality.PRESETS[quality.DEFAULT][0],
+        value=PRESETS[DEFAULT][0],
         label="Sampler",
         info="DPM-Solver++ is best at 8 to 20 steps, DDIM from 25. DDPM is the papers' own, for 100 and more.",
         interactive=True,
@@ -90,7 +91,7 @@ def _rare() -> tuple:
     steps = gr.Slider(
         1,
         settings().steps,
-        quality.PRESETS[quality.DEFAULT][1],
+        PRESETS[DEFAULT][1],
         step=1,
         precision=0,
         label="Steps",
@@ -98,7 +99,16 @@ def _rare() -> tuple:
         buttons=[],
         interactive=True,
     )
-    eta = gr.Slider(0, 1, 0, step=0.05, label="Eta", info="Fresh noise in each DDIM step.", buttons=[], interactive=True)
+    eta = gr.Slider(
+        0,
+        1,
+        PRESETS[DEFAULT][2],
+        step=0.05,
+        label="Eta",
+        info="Fresh noise in each step; DDPM has its own.",
+        buttons=[],
+        interactive=True,
+    )
     with gr.Row(elem_id="guide-within") as within:
         guide_from = gr.Number(0, label="Guided from", info="% of the noise", minimum=0, maximum=100, min_width=100, interactive=True)
         guide_to = gr.Number(100, label="Guided to", info="100 is all noise", minimum=0, maximum=100, min_width=100, interactive=True)

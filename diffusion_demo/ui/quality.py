@@ -1,20 +1,18 @@
-"""Three words for how much work a picture gets, over the sampler and the number of steps."""
+"""The words of presets.py as a choice, over the sampler, its steps and its eta."""
 
 import json
 
 import gradio as gr
 
-CUSTOM = "custom"
-# From the README's table of steps and samplers: the solver is at its best from ten steps on (12 leaves some room, 8 is the least it takes);
-# ancestral sampling is nearest to the 1,000 steps of the papers from 50 on, and 100 leaves room there, too.
-PRESETS = {"quick": ("dpm_solver", 8), "balanced": ("dpm_solver", 12), "best": ("ddpm", 100)}
-DEFAULT = "balanced"
+from diffusion_demo.presets import DEFAULT, PRESETS, USUAL_ETA
 
-_CHOSEN = f"(word, sampler, steps) => ({json.dumps(PRESETS)}[word] || [sampler, steps])"
-_BY_HAND = (
-    f"(sampler, steps) => (Object.entries({json.dumps(PRESETS)}).find(([word, preset]) => preset[0] === sampler && preset[1] === steps)"
-    f" || [{json.dumps(CUSTOM)}])[0]"
-)
+CUSTOM = "custom"
+
+_WORDS = f"({json.dumps(PRESETS)})"
+_WORD = f"(Object.entries({_WORDS}).find(([word, preset]) => preset.every((value, i) => value === numbers[i])) || [{json.dumps(CUSTOM)}])[0]"
+_CHOSEN = f"(word, ...numbers) => {_WORDS}[word] || numbers"
+_BY_HAND = f"(...numbers) => {_WORD}"
+_WITH_ITS_ETA = f"(sampler, steps) => {{ const numbers = [sampler, steps, ({json.dumps(USUAL_ETA)})[sampler] || 0]; return [numbers[2], {_WORD}]; }}"
 
 
 def radio() -> gr.Radio:
@@ -29,13 +27,15 @@ def radio() -> gr.Radio:
     )
 
 
-def wire(word: gr.Radio, sampler: gr.Radio, steps: gr.Slider) -> None:
+def wire(word: gr.Radio, sampler: gr.Radio, steps: gr.Slider, eta: gr.Slider) -> None:
     """Word and numbers follow each other in the browser, without a request, so that a click on Generate right after finds them so."""
-    word.input(None, [word, sampler, steps], [sampler, steps], js=_CHOSEN)
-    for field in (sampler, steps):
-        field.input(None, [sampler, steps], word, js=_BY_HAND)
+    numbers = [sampler, steps, eta]
+    word.input(None, [word, *numbers], numbers, js=_CHOSEN)
+    sampler.input(None, [sampler, steps], [eta, word], js=_WITH_ITS_ETA)
+    for field in (steps, eta):
+        field.input(None, numbers, word, js=_BY_HAND)
 
 
-def word_for(sampler: str, steps: int) -> str:
+def word_for(sampler: str, steps: int, eta: float) -> str:
     """The word for these numbers."""
-    return next((word for word, preset in PRESETS.items() if preset == (sampler, steps)), CUSTOM)
+    return next((word for word, preset in PRESETS.items() if preset == (sampler, steps, eta)), CUSTOM)

@@ -71,5 +71,5 @@ def from_settings(found: dict) -> list:
         request.classifier_scale,
         bool(found.get("upsampler")) and upsampler is not None,
         False,
-        quality.word_for(request.sampler, request.steps),
+        quality.word_for(request.sampler, request.steps, request.eta),
     ]

@@ -43,7 +43,7 @@ def sampled_covariance(name, diffusion, covariance, steps, eta):
         sources[source, source] = basis
     draws = iter(sources.transpose(0, 1).reshape(steps, steps * D, *SHAPE))
     start = next(draws)
-    settings = {"eta": eta} if name == "ddim" else {}
+    settings = {} if name == "ddpm" else {"eta": eta}
     *_, last = SAMPLERS[name](model, short, start, lambda: next(draws), clip=False, **settings)
     answers = last.xt.reshape(steps * D, D)
     return answers.T @ answers
@@ -114,7 +114,7 @@ def test_sampling_gaussian_data_has_the_covariance_of_the_linear_recursion(sched
     torch.testing.assert_close(found, directions @ torch.diag(torch.tensor(expected, dtype=torch.float64)) @ directions.T, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "variance_type", "eta"), CASES)
+@pytest.mark.parametrize(("name", "variance_type", "eta"), [*CASES, *(("dpm_solver", "fixed_small", eta) for eta in (0.0, 0.5, 1.0))])
 def test_more_steps_bring_the_covariance_to_that_of_the_data(name, variance_type, eta, covariance):
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), variance_type=variance_type)
     found = {steps: sampled_covariance(name, diffusion, covariance, steps, eta) for steps in (10, 50, 250)}

@@ -113,7 +113,8 @@ def test_every_step_of_a_respaced_ddim_chain_equals_diffusers(schedule, eta):
 
 @pytest.mark.parametrize("schedule", PAPERS)
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-def test_the_dpm_solver_equals_diffusers_from_its_second_step_on(schedule, prediction_type):
+@pytest.mark.parametrize(("eta", "algorithm"), [(0.0, "dpmsolver++"), (1.0, "sde-dpmsolver++")])
+def test_the_dpm_solver_equals_diffusers_from_its_second_step_on(schedule, prediction_type, eta, algorithm):
     """Ours does not carry the x_0 of pure noise on, so diffusers' scheduler, whose first step is plain too, is given our second."""
     diffusion = Diffusion(named_betas(schedule, 1000), prediction_type, "fixed_small")
     oracle = finite_set(noise_from(1, (4, *SHAPE[1:]))().clamp(-1, 1), diffusion.abar)
@@ -125,12 +126,12 @@ def test_the_dpm_solver_equals_diffusers_from_its_second_step_on(schedule, predi
     kept = log_snr_timesteps(diffusion.abar, 12)
     options = {"prediction_type": prediction_type, "beta_schedule": schedule, "final_sigmas_type": "zero"}
     ends = {"beta_start": diffusion.betas[0].item(), "beta_end": diffusion.betas[-1].item()}
-    scheduler = DPMSolverMultistepScheduler(num_train_timesteps=1000, algorithm_type="dpmsolver++", solver_order=2, **options, **ends)
+    scheduler = DPMSolverMultistepScheduler(num_train_timesteps=1000, algorithm_type=algorithm, solver_order=2, **options, **ends)
     scheduler.set_timesteps(timesteps=kept[-2::-1])
-    steps = dpm_solver(model, diffusion.respaced(kept), noise_from(2)(), noise_from(9), clip=False)
-    xt = next(steps).xt
+    steps, draw = dpm_solver(model, diffusion.respaced(kept), noise_from(2)(), noise_from(9), eta=eta, clip=False), noise_from(9)
+    xt, _ = next(steps).xt, draw()
     for step in steps:
-        theirs = scheduler.step(model(xt, torch.full((2,), step.t)), step.t, xt).prev_sample
+        theirs = scheduler.step(model(xt, torch.full((2,), step.t)), step.t, xt, variance_noise=draw()).prev_sample
         assert_close_to_diffusers(step.xt, theirs, step.t)
         xt = step.xt
     assert step.index == 12
@@ -201,7 +202,7 @@ def test_the_network_is_told_the_original_timesteps_one_for_each_row(name):
     assert all(t.dtype == torch.int64 for t in told)
 
 
-@pytest.mark.parametrize(("name", "settings"), [("ddpm", {}), ("ddim", {"eta": 0.5})])
+@pytest.mark.parametrize(("name", "settings"), [("ddpm", {}), ("ddim", {"eta": 0.5}), ("dpm_solver", {"eta": 0.5})])
 def test_noise_is_drawn_once_for_every_step_but_the_last(name, settings):
     draw, calls = noise_from(9), []
 
@@ -238,7 +239,7 @@ def test_steps_already_seen_do_not_change_when_the_sampler_goes_on(name):
     assert all(torch.equal(step.xt, copy) for step, copy in zip(steps, kept, strict=True))
 
 
-@pytest.mark.parametrize(("name", "settings"), [("ddpm", {}), ("ddim", {}), ("ddim", {"eta": 0.7}), ("dpm_solver", {})])
+@pytest.mark.parametrize(("name", "settings"), [("ddpm", {}), ("ddim", {}), ("ddim", {"eta": 0.7}), ("dpm_solver", {}), ("dpm_solver", {"eta": 0.7})])
 def test_rows_of_a_batch_do_not_touch_each_other(name, settings):
     diffusion = whole_chain()
     model = finite_set(noise_from(1, (4, *SHAPE[1:]))().clamp(-1, 1), diffusion.abar)

@@ -4,6 +4,7 @@ import pytest
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import Description, describe
+from diffusion_demo.presets import DEFAULT, PRESETS, USUAL_ETA
 from diffusion_demo.ui import choices, quality, sample_tab
 from diffusion_demo.ui.asking import interval_of, per_cents_of, request_of, upsampler_for
 from tests.conftest import CLASSES
@@ -66,9 +67,9 @@ def test_what_cannot_be_made_is_one_sentence(changes, sentence):
 
 
 def test_quality_words_and_their_numbers():
-    assert quality.PRESETS[quality.DEFAULT] == ("dpm_solver", 12)
-    assert [quality.word_for(*preset) for preset in quality.PRESETS.values()] == list(quality.PRESETS)
-    assert quality.word_for("ddim", 12) == quality.CUSTOM
+    assert PRESETS[DEFAULT] == ("dpm_solver", 12, USUAL_ETA["dpm_solver"])
+    assert [quality.word_for(*preset) for preset in PRESETS.values()] == list(PRESETS)
+    assert quality.word_for("ddim", 12, 0.5) == quality.word_for("dpm_solver", 12, 0) == quality.CUSTOM
 
 
 def shown(model):
