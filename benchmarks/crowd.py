@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from diffusion_demo.ui.sweep import EVERY_SECONDS
 from tests.browser.servers import ON_A_SPACE, Visitor, serving
 
 SEEDS = range(40)
@@ -89,14 +90,14 @@ def main() -> int:
         while any(person.is_alive() for person in people):
             time.sleep(1)
             peak = max(peak, memory(process))
-        time.sleep(20)
+        time.sleep(EVERY_SECONDS + 10)  # by then the server has swept once
         last = memory(process)
         print(f"{len(seen.jobs)} jobs of {asked.people} people in {asked.minutes:g} minutes, {len(seen.failures)} failed")
         print(*sorted(set(seen.failures))[:5], sep="\n")
         print(f"pictures that were another seed's: {seen.wrong} of {len(seen.jobs)}")
         print(f"a job took {statistics.median(seen.jobs):.1f} s in the median, {max(seen.jobs):.1f} s at most")
         print(f"longest time without a word of where one stands: {max(seen.unseen):.1f} s")
-        print(f"memory: {start:.0f} MB at the start, {peak:.0f} at most, {last:.0f} twenty seconds after the end ({last / start - 1:+.0%})")
+        print(f"memory: {start:.0f} MB at the start, {peak:.0f} at most, {last:.0f} after the next sweep ({last / start - 1:+.0%})")
         print(f"threads: {process.num_threads()}, open files: {process.num_fds()}")
     return int(bool(seen.failures or seen.wrong) or last > ROOM * start)
 

@@ -21,7 +21,7 @@ from diffusion_demo.ui import space  # noqa: F401  before anything that loads to
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.ui import gate, inspect_tab, sample_tab, sweep, train_tab, warmup
+from diffusion_demo.ui import freed_memory, gate, inspect_tab, sample_tab, sweep, train_tab, warmup
 from diffusion_demo.ui.guard import GuardedBlocks
 from diffusion_demo.ui.settings import PREFIX, settings
 
@@ -90,6 +90,7 @@ def _cannot_listen(host: str, port: int) -> str | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C. Returns the exit code: 2 when the port is taken, or a setting makes no sense."""
+    freed_memory.few_arenas()
     parser = argparse.ArgumentParser(prog="python app.py", description="See, run and train diffusion models in the browser.")
     on_space = "SPACE_ID" in os.environ
     parser.add_argument("--host", default="0.0.0.0" if on_space else "127.0.0.1", help="default: %(default)s, this machine alone")

@@ -1,4 +1,4 @@
-"""What is done every few minutes, in a thread of its own: old files are taken away, and models that nobody uses leave the memory."""
+"""What is done every few minutes, in a thread of its own: old files are taken away, models that nobody uses leave the memory, and it goes back."""
 
 import shutil
 import sys
@@ -8,7 +8,7 @@ import time
 import gradio as gr
 
 from diffusion_demo.training.run import RunFolder
-from diffusion_demo.ui import choices, run_deeds, run_list, temporary, uploads
+from diffusion_demo.ui import choices, freed_memory, run_deeds, run_list, temporary, uploads
 from diffusion_demo.ui.settings import settings
 
 EVERY_SECONDS = 60
@@ -42,6 +42,7 @@ def once(page: gr.Blocks) -> None:
         _drop_uploads()
     if loaded := sys.modules.get("diffusion_demo.ui.loaded"):  # which imports torch: nothing is loaded before it is
         loaded.drop_idle(60 * settings().idle_minutes)
+    freed_memory.give_back()
 
 
 def _drop_uploads() -> None:
