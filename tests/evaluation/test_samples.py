@@ -79,7 +79,7 @@ def test_the_report_as_text(measured, digits, capsys, tmp_path):
     _, folder = measured
     printed = run(capsys, "--samples", folder / "work" / "samples", "--data", digits, "--metrics", COMPARED, "--work", tmp_path / "w")
     first, *lines = printed.splitlines()
-    assert "24 samples (dpm_solver with 2 steps, seeds 5 to 28) from 60 pictures" in first and "judge-32" in first and "seed 0" in first
+    assert "24 samples (dpm_solver with 2 steps, eta 0.5, seeds 5 to 28) from 60 pictures" in first and "judge-32" in first and "seed 0" in first
     for words in ("Frechet distance", "Spatial Frechet distance", "Inception Score", "Precision", "by pixels", "by features"):
         assert any(words in line and "±" in line for line in lines), printed
     assert str(tmp_path / "w" / "nearest.png") in lines[-1] and (tmp_path / "w" / "nearest.png").exists()
