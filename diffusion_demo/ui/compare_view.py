@@ -72,7 +72,8 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> gr.Button:
     )
     run.success(None, grid, None, js=history.KEEP)
     run.failure(lambda: idle(COMPARE), None, both, **at_once)
-    stop.click(lambda: ["Stopped; what was done stays.", *idle(COMPARE)], None, [status, *both], cancels=[run], **at_once)
+    stopped = stop.click(lambda: idle(COMPARE), None, both, cancels=[run], **at_once)
+    stopped.then(lambda: "Stopped; what was done stays.", None, status, **at_once)  # then: what the run said last may still be on its way
     return start
 
 
