@@ -1,7 +1,7 @@
 // Lines over steps on a logarithmic axis, drawn in the browser from {views: [{name, note, lines: [{name, points: [[x, y], ...]}]}]};
 // of a view with share: true, on an axis from 0 to 100 %.
 const find = (selector) => element.querySelector(selector), SVG = "http://www.w3.org/2000/svg";
-const LEFT = 52, RIGHT = 632, TOP = 10, BOTTOM = 226;
+const LEFT = 60, RIGHT = 632, TOP = 10, BOTTOM = 226;
 let chosen = 0;
 
 function shape(name, attributes, text) {

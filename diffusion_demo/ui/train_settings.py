@@ -56,8 +56,8 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
         add("weight_decay", gr.Number, "Weight decay", step=0.01)
     with pair():
         add("grad_clip", gr.Number, "Largest gradient", step=0.1)
-        add("small_noise", gr.Number, "Noise on small ones", step=0.01)
-    add("seed", gr.Number, "Seed", precision=0)
+        add("seed", gr.Number, "Seed", precision=0)
+    add("small_noise", gr.Number, "Noise on the small pictures", "Where it doubles their size.", step=0.01)
     with pair():
         choose("loss", "Loss", ["hybrid", "simple", "kl", "rescaled_kl"])
         choose("timestep_sampler", "t is drawn", [("evenly", "stratified"), ("at random", "uniform"), ("by loss", "loss_aware")])
