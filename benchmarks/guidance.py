@@ -31,8 +31,10 @@ ROWS = {
     "none": OFF,
     **{f"classifier-free, s = {s:g}": OFF | {"guidance_scale": s} for s in (0.0, 1.5, 2.0, 4.0)},
     **{f"classifier-free, s = {s:g}, below t = 900": OFF | {"guidance_scale": s, "guidance_interval": (0, 899)} for s in (2.0, 4.0)},
+    "classifier-free, s = 2, from t = 400": OFF | {"guidance_scale": 2.0, "guidance_interval": (400, 999)},
     **{f"classifier, {s:g}": OFF | {"classifier_scale": s} for s in (0.5, 1.0, 2.0, 4.0)},
     **{f"classifier, {s:g}, model without class": {"guidance_scale": 0.0, "classifier_scale": s} for s in (1.0, 2.0, 4.0)},
+    "classifier, 2, from t = 400": OFF | {"classifier_scale": 2.0, "guidance_interval": (400, 999)},
     "both: s = 2 and classifier, 1": {"guidance_scale": 2.0, "classifier_scale": 1.0},
 }
 

@@ -1,6 +1,8 @@
 """Many generations and trainings in one server: do memory, threads, open files and temporary files stay as they are?
 
 python -m benchmarks.soak [--generations 500] [--trainings 20] [--plot benchmarks/soak.png]
+
+Temporary files live for two minutes here, so that those of the first generations go while the last are made.
 """
 
 import argparse
@@ -11,6 +13,7 @@ from pathlib import Path
 import psutil
 from PIL import Image, ImageDraw
 
+from diffusion_demo.ui.temporary import PREFIX
 from tests.browser.servers import Visitor, serving
 
 EVERY = 10
@@ -66,27 +69,25 @@ def main() -> int:
     parser.add_argument("--trainings", type=int, default=20)
     parser.add_argument("--plot", type=Path, default=Path("benchmarks/soak.png"))
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        temporary = Path(folder) / "temporary"
-        temporary.mkdir()
-        with serving(Path(folder), {"GRADIO_TEMP_DIR": str(temporary)}) as server:
-            process, visitor = psutil.Process(server.process.pid), Visitor(server.url)
-            for seed in range(EVERY):
-                assert visitor.sample(images=4, steps=4, seed=seed).succeeded
-            rows = [measured(process, temporary)]
-            trained = 0
-            for i in range(1, asked.generations + 1):
-                assert visitor.sample(images=4, steps=4, seed=i % 50).succeeded
-                if trained < asked.trainings * i // asked.generations:
-                    train(visitor)
-                    trained += 1
-                if i % EVERY == 0:
-                    rows.append(measured(process, temporary))
-            plot(rows, asked.plot)
-            print(f"{asked.generations} generations and {trained} trainings; plot: {asked.plot}")
-            for name, values in zip(MEASURES, zip(*rows, strict=True), strict=True):
-                first, middle, last = values[0], values[len(values) // 2], values[-1]
-                print(f"{name}: {first:.0f} at first, {middle:.0f} half-way, {last:.0f} at last, {max(values):.0f} at most")
+    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), {"TMPDIR": folder, "DIFFUSION_DEMO_TEMPORARY_MINUTES": "2"}) as server:
+        process, visitor = psutil.Process(server.process.pid), Visitor(server.url)
+        (temporary,) = Path(folder).glob(f"{PREFIX}{process.pid}_*")
+        for seed in range(EVERY):
+            assert visitor.sample(images=4, steps=4, seed=seed).succeeded
+        rows = [measured(process, temporary)]
+        trained = 0
+        for i in range(1, asked.generations + 1):
+            assert visitor.sample(images=4, steps=4, seed=EVERY + i).succeeded
+            if trained < asked.trainings * i // asked.generations:
+                train(visitor)
+                trained += 1
+            if i % EVERY == 0:
+                rows.append(measured(process, temporary))
+        plot(rows, asked.plot)
+        print(f"{asked.generations} generations and {trained} trainings; plot: {asked.plot}")
+        for name, values in zip(MEASURES, zip(*rows, strict=True), strict=True):
+            first, middle, last = values[0], values[len(values) // 2], values[-1]
+            print(f"{name}: {first:.0f} at first, {middle:.0f} half-way, {last:.0f} at last, {max(values):.0f} at most")
     return 0
 
 

@@ -84,7 +84,7 @@ def test_a_space_allows_little():
     space = Settings.from_environment(SPACE)
     assert (space.public, space.training, space.anywhere, space.lasts) == (True, False, False, False)
     own = Settings()
-    for name in ("images", "steps", "minutes", "upload_mb", "disk_gb", "queue", "calls_a_minute", "idle_minutes"):
+    for name in ("images", "steps", "minutes", "upload_mb", "disk_gb", "queue", "calls_a_minute", "idle_minutes", "temporary_minutes"):
         assert getattr(space, name) < getattr(own, name), name
 
 

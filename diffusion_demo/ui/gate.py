@@ -11,6 +11,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from diffusion_demo.ui import room
 from diffusion_demo.ui.settings import Settings
 
 # Routes of Gradio that this page does not use: requests to other servers, components that run functions, links that keep a page, coding by chat.
@@ -21,10 +22,10 @@ LEAST_FREE_BYTES = 200_000_000
 
 
 class Gate:
-    """ASGI middleware. An upload may have upload_bytes, and none is taken when the disk under `temporary` is nearly full."""
+    """ASGI middleware. An upload may have upload_bytes; none is taken when `temporary` holds most_bytes, or its disk is nearly full."""
 
-    def __init__(self, app: ASGIApp, upload_bytes: int, temporary: Path):
-        self.app, self.upload_bytes, self.temporary = app, upload_bytes, temporary
+    def __init__(self, app: ASGIApp, upload_bytes: int, temporary: Path, most_bytes: int):
+        self.app, self.upload_bytes, self.temporary, self.most_bytes = app, upload_bytes, temporary, most_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +53,7 @@ class Gate:
         if path.startswith(UNUSED) or any(part in ("..", ".") for part in path.split("/")):
             raise HTTPException(404, "There is nothing here.")
         is_upload = path.startswith("upload") and scope["method"] == "POST"
-        if is_upload and shutil.disk_usage(self.temporary).free < LEAST_FREE_BYTES:
+        if is_upload and (shutil.disk_usage(self.temporary).free < LEAST_FREE_BYTES or room.used(self.temporary) > self.most_bytes):
             raise HTTPException(507, "The disk here is full; try again later.")
         most, taken = self.upload_bytes if is_upload else BODY_BYTES, 0
         stated = dict(scope["headers"]).get(b"content-length", b"0")
@@ -84,6 +85,6 @@ def _too_large(most: int) -> HTTPException:
 
 def middleware(settings: Settings, temporary: Path) -> list[Middleware]:
     """Gradio's app_kwargs["middleware"]. On one's own machine the Host header must name it: other sites' pages then cannot reach it by DNS tricks."""
-    gate = Middleware(Gate, upload_bytes=settings.upload_mb * 1_000_000, temporary=temporary)
+    gate = Middleware(Gate, upload_bytes=settings.upload_mb * 1_000_000, temporary=temporary, most_bytes=settings.disk_gb * 1_000_000_000)
     own = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     return [gate] if settings.public else [gate, own]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from diffusion_demo.presets import DEFAULT, PRESETS
+from diffusion_demo.presets import DEFAULT, GUIDED_FROM, PRESETS
 from diffusion_demo.ui import history, quality, restoring, showcase
 from diffusion_demo.ui.asking import MAX_SEED
 from diffusion_demo.ui.choices import models
@@ -110,7 +110,7 @@ def _rare() -> tuple:
         interactive=True,
     )
     with gr.Row(elem_id="guide-within") as within:
-        guide_from = gr.Number(0, label="Guided from", info="% of the noise", minimum=0, maximum=100, min_width=100, interactive=True)
+        guide_from = gr.Number(GUIDED_FROM, label="Guided from", info="% of the noise", minimum=0, maximum=100, min_width=100, interactive=True)
         guide_to = gr.Number(100, label="Guided to", info="100 is all noise", minimum=0, maximum=100, min_width=100, interactive=True)
     classifier_scale = gr.Slider(
         0,

@@ -60,7 +60,7 @@ CONTRAST = "button[role=tab].selected{color:var(--primary-600)} .dark button[rol
 
 def build() -> gr.Blocks:
     """The whole page. Nothing heavy is loaded here."""
-    age = sweep.temporary_age()
+    age = 60 * settings().temporary_minutes
     with GuardedBlocks(settings(), title="Diffusion Demo", analytics_enabled=False, delete_cache=(min(age, 3600), age)) as page:
         gr.Markdown(INTRODUCTION, elem_id="introduction")
         with gr.Tabs() as tabs:

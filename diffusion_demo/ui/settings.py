@@ -16,8 +16,9 @@ class Settings:
     """Each field but the last two is set by DIFFUSION_DEMO_ and its name in capitals; the values here are those of one's own machine.
 
     public: is it served to strangers? anywhere: may paths on this machine and models of the Hub be named? images, steps: of one request.
-    minutes: the longest training; runs_at_once; upload_mb: of one request; disk_gb: of all runs together; queue: people who may wait.
+    minutes: the longest training; runs_at_once; upload_mb: of one request; disk_gb: of all runs, and of all that was uploaded; queue: who may wait.
     calls_a_minute: of one visitor. watch: are runs shown to people who did not start them? idle_minutes: after these a model leaves the memory.
+    temporary_minutes: after these what was uploaded or shown, and nobody asked for since, is deleted.
     """
 
     public: bool = False
@@ -33,6 +34,7 @@ class Settings:
     queue: int = 64
     calls_a_minute: int = 1_000_000
     idle_minutes: int = 60
+    temporary_minutes: int = 1440
     login: tuple[str, str] | None = None
     space: bool = False
     lasts: bool = True
@@ -78,8 +80,9 @@ PUBLIC = {
     "queue": 32,
     "calls_a_minute": 240,
     "idle_minutes": 15,
+    "temporary_minutes": 60,
 }
-NUMBERS = ("images", "steps", "minutes", "runs_at_once", "upload_mb", "disk_gb", "queue", "calls_a_minute", "idle_minutes")
+NUMBERS = ("images", "steps", "minutes", "runs_at_once", "upload_mb", "disk_gb", "queue", "calls_a_minute", "idle_minutes", "temporary_minutes")
 
 
 def _switch(environment: Mapping[str, str], name: str, usual: bool) -> bool:

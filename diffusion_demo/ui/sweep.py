@@ -12,18 +12,12 @@ from diffusion_demo.ui import choices, freed_memory, run_deeds, run_list, tempor
 from diffusion_demo.ui.settings import settings
 
 EVERY_SECONDS = 60
-HOUR = 3600
-UPLOADS_AGE = 24 * HOUR
+UPLOADS_AGE = 24 * 3600
 
 
 def start(page: gr.Blocks) -> None:
     """Begin to sweep."""
     threading.Thread(target=_sweep_for_ever, args=(page,), name="sweep", daemon=True).start()
-
-
-def temporary_age() -> int:
-    """Seconds for which the temporary folder keeps what nobody asks for."""
-    return HOUR if settings().public else 24 * HOUR
 
 
 def _sweep_for_ever(page: gr.Blocks) -> None:
@@ -37,7 +31,7 @@ def _sweep_for_ever(page: gr.Blocks) -> None:
 
 def once(page: gr.Blocks) -> None:
     """One round."""
-    temporary.sweep(temporary_age(), {path for block in page.blocks.values() for path in block.keep_in_cache})
+    temporary.sweep(60 * settings().temporary_minutes, {path for block in page.blocks.values() for path in block.keep_in_cache})
     if settings().public:
         _drop_uploads()
     if loaded := sys.modules.get("diffusion_demo.ui.loaded"):  # which imports torch: nothing is loaded before it is

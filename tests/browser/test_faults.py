@@ -1,6 +1,7 @@
 """What goes wrong around the page: it says so, and goes on where it can."""
 
 import json
+import os
 import re
 import resource
 import shutil
@@ -179,6 +180,24 @@ def test_a_model_deleted_while_it_is_used_is_said_and_the_others_work(runs, tmp_
         answer = visitor.call(sample, data)
         assert "not there any more" in answer.error
         assert visitor.sample().succeeded
+
+
+def test_no_upload_is_taken_while_those_before_fill_what_they_may(tmp_path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with serving(tmp_path, {"GRADIO_TEMP_DIR": str(temporary), "DIFFUSION_DEMO_DISK_GB": "1"}) as server:
+        visitor = Visitor(server.url)
+
+        def upload():
+            return visitor.http.post("/gradio_api/upload", files={"files": ("a.txt", b"text")})
+
+        assert upload().status_code == 200
+        (temporary / "large").touch()
+        os.truncate(temporary / "large", 2_000_000_000)  # as long as it says, and empty on the disk
+        refused = upload()
+        assert (refused.status_code, refused.json()["detail"]) == (507, "The disk here is full; try again later.")
+        (temporary / "large").unlink()
+        assert upload().status_code == 200
 
 
 @pytest.mark.parametrize("times", [30, pytest.param(1000, marks=pytest.mark.slow)])
