@@ -20,7 +20,7 @@ from diffusion_demo.images import to_pil, to_uint8
 from diffusion_demo.machine import best_device, resolve_precision
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.export import export
-from diffusion_demo.presets import GUIDED_FROM, USUAL_ETA
+from diffusion_demo.presets import USUAL_ETA, usual_interval
 from diffusion_demo.request import Request
 from diffusion_demo.sampling import last_step, sample
 
@@ -91,9 +91,8 @@ def rows(rounds: int) -> Iterator[Row]:
 def defaults(checkpoint: Checkpoint) -> dict[str, Callable[[], list]]:
     """What a person gets who changes nothing: on the command line, and on the page, which guides."""
     about = f"{Request.sampler}, {Request.steps} steps"
-    guided_from = GUIDED_FROM * len(checkpoint.diffusion) // 100, len(checkpoint.diffusion) - 1
     plain = Request(IMAGES, eta=USUAL_ETA[Request.sampler])
-    guided = replace(plain, guidance_scale=2.0, guidance_interval=guided_from)
+    guided = replace(plain, guidance_scale=2.0, guidance_interval=usual_interval(len(checkpoint.diffusion)))
     return {f"{about}, {words}": partial(ours, checkpoint, r) for words, r in (("no guidance", plain), ("guided", guided))}
 
 

@@ -7,3 +7,8 @@ PRESETS = {"quick": ("dpm_solver", 8, 0.5), "balanced": ("dpm_solver", 12, 0.5),
 DEFAULT = "balanced"
 # Per cent of the noise. Below it guidance doubles the cost of a step (four of the twelve) and changes nothing that could be measured.
 GUIDED_FROM = 40
+
+
+def usual_interval(num_train_timesteps: int) -> tuple[int, int]:
+    """The lowest and the highest t at which guidance acts unless somebody says otherwise."""
+    return round(GUIDED_FROM / 100 * num_train_timesteps), num_train_timesteps - 1

@@ -80,15 +80,18 @@ def _gradient(checkpoint: Checkpoint, request: Request, pictures: list[Picture])
         raise BadInput("This model has no classifier beside it; set the classifier's scale to 0, or name one (--classifier).")
     names, known = checkpoint.description.class_names, list(classifier.config.class_names)
     labels = torch.tensor([known.index(names[picture.class_index]) for picture in pictures], device=checkpoint.unet.device)
-    return classifier_gradient(classifier, labels, request.classifier_scale, request.guidance_interval or _steady(request, checkpoint.diffusion))
+    return classifier_gradient(classifier, labels, request.classifier_scale, _steady(request, checkpoint.diffusion))
 
 
 def _steady(request: Request, diffusion: Diffusion) -> Interval | None:
-    """Where a classifier guides unless the request says so: everywhere but, in ddim, where almost nothing of the picture is left.
+    """Where a classifier guides: as the request says but, in ddim, never where almost nothing of the picture is left.
 
     ddim does not clip the x_0 that it shifts (ADM Algorithm 2), and the shift is multiplied by 1/sqrt(abar): 20,000 at the end of a cosine schedule.
     """
-    return (0, int((diffusion.abar >= LEAST_SIGNAL).sum()) - 1) if request.sampler == "ddim" else None
+    if request.sampler != "ddim":
+        return request.guidance_interval
+    low, high = request.guidance_interval or (0, len(diffusion) - 1)
+    return low, min(high, int((diffusion.abar >= LEAST_SIGNAL).sum()) - 1)
 
 
 def upsample(upsampler: Checkpoint, small: Tensor, request: Request, pictures: list[Picture]) -> Iterator[Step]:

@@ -88,8 +88,9 @@ def test_both_kinds_of_guidance_act_together_and_only_inside_the_interval(guided
     assert torch.equal(everywhere, pictures(guided, classifier_scale=5.0, guidance_scale=3.0, sampler="dpm_solver"))
 
 
-def test_ddim_stays_a_picture_under_a_strong_classifier_from_pure_noise(guided):
-    made = pictures(guided, classifier_scale=30.0, steps=10)
+@pytest.mark.parametrize("interval", [None, (400, 999)])
+def test_ddim_stays_a_picture_under_a_strong_classifier_from_pure_noise(guided, interval):
+    made = pictures(guided, classifier_scale=30.0, steps=10, guidance_interval=interval)
     assert made.abs().max() < 10, "at t = 999 the shift of x_0 would be 20,000 times the gradient"
 
 

@@ -29,7 +29,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="picture i is made from seed + i alone")
     parser.add_argument("--class", dest="class_name", metavar="NAME|INDEX", help="one class for all; else drawn from each seed")
     parser.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="1 is off, 2 to 4 follows the class more closely")
-    parser.add_argument("--guidance-interval", type=int, nargs=2, metavar=("LOW", "HIGH"), help="the t between which guidance acts; default: all")
+    parser.add_argument(
+        "--guidance-interval", type=int, nargs=2, metavar=("LOW", "HIGH"), help="the t between which guidance acts; default: the noisier 60 %%"
+    )
     parser.add_argument("--classifier-scale", type=float, default=0.0, metavar="W", help="guidance by a noisy classifier: 0 is off, 1 to 4 usual")
     parser.add_argument("--classifier", metavar="DIR", help="the classifier that guides; default: the one beside the model")
     parser.add_argument("--upsampler", metavar="DIR", help="a model that makes each picture larger afterwards, such as checkpoints/emoji-64")
@@ -44,7 +46,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from diffusion_demo.models.checkpoint import guided_by, load_checkpoint
     from diffusion_demo.models.description import checkpoint_name
     from diffusion_demo.picture_files import sample_to_folder
-    from diffusion_demo.presets import USUAL_ETA
+    from diffusion_demo.presets import USUAL_ETA, usual_interval
     from diffusion_demo.request import Request, class_index, pictures_of
     from diffusion_demo.training.run import checkpoint_of
 
@@ -57,6 +59,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         other = checkpoint_of(parsed.upsampler)
         upsampler, helpers["upsampler"] = load_checkpoint(other, best_device()), checkpoint_name(other)
     description = checkpoint.description
+    guided = parsed.guidance_scale != 1 or parsed.classifier_scale != 0
     request = Request(
         num_images=parsed.num_images,
         sampler=parsed.sampler,
@@ -66,7 +69,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         class_index=None if parsed.class_name is None else class_index(parsed.class_name, description),
         guidance_scale=parsed.guidance_scale,
         precision=parsed.precision,
-        guidance_interval=None if parsed.guidance_interval is None else tuple(parsed.guidance_interval),
+        guidance_interval=tuple(parsed.guidance_interval or usual_interval(description.num_train_timesteps)) if guided else None,
         classifier_scale=parsed.classifier_scale,
     )
     request.check(description)
