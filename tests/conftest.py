@@ -1,6 +1,7 @@
 """Shared by the tests: pictures of digits, a small trained run, and a network whose answers are not all 0."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import diffusion_demo  # noqa: F401  before torch: it sets how OpenMP's threads 
 # isort: split
 import pytest
 import torch
+from diffusers import DDPMPipeline
 from hypothesis import settings
 from PIL import Image
 from sklearn.datasets import load_digits
@@ -20,6 +22,7 @@ from diffusion_demo.models.card import model_card
 from diffusion_demo.models.checkpoint import load_checkpoint, save_checkpoint, scheduler_of
 from diffusion_demo.models.description import Description
 from diffusion_demo.models.unet import build_unet
+from tests.ho import ho_network, ho_scheduler
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no bug
 settings.load_profile("untimed")
@@ -98,3 +101,18 @@ def random_checkpoint(tmp_path_factory):
 @pytest.fixture(scope="session")
 def checkpoint(random_checkpoint):
     return load_checkpoint(random_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def ddpm(tmp_path_factory):
+    """A tiny DDPMPipeline's folder."""
+    folder = tmp_path_factory.mktemp("models") / "ddpm"
+    DDPMPipeline(unet=ho_network(), scheduler=ho_scheduler()).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def copy(ddpm, tmp_path):
+    """The same, to be changed."""
+    shutil.copytree(ddpm, tmp_path / "ddpm")
+    return tmp_path / "ddpm"
