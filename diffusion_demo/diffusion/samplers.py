@@ -6,6 +6,7 @@ every step but the last. Drawing, progress and cancelling belong to the caller: 
 """
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -125,7 +126,7 @@ def dpm_solver(
     after it: ADM Algorithm 2.
     """
     alpha, sigma = diffusion.abar.sqrt().tolist(), (1 - diffusion.abar).sqrt().tolist()
-    half_log_snr, total, x0s = (0.5 * log_signal_to_noise(diffusion.abar)).tolist(), len(diffusion), []
+    half_log_snr, total, x0s = (0.5 * log_signal_to_noise(diffusion.abar)).tolist(), len(diffusion), deque(maxlen=2)
 
     def move(p: Reverse, xt: Tensor, i: int) -> Tensor:
         p = shift_eps(diffusion, p, xt, i, gradient(xt, diffusion.told(i, xt))) if gradient else p

@@ -55,7 +55,7 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     weights, parts = weights_of(folder, home), parts_of(home)
     unet = with_null_class(_read(parts.unet, _network), description.class_names)
     scheduler = _scheduler(parts.scheduler)
-    unet = unet.to(device, memory_format=torch.channels_last).eval()  # twice as fast on a CPU with AVX2
+    unet = unet.to(device, memory_format=torch.channels_last).eval()  # a tenth faster on a CPU with AVX2
     classifier = load_classifier(home / CLASSIFIER, device) if has_classifier(home) else None
     chain, schedule = diffusion_of(scheduler.config), scheduler.config["beta_schedule"]
     return Checkpoint(unet, chain, description, schedule, _digest(weights), classifier)
