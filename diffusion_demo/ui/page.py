@@ -23,7 +23,7 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui import freed_memory, gate, inspect_tab, sample_tab, sweep, train_tab, warmup
 from diffusion_demo.ui.guard import GuardedBlocks
-from diffusion_demo.ui.settings import PREFIX, settings
+from diffusion_demo.ui.settings import PREFIX, SESSIONS, settings
 
 HERE = Path(__file__).parent
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -123,6 +123,7 @@ def main(arguments: list[str] | None = None) -> int:
         footer_links=["api"],
         max_file_size=f"{allowed.upload_mb}mb",
         max_threads=allowed.queue + 40,  # who waits for a turn holds one
+        state_session_capacity=SESSIONS,
         auth=allowed.login,
         enable_monitoring=False,
         app_kwargs={"middleware": gate.middleware(allowed, Path(os.environ["GRADIO_TEMP_DIR"]))},

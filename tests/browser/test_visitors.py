@@ -3,12 +3,15 @@
 import io
 import threading
 import time
+import uuid
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
+from diffusion_demo.ui.settings import SESSIONS
 from diffusion_demo.ui.turns import Turns
 from tests.browser.servers import ON_A_SPACE, Visitor, serving
 
@@ -55,6 +58,20 @@ def test_who_waits_reads_how_many_are_before(server):
     waited = second.sample(seed=5)
     long.join()
     assert "Waiting: 1 before you." in waited.text and waited.succeeded and answers[0].succeeded
+
+
+def test_the_oldest_visits_are_forgotten_and_such_a_visitor_is_served_as_a_new_one(server):
+    first, stranger = Visitor(server.url, "198.51.100.3"), Visitor(server.url)
+    assert first.sample(seed=5).succeeded
+    list_runs, memory = stranger.number_of("list_runs"), [psutil.Process(server.process.pid).memory_info().rss]
+    for _ in range(2):
+        for i in range(SESSIONS):
+            stranger.session = uuid.uuid4().hex
+            stranger.http.headers["x-forwarded-for"] = f"192.0.2.{i}"
+            assert stranger.call(list_runs, [""]).succeeded
+        memory.append(psutil.Process(server.process.pid).memory_info().rss)
+    assert memory[2] - memory[1] < (memory[1] - memory[0]) / 3, memory
+    assert pixels(first, first.sample(seed=5)) == pixels(stranger, stranger.sample(seed=5))
 
 
 def test_first_requests_come_before_second_ones():
