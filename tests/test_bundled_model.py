@@ -72,6 +72,8 @@ def test_the_showcase_was_made_by_these_weights(command, tmp_path):
         made_with["steps"],
         "--guidance-scale",
         made_with["guidance_scale"],
+        "--guidance-interval",
+        *made_with.get("guidance_interval", (0, 999)),
         "--precision",
         "fp32",
     ]

@@ -48,6 +48,7 @@ def test_a_server_killed_while_sampling_is_noticed_and_the_page_recovers(chromiu
         server.kill()
         expect(page.get_by_test_id("toast-body").or_(page.get_by_text(re.compile("connection", re.I))).first).to_be_visible(timeout=SOON)
         server.start()
+        expect(page.locator("#stage .status").first).to_contain_text("Made beforehand", timeout=SOON)  # gradio has loaded the page anew
         expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled(timeout=SOON)
         generate(page, 2, 4)
         expect(page.locator("#stage .status").first).to_contain_text("2 pictures in", timeout=SOON)
