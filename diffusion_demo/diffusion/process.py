@@ -5,6 +5,7 @@ Tables are float64 [T]; a coefficient is gathered first and cast to x's dtype la
 schedule float32 tables would lose it.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -136,11 +137,15 @@ class Diffusion:
 
         Raises IndexError for a t outside 0 .. T-1, ValueError for a number of t that is neither 1 nor N.
         """
-        t = torch.as_tensor(t, device="cpu")
-        if bool(((t < 0) | (t >= len(self))).any()):
-            raise IndexError(f"t must lie in 0 .. {len(self) - 1}, not {t.tolist()}")
-        if t.numel() not in (1, len(like)):
-            raise ValueError(f"there must be one t, or one for each of the {len(like)} pictures, not {t.numel()}")
+        if isinstance(t, int):  # as samplers ask: without tensors ten times as fast
+            inside, count = 0 <= t < len(self), 1
+        else:
+            t = torch.as_tensor(t, device="cpu")
+            inside, count = bool(((t >= 0) & (t < len(self))).all()), t.numel()
+        if not inside:
+            raise IndexError(f"t must lie in 0 .. {len(self) - 1}, not {t if isinstance(t, int) else t.tolist()}")
+        if count not in (1, len(like)):
+            raise ValueError(f"there must be one t, or one for each of the {len(like)} pictures, not {count}")
         return table[t].to(like.dtype).reshape(-1, *[1] * (like.ndim - 1)).to(like.device)
 
     # the forward process
@@ -253,8 +258,7 @@ class Diffusion:
 def ask(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int | Tensor, **condition) -> Tensor:
     """The network's output at x_t and index t of the chain, in x_t's dtype. Raises FloatingPointError where it is not finite."""
     output = model(xt, diffusion.told(t, xt), **condition).to(xt.dtype)
-    if not bool(torch.isfinite(output).all()):
-        broken = int((~torch.isfinite(output)).sum())
+    if not math.isfinite(output.sum()) and (broken := int((~torch.isfinite(output)).sum())):  # the sum alone is quicker
         steps = sorted(set(diffusion.told(t, xt).tolist()))
         raise FloatingPointError(f"{broken} of the {output.numel()} numbers that the network answers at t = {steps} are NaN or infinite")
     return output
