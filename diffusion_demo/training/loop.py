@@ -100,7 +100,7 @@ class _Trainer:
         self.averages = {decay: EMAModel(unet.parameters(), decay=decay, foreach=True) for decay in config.ema_decays}
         self.loss_aware = LossAwareTimesteps(len(self.diffusion)) if config.timestep_sampler == "loss_aware" else None
         self.averaged = type(unet).from_config(unet.config)
-        optimizer = torch.optim.AdamW(unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        optimizer = torch.optim.AdamW(unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True)
         self.step, self.initial_images = 0, self.description.images_seen
         if latest is not None:
             counters = load_state(latest / "state", unet, optimizer, self.averages, self.loss_aware)

@@ -20,7 +20,7 @@ def images_per_second(unet: torch.nn.Module, diffusion: Diffusion, batch_size: i
     """
     device = best_device()
     unet = unet.to(device, memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-6)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-6, foreach=True)
     denoiser = as_denoiser(unet, resolve_precision("auto", device))
     channels, size = unet.config.in_channels, unet.config.sample_size
     x0, eps = torch.zeros(batch_size, channels, size, size, device=device), torch.randn(batch_size, channels, size, size, device=device)
