@@ -6,7 +6,6 @@ from functools import lru_cache
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig
-from diffusion_demo.ui import freed_memory
 from diffusion_demo.ui.settings import settings
 
 NEW = {"a new tiny network": "tiny", "a new small network": "small", "a new medium network, for a GPU": "medium"}
@@ -32,9 +31,7 @@ _one_at_a_time = threading.Lock()
 def pace(start: str, size: int, channels: int, batch_size: int) -> float:
     """Pictures a second that this machine trains on, timed once for each choice, and never two at a time."""
     with _one_at_a_time:
-        measured = _timed(start, size, channels, batch_size)
-    freed_memory.give_back()  # hundreds of megabytes, of one training step
-    return measured
+        return _timed(start, size, channels, batch_size)
 
 
 @lru_cache(maxsize=64)
