@@ -1,4 +1,7 @@
-"""What sampling costs besides the network: the default pictures and steps against as many bare network calls, without guidance and with it."""
+"""What sampling costs besides the network: the default pictures and steps against as many bare network calls, without guidance and with it.
+
+The bare calls once with the rows cut for the cores, as sampling cuts them, and once with all rows in every call, as anybody would make them.
+"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -7,6 +10,7 @@ from statistics import median
 import torch
 
 from benchmarks.measuring import BUNDLED, Row, in_turns, ratio
+from diffusion_demo.cores import side_by_side, slices
 from diffusion_demo.images import to_uint8
 from diffusion_demo.machine import best_device, resolve_precision
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
@@ -28,6 +32,10 @@ def bare(checkpoint: Checkpoint, rows: int) -> None:
         denoiser(xt, torch.full((rows,), t, device=unet.device), class_labels=labels)
 
 
+def bare_on_cores(checkpoint: Checkpoint, rows: int) -> None:
+    side_by_side(lambda cut: bare(checkpoint, cut.stop - cut.start), slices(rows, checkpoint.unet))
+
+
 def sampled(checkpoint: Checkpoint, request: Request) -> None:
     """As a person gets them: 8-bit pictures in memory."""
     to_uint8(last_step(sample(checkpoint, request)).xt)
@@ -38,10 +46,14 @@ def rows(rounds: int) -> Iterator[Row]:
     # guidance asks the network twice a step: with the class and without it, in one batch
     for scale, halves, words in ((1.0, 1, "without guidance"), (2.0, 2, "guided")):
         request = Request(num_images=IMAGES, steps=STEPS, guidance_scale=scale)
-        times = in_turns({"bare": partial(bare, checkpoint, halves * IMAGES), "ours": partial(sampled, checkpoint, request)}, rounds)
-        yield Row(
-            f"sampling {IMAGES} pictures in {STEPS} steps, {words}",
-            f"{median(times['ours']):.2f} s",
-            f"{STEPS} bare network calls on {halves * IMAGES} rows: {median(times['bare']):.2f} s",
-            f"{ratio(times, 'ours', 'bare')} times the time",
-        )
+        rows = halves * IMAGES
+        works = {f"cut for the cores, {rows} rows in all": bare_on_cores, f"on {rows} rows": bare}
+        works = {name: partial(work, checkpoint, rows) for name, work in works.items()}
+        times = in_turns(works | {"ours": partial(sampled, checkpoint, request)}, rounds)
+        for name in works:
+            yield Row(
+                f"sampling {IMAGES} pictures in {STEPS} steps, {words}",
+                f"{median(times['ours']):.2f} s",
+                f"{STEPS} bare network calls {name}: {median(times[name]):.2f} s",
+                f"{ratio(times, 'ours', name)} times the time",
+            )

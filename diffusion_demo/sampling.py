@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from diffusion_demo.cores import side_by_side, slices
 from diffusion_demo.diffusion.guidance import Gradient, Interval, classifier_free, classifier_gradient
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.samplers import SAMPLERS, Step
@@ -48,13 +49,25 @@ def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
     return sample_batch(checkpoint, request, pictures_of(request, checkpoint.description))
 
 
-@torch.no_grad()
 def sample_batch(checkpoint: Checkpoint, request: Request, pictures: list[Picture], small: Tensor | None = None) -> Iterator[Step]:
     """Sample these pictures in one batch, with everything but seeds and classes as the request says.
 
     small, float [N, C, s, s] in [-1, 1], are the pictures that an upsampler enlarges. Raises BadInput for a model that is of another kind than the
     request needs, and when the network's answers are not finite.
     """
+    parts = slices(len(pictures), checkpoint.unet)
+    walks = [_walk(checkpoint, request, pictures[part], None if small is None else small[part]) for part in parts]
+    while (steps := side_by_side(lambda walk: next(walk, None), walks))[0]:
+        yield steps[0] if len(steps) == 1 else _joined(steps)
+
+
+def _joined(steps: list[Step]) -> Step:
+    """The same step of all parts as one step of the batch."""
+    return replace(steps[0], xt=torch.cat([step.xt for step in steps]), x0=torch.cat([step.x0 for step in steps]))
+
+
+@torch.no_grad()
+def _walk(checkpoint: Checkpoint, request: Request, pictures: list[Picture], small: Tensor | None) -> Iterator[Step]:
     description, device, noise = checkpoint.description, checkpoint.unet.device, noise_of(checkpoint, pictures)
     if description.task == "classifier":
         raise BadInput("This is a classifier, which makes no pictures; it can guide a model that does (--classifier).")

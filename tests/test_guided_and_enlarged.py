@@ -74,7 +74,9 @@ def test_a_classifier_guides_as_its_gradient_says_with_its_own_order_of_classes(
     gradient = classifier_gradient(guided.classifier, torch.full((3,), CLASSES[::-1].index(CLASSES[1])), 3.0, sound)
     steps = SAMPLERS[sampler](as_denoiser(guided.unet, "fp32"), chain, noise(), noise, gradient=gradient, class_labels=torch.full((3,), 1))
     with torch.no_grad():
-        assert torch.equal(last_step(steps).xt, last_step(sample(guided, request)).xt)
+        torch.testing.assert_close(
+            last_step(steps).xt, last_step(sample(guided, request)).xt, rtol=0, atol=1e-3
+        )  # cut for the cores: other roundings
 
 
 def test_both_kinds_of_guidance_act_together_and_only_inside_the_interval(guided):

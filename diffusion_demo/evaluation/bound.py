@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from diffusion_demo.cores import side_by_side, slices
 from diffusion_demo.data import Pictures
 from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits, rate_distortion
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
@@ -92,8 +93,14 @@ def measure_bound(
     return Bound(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]}, timesteps=chain.timesteps)
 
 
-@torch.no_grad()
 def _measure(checkpoint: Checkpoint, chain, batch: Pictures, seeds: range) -> dict[str, Tensor]:
+    cuts = slices(len(batch), checkpoint.unet)
+    parts = side_by_side(lambda cut: _walk(checkpoint, chain, Pictures(batch.images[cut], batch.labels[cut]), seeds[cut]), cuts)
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+@torch.no_grad()
+def _walk(checkpoint: Checkpoint, chain, batch: Pictures, seeds: range) -> dict[str, Tensor]:
     device = checkpoint.unet.device
     x0, labels = to_float(batch.images).to(device), batch.labels.to(device)
     condition = {"class_labels": labels} if checkpoint.description.class_names else {}

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import AutocastKwargs
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from diffusion_demo import data
+from diffusion_demo.cores import slices
 from diffusion_demo.diffusion.schedules import terminal_warning
 from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.errors import BadInput
@@ -25,6 +27,8 @@ from diffusion_demo.training import events
 from diffusion_demo.training.batches import Batch, batch_of_step, held_out_batches, seed_of
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.exhaustion import EXHAUSTION, what_ran_out
+from diffusion_demo.training.for_cpu import for_cpu
+from diffusion_demo.training.gradient import add_gradient
 from diffusion_demo.training.run import RunFolder
 from diffusion_demo.training.start import begin
 from diffusion_demo.training.state import load_state, save_state
@@ -51,7 +55,11 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
     Yields the events that it also appends to events.jsonl. Raises BadInput, before anything is written, when the run cannot start.
     """
     precision = resolve_precision(config.precision, best_device())
-    accelerator = Accelerator(mixed_precision="bf16" if precision == "bf16" else "no", cpu=best_device().type == "cpu")
+    accelerator = Accelerator(
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        cpu=best_device().type == "cpu",
+        kwargs_handlers=[AutocastKwargs(cache_enabled=False)],  # every weight is used once, and the cache is one for all threads
+    )
     with run.lock() if accelerator.is_main_process else nullcontext():
         if run.exists and not resume:
             raise BadInput(f"{run.path} already holds a run; add --resume to go on with it, or choose another folder.")
@@ -95,7 +103,10 @@ class _Trainer:
         latest = run.latest()
         start = begin(config, latest, report, command)
         unet, self.diffusion, self.description, self.task = start.unet, start.diffusion, start.description, task_of(start, config)
-        unet.to(memory_format=torch.channels_last)  # a resumed run's comes so from load_checkpoint: the same kernels, the same bits
+        if accelerator.device.type == "cpu":
+            for_cpu(unet)
+        else:
+            unet.to(memory_format=torch.channels_last)
         self.parameters = sum(p.numel() for p in unet.parameters())
         self.averages = {decay: EMAModel(unet.parameters(), decay=decay, foreach=True) for decay in config.ema_decays}
         self.loss_aware = LossAwareTimesteps(len(self.diffusion)) if config.timestep_sampler == "loss_aware" else None
@@ -193,13 +204,16 @@ class _Trainer:
         config, accelerator, step = self.config, self.accelerator, self.step + 1
         batch = batch_of_step(config, self.pictures, self.task.null_class, len(self.diffusion), step, self.loss_aware)
         mine = Batch(*(part[accelerator.process_index :: accelerator.num_processes] for part in batch))
-        torch.manual_seed(seed_of(config.seed, 3, step, accelerator.process_index))
+        seed = seed_of(config.seed, 3, step, accelerator.process_index)
+        torch.manual_seed(seed)
         self.unet.train()
         measured = []
         for i in range(config.accumulation):
-            part = Batch(*(tensor.chunk(config.accumulation)[i] for tensor in mine))
+            part = self._on_device(Batch(*(tensor.chunk(config.accumulation)[i] for tensor in mine)))
+            cuts = slices(len(part.t), self.unet) if accelerator.num_processes == 1 else [slice(None)]
             with accelerator.no_sync(self.unet) if i + 1 < config.accumulation else nullcontext():
-                measured.append(self._backward(part))
+                rows = add_gradient(self.unet, self.task.losses, part, cuts, seed_of(seed, i), 1 / config.accumulation, accelerator.backward)
+            measured.append(rows)
         rows = torch.cat(measured)
         norm = accelerator.clip_grad_norm_(self.unet.parameters(), config.grad_clip)
         if self._any_process(not bool(torch.isfinite(rows[:, 0].sum() + norm))):
@@ -216,13 +230,6 @@ class _Trainer:
         if self.loss_aware:
             self.loss_aware.update(batch.t, rows[:, 0].cpu())
         return True
-
-    def _backward(self, part: Batch) -> Tensor:
-        """Add the part's share of the batch's gradient. Returns its losses, errors and bound terms, [N, 3]."""
-        here = self._on_device(part)
-        rows = self.task.losses(self.unet, here)
-        self.accelerator.backward((here.weights * rows[:, 0]).mean() / self.config.accumulation)
-        return rows.detach()
 
     def _on_device(self, batch: Batch) -> Batch:
         """All but t, which is looked up in tables on the CPU."""

@@ -5,10 +5,14 @@ import time
 
 import torch
 
+from diffusion_demo.cores import slices
 from diffusion_demo.diffusion.losses import training_losses
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.machine import best_device, resolve_precision
 from diffusion_demo.models.unet import as_denoiser
+from diffusion_demo.training.batches import Batch
+from diffusion_demo.training.for_cpu import for_cpu
+from diffusion_demo.training.gradient import add_gradient
 
 STEPS = 4
 
@@ -20,18 +24,24 @@ def images_per_second(unet: torch.nn.Module, diffusion: Diffusion, batch_size: i
     """
     device = best_device()
     unet = unet.to(device, memory_format=torch.channels_last).train()
+    if device.type == "cpu":
+        for_cpu(unet)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-6, foreach=True)
     denoiser = as_denoiser(unet, resolve_precision("auto", device))
-    channels, size = unet.config.in_channels, unet.config.sample_size
-    x0, eps = torch.zeros(batch_size, channels, size, size, device=device), torch.randn(batch_size, channels, size, size, device=device)
-    t = torch.randint(len(diffusion), (batch_size,))
-    classes = unet.config.num_class_embeds
-    condition = {"class_labels": torch.zeros(batch_size, dtype=torch.int64, device=device)} if classes else {}
+    channels, size, classes = unet.config.in_channels, unet.config.sample_size, unet.config.num_class_embeds
+    x0, eps = torch.randn(2, batch_size, channels, size, size, device=device)
+    labels, weights = torch.zeros(batch_size, dtype=torch.int64, device=device), torch.ones(batch_size, device=device)
+    batch = Batch(x0, labels, torch.randint(len(diffusion), (batch_size,)), weights, eps)
+
+    def losses(network: torch.nn.Module, part: Batch) -> torch.Tensor:
+        xt = diffusion.q_sample(part.x0, part.t, part.eps)
+        output = denoiser(xt, diffusion.told(part.t, xt), **({"class_labels": part.labels} if classes else {}))
+        return training_losses(diffusion, output, part.x0, xt, part.t, part.eps).loss.unsqueeze(1)
+
     seconds = []
     for _ in range(STEPS):
         begun = time.perf_counter()
-        xt = diffusion.q_sample(x0, t, eps)
-        training_losses(diffusion, denoiser(xt, diffusion.told(t, xt), **condition), x0, xt, t, eps).loss.mean().backward()
+        add_gradient(unet, losses, batch, slices(batch_size, unet), seed=0)
         optimizer.step()
         optimizer.zero_grad()
         if device.type == "cuda":

@@ -19,6 +19,7 @@ from diffusion_demo.models.unet import beside
 from diffusion_demo.request import Request, pictures_of
 from diffusion_demo.sampling import last_step, sample, sample_batch
 from diffusion_demo.training.batches import Batch
+from diffusion_demo.training.chance import generator
 from diffusion_demo.training.config import ENLARGED_BY, TrainConfig
 
 PREVIEW = Request(num_images=16, seed=0)
@@ -65,8 +66,9 @@ class Upsampling(Denoising):
     def _seen(self, xt: Tensor, batch: Batch, network: nn.Module) -> Tensor:
         small = F.avg_pool2d(batch.x0, ENLARGED_BY)
         if network.training and self.config.small_noise:
-            deviation = self.config.small_noise * torch.rand(len(small), 1, 1, 1, device=small.device)
-            small = small + deviation * torch.randn_like(small)
+            drawn = generator(-1)
+            deviation = self.config.small_noise * torch.rand(len(small), 1, 1, 1, generator=drawn)
+            small = small + (deviation * torch.randn(small.shape, generator=drawn)).to(small.device)
         return beside(xt, small)
 
     def preview(self, network: nn.Module, precision: str, pictures: Pictures) -> Image.Image | None:
