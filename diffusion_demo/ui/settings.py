@@ -8,7 +8,7 @@ from functools import lru_cache
 from diffusion_demo.errors import BadInput
 
 PREFIX = "DIFFUSION_DEMO_"
-SESSIONS = 200  # of visits that are remembered, with half a megabyte each; gradio itself would forget none before the ten-thousandth
+SESSIONS = 200  # of visits that are remembered; gradio itself would forget none before the ten-thousandth
 WORDS = {"on": True, "1": True, "true": True, "yes": True, "off": False, "0": False, "false": False, "no": False}
 
 

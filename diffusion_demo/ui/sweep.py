@@ -1,4 +1,4 @@
-"""What is done every few minutes, in a thread of its own: old files are taken away, models that nobody uses leave the memory, and it goes back."""
+"""What is done every minute, in a thread of its own: old files are taken away, what nobody uses leaves the memory, and it goes back."""
 
 import shutil
 import sys
@@ -8,7 +8,7 @@ import time
 import gradio as gr
 
 from diffusion_demo.training.run import RunFolder
-from diffusion_demo.ui import choices, freed_memory, run_deeds, run_list, temporary, uploads
+from diffusion_demo.ui import choices, freed_memory, run_deeds, run_list, temporary, uploads, visits
 from diffusion_demo.ui.settings import settings
 
 EVERY_SECONDS = 60
@@ -36,6 +36,7 @@ def once(page: gr.Blocks) -> None:
         _drop_uploads()
     if loaded := sys.modules.get("diffusion_demo.ui.loaded"):  # which imports torch: nothing is loaded before it is
         loaded.drop_idle(60 * settings().idle_minutes)
+    visits.lighten(page)
     freed_memory.give_back()
 
 
