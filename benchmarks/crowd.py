@@ -77,7 +77,7 @@ def main() -> int:
     parser.add_argument("--people", type=int, default=30)
     parser.add_argument("--minutes", type=float, default=5)
     asked = parser.parse_args()
-    environment = ON_A_SPACE | {"DIFFUSION_DEMO_CALLS_A_MINUTE": "10000"}
+    environment = ON_A_SPACE | {"DIFFUSION_DEMO_CALLS_A_MINUTE": "10000", "OMP_NUM_THREADS": str(psutil.cpu_count(logical=False))}
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), environment) as server:
         process, alone = psutil.Process(server.process.pid), Visitor(server.url)
         expected = {seed: pictures(alone, alone.sample(images=1, steps=4, seed=seed)) for seed in SEEDS}

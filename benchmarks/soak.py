@@ -69,7 +69,11 @@ def main() -> int:
     parser.add_argument("--trainings", type=int, default=20)
     parser.add_argument("--plot", type=Path, default=Path("benchmarks/soak.png"))
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, serving(Path(folder), {"TMPDIR": folder, "DIFFUSION_DEMO_TEMPORARY_MINUTES": "2"}) as server:
+    cores = str(psutil.cpu_count(logical=False))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder), {"TMPDIR": folder, "DIFFUSION_DEMO_TEMPORARY_MINUTES": "2", "OMP_NUM_THREADS": cores}) as server,
+    ):
         process, visitor = psutil.Process(server.process.pid), Visitor(server.url)
         (temporary,) = Path(folder).glob(f"{PREFIX}{process.pid}_*")
         for seed in range(EVERY):

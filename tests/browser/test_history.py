@@ -118,3 +118,11 @@ def test_swipes_and_arrows_turn_and_esc_closes_without_stopping_anything(open_pa
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.keyboard.press("Escape")
     expect(page.locator(".viewer")).to_be_hidden()
+
+
+def test_a_long_history_scrolls_by_itself_and_makes_no_phones_page_wider(open_page):
+    page = open_page(PHONE)
+    make(page, 30, images=8)
+    expect(page.locator(KEPT)).to_have_count(8)
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    assert page.locator("#history .strip").evaluate("strip => strip.scrollWidth > strip.clientWidth + 64 && strip.clientWidth > 300")
