@@ -2,7 +2,11 @@
 
 import os
 
-# Two OpenMP threads that spin while a neighbour uses a core ran ten times slower than one (torch reads this once, on loading).
+from diffusion_demo.granted import granted_cores
+
+# What torch reads once, on loading. Two OpenMP threads that spin while a neighbour uses a core ran ten times slower than one.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+if (_cores := granted_cores()) and _cores < (os.cpu_count() or 1):
+    os.environ.setdefault("OMP_NUM_THREADS", str(_cores))
 
 __version__ = "0.1.0"
