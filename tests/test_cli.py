@@ -12,6 +12,7 @@ from PIL import Image
 
 from diffusion_demo.cli import main
 from diffusion_demo.images import read_settings
+from tests.conftest import ROOT
 
 FAST = ["--steps", "3", "--precision", "fp32"]
 NINE = [f"seed_{seed:08d}.png" for seed in range(7, 16)]
@@ -165,6 +166,15 @@ def test_every_command_explains_itself(command, tmp_path):
         done = command(*words, cwd=tmp_path)
         assert done.returncode == 0 and "usage" in done.stdout and done.stderr == ""
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "line", [["app.py"], ["-m", "diffusion_demo", "doctor"], ["-m", "diffusion_demo", "sample", "--checkpoint", "x", "--out", "y"]]
+)
+def test_without_the_packages_a_sentence_says_how_to_get_them(line):
+    done = subprocess.run([sys.executable, "-S", *line], cwd=ROOT, capture_output=True, text=True)  # -S: nothing that was installed
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and "is not installed" in done.stderr and "pip install -r requirements.txt" in done.stderr
 
 
 def test_doctor_reports_for_people_and_for_programs(command, tmp_path):

@@ -5,7 +5,7 @@ import sys
 
 from diffusion_demo import __version__
 from diffusion_demo.cli import doctor, evaluate, export, import_, sample, train
-from diffusion_demo.errors import BadInput
+from diffusion_demo.errors import BadInput, needing_packages
 
 
 class _Parser(argparse.ArgumentParser):
@@ -18,7 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     parsed = _parser().parse_args(arguments)
     try:
-        return parsed.run(parsed, arguments)
+        with needing_packages():
+            return parsed.run(parsed, arguments)
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2

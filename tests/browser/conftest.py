@@ -88,3 +88,11 @@ def open_page(chromium, url):
     for context in contexts:
         context.close()
     assert not problems, problems
+
+
+@pytest.fixture
+def inspector(open_page) -> Page:
+    page = open_page()
+    page.get_by_role("tab", name="Inspect").click()
+    expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000")
+    return page

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from gradio.media import get_image
-from PIL import Image
 from playwright.sync_api import Page, expect
 
 from diffusion_demo.diffusion.likelihood import prior_bits
@@ -20,28 +19,6 @@ from diffusion_demo.ui import forward
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
 
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−", "0123456789--")
-
-
-@pytest.fixture
-def inspector(open_page) -> Page:
-    page = open_page()
-    page.get_by_role("tab", name="Inspect").click()
-    expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000")
-    return page
-
-
-@pytest.fixture
-def linked(chromium, url):
-    """Open the page at a link's query, with nothing opened before it."""
-    with chromium.new_context(viewport=DESKTOP) as context:
-
-        def open_at(query: str) -> Page:
-            page = context.new_page()
-            page.goto(f"{url}/?{query}")
-            page.locator("#inspector canvas.xt").or_(page.get_by_role("tab", name="Inspect", selected=False)).first.wait_for(timeout=60_000)
-            return page
-
-        yield open_at
 
 
 def pixels(page: Page, canvas: str) -> list[int]:
@@ -76,10 +53,6 @@ def set_steps(page: Page, steps: str) -> None:
 
 def upload(page: Page, path) -> None:
     page.locator("#picture input[type=file]").set_input_files(path)
-
-
-def shown_pixel(page: Page, x: int, y: int) -> str:
-    return f"Array.from(document.querySelector('#inspector canvas.x0').getContext('2d').getImageData({x}, {y}, 1, 1).data).slice(0, 3).join()"
 
 
 def lion() -> torch.Tensor:
@@ -300,104 +273,6 @@ def test_the_histogram_is_that_of_the_noisy_picture(inspector):
     densities = [(axis[0] - top) / (axis[0] - axis[-1]) for top in tops]
     wanted, _ = np.histogram(xt, 64, (-4, 4))
     assert np.abs(np.array(densities) - wanted / xt.size / 0.125).max() < 2e-3
-
-
-# links and files
-
-
-def test_a_link_opens_the_page_at_what_it_names(linked):
-    page = linked("tab=inspect&example=tower&schedule=squaredcos_cap_v2&t=400&T=2000&noise=5")
-    expect(page.locator("#inspector .t-value")).to_have_text("400 of 2000")
-    expect(page.get_by_label("use cosine")).to_be_checked()
-    expect(page.get_by_label("T, the number of steps")).to_have_value("2000")
-    expect(page.locator("#picture img")).to_have_attribute("src", re.compile("tower"))
-    assert np.abs(np.array(pixels(page, "x0")).reshape(128, 128, 4)[..., :3] - forward.square(get_image("tower.jpg")).transpose(1, 2, 0)).max() <= 1
-    assert abs(factors(page)[0] - alphas_cumprod(named_betas("squaredcos_cap_v2", 2000))[399].sqrt()) < 1e-4
-    wanted = ((forward.noise(5) / 3 + 1) * 127.5).clamp(0, 255).round().numpy()
-    assert np.abs(np.array(pixels(page, "eps")).reshape(128, 128, 4)[..., :3] - wanted).max() <= 1
-
-
-@pytest.mark.parametrize("query", ["example=../../etc/passwd&schedule=nonsense&t=1001&T=1e400&noise=99999999999", "t=-5&T=abc&noise=x&tab=nowhere"])
-def test_what_a_link_cannot_mean_is_ignored(linked, query):
-    page = linked(query)
-    page.get_by_role("tab", name="Inspect").click()
-    expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000", timeout=60_000)
-    expect(page.get_by_label("use linear")).to_be_checked()
-    expect(page.locator("#inspector .link")).to_have_text("?tab=inspect&example=lion&schedule=linear&t=250")
-
-
-def test_the_link_follows_and_is_copied(inspector, url):
-    inspector.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    choose(inspector, "jsd")
-    set_t(inspector, 321)
-    inspector.locator("#inspector .t").press("ArrowRight")
-    wanted = f"{url}/?tab=inspect&example=lion&schedule=jsd&t=322"
-    expect(inspector.locator("#inspector .link")).to_have_attribute("href", wanted)
-    inspector.get_by_role("button", name="Copy link").click()
-    expect(inspector.locator("#inspector .copied")).to_have_text("Copied.")
-    assert inspector.evaluate("navigator.clipboard.readText()") == wanted
-    assert "t=322" in inspector.url and "schedule=jsd" in inspector.url
-
-
-def test_the_strip_is_kept_as_a_picture(inspector, tmp_path):
-    with inspector.expect_download() as download:
-        inspector.get_by_role("button", name="Strip as PNG").click()
-    assert download.value.suggested_filename == "forward_linear_T1000.png"
-    download.value.save_as(tmp_path / "strip.png")
-    strip = np.asarray(Image.open(tmp_path / "strip.png").convert("RGB"))
-    assert strip.shape == (188, 8 + 9 * 136, 3)
-    assert np.abs(strip[8:136, 8:136].astype(int) - forward.square(get_image("lion.jpg")).transpose(1, 2, 0)).max() <= 1
-    assert (strip[140:170].min(axis=(0, 2)) < 128).sum() > 60, "the values of t are written under the pictures"
-
-
-# any picture
-
-
-def test_a_picture_of_ones_own_is_shown_by_its_centre_square_and_not_linked(inspector, tmp_path):
-    image = Image.new("RGB", (300, 100), (0, 0, 255))
-    image.paste((255, 0, 0), (100, 0, 200, 100))
-    image.save(tmp_path / "own.png")
-    upload(inspector, tmp_path / "own.png")
-    inspector.wait_for_function(f"{shown_pixel(inspector, 64, 64)} === '255,0,0'")
-    assert (np.array(pixels(inspector, "x0")).reshape(128, 128, 4)[:, 4:-4] == (255, 0, 0, 255)).all()
-    expect(inspector.locator("#inspector .link")).to_contain_text("your own")
-    assert "example" not in inspector.locator("#inspector .link").get_attribute("href")
-
-
-def _turned(path):
-    """Red above blue once it is turned as its EXIF says; stored on its side."""
-    image = Image.new("RGB", (64, 64), (0, 0, 255))
-    image.paste((255, 0, 0), (0, 0, 32, 64))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image.save(path, exif=exif)
-
-
-PICTURES = {
-    "one.png": (lambda path: Image.new("RGB", (1, 1), (10, 200, 30)).save(path), "10,200,30"),
-    "large.png": (lambda path: Image.new("RGB", (7000, 7000), (200, 10, 30)).save(path), "200,10,30"),
-    "grey.png": (lambda path: Image.new("L", (40, 90), 77).save(path), "77,77,77"),
-    "clear.png": (lambda path: Image.new("RGBA", (50, 50), (9, 9, 9, 0)).save(path), "255,255,255"),
-    "turned.png": (_turned, "255,0,0"),
-}
-
-
-def test_any_picture_works(inspector, tmp_path):
-    for name, (make, upper) in PICTURES.items():
-        make(tmp_path / name)
-        upload(inspector, tmp_path / name)
-        inspector.wait_for_function(f"{shown_pixel(inspector, 64, 20)} === '{upper}'")
-
-
-def test_a_picture_that_is_too_large_or_none_at_all_is_refused_and_the_last_one_stays(inspector, tmp_path):
-    before = pixels(inspector, "x0")
-    Image.new("L", (8000, 7000)).save(tmp_path / "huge.png")
-    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"nothing" * 10)
-    sentences = {"huge.png": "It has more than 50 megapixels; make it smaller.", "broken.png": "It is damaged or cut short; copy or save it again."}
-    for name, sentence in sentences.items():
-        upload(inspector, tmp_path / name)
-        expect(inspector.get_by_test_id("toast-body").filter(has_text=sentence).first).to_be_visible()
-        assert pixels(inspector, "x0") == before
 
 
 # looks
