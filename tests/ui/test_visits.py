@@ -6,6 +6,8 @@ from gradio_client import Client
 
 from diffusion_demo.ui import visits
 
+pytestmark = pytest.mark.filterwarnings("ignore::Warning:gradio.queueing")
+
 
 def pressed(name):
     yield gr.Button(interactive=False), gr.skip()
