@@ -1,0 +1,164 @@
+"""Compare training settings at equal minutes of one core: `python -m benchmarks.recipe run baseline --data TRAIN.zip --validation VAL.zip --out DIR`.
+
+An arm is the baseline with one thing changed. Its budget is CPU time of the process, with one thread, so two arms can run side by side and other
+work on the machine takes nothing from either. Each arm is judged on validation images that no arm trains on, at fixed noise and timesteps, for each of
+its EMA decays; the error is stated both for v and for eps, because neither network is trained on the other's. `table` prints what was measured.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import torch
+from diffusers.training_utils import EMAModel
+from safetensors.torch import load_file
+
+from diffusion_demo import data
+from diffusion_demo.diffusion.timesteps import stratified_timesteps
+from diffusion_demo.images import contact_sheet, save_png, to_float, to_uint8
+from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.models.unet import PRESETS, Preset
+from diffusion_demo.request import Request
+from diffusion_demo.sampling import last_step, sample
+from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.loop import Budget, train
+from diffusion_demo.training.run import RunFolder
+
+BASELINE = {
+    "prediction_type": "v_prediction",
+    "learning_rate": 8e-4,
+    "batch_size": 32,
+    "dropout": 0.0,
+    "flip": False,
+    "ema_decays": (0.9995, 0.999, 0.99, 0.98),
+}
+# More width at the highest resolution, or more residual blocks, at about the parameters of the small preset (32, 80, 160; one block).
+NETWORKS = {"wide": Preset((64, 96, 128), 1, (8,)), "deep": Preset((32, 64, 128), 2, (8,))}
+ARMS = {
+    "baseline": {},
+    "epsilon": {"prediction_type": "epsilon"},
+    "learning rate 4e-4": {"learning_rate": 4e-4},
+    "learning rate 1.6e-3": {"learning_rate": 1.6e-3},
+    "batch 64": {"batch_size": 64},
+    "dropout 0.1": {"dropout": 0.1},
+    "flips": {"flip": True},
+    "wide": {"preset": "wide"},
+    "deep": {"preset": "deep"},
+}
+VALIDATION_IMAGES = 1000
+
+
+def train_arm(arm: str, seed: int, images: Path, run: RunFolder, minutes: float) -> int:
+    """Train until the process has used so many CPU minutes since the start of training, and return the number of steps."""
+    config = TrainConfig(data=str(images), seed=seed, save_every=10**6, sample_every=10**6, **(BASELINE | ARMS[arm]))
+    begun = time.process_time()
+    stopping = False
+    for event in train(config, run, Budget(max_steps=10**6), resume=False, command="benchmarks.recipe"):
+        if event.to_json()["type"] == "start":
+            begun = time.process_time()
+        if not stopping and time.process_time() - begun > 60 * minutes:
+            run.control_file.write_text('{"type": "stop"}\n', encoding="utf-8")
+            stopping = True
+    return event.step
+
+
+@torch.no_grad()
+def validation_errors(checkpoint, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+    """Return the mean squared errors of v and of eps over all timesteps, at the same noise for every network. images: uint8 [N, C, S, S]."""
+    generator = torch.Generator().manual_seed(0)
+    chain, network = checkpoint.diffusion, checkpoint.unet.eval()
+    t = stratified_timesteps(len(images), len(chain), generator)
+    x0 = to_float(images)
+    eps = torch.randn(x0.shape, generator=generator)
+    errors = []
+    for rows in torch.arange(len(images)).split(100):
+        xt = chain.q_sample(x0[rows], t[rows], eps[rows])
+        with torch.autocast("cpu", torch.bfloat16):
+            output = network(xt, t[rows], class_labels=labels[rows], return_dict=False)[0].float()
+        predicted = chain.p(output, xt, t[rows], clip=False).x0
+        abar = chain.abar[t[rows]].float()
+        error = ((predicted - x0[rows]) ** 2).flatten(1).mean(1) / (1 - abar)  # of v: x0 = sqrt(abar) xt - sqrt(1 - abar) v
+        errors.append(torch.stack([error, error * abar]))
+    v, eps_error = torch.cat(errors, dim=1).mean(1).tolist()
+    return v, eps_error
+
+
+def measure_arm(run: RunFolder, validation: Path, decays: tuple[float, ...]) -> dict:
+    """Return the validation errors of each EMA decay and of the raw weights, and save sixteen samples of the best decay."""
+    source = run.latest()
+    checkpoint = load_checkpoint(source)
+    report = data.scan(validation)
+    entries = [data.load(report, checkpoint.description.image_size, 3, held_out=part) for part in (False, True)]
+    images = torch.cat([part.images for part in entries])[:VALIDATION_IMAGES]
+    labels = torch.cat([part.labels for part in entries])[:VALIDATION_IMAGES]
+    errors, weights = {}, {}
+    for decay in decays:
+        average = EMAModel(checkpoint.unet.parameters())
+        shadow = load_file(source / "state" / f"ema_{decay}.safetensors")
+        average.shadow_params = weights[str(decay)] = [shadow[str(i)] for i in range(len(shadow))]
+        average.copy_to(checkpoint.unet.parameters())
+        errors[str(decay)] = validation_errors(checkpoint, images, labels)
+    checkpoint.unet.load_state_dict(load_file(source / "state" / "weights.safetensors"))
+    errors["raw"] = validation_errors(checkpoint, images, labels)
+    best = min(weights, key=lambda decay: errors[decay][0])
+    average.shadow_params = weights[best]
+    average.copy_to(checkpoint.unet.parameters())
+    request = Request(num_images=16, seed=0, guidance_scale=2.0, precision="bf16")
+    sheet = contact_sheet(to_uint8(last_step(sample(checkpoint, request)).xt))
+    save_png(run.path / "sixteen.png", sheet.resize((sheet.width * 3, sheet.height * 3), 0))
+    return {"errors": errors, "best_decay": best}
+
+
+def run_arm(arm: str, seed: int, images: Path, validation: Path, out: Path, minutes: float) -> None:
+    torch.set_num_threads(1)
+    PRESETS.update(NETWORKS)
+    run = RunFolder(out / f"{arm.replace(' ', '_')}-{seed}")
+    steps = train_arm(arm, seed, images, run, minutes)
+    config = run.read_config()[0]
+    measured = {"arm": arm, "seed": seed, "minutes": minutes, "steps": steps, "images": steps * config.batch_size}
+    measured |= measure_arm(run, validation, config.ema_decays)
+    (run.path / "recipe.json").write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+
+
+def table(out: Path) -> None:
+    """Print a row for each arm: images seen and validation errors, the mean over seeds and its standard error where there are several."""
+    rows: dict[str, list[dict]] = {}
+    for path in sorted(out.glob("*/recipe.json")):
+        measured = json.loads(path.read_text(encoding="utf-8"))
+        rows.setdefault(measured["arm"], []).append(measured)
+    print("| arm | seeds | images | v error | eps error | best EMA decay | v error of the raw weights |\n" + "|---" * 7 + "|")
+    for arm, found in sorted(rows.items(), key=lambda row: statistics.mean(one["errors"][one["best_decay"]][0] for one in row[1])):
+        best = [one["errors"][one["best_decay"]] for one in found]
+        images = statistics.mean(one["images"] for one in found)
+        v, eps, raw = (spread(values) for values in ([b[0] for b in best], [b[1] for b in best], [one["errors"]["raw"][0] for one in found]))
+        print(f"| {arm} | {len(found)} | {images:,.0f} | {v} | {eps} | {found[0]['best_decay']} | {raw} |")
+
+
+def spread(values: list[float]) -> str:
+    """Return the mean, with its standard error where there is more than one value."""
+    mean = f"{statistics.mean(values):.5f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values) / len(values) ** 0.5:.5f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True, dest="command")
+    run = commands.add_parser("run")
+    run.add_argument("arm", choices=ARMS)
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--data", type=Path, required=True)
+    run.add_argument("--validation", type=Path, required=True)
+    run.add_argument("--minutes", type=float, default=10)
+    for command in (run, commands.add_parser("table")):
+        command.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    if arguments.command == "table":
+        table(arguments.out)
+    else:
+        run_arm(arguments.arm, arguments.seed, arguments.data, arguments.validation, arguments.out, arguments.minutes)
+
+
+if __name__ == "__main__":
+    main()
