@@ -1,8 +1,8 @@
 """Compare training settings at equal minutes of one core: `python -m benchmarks.recipe run baseline --data TRAIN.zip --validation VAL.zip --out DIR`.
 
 An arm is the baseline with one thing changed. Its budget is CPU time of the process, with one thread, so two arms can run side by side and other
-work on the machine takes nothing from either. Each arm is judged on validation images that no arm trains on, at fixed noise and timesteps, for each of
-its EMA decays; the error is stated both for v and for eps, because neither network is trained on the other's. `table` prints what was measured.
+work on the machine takes nothing from either. Each arm is judged on validation images that no arm trains on, at fixed noise and timesteps, for
+each of its EMA decays; the error is stated both for v and for eps, because neither network is trained on the other's. `table` prints the results.
 """
 
 import argparse
@@ -46,13 +46,21 @@ ARMS = {
     "flips": {"flip": True},
     "wide": {"preset": "wide"},
     "deep": {"preset": "deep"},
+    "min-SNR 5": {"snr_gamma": 5.0},
+    "cosine": {"lr_scheduler": "cosine"},
+    "final decay": {"lr_scheduler": "warmup_stable_decay"},
 }
 VALIDATION_IMAGES = 1000
+RESULT = "recipe.json"
 
 
 def train_arm(arm: str, seed: int, images: Path, run: RunFolder, minutes: float) -> int:
     """Train until the process has used so many CPU minutes since the start of training, and return the number of steps."""
-    config = TrainConfig(data=str(images), seed=seed, save_every=10**6, sample_every=10**6, **(BASELINE | ARMS[arm]))
+    settings = BASELINE | ARMS[arm]
+    if "lr_scheduler" in settings:  # a schedule that ends needs its last step: the one that the baseline reached in the same time
+        baseline = run.path.with_name(f"baseline-{seed}") / RESULT
+        settings["lr_total_steps"] = json.loads(baseline.read_text(encoding="utf-8"))["steps"]
+    config = TrainConfig(data=str(images), seed=seed, save_every=10**6, sample_every=10**6, **settings)
     begun = time.process_time()
     stopping = False
     for event in train(config, run, Budget(max_steps=10**6), resume=False, command="benchmarks.recipe"):
@@ -119,13 +127,13 @@ def run_arm(arm: str, seed: int, images: Path, validation: Path, out: Path, minu
     config = run.read_config()[0]
     measured = {"arm": arm, "seed": seed, "minutes": minutes, "steps": steps, "images": steps * config.batch_size}
     measured |= measure_arm(run, validation, config.ema_decays)
-    (run.path / "recipe.json").write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+    (run.path / RESULT).write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
 
 
 def table(out: Path) -> None:
     """Print a row for each arm: images seen and validation errors, the mean over seeds and its standard error where there are several."""
     rows: dict[str, list[dict]] = {}
-    for path in sorted(out.glob("*/recipe.json")):
+    for path in sorted(out.glob(f"*/{RESULT}")):
         measured = json.loads(path.read_text(encoding="utf-8"))
         rows.setdefault(measured["arm"], []).append(measured)
     print("| arm | seeds | images | v error | eps error | best EMA decay | v error of the raw weights |\n" + "|---" * 7 + "|")

@@ -3,7 +3,7 @@
 import argparse
 import json
 import shlex
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 
 from diffusion_demo.errors import BadInput
@@ -34,12 +34,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         elif field.type == "bool" or field.type is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=f"default: {field.default}")
         else:
-            kind = {"ema_decays": _decays, "dropout": float}.get(field.name) or type(field.default)
+            kind = {"ema_decays": _decays, "dropout": float, "snr_gamma": float, "lr_total_steps": int, "lr_decay_steps": int}.get(
+                field.name
+            ) or type(field.default)
             parser.add_argument(flag, type=kind, metavar="X", help=f"default: {field.default}")
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
-    from diffusion_demo.training.config import MAY_DIFFER, TrainConfig, config_of
+    from diffusion_demo.training.config import TrainConfig, config_of
+    from diffusion_demo.training.resume import resumed_config
     from diffusion_demo.training.run import RunFolder, start_of
 
     run = RunFolder(parsed.run_folder)
@@ -54,11 +57,12 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         raise BadInput(f"--max-minutes must be more than 0, not {parsed.max_minutes:g}.")
     if parsed.max_steps is None and parsed.max_minutes is None:
         raise BadInput("Say when to stop: --max-steps N or --max-minutes M (Ctrl-C saves and ends at any time).")
+    if parsed.max_steps is not None and given.get("lr_scheduler", "constant_with_warmup") != "constant_with_warmup":
+        given.setdefault("lr_total_steps", parsed.max_steps)
     if parsed.resume:
         if not run.exists:
             raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
-        config = run.read_config()[0]
-        config = replace(config, **{name: given[name] for name in MAY_DIFFER if name in given})
+        config = resumed_config(run, given)
         changed = [name for name, value in given.items() if value != getattr(config, name)]
         if changed:
             raise BadInput(f"A run keeps the settings that it began with; leave out --{changed[0].replace('_', '-')}, or start a new run.")

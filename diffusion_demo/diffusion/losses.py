@@ -61,10 +61,26 @@ class Losses(NamedTuple):
     vlb: Tensor | None
 
 
+def min_snr_weight(diffusion: Diffusion, t: Tensor, gamma: float) -> Tensor:
+    """The weight of the squared error at t, float64 [N]: min(SNR, gamma) in terms of x_0. Hang et al. 2023 (Min-SNR), section 3.4.
+
+    With SNR = abar / (1 - abar), an error of x_0 is the error of epsilon over SNR, and the error of v over SNR + 1. Raises ValueError for the
+    prediction of the previous mean, for which the paper gives no weight.
+    """
+    abar = diffusion.abar[t.to(diffusion.abar.device)]
+    snr = abar / (1 - abar)
+    per_x0 = {"sample": torch.ones_like(snr), "epsilon": snr, "v_prediction": snr + 1}
+    if diffusion.prediction_type not in per_x0:
+        raise ValueError(f"Min-SNR weighting is not defined for prediction type {diffusion.prediction_type!r}")
+    return snr.clamp(max=gamma) / per_x0[diffusion.prediction_type]
+
+
 LOSSES = ("simple", "hybrid", "hybrid_unscaled", "kl", "rescaled_kl")
 
 
-def training_losses(diffusion: Diffusion, output: Tensor, x0: Tensor, xt: Tensor, t: Tensor, eps: Tensor, kind: str = "hybrid") -> Losses:
+def training_losses(
+    diffusion: Diffusion, output: Tensor, x0: Tensor, xt: Tensor, t: Tensor, eps: Tensor, kind: str = "hybrid", snr_gamma: float | None = None
+) -> Losses:
     """The loss of the network's output at (x_t, t), in float32.
 
     simple           L_simple, the squared error to the target. DDPM Eq. 14
@@ -73,7 +89,8 @@ def training_losses(diffusion: Diffusion, output: Tensor, x0: Tensor, xt: Tensor
     kl               L_t in bits/dim, which trains prediction and variance. DDPM Eq. 5
     rescaled_kl      T L_t: over uniform t its mean is L_vlb, the whole bound
 
-    In a hybrid the bound term trains the variance alone: the prediction is detached in it.
+    In a hybrid the bound term trains the variance alone: the prediction is detached in it. `snr_gamma` weights the squared error of simple and hybrid
+    losses by `min_snr_weight`; the mse that is returned stays unweighted.
     Raises ValueError for another kind, or for "simple" with a learned variance, which it would not train.
     """
     if kind not in LOSSES:
@@ -86,7 +103,8 @@ def training_losses(diffusion: Diffusion, output: Tensor, x0: Tensor, xt: Tensor
     if kind in ("kl", "rescaled_kl"):
         vlb = vlb_term(diffusion, output, x0, xt, t, clip=False)
         return Losses(vlb * (len(diffusion) if kind == "rescaled_kl" else 1), mse, vlb)
+    simple = mse if snr_gamma is None else mse * min_snr_weight(diffusion, t, snr_gamma).to(mse)
     if v is None:
-        return Losses(mse, mse, None)
+        return Losses(simple, mse, None)
     vlb = vlb_term(diffusion, torch.cat([prediction.detach(), v], dim=1), x0, xt, t, clip=False)
-    return Losses(mse + vlb * (1 if kind == "hybrid_unscaled" else len(diffusion) / 1000), mse, vlb)
+    return Losses(simple + vlb * (1 if kind == "hybrid_unscaled" else len(diffusion) / 1000), mse, vlb)

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import PREDICTION_TYPES, TASKS, VARIANCE_TYPES
+from diffusion_demo.training.lr_schedule import LRSchedule
 
 # From call to call of one run: where the pictures lie, and how to live with less memory.
 MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing")
+SCHEDULE = ("lr_scheduler", "lr_total_steps", "lr_decay_steps")  # may change on resume as long as no step already taken would have differed
 ENLARGED_BY = 2  # by an upsampler
 
 
@@ -23,6 +25,9 @@ class TrainConfig:
     batch_size: int = 32  # larger is smoother and slower a step
     learning_rate: float = 5e-4  # 1e-4 to fine-tune, less if the loss jumps
     warmup_steps: int = 200  # steps over which the learning rate climbs from 0
+    lr_scheduler: str = "constant_with_warmup"  # cosine or warmup_stable_decay where the number of steps is known: better at the end of the run
+    lr_total_steps: int | None = None  # the step at which cosine and warmup_stable_decay reach 0 and the run ends
+    lr_decay_steps: int | None = None  # length of the final decay of warmup_stable_decay; None takes a fifth of the steps
     weight_decay: float = 0.0
     grad_clip: float = 1.0  # the largest norm of the gradient
     ema_decays: tuple[float, ...] = (0.9995,)  # of the averaged weights; the first is the one that is sampled from
@@ -38,6 +43,7 @@ class TrainConfig:
     prediction_type: str = "epsilon"
     variance_type: str = "learned_range"
     loss: str = "hybrid"  # simple for a fixed variance; rescaled_kl, the bound itself, for the best bits per dimension
+    snr_gamma: float | None = None  # min-SNR weighting of the squared error; 5 in its paper, None for equal weights
     timestep_sampler: str = "stratified"  # loss_aware with rescaled_kl, whose gradient is noisy
     precision: str = "auto"
     accumulation: int = 1  # parts that a batch is worked through in, one after the other: the same result in less memory
@@ -98,8 +104,21 @@ class TrainConfig:
             raise BadInput("The simple loss does not train a learned variance; choose the hybrid loss, or the variance type fixed_large.", "loss")
         if not self.ema_decays or not all(0 <= decay < 1 for decay in self.ema_decays):
             raise BadInput(f"EMA decays must be numbers from 0 up to, not including, 1, not {self.ema_decays}.", "ema_decays")
+        _ = self.lr_schedule  # raises BadInput for settings that contradict each other
+        if self.snr_gamma is not None:
+            if not 0 < self.snr_gamma <= 1000:
+                raise BadInput(f"SNR gamma must be above 0 and at most 1000, not {self.snr_gamma:g}.", "snr_gamma")
+            if self.task == "classifier" or self.loss in ("kl", "rescaled_kl") or self.prediction_type == "previous":
+                raise BadInput(
+                    "SNR gamma weights the squared error of epsilon, sample or v prediction; leave it out for this task or loss.", "snr_gamma"
+                )
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise BadInput(f"Dropout must be from 0 up to, not including, 1, not {self.dropout:g}.", "dropout")
+
+    @property
+    def lr_schedule(self) -> LRSchedule:
+        """The schedule of the learning rate. Raises BadInput for settings that contradict each other."""
+        return LRSchedule(self.lr_scheduler, self.warmup_steps, self.lr_total_steps, self.lr_decay_steps)
 
 
 def config_of(given: dict) -> TrainConfig:

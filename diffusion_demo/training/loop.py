@@ -25,7 +25,7 @@ from diffusion_demo.images import save_png
 from diffusion_demo.machine import best_device, resolve_precision
 from diffusion_demo.training import events
 from diffusion_demo.training.batches import Batch, batch_of_step, held_out_batches, seed_of
-from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.config import SCHEDULE, TrainConfig
 from diffusion_demo.training.exhaustion import EXHAUSTION, what_ran_out
 from diffusion_demo.training.for_cpu import for_cpu
 from diffusion_demo.training.gradient import add_gradient
@@ -136,10 +136,11 @@ class _Trainer:
 
     def go(self, budget: Budget) -> Iterator[events.Event]:
         config, started = self.config, time.monotonic()
+        max_steps = self._last_step(budget)
         yield events.Start(
             os.getpid(),
             self.step,
-            budget.max_steps,
+            max_steps,
             budget.max_minutes,
             str(self.accelerator.device),
             self.precision,
@@ -159,7 +160,7 @@ class _Trainer:
         with _stop_signals() as stop:
             reason = None
             while reason is None:
-                if budget.max_steps is not None and self.step >= budget.max_steps:
+                if max_steps is not None and self.step >= max_steps:
                     reason = "max_steps"
                 elif budget.max_minutes is not None and time.monotonic() - started >= 60 * budget.max_minutes:
                     reason = "max_minutes"
@@ -196,8 +197,13 @@ class _Trainer:
             return flag
         return bool(self.accelerator.reduce(torch.tensor([float(flag)], device=self.accelerator.device), "sum").item())
 
+    def _last_step(self, budget: Budget) -> int | None:
+        """The step at which the run ends: the budget's, or that of a learning rate that reaches 0."""
+        ends = (budget.max_steps, self.config.lr_schedule.lr_total_steps)
+        return min((end for end in ends if end is not None), default=None)
+
     def _learning_rate(self, step: int) -> float:
-        return self.config.learning_rate * min(1.0, step / max(1, self.config.warmup_steps))
+        return self.config.learning_rate * self.config.lr_schedule.factor(step)
 
     def _train_step(self, meter: "_Meter") -> bool:
         """One optimizer step; False when the loss or its gradient was not finite, in which case no weight was changed."""
@@ -285,7 +291,8 @@ class _Trainer:
 
             def write(folder: Path) -> None:
                 self.task.save(folder, self._averaged_unet(), description, training_loss)
-                counters = {"step": self.step, "initial_images": self.initial_images}
+                schedule = {name: getattr(self.config, name) for name in SCHEDULE}
+                counters = {"step": self.step, "initial_images": self.initial_images, "schedule": schedule}
                 raw = self.accelerator.unwrap_model(self.unet)
                 save_state(folder / "state", raw, self.optimizer, self.averages, self.loss_aware, counters)
 

@@ -39,6 +39,14 @@ def save_state(
     (folder / "counters.json").write_text(json.dumps(counters) + "\n", encoding="utf-8")
 
 
+def read_counters(folder: Path) -> dict:
+    """Return the counters of a state folder. Raises BadInput when they cannot be read."""
+    try:
+        return json.loads((folder / "counters.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{folder} is damaged or incomplete; remove {folder.parent} to resume from the checkpoint before it.") from error
+
+
 def load_state(
     folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[float, EMAModel], loss_aware: LossAwareTimesteps | None
 ) -> dict:
@@ -58,7 +66,7 @@ def _load_state(
         index, key = name.split(".", 1)
         moments.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict(optimizer.state_dict() | {"state": moments})
-    counters = json.loads((folder / "counters.json").read_text(encoding="utf-8"))
+    counters = read_counters(folder)
     for decay, average in averages.items():
         shadow = load_file(folder / f"ema_{decay}.safetensors")
         for i, parameter in enumerate(average.shadow_params):

@@ -38,7 +38,7 @@ class Denoising:
         xt = chain.q_sample(batch.x0, batch.t, batch.eps)
         condition = {"class_labels": batch.labels} if self.start.description.class_names else {}
         output = network(self._seen(xt, batch, network), chain.told(batch.t, xt), **condition, return_dict=False)[0]
-        found = training_losses(chain, output.float(), batch.x0, xt, batch.t, batch.eps, self.config.loss)
+        found = training_losses(chain, output.float(), batch.x0, xt, batch.t, batch.eps, self.config.loss, self.config.snr_gamma)
         return torch.stack([found.loss, found.mse, torch.full_like(found.mse, torch.nan) if found.vlb is None else found.vlb], dim=1)
 
     def _seen(self, xt: Tensor, batch: Batch, network: nn.Module) -> Tensor:

@@ -11,6 +11,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.description import ORACLES, describe
 from diffusion_demo.training.config import TrainConfig, config_of
 from diffusion_demo.training.launch import arguments_of, launch
+from diffusion_demo.training.lr_schedule import LR_SCHEDULERS
 from diffusion_demo.training.run import RunFolder, start_of
 from diffusion_demo.ui import access, choices, lengths, limits, run_list, train_settings, uploads, warmup
 from diffusion_demo.ui.lengths import NEW
@@ -78,8 +79,12 @@ class Form:
 
     @staticmethod
     def _config(chosen: dict) -> TrainConfig:
-        """The config of the chosen settings. Raises BadInput, also for one that this page's machine is too small for."""
-        config = config_of(chosen)
+        """Return the config of the chosen settings; a schedule that ends gets its last step at the start, from the length that is chosen then.
+
+        Raises BadInput, also for a training that this page's machine is too small for.
+        """
+        ends = chosen.get("lr_scheduler", LR_SCHEDULERS[0]) != LR_SCHEDULERS[0]
+        config = config_of(chosen | ({"lr_total_steps": 10_000_000} if ends else {}))
         limits.check_training(config)
         return config
 
@@ -93,9 +98,12 @@ class Form:
             minutes = lengths.minutes_of(length)
             chosen = self.settings(found, start_from, values)
             config = self._config(chosen)
+            pace = lengths.pace(start_from if start_from in NEW else config.init_from, config.image_size, config.channels, config.batch_size)
+            if config.lr_schedule.ends:
+                chosen["lr_total_steps"] = round(60 * minutes * pace / config.batch_size)
+                config_of(chosen)
         except BadInput as error:
             raise gr.Error(str(error), print_exception=False) from error
-        pace = lengths.pace(start_from if start_from in NEW else config.init_from, config.image_size, config.channels, config.batch_size)
         steps = lengths.steps_between_previews(pace, config.batch_size, minutes)
         with run_list.one_more():
             run = RunFolder(choices.RUNS / _new_name(found.summary()["source"]))

@@ -51,6 +51,12 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
     with pair():
         add("warmup_steps", gr.Number, "Warm-up steps", precision=0)
         add("ema_decays", gr.Number, "EMA decay", step=1e-4)
+    choose(
+        "lr_scheduler",
+        "Learning rate schedule",
+        [("Constant", "constant_with_warmup"), ("Cosine decay", "cosine"), ("Constant, then decay", "warmup_stable_decay")],
+        "A decay ends with the training time and gives better images at the end. Constant can be continued.",
+    )
     with pair():
         add("label_dropout", gr.Number, "Labels dropped", step=0.05)
         add("weight_decay", gr.Number, "Weight decay", step=0.01)

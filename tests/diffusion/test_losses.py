@@ -5,11 +5,21 @@ import math
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler
+from diffusers.training_utils import compute_snr
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
-from diffusion_demo.diffusion.losses import decoder_log_likelihood, decoder_term, kl_term, normal_kl, training_losses, vlb_term
+from diffusion_demo.diffusion.losses import (
+    decoder_log_likelihood,
+    decoder_term,
+    kl_term,
+    min_snr_weight,
+    normal_kl,
+    training_losses,
+    vlb_term,
+)
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
 
@@ -196,3 +206,32 @@ def test_loss_arithmetic_is_float32_for_a_bfloat16_network():
     output = normal(2, 2, 4, 4, seed=2).bfloat16()
     losses = training_losses(diffusion, output, x0, diffusion.q_sample(x0, t, eps), t, eps)
     assert {part.dtype for part in losses} == {torch.float32}
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "sample", "v_prediction"])
+def test_min_snr_weighs_the_same_error_of_x0_alike_whatever_is_predicted(prediction_type):
+    diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), prediction_type, "fixed_large")
+    x0, eps, t = normal(4, 3, 8, 8).float(), normal(4, 3, 8, 8, seed=1).float(), torch.tensor([50, 300, 600, 900])
+    xt = diffusion.q_sample(x0, t, eps)
+    wrong = x0 + 0.1  # whose error of x0 is 0.01
+    eps_of_wrong = diffusion.eps_from_x0(xt, t, wrong)
+    output = {"epsilon": eps_of_wrong, "sample": wrong, "v_prediction": diffusion.v_from_x0_eps(wrong, t, eps_of_wrong)}[prediction_type]
+    found = training_losses(diffusion, output, x0, xt, t, eps, "simple", snr_gamma=5.0)
+    snr = diffusion.abar[t] / (1 - diffusion.abar[t])
+    torch.testing.assert_close(found.loss, (0.01 * snr.clamp(max=5)).float(), rtol=1e-3, atol=1e-6)
+    assert torch.equal(found.mse, training_losses(diffusion, output, x0, xt, t, eps, "simple").mse)
+
+
+def test_min_snr_weights_are_those_of_diffusers_examples():
+    scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2")
+    t = torch.arange(1000)
+    snr = compute_snr(scheduler, t).double()
+    for prediction_type, divisor in (("epsilon", snr), ("v_prediction", snr + 1)):
+        diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), prediction_type, "fixed_large")
+        torch.testing.assert_close(min_snr_weight(diffusion, t, 5.0), snr.clamp(max=5) / divisor, rtol=1e-3, atol=1e-9)
+
+
+def test_min_snr_is_refused_where_it_has_no_meaning():
+    diffusion = Diffusion(named_betas("linear", 100), "previous", "fixed_large")
+    with pytest.raises(ValueError, match="previous"):
+        min_snr_weight(diffusion, torch.tensor([1]), 5.0)
