@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 FOLDER = "showcase"
+THUMBNAILS = "thumbnails"  # a PNG of each class
 
 
 class Showcase(NamedTuple):

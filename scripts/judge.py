@@ -1,4 +1,4 @@
-"""Make the judge, a classifier of clean emoji: `python -m checkpoints.judge noto-emoji.zip`.
+"""Make the judge, a classifier of clean emoji: `python -m scripts.judge noto-emoji.zip`.
 
 It never meets a diffusion model. Its features are what Frechet distances are measured in, its answers what guidance is measured by.
 """
@@ -15,7 +15,7 @@ from diffusion_demo.images import to_float
 from diffusion_demo.models.classifier import Classifier
 from diffusion_demo.models.unet import build_unet
 
-TARGET = Path(__file__).resolve().parent / "judge-32"
+TARGET = Path(__file__).resolve().parents[1] / "checkpoints" / "judge-32"
 EPOCHS, BATCH_SIZE, SHIFT = 60, 64, 3
 CARD = """---
 license: apache-2.0
@@ -30,7 +30,7 @@ It is no part of any diffusion model here, and none was trained against it.
 
 - Network: the downward half of a small U-Net, {parameters:.2f} million parameters, {features} features
 - Trained on {train} pictures of `{source}` for {epochs} epochs; of the {held_out} held-out ones it names {accuracy:.0%} rightly
-- Command: `python -m checkpoints.judge {source}`
+- Command: `python -m scripts.judge {source}`
 
 Trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC, image resources under the Apache License 2.0.
 """

@@ -1,0 +1,170 @@
+"""Make a bundled model and everything that hangs on it: `python -m scripts.bundle avatars-32 --run runs/avatars-32`.
+
+With --run, takes the weights of the run's latest checkpoint (of a classifier, its best on held-out images) in float16. A classifier goes beside the
+model that it guides. Without --run, keeps the weights and makes anew what is sampled from them: the showcase that the page replays before any click,
+a thumbnail of each class, the grid of sixteen, and the model card.
+"""
+
+import argparse
+import json
+import shutil
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from diffusers import UNet2DModel
+from diffusers.training_utils import EMAModel
+from safetensors.torch import load_file
+
+from diffusion_demo.images import contact_sheet, save_png, to_pil, to_uint8
+from diffusion_demo.models.card import model_card
+from diffusion_demo.models.checkpoint import Checkpoint, halve_weights, load_checkpoint
+from diffusion_demo.models.classifier import load_classifier, save_classifier
+from diffusion_demo.models.description import CLASSIFIER, describe, has_classifier
+from diffusion_demo.picture_files import file_name, settings_of
+from diffusion_demo.presets import DEFAULT, PRESETS, usual_interval
+from diffusion_demo.request import Request, pictures_of
+from diffusion_demo.sampling import last_step, noise_of, sample
+from diffusion_demo.training.run import RunFolder
+from diffusion_demo.ui.film import film, first_frame, frame
+from diffusion_demo.ui.showcase import FOLDER, THUMBNAILS
+
+CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
+NOTES = "## What a person sees"  # the part of a card that is written by hand, and kept
+
+
+@dataclass(frozen=True)
+class Bundled:
+    """A model that ships: where its images come from, in Markdown, and plain words for class names that need them."""
+
+    credit: str
+    titles: dict[str, str] = field(default_factory=dict)
+
+
+NOTO = Bundled(
+    "Trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC, image resources under the Apache License 2.0.",
+    {
+        "activities": "activities",
+        "animals-nature": "animals and nature",
+        "flags": "flags",
+        "food-drink": "food and drink",
+        "objects": "objects",
+        "people-body": "people",
+        "smileys-emotion": "smileys",
+        "symbols": "symbols",
+        "travel-places": "travel and places",
+    },
+)
+AVATARS = Bundled(
+    "Trained on avatars drawn by [DiceBear](https://www.dicebear.com) (`python -m scripts.avatars` makes them again). All ten styles are CC0 1.0: "
+    "Critters, Sprouts, Planets, Voxel Art, Pixel Art, Landscape, Moods, Voxel Bot and Cutouts by DiceBear, Lorelei by Lisa Wischofsky."
+)
+MODELS = {"avatars-32": AVATARS, "avatars-64": AVATARS, "emoji-32": NOTO, "emoji-64": NOTO}
+
+
+def shown_request(checkpoint: Checkpoint) -> Request:
+    """Return the request for sixteen images at the page's default settings, seeds 0 to 15."""
+    sampler, steps, eta = PRESETS[DEFAULT]
+    guidance = {"guidance_scale": 2.0, "guidance_interval": usual_interval(len(checkpoint.diffusion))} if checkpoint.description.guidance else {}
+    return Request(num_images=16, sampler=sampler, steps=steps, eta=eta, seed=0, precision="fp32", **guidance)
+
+
+def install(name: str, run: RunFolder, ema_decay: float | None) -> None:
+    """Replace the weights of checkpoints/NAME by those of a run. Raises SystemExit where the run holds no checkpoint."""
+    source = run.latest()
+    if source is None:
+        raise SystemExit(f"{run.path} holds no checkpoint yet.")
+    target = CHECKPOINTS / name
+    if describe(source).task == "classifier":
+        source, target = run.best() or source, target / CLASSIFIER
+        shutil.rmtree(target, ignore_errors=True)
+        save_classifier(target, load_classifier(source / CLASSIFIER).half())
+        (target / "README.md").write_text(_licensed((source / "README.md").read_text(encoding="utf-8"), name), encoding="utf-8")
+        return
+    staging = CHECKPOINTS / f".{name}.partial"
+    shutil.rmtree(staging, ignore_errors=True)
+    halve_weights(source, staging)
+    if ema_decay is not None:
+        _averaged(source, ema_decay).half().save_pretrained(staging / "unet")
+    description = replace(describe(source), titles=MODELS[name].titles)
+    if ema_decay is not None:
+        description = replace(description, held_out_loss=None)  # which was measured with the first decay's average
+    description.save(staging)
+    if has_classifier(target):
+        shutil.copytree(target / CLASSIFIER, staging / CLASSIFIER)
+    if (target / "README.md").is_file():
+        shutil.copyfile(target / "README.md", staging / "README.md")  # for the part that is written by hand
+    shutil.rmtree(target, ignore_errors=True)
+    staging.rename(target)
+
+
+def _averaged(source: Path, decay: float) -> UNet2DModel:
+    """Return the network of a run's checkpoint with the average of another EMA decay than the one that it samples from."""
+    unet = UNet2DModel.from_pretrained(source / "unet", local_files_only=True)
+    shadow = load_file(source / "state" / f"ema_{decay}.safetensors")
+    average = EMAModel(unet.parameters())
+    average.shadow_params = [shadow[str(i)] for i in range(len(shadow))]
+    average.copy_to(unet.parameters())
+    return unet
+
+
+def render(name: str) -> None:
+    """Make anew what is sampled from checkpoints/NAME: showcase, thumbnails, grid and card. An upsampler has the card alone."""
+    folder = CHECKPOINTS / name
+    checkpoint = load_checkpoint(folder)
+    grid = ""
+    if checkpoint.description.task == "diffusion":
+        request = shown_request(checkpoint)
+        _render_showcase(folder, name, checkpoint, request)
+        _render_thumbnails(folder, checkpoint, request)
+        guided = f", guidance {request.guidance_scale:g}" if checkpoint.description.guidance else ""
+        grid = f"\n![sixteen images at the default settings: seeds 0 to 15, {request.sampler}, {request.steps} steps{guided}](grid.png)\n"
+    parameters = sum(p.numel() for p in checkpoint.unet.parameters())
+    before = (folder / "README.md").read_text(encoding="utf-8") if (folder / "README.md").is_file() else ""
+    notes = f"\n{NOTES}{before.partition(NOTES)[2]}" if NOTES in before else ""
+    card = _licensed(model_card(checkpoint.description, parameters), name) + grid + notes
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _render_showcase(folder: Path, name: str, checkpoint: Checkpoint, request: Request) -> None:
+    pictures = pictures_of(request, checkpoint.description)
+    frames = [first_frame(noise_of(checkpoint, pictures)(), len(checkpoint.diffusion))]
+    for made in sample(checkpoint, request):
+        frames.append(frame(made))
+    showcase = folder / FOLDER
+    shutil.rmtree(showcase, ignore_errors=True)
+    showcase.mkdir()
+    pixels = to_uint8(made.xt)
+    for picture, settings in zip(pixels, settings_of(request, pictures, name, checkpoint), strict=True):
+        save_png(showcase / file_name(settings["seed"]), to_pil(picture), settings)
+    status = "Made beforehand; drag the slider to see how."
+    (showcase / "film.json").write_text(json.dumps(film(frames, made.total, status)), encoding="utf-8")
+    sheet = contact_sheet(pixels)
+    save_png(folder / "grid.png", sheet.resize((sheet.width * 4, sheet.height * 4), 0))
+
+
+def _render_thumbnails(folder: Path, checkpoint: Checkpoint, request: Request) -> None:
+    thumbnails = folder / THUMBNAILS
+    shutil.rmtree(thumbnails, ignore_errors=True)
+    thumbnails.mkdir()
+    for index, class_name in enumerate(checkpoint.description.class_names):
+        made = last_step(sample(checkpoint, replace(request, num_images=1, class_index=index)))
+        save_png(thumbnails / f"{class_name}.png", to_pil(to_uint8(made.xt)[0]))
+
+
+def _licensed(card: str, name: str) -> str:
+    return card.replace("---\n", "---\nlicense: apache-2.0\n", 1) + f"\n{MODELS[name].credit}\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=MODELS)
+    parser.add_argument("--run", type=RunFolder, metavar="DIR", help="take the weights of this run; without it they stay")
+    parser.add_argument("--ema-decay", type=float, metavar="D", help="take the average of this decay, one of the run's (default: its first)")
+    arguments = parser.parse_args()
+    if arguments.run:
+        install(arguments.name, arguments.run, arguments.ema_decay)
+    render(arguments.name)
+
+
+if __name__ == "__main__":
+    main()
