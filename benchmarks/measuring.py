@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-BUNDLED = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
+BUNDLED = Path(__file__).resolve().parents[1] / "checkpoints" / "avatars-32"
 
 Times = dict[str, list[float]]
 """The seconds that each work took, round for round."""

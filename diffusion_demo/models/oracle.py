@@ -18,7 +18,7 @@ from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.description import describe
 
-PICTURES = Path(__file__).resolve().parents[2] / "checkpoints" / "emoji-32" / "showcase"
+PICTURES = Path(__file__).resolve().parents[2] / "checkpoints" / "avatars-32" / "showcase"
 SCHEDULE, SPREAD = "squaredcos_cap_v2", 0.02
 
 

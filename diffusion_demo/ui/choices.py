@@ -13,6 +13,7 @@ from diffusion_demo.ui.settings import settings
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = Path(os.environ.get("DIFFUSION_DEMO_RUNS", ROOT / "runs"))
 IMPORTED = RUNS / "imported"
+DEFAULT_MODEL = "avatars-32"
 
 
 def models() -> dict[str, Path]:
@@ -28,7 +29,8 @@ def upsamplers() -> dict[str, Path]:
 def _of_task(task: str) -> dict[str, Path]:
     runs = [RunFolder(path.parent) for path in sorted(RUNS.glob("[!.]*/config.json"))]
     trained = [folder for run in runs for folder in dict.fromkeys([run.latest(), run.best()]) if folder]
-    folders = [*checkpoints_in(ROOT / "checkpoints"), *trained, *checkpoints_in(IMPORTED)]
+    bundled = sorted(checkpoints_in(ROOT / "checkpoints"), key=lambda folder: folder.name != DEFAULT_MODEL)
+    folders = [*bundled, *trained, *checkpoints_in(IMPORTED)]
     return {checkpoint_name(folder): folder for folder in folders if _task_of(folder) == task}
 
 

@@ -108,7 +108,7 @@ class Visitor:
     def sample(self, images: int = 1, steps: int = 2, seed: int = 1) -> "Answer":
         """Pictures of the bundled model."""
         number = self.number_of("sample")
-        named = {"Model": "emoji-32", "Class": "mixed", "Images": images, "Steps": steps, "Seed": seed, "Guidance": 1}
+        named = {"Model": "avatars-32", "Class": "mixed", "Images": images, "Steps": steps, "Seed": seed, "Guidance": 1}
         labels = [self.components[i]["props"].get("label") for i in self.functions[number]["inputs"]]
         return self.call(number, [named.get(label, value) for label, value in zip(labels, self.usual(number), strict=True)])
 

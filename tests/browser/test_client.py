@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.browser.conftest import ROOT
 
-SHOWCASE = ROOT / "checkpoints" / "emoji-32" / "showcase"
+SHOWCASE = ROOT / "checkpoints" / "avatars-32" / "showcase"
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,9 @@ def files(gallery):
 
 
 def test_sample_with_the_parameters_that_it_always_had(client):
-    _stage, gallery, archive, *_ = client.predict("emoji-32", "people-body", 2, "ddim", 3, 2.0, 0.0, 41, api_name="/sample")
+    _stage, gallery, archive, *_ = client.predict("avatars-32", "robot", 2, "ddim", 3, 2.0, 0.0, 41, api_name="/sample")
     first, second = map(settings_in, files(gallery))
-    assert (first["seed"], second["seed"], first["class"], first["steps"], first["sampler"]) == (41, 42, "people-body", 3, "ddim")
+    assert (first["seed"], second["seed"], first["class"], first["steps"], first["sampler"]) == (41, 42, "robot", 3, "ddim")
     assert first["guidance_interval"] == [400, 999] and "classifier_scale" not in first
     assert Path(archive["value"]).suffix == ".zip"
 
@@ -38,7 +38,7 @@ def test_sample_with_the_parameters_that_it_always_had(client):
 def test_sample_with_what_is_new_and_with_nothing_at_all(client):
     _, gallery, *_ = client.predict(num_images=1, steps=2, guide_from=10, guide_to=90, api_name="/sample")
     settings = settings_in(files(gallery)[0])
-    assert settings["guidance_interval"] == [100, 899] and settings["checkpoint"] == "emoji-32"
+    assert settings["guidance_interval"] == [100, 899] and settings["checkpoint"] == "avatars-32"
     with pytest.raises(AppError, match="no classifier beside it"):
         client.predict(model="oracle-memory", num_images=1, steps=2, guidance_scale=1, classifier_scale=3, api_name="/sample")
     with pytest.raises(AppError, match="twice as large"):

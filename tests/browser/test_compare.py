@@ -61,8 +61,8 @@ def test_two_settings_against_each_other_in_one_picture_with_its_settings(open_p
 def test_models_and_classes_are_chosen_by_name(open_page, tmp_path):
     page = open_page()
     turn_to(page, rows="class", columns="model")
-    expect(page.get_by_role("checkbox", name="activities", exact=True)).to_be_checked()
-    expect(page.get_by_role("checkbox", name="people", exact=True)).not_to_be_checked()
+    expect(page.get_by_role("checkbox", name="block person", exact=True)).to_be_checked()
+    expect(page.get_by_role("checkbox", name="smiley", exact=True)).not_to_be_checked()
     turn_to(page, rows="none", columns="class")
     set_number(page, "Pictures in a cell", 1)
     set_number(page, "Network calls a picture", 2)

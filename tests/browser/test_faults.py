@@ -171,7 +171,7 @@ def test_a_model_deleted_while_it_is_used_is_said_and_the_others_work(runs, tmp_
     with serving(tmp_path, {}) as server:
         visitor = Visitor(server.url)
         sample = visitor.number_of("sample")
-        refreshed = visitor.call(visitor.number_of("_refresh_models"), ["emoji-32"])
+        refreshed = visitor.call(visitor.number_of("_refresh_models"), ["avatars-32"])
         assert "whole/step_000012" in refreshed.text
         labels = [visitor.components[i]["props"].get("label") for i in visitor.functions[sample]["inputs"]]
         small = {"Model": "whole/step_000012", "Images": 1, "Steps": 4, "Guidance": 1}

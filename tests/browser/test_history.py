@@ -59,7 +59,7 @@ def test_a_kept_picture_can_be_downloaded_with_its_settings_and_its_settings_use
     make(page, 50, images=2, steps=3)
     set_seed(page, 7)
     page.locator(KEPT).nth(1).click()
-    expect(words_of(page)).to_contain_text("seed 51, DPM-Solver++, 3 steps, eta 0.5, guidance 2, guided for t from 401 to 1000, model emoji-32")
+    expect(words_of(page)).to_contain_text("seed 51, DPM-Solver++, 3 steps, eta 0.5, guidance 2, guided for t from 401 to 1000, model avatars-32")
     with page.expect_download() as download:
         page.locator(".viewer").get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == "seed_00000051.png"

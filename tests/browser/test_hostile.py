@@ -36,7 +36,7 @@ HOSTILE = {
     "a half": 0.5,
     "empty text": "",
     "a long text": "A" * 1_500_000,
-    "zero byte": "emoji-32\x00",
+    "zero byte": "avatars-32\x00",
     "surrogate": "\ud800",
     "traversal": "../../../../etc/passwd",
     "absolute": "/etc/passwd",

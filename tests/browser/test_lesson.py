@@ -50,7 +50,7 @@ def test_the_open_panel_follows_t_with_the_cores_numbers(open_page):
     let_t_go_at(page, 700)
     expect(shown).to_contain_text("At t = 700", timeout=SOON)
     scene = scene_of(
-        lesson.get_image(lesson.FIRST), lesson.get_image(lesson.SECOND), 0, 0.7, load_checkpoint(choices.ROOT / "checkpoints" / "emoji-32")
+        lesson.get_image(lesson.FIRST), lesson.get_image(lesson.SECOND), 0, 0.7, load_checkpoint(choices.ROOT / "checkpoints" / "avatars-32")
     )
     mean, error = (float(number) for number in shown.locator(".simple").inner_text().split(" ± "))
     assert training.squared_errors(scene) == (pytest.approx(mean, abs=2e-4), pytest.approx(error, abs=2e-4))

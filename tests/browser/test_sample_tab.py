@@ -158,11 +158,11 @@ def test_all_pictures_come_as_one_zip(open_page, tmp_path):
 def test_the_class_chosen_is_the_class_made(open_page, tmp_path):
     page = open_page()
     page.get_by_role("combobox", name="Class").click()
-    page.get_by_role("option", name="people", exact=True).click()
+    page.get_by_role("option", name="robot", exact=True).click()
     generate(page, images=2, steps=2)
     download_first(page).save_as(tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as image:
-        assert json.loads(image.text["diffusion_demo"])["class"] == "people-body"
+        assert json.loads(image.text["diffusion_demo"])["class"] == "robot"
 
 
 def test_the_newest_checkpoint_of_a_run_can_be_sampled(open_page, tmp_path):
@@ -195,7 +195,7 @@ def test_a_perfect_model_is_sampled_like_any_other(open_page, tmp_path):
     with Image.open(tmp_path / "one.png") as image:
         assert json.loads(image.text["diffusion_demo"])["checkpoint"] == "oracle-memory"
         made = np.asarray(image, int)
-    shown = [np.asarray(Image.open(path), int) for path in (ROOT / "checkpoints" / "emoji-32" / "showcase").glob("seed_*.png")]
+    shown = [np.asarray(Image.open(path), int) for path in (ROOT / "checkpoints" / "avatars-32" / "showcase").glob("seed_*.png")]
     assert min(np.abs(made - picture).max() for picture in shown) <= 2
 
 
@@ -218,7 +218,7 @@ def test_page_and_command_line_make_the_same_pictures(open_page, tmp_path):
     generate(page, images=2, steps=3)
     download_first(page).save_as(tmp_path / "page.png")
     arguments = ["--num-images", "2", "--steps", "3", "--seed", "7", "--guidance-scale", "2.0"]
-    assert main(["sample", "--checkpoint", str(ROOT / "checkpoints" / "emoji-32"), *arguments, "--out", str(tmp_path / "cli")]) == 0
+    assert main(["sample", "--checkpoint", str(ROOT / "checkpoints" / "avatars-32"), *arguments, "--out", str(tmp_path / "cli")]) == 0
     assert (tmp_path / "page.png").read_bytes() == (tmp_path / "cli" / "seed_00000007.png").read_bytes()
 
 
@@ -297,6 +297,10 @@ def test_nothing_is_wider_than_the_screen(open_page, name, viewport, theme):
 
 def test_a_classifier_guides_and_an_upsampler_doubles_by_a_click_each(open_page, tmp_path):
     page = open_page()
+    page.get_by_role("combobox", name="Model").click()
+    with page.expect_response(lambda response: "/run/" in response.url):
+        page.get_by_role("option", name="emoji-32", exact=True).click()
+    page.wait_for_timeout(500)
     page.get_by_label("Class", exact=True).click()
     page.get_by_role("option", name="smileys").click()
     open_more(page)

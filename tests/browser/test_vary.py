@@ -63,14 +63,14 @@ def _saved(page, image, path):
 def test_a_picture_is_varied_from_the_viewer_with_its_own_class_and_model(open_page, tmp_path):
     page = open_page()
     page.get_by_role("combobox", name="Class").click()
-    page.get_by_role("option", name="people", exact=True).click()
+    page.get_by_role("option", name="robot", exact=True).click()
     set_seed(page, 60)
     generate(page, images=1, steps=2)
     page.get_by_role("combobox", name="Class").click()
     page.get_by_role("option", name="mixed", exact=True).click()
     page.locator("#gallery button.thumbnail-lg").first.click()
     page.get_by_role("button", name="Vary", exact=True).click()
-    expect(page.get_by_role("combobox", name="Class")).to_have_value("people")
+    expect(page.get_by_role("combobox", name="Class")).to_have_value("robot")
     open_vary(page)
     expect(page.locator("#vary-one img")).to_have_attribute("src", re.compile("seed_00000060"))
     page.get_by_label("New seed every time").last.uncheck()
@@ -80,11 +80,11 @@ def test_a_picture_is_varied_from_the_viewer_with_its_own_class_and_model(open_p
     assert names == ["vary_seed_00000005_00.png", "vary_seed_00000005_01.png"]
     with Image.open(tmp_path / names[1]) as image:
         settings = json.loads(image.text["diffusion_demo"])
-    assert (settings["made_by"], settings["seed"], settings["class"], settings["checkpoint"]) == ("vary", 6, "people-body", "emoji-32")
+    assert (settings["made_by"], settings["seed"], settings["class"], settings["checkpoint"]) == ("vary", 6, "robot", "avatars-32")
     assert settings["of"][0]["seed"] == 60
     expect(page.locator(KEPT)).to_have_count(3)
     page.locator(KEPT).first.click()
-    expect(page.locator(".viewer .words")).to_contain_text("A variation, 50 % far, people, seed 5")
+    expect(page.locator(".viewer .words")).to_contain_text("A variation, 50 % far, robot, seed 5")
     expect(page.get_by_role("button", name="Use these settings")).to_be_hidden()
 
 

@@ -17,13 +17,13 @@ from diffusion_demo.ui import choices, panels
 from diffusion_demo.ui.panels import back, bound, decoder, guidance, markov, training
 from diffusion_demo.ui.panels.scene import scene_of
 
-FACE = choices.ROOT / "checkpoints" / "emoji-32" / "showcase"
+FACE = choices.ROOT / "checkpoints" / "avatars-32" / "showcase"
 
 
 @pytest.fixture(scope="module")
 def scene():
     first, second = sorted(FACE.glob("seed_*.png"))[:2]
-    return scene_of(first, second, 7, 0.3, load_checkpoint(choices.ROOT / "checkpoints" / "emoji-32"))
+    return scene_of(first, second, 7, 0.3, load_checkpoint(choices.ROOT / "checkpoints" / "avatars-32"))
 
 
 @pytest.fixture(scope="module")
