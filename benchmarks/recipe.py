@@ -85,7 +85,7 @@ def validation_errors(checkpoint, images: torch.Tensor, labels: torch.Tensor) ->
         xt = chain.q_sample(x0[rows], t[rows], eps[rows])
         with torch.autocast("cpu", torch.bfloat16):
             output = network(xt, t[rows], class_labels=labels[rows], return_dict=False)[0].float()
-        predicted = chain.p(output, xt, t[rows], clip=False).x0
+        predicted = chain.p(output, xt, t[rows]).x0  # clipped to [-1, 1], as it is sampled
         abar = chain.abar[t[rows]].float()
         error = ((predicted - x0[rows]) ** 2).flatten(1).mean(1) / (1 - abar)  # of v: x0 = sqrt(abar) xt - sqrt(1 - abar) v
         errors.append(torch.stack([error, error * abar]))
