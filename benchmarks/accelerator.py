@@ -9,9 +9,9 @@ from torch import nn
 from benchmarks.measuring import BUNDLED, Row, in_turns, pace, ratio
 from benchmarks.training_overhead import bare, some_steps
 from benchmarks.training_peers import BATCH, network
-from diffusion_demo.machine import best_device
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.unet import as_denoiser
+from diffusion_demo.runtime.device import best_device
 from diffusion_demo.training.loop import REPORT_EVERY
 
 IMAGES, CALLS = 64, 20

@@ -17,12 +17,12 @@ from diffusers.utils.logging import disable_progress_bar
 
 from benchmarks.measuring import BUNDLED, Row, Times, in_turns, pace, ratio
 from diffusion_demo.images import to_pil, to_uint8
-from diffusion_demo.machine import best_device, resolve_precision
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.export import export
-from diffusion_demo.presets import USUAL_ETA, usual_interval
-from diffusion_demo.request import Request
-from diffusion_demo.sampling import last_step, sample
+from diffusion_demo.runtime.device import best_device, resolve_precision
+from diffusion_demo.sampling.generate import last_step, sample
+from diffusion_demo.sampling.presets import USUAL_ETA, usual_interval
+from diffusion_demo.sampling.request import Request
 
 IMAGES, STEPS, WHOLE_CHAIN = 16, 20, 1000
 PEERS = {"ddim": "DDIMPipeline", "ddpm": "DDPMPipeline"}

@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw
 
 from diffusion_demo import data
 from diffusion_demo.images import save_png, to_float
-from diffusion_demo.machine import best_device
 from diffusion_demo.models.checkpoint import guided_by, load_checkpoint
+from diffusion_demo.runtime.device import best_device
 
 MODEL = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
 AT = (0, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 999)

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from diffusion_demo.ui.sweep import EVERY_SECONDS
+from diffusion_demo.ui.server.housekeeping import EVERY_SECONDS
 from tests.browser.servers import ON_A_SPACE, Visitor, serving
 
 SEEDS = range(40)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.measuring import Row, in_turns, pace, ratio
 from diffusion_demo import data
-from diffusion_demo.data.drawn import CLASSES, draw
+from diffusion_demo.data.synthetic_shapes import CLASSES, draw
 
 COUNT = 1000
 

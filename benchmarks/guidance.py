@@ -14,16 +14,16 @@ from pathlib import Path
 import torch
 
 from diffusion_demo import data
+from diffusion_demo.evaluation.class_matching import pictures_like
 from diffusion_demo.evaluation.extractor import Features
-from diffusion_demo.evaluation.features import judge_extractor, load_judge
+from diffusion_demo.evaluation.feature_classifier import judge_extractor, load_judge
 from diffusion_demo.evaluation.frechet import frechet_estimate
-from diffusion_demo.evaluation.measure import pictures_like
 from diffusion_demo.evaluation.precision_recall import precision_recall_estimates
 from diffusion_demo.evaluation.samples import sampled
-from diffusion_demo.machine import best_device
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.presets import USUAL_ETA
-from diffusion_demo.request import Picture, Request
+from diffusion_demo.runtime.device import best_device
+from diffusion_demo.sampling.presets import USUAL_ETA
+from diffusion_demo.sampling.request import Picture, Request
 
 CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
 OFF = {"guidance_scale": 1.0, "classifier_scale": 0.0}

@@ -21,13 +21,13 @@ from torch.nn import functional
 
 from diffusion_demo import data
 from diffusion_demo.diffusion.process import Diffusion
-from diffusion_demo.evaluation.bound import measure_bound
 from diffusion_demo.evaluation.frechet import Estimate, frechet_estimate
+from diffusion_demo.evaluation.nll import measure_bound
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
-from diffusion_demo.request import Request
-from diffusion_demo.sampling import last_step, sample
-from diffusion_demo.training.run import RunFolder
+from diffusion_demo.sampling.generate import last_step, sample
+from diffusion_demo.sampling.request import Request
+from diffusion_demo.training.run_folder import RunFolder
 
 STEPS, SAMPLES, COUNTS = 2000, 512, (5, 10, 25, 50, 100)
 COMMON = ["--preset", "tiny", "--image-size", "16", "--channels", "1", "--no-flip", "--precision", "fp32", "--save-every", str(STEPS)]

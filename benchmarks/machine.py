@@ -9,7 +9,7 @@ import psutil
 import torch
 
 from diffusion_demo import __version__
-from diffusion_demo.machine import best_device, resolve_precision
+from diffusion_demo.runtime.device import best_device, resolve_precision
 
 PACKAGES = ("torch", "diffusers", "accelerate", "gradio", "denoising-diffusion-pytorch")
 

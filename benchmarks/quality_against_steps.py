@@ -17,13 +17,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion_demo import data
-from diffusion_demo.evaluation.features import features_of, load_judge
+from diffusion_demo.evaluation.class_matching import pictures_like
+from diffusion_demo.evaluation.feature_classifier import features_of, load_judge
 from diffusion_demo.evaluation.frechet import RESAMPLES, frechet_distance, frechet_estimate
-from diffusion_demo.evaluation.measure import pictures_like
-from diffusion_demo.machine import best_device
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.picture_files import sample_to_folder
-from diffusion_demo.request import Request
+from diffusion_demo.runtime.device import best_device
+from diffusion_demo.sampling.image_writer import sample_to_folder
+from diffusion_demo.sampling.request import Request
 
 CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
 STEPS, BASELINE = (5, 8, 10, 12, 20, 50), ("ddpm", 0.0, 1000)

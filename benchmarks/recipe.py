@@ -20,11 +20,11 @@ from diffusion_demo.diffusion.timesteps import stratified_timesteps
 from diffusion_demo.images import contact_sheet, save_png, to_float, to_uint8
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.unet import PRESETS, Preset
-from diffusion_demo.request import Request
-from diffusion_demo.sampling import last_step, sample
+from diffusion_demo.sampling.generate import last_step, sample
+from diffusion_demo.sampling.request import Request
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.loop import Budget, train
-from diffusion_demo.training.run import RunFolder
+from diffusion_demo.training.run_folder import RunFolder
 
 BASELINE = {
     "prediction_type": "v_prediction",

@@ -10,13 +10,13 @@ from statistics import median
 import torch
 
 from benchmarks.measuring import BUNDLED, Row, in_turns, ratio
-from diffusion_demo.cores import side_by_side, slices
 from diffusion_demo.images import to_uint8
-from diffusion_demo.machine import best_device, resolve_precision
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.unet import as_denoiser
-from diffusion_demo.request import Request
-from diffusion_demo.sampling import last_step, sample
+from diffusion_demo.runtime.device import best_device, resolve_precision
+from diffusion_demo.runtime.parallel import side_by_side, slices
+from diffusion_demo.sampling.generate import last_step, sample
+from diffusion_demo.sampling.request import Request
 
 IMAGES, STEPS = Request.num_images, Request.steps
 

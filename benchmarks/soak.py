@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 from PIL import Image, ImageDraw
 
-from diffusion_demo.ui.temporary import PREFIX
+from diffusion_demo.ui.server.temp_files import PREFIX
 from tests.browser.servers import Visitor, serving
 
 EVERY = 10

@@ -16,16 +16,16 @@ import torch
 
 from benchmarks.measuring import Row, in_turns, pace, ratio
 from benchmarks.training_peers import BATCH, Files, by_ddp, by_diffusers, network
-from diffusion_demo.data.drawn import write_drawn
+from diffusion_demo.data.synthetic_shapes import write_drawn
 from diffusion_demo.diffusion.losses import training_losses
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
-from diffusion_demo.machine import best_device, resolve_precision
 from diffusion_demo.models.unet import as_denoiser
+from diffusion_demo.runtime.device import best_device, resolve_precision
 from diffusion_demo.training import events
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.loop import FIRST_PREVIEW, REPORT_EVERY, Budget, train
-from diffusion_demo.training.run import RunFolder
+from diffusion_demo.training.run_folder import RunFolder
 
 NEVER = 10_000_000
 EACH = 300  # pictures of each of the four shapes: more than all rounds see, so that nobody's loader starts its workers again

@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from diffusion_demo.machine import best_device, resolve_precision
 from diffusion_demo.models.unet import build_unet
+from diffusion_demo.runtime.device import best_device, resolve_precision
 
 BATCH = 32
 

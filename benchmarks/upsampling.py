@@ -18,14 +18,14 @@ from tqdm import tqdm
 
 from benchmarks.quality_against_steps import excess
 from diffusion_demo import data
-from diffusion_demo.evaluation.features import features_of, load_judge
+from diffusion_demo.evaluation.feature_classifier import features_of, load_judge
 from diffusion_demo.evaluation.frechet import frechet_estimate
 from diffusion_demo.images import contact_sheet, save_png, to_float, to_uint8
-from diffusion_demo.machine import best_device
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
-from diffusion_demo.picture_files import BATCH_SIZE
-from diffusion_demo.request import Request, pictures_of
-from diffusion_demo.sampling import last_step, upsample
+from diffusion_demo.runtime.device import best_device
+from diffusion_demo.sampling.generate import last_step, upsample
+from diffusion_demo.sampling.image_writer import BATCH_SIZE
+from diffusion_demo.sampling.request import Request, pictures_of
 
 UPSAMPLER = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-64"
 SAMPLES = 8

@@ -2,7 +2,7 @@
 
 import os
 
-from diffusion_demo.granted import granted_cores
+from diffusion_demo.runtime.cpu_quota import granted_cores
 
 # What torch reads once, on loading. Two OpenMP threads that spin while a neighbour uses a core ran ten times slower than one.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

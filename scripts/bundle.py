@@ -16,17 +16,17 @@ from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file
 
 from diffusion_demo.images import contact_sheet, save_png, to_pil, to_uint8
-from diffusion_demo.models.card import model_card
 from diffusion_demo.models.checkpoint import Checkpoint, halve_weights, load_checkpoint
 from diffusion_demo.models.classifier import load_classifier, save_classifier
-from diffusion_demo.models.description import CLASSIFIER, describe, has_classifier
-from diffusion_demo.picture_files import file_name, settings_of
-from diffusion_demo.presets import DEFAULT, PRESETS, usual_interval
-from diffusion_demo.request import Request, pictures_of
-from diffusion_demo.sampling import last_step, noise_of, sample
-from diffusion_demo.training.run import RunFolder
-from diffusion_demo.ui.film import film, first_frame, frame
-from diffusion_demo.ui.showcase import FOLDER, THUMBNAILS
+from diffusion_demo.models.metadata import CLASSIFIER, describe, has_classifier
+from diffusion_demo.models.model_card import model_card
+from diffusion_demo.sampling.generate import last_step, noise_of, sample
+from diffusion_demo.sampling.image_writer import file_name, settings_of
+from diffusion_demo.sampling.presets import DEFAULT, PRESETS, usual_interval
+from diffusion_demo.sampling.request import Request, pictures_of
+from diffusion_demo.training.run_folder import RunFolder
+from diffusion_demo.ui.preview.frames import film, first_frame, frame
+from diffusion_demo.ui.preview.showcase import FOLDER, THUMBNAILS
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
 NOTES = "## What a person sees"  # the part of a card that is written by hand, and kept

@@ -18,11 +18,11 @@ from sklearn.datasets import load_digits
 
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
-from diffusion_demo.models.card import model_card
 from diffusion_demo.models.checkpoint import load_checkpoint, save_checkpoint, scheduler_of
-from diffusion_demo.models.description import Description
+from diffusion_demo.models.metadata import Description
+from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import build_unet
-from tests.ho import ho_network, ho_scheduler
+from tests.models.ho import ho_network, ho_scheduler
 
 settings.register_profile("untimed", deadline=None)  # a busy machine is no bug
 settings.load_profile("untimed")

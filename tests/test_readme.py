@@ -4,8 +4,8 @@ import re
 import subprocess
 import sys
 
+from scripts.equation_map import BEGIN, END, README, rows, table
 from tests.conftest import ROOT
-from tests.equation_map import BEGIN, END, README, rows, table
 
 README_TEXT = README.read_text(encoding="utf-8")
 
@@ -30,7 +30,7 @@ def test_the_library_example_is_short():
 
 
 def test_the_equation_map_is_what_the_docstrings_say():
-    assert README_TEXT.partition(BEGIN)[2].partition(END)[0].strip() == table(), "run python -m tests.equation_map"
+    assert README_TEXT.partition(BEGIN)[2].partition(END)[0].strip() == table(), "run python -m scripts.equation_map"
 
 
 def test_every_equation_is_tested():

@@ -140,25 +140,25 @@ def test_on_zero_gpu_the_sampling_is_wrapped_and_spaces_comes_before_torch(tmp_p
 
 
 def test_elsewhere_nothing_is_wrapped_and_steps_are_the_samplers_own(random_checkpoint):
-    from diffusion_demo.request import Request, pictures_of
-    from diffusion_demo.sampling import sample_batch
-    from diffusion_demo.ui import space
-    from diffusion_demo.ui.loaded import load
+    from diffusion_demo.sampling.generate import sample_batch
+    from diffusion_demo.sampling.request import Request, pictures_of
+    from diffusion_demo.ui.server import hf_space
+    from diffusion_demo.ui.server.model_cache import load
 
     request, checkpoint = Request(num_images=2, steps=2), load(random_checkpoint)
     pictures = pictures_of(request, checkpoint.description)
-    through = [step.xt for step in space.steps(sample_batch, checkpoint, random_checkpoint, request, pictures)]
+    through = [step.xt for step in hf_space.steps(sample_batch, checkpoint, random_checkpoint, request, pictures)]
     direct = [step.xt for step in sample_batch(checkpoint, request, pictures)]
-    assert space.spaces is None and len(through) == 2 and all(a.equal(b) for a, b in zip(through, direct, strict=True))
+    assert hf_space.spaces is None and len(through) == 2 and all(a.equal(b) for a, b in zip(through, direct, strict=True))
 
 
 def test_what_zero_gpu_would_run_gives_the_same_steps_from_the_folder_alone(random_checkpoint):
-    from diffusion_demo.request import Request, pictures_of
-    from diffusion_demo.sampling import sample_batch
-    from diffusion_demo.ui import space
-    from diffusion_demo.ui.loaded import load
+    from diffusion_demo.sampling.generate import sample_batch
+    from diffusion_demo.sampling.request import Request, pictures_of
+    from diffusion_demo.ui.server import hf_space
+    from diffusion_demo.ui.server.model_cache import load
 
     request, checkpoint = Request(num_images=2, steps=2), load(random_checkpoint)
     pictures = pictures_of(request, checkpoint.description)
-    there = [step.xt for step in space._with_the_gpu(sample_batch, random_checkpoint, request, pictures)]
+    there = [step.xt for step in hf_space._with_the_gpu(sample_batch, random_checkpoint, request, pictures)]
     assert all(a.equal(b.xt) for a, b in zip(there, sample_batch(checkpoint, request, pictures), strict=True))

@@ -4,7 +4,6 @@ import argparse
 import json
 import platform
 from importlib import metadata
-from pathlib import Path
 
 from diffusion_demo import __version__
 
@@ -25,8 +24,9 @@ def _version(package: str) -> str:
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     import torch
 
-    from diffusion_demo.machine import best_device, fastest_precision
-    from diffusion_demo.models.description import checkpoints_in
+    from diffusion_demo.models.metadata import checkpoints_in
+    from diffusion_demo.paths import CHECKPOINTS
+    from diffusion_demo.runtime.device import best_device, fastest_precision
 
     device = best_device()
     report = {
@@ -37,7 +37,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "fastest precision": fastest_precision(device.type),
-        "checkpoints": [path.name for path in checkpoints_in(Path(__file__).resolve().parents[2] / "checkpoints")],
+        "checkpoints": [path.name for path in checkpoints_in(CHECKPOINTS)],
     }
     if parsed.json:
         print(json.dumps(report))

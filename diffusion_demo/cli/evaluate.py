@@ -52,16 +52,16 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from tqdm import tqdm
 
     from diffusion_demo import data
-    from diffusion_demo.evaluation.compare import check, compare
-    from diffusion_demo.evaluation.measure import measure_nll, pictures_in_proportion
+    from diffusion_demo.evaluation.class_matching import measure_nll, pictures_in_proportion
+    from diffusion_demo.evaluation.metrics import check, compare
     from diffusion_demo.evaluation.npz import check_target, write_npz
     from diffusion_demo.evaluation.reference import reference_at
+    from diffusion_demo.evaluation.report import sentences
     from diffusion_demo.evaluation.samples import given, sampled
-    from diffusion_demo.evaluation.sentences import sentences
-    from diffusion_demo.machine import best_device
     from diffusion_demo.models.checkpoint import load_checkpoint
-    from diffusion_demo.models.description import checkpoint_name
-    from diffusion_demo.training.run import checkpoint_of
+    from diffusion_demo.models.metadata import checkpoint_name
+    from diffusion_demo.runtime.device import best_device
+    from diffusion_demo.training.run_folder import checkpoint_of
 
     report, checkpoint, samples = {}, None, None
     if parsed.checkpoint:
@@ -104,8 +104,8 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
 
 def _request(parsed: argparse.Namespace):
-    from diffusion_demo.presets import USUAL_ETA
-    from diffusion_demo.request import Request
+    from diffusion_demo.sampling.presets import USUAL_ETA
+    from diffusion_demo.sampling.request import Request
 
     return Request(
         num_images=parsed.num_images,
@@ -118,8 +118,8 @@ def _request(parsed: argparse.Namespace):
 
 
 def _extractor(name: str):
-    from diffusion_demo.evaluation.features import judge_extractor, load_judge
+    from diffusion_demo.evaluation.feature_classifier import judge_extractor, load_judge
     from diffusion_demo.evaluation.inception import inception_extractor
-    from diffusion_demo.machine import best_device
+    from diffusion_demo.runtime.device import best_device
 
     return inception_extractor(best_device()) if name == "inception" else judge_extractor(load_judge(best_device()))

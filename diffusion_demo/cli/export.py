@@ -16,9 +16,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from diffusion_demo.models.checkpoint import load_checkpoint
-    from diffusion_demo.models.description import checkpoint_name
     from diffusion_demo.models.export import export
-    from diffusion_demo.training.run import checkpoint_of
+    from diffusion_demo.models.metadata import checkpoint_name
+    from diffusion_demo.training.run_folder import checkpoint_of
 
     folder = checkpoint_of(parsed.checkpoint)
     try:

@@ -31,7 +31,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def told_of(parsed: argparse.Namespace):
     """The options as models.openai_told.Told."""
-    from diffusion_demo.models.openai_told import Told
+    from diffusion_demo.models.openai.options import Told
 
     return Told(
         image_size=parsed.image_size,
@@ -50,7 +50,7 @@ def told_of(parsed: argparse.Namespace):
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
-    from diffusion_demo.models.openai import import_network
+    from diffusion_demo.models.openai.convert import import_network
 
     imported = import_network(parsed.file, parsed.out, told_of(parsed), shlex.join(["python", "-m", "diffusion_demo", *arguments]))
     layout, classes = imported.layout, len(imported.description.class_names)

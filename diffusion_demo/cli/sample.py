@@ -42,13 +42,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from tqdm import tqdm
 
-    from diffusion_demo.machine import best_device
     from diffusion_demo.models.checkpoint import guided_by, load_checkpoint
-    from diffusion_demo.models.description import checkpoint_name
-    from diffusion_demo.picture_files import sample_to_folder
-    from diffusion_demo.presets import USUAL_ETA, usual_interval
-    from diffusion_demo.request import Request, class_index, pictures_of
-    from diffusion_demo.training.run import checkpoint_of
+    from diffusion_demo.models.metadata import checkpoint_name
+    from diffusion_demo.runtime.device import best_device
+    from diffusion_demo.sampling.image_writer import sample_to_folder
+    from diffusion_demo.sampling.presets import USUAL_ETA, usual_interval
+    from diffusion_demo.sampling.request import Request, class_index, pictures_of
+    from diffusion_demo.training.run_folder import checkpoint_of
 
     folder, helpers, upsampler = checkpoint_of(parsed.checkpoint), {}, None
     checkpoint = load_checkpoint(folder, best_device())

@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from diffusion_demo.training.config import TrainConfig, config_of
     from diffusion_demo.training.resume import resumed_config
-    from diffusion_demo.training.run import RunFolder, start_of
+    from diffusion_demo.training.run_folder import RunFolder, start_of
 
     run = RunFolder(parsed.run_folder)
     given = {f.name: getattr(parsed, f.name) for f in fields(TrainConfig) if getattr(parsed, f.name) is not None}

@@ -3,10 +3,10 @@
 What is read may be anything: nothing is written but the cache that was asked for, and no file stops the rest.
 """
 
-from diffusion_demo.data.framing import Framing, decode
-from diffusion_demo.data.loading import Pictures, examples, load, load_framed
+from diffusion_demo.data.dataset import Pictures, examples, load, load_framed
+from diffusion_demo.data.file_errors import UNREADABLE, Unreadable
+from diffusion_demo.data.preprocess import Framing, decode
 from diffusion_demo.data.report import Entry, Report
-from diffusion_demo.data.scanning import CLASSES_FROM, scan
-from diffusion_demo.data.unreadable import UNREADABLE, Unreadable
+from diffusion_demo.data.scan import CLASSES_FROM, scan
 
 __all__ = ["CLASSES_FROM", "UNREADABLE", "Entry", "Framing", "Pictures", "Report", "Unreadable", "decode", "examples", "load", "load_framed", "scan"]

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from statistics import median_low
 
-from diffusion_demo.data.framing import Framing
+from diffusion_demo.data.preprocess import Framing
 from diffusion_demo.data.source import Source, title_of
 
 FEW_PICTURES = 100

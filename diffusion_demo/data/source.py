@@ -6,9 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from diffusion_demo.data import names
-from diffusion_demo.data.files import list_files, list_folder
-from diffusion_demo.data.listing import Listing
-from diffusion_demo.data.zips import open_zip
+from diffusion_demo.data.archive import open_zip
+from diffusion_demo.data.listing import Listing, list_files, list_folder
 from diffusion_demo.errors import BadInput
 
 Source = Path | tuple[Path, ...]

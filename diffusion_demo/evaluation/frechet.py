@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from diffusion_demo.evaluation.estimate import RESAMPLES, Estimate, bootstrap
+from diffusion_demo.evaluation.bootstrap import RESAMPLES, Estimate, bootstrap
 
 MANY_FEATURES = 256  # with more, a distance takes seconds: a tenth of the resamples must do
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffusion_demo.evaluation.estimate import Estimate, bootstrap
+from diffusion_demo.evaluation.bootstrap import Estimate, bootstrap
 
 SPLITS = 10
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffusion_demo.evaluation.estimate import Estimate, bootstrap
+from diffusion_demo.evaluation.bootstrap import Estimate, bootstrap
 
 ROWS_AT_ONCE = 4096
 

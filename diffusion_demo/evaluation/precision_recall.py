@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffusion_demo.evaluation.estimate import RESAMPLES, Estimate
+from diffusion_demo.evaluation.bootstrap import RESAMPLES, Estimate
 
 NEIGHBOURS = 3
 MOST = 10_000  # pictures of a side; ADM's reference batches hold as many. All distances between them are kept in memory.

@@ -14,9 +14,9 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.evaluation.npz import is_npz, read_npz
 from diffusion_demo.images import read_settings, to_uint8
 from diffusion_demo.models.checkpoint import Checkpoint
-from diffusion_demo.picture_files import BATCH_SIZE, sample_to_folder, settings_of
-from diffusion_demo.request import Picture, Request
-from diffusion_demo.sampling import last_step, sample_batch
+from diffusion_demo.sampling.generate import last_step, sample_batch
+from diffusion_demo.sampling.image_writer import BATCH_SIZE, sample_to_folder, settings_of
+from diffusion_demo.sampling.request import Picture, Request
 
 OF_ONE_PICTURE = ("seed", "class", "num_images")
 

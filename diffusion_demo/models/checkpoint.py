@@ -17,10 +17,10 @@ from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, si
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.adapt import with_null_class
 from diffusion_demo.models.classifier import Classifier, load_classifier
-from diffusion_demo.models.description import CLASSIFIER, ORACLES, VARIANCE_TYPES, Description, describe, has_classifier
+from diffusion_demo.models.diffusers_format import WEIGHTS, parts_of, weights_of
 from diffusion_demo.models.hub import local_folder
-from diffusion_demo.models.interop import WEIGHTS, parts_of, weights_of
-from diffusion_demo.models.openai_network import network_class
+from diffusion_demo.models.metadata import CLASSIFIER, ORACLES, VARIANCE_TYPES, Description, describe, has_classifier
+from diffusion_demo.models.openai.network import network_class
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     Raises BadInput with one sentence when it cannot be had.
     """
     if str(folder) in ORACLES:
-        from diffusion_demo.models.oracle import load_oracle
+        from diffusion_demo.models.oracle_models import load_oracle
 
         return load_oracle(str(folder))
     description, home = describe(folder), local_folder(folder)

@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.description import Description
-from diffusion_demo.models.openai_network import network_of
-from diffusion_demo.models.pool import POOLS, AttentionPool, spatial_head
+from diffusion_demo.models.classifier_heads import POOLS, AttentionPool, spatial_head
+from diffusion_demo.models.metadata import Description
+from diffusion_demo.models.openai.network import network_of
 from diffusion_demo.models.unet import build_unet, zero_outputs
 
 TRUNK = ("conv_in.", "time_embedding.", "down_blocks.", "mid_block.")

@@ -9,9 +9,9 @@ from diffusers import UNet2DModel
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.adapt import TABLE, without_table
-from diffusion_demo.models.card import model_card
 from diffusion_demo.models.checkpoint import Checkpoint, save_checkpoint, scheduler_of
-from diffusion_demo.models.description import ORACLES
+from diffusion_demo.models.metadata import ORACLES
+from diffusion_demo.models.model_card import model_card
 
 
 def export(checkpoint: Checkpoint, name: str, out: Path, class_name: str | None = None) -> None:

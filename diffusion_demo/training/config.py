@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.description import PREDICTION_TYPES, TASKS, VARIANCE_TYPES
+from diffusion_demo.models.metadata import PREDICTION_TYPES, TASKS, VARIANCE_TYPES
 from diffusion_demo.training.lr_schedule import LRSchedule
 
 # From call to call of one run: where the pictures lie, and how to live with less memory.
@@ -57,7 +57,7 @@ class TrainConfig:
         from diffusion_demo.diffusion.losses import LOSSES
         from diffusion_demo.diffusion.schedules import SCHEDULES
         from diffusion_demo.diffusion.timesteps import TIMESTEP_SAMPLERS
-        from diffusion_demo.machine import PRECISIONS
+        from diffusion_demo.runtime.device import PRECISIONS
 
         object.__setattr__(self, "ema_decays", tuple(self.ema_decays))
         limits = {
@@ -132,7 +132,7 @@ def inherit(given: dict) -> dict:
     Raises BadInput for a given setting that the checkpoint contradicts, or that its network cannot be made to fit.
     """
     from diffusion_demo.models.checkpoint import load_checkpoint
-    from diffusion_demo.models.description import ORACLES
+    from diffusion_demo.models.metadata import ORACLES
     from diffusion_demo.models.unet import check_image_size
 
     if given["init_from"] in ORACLES:

@@ -17,20 +17,20 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from diffusion_demo import data
-from diffusion_demo.cores import slices
 from diffusion_demo.diffusion.schedules import terminal_warning
 from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import save_png
-from diffusion_demo.machine import best_device, resolve_precision
+from diffusion_demo.runtime.device import best_device, resolve_precision
+from diffusion_demo.runtime.parallel import slices
 from diffusion_demo.training import events
 from diffusion_demo.training.batches import Batch, batch_of_step, held_out_batches, seed_of
 from diffusion_demo.training.config import SCHEDULE, TrainConfig
-from diffusion_demo.training.exhaustion import EXHAUSTION, what_ran_out
-from diffusion_demo.training.for_cpu import for_cpu
-from diffusion_demo.training.gradient import add_gradient
-from diffusion_demo.training.run import RunFolder
-from diffusion_demo.training.start import begin
+from diffusion_demo.training.cpu.memory_layout import for_cpu
+from diffusion_demo.training.cpu.parallel_backward import add_gradient
+from diffusion_demo.training.initialize import begin
+from diffusion_demo.training.resource_errors import EXHAUSTION, what_ran_out
+from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.state import load_state, save_state
 from diffusion_demo.training.tasks import task_of
 

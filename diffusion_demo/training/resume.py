@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import MAY_DIFFER, SCHEDULE, TrainConfig
-from diffusion_demo.training.run import RunFolder
+from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.state import read_counters
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from diffusion_demo.training.run import RunFolder
+from diffusion_demo.training.run_folder import RunFolder
 
 STATES = ("empty", "running", "finished", "failed", "interrupted")
 

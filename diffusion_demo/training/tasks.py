@@ -11,16 +11,16 @@ from torch.nn import functional as F
 from diffusion_demo.data import Pictures
 from diffusion_demo.diffusion.losses import training_losses
 from diffusion_demo.images import contact_sheet, to_float, to_uint8
-from diffusion_demo.models.card import model_card
 from diffusion_demo.models.checkpoint import Checkpoint, save_checkpoint, scheduler_of
 from diffusion_demo.models.classifier import save_classifier_checkpoint
-from diffusion_demo.models.description import Description
+from diffusion_demo.models.metadata import Description
+from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import beside
-from diffusion_demo.request import Request, pictures_of
-from diffusion_demo.sampling import last_step, sample, sample_batch
+from diffusion_demo.sampling.generate import last_step, sample, sample_batch
+from diffusion_demo.sampling.request import Request, pictures_of
 from diffusion_demo.training.batches import Batch
-from diffusion_demo.training.chance import generator
 from diffusion_demo.training.config import ENLARGED_BY, TrainConfig
+from diffusion_demo.training.cpu.seeded_dropout import generator
 
 PREVIEW = Request(num_images=16, seed=0)
 

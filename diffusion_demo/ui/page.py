@@ -8,24 +8,27 @@ import socket
 import sys
 from pathlib import Path
 
-from diffusion_demo.ui import temporary
+from diffusion_demo.ui.server import temp_files
 
 # Read by gradio while it loads: no telemetry, no version check, and a cache of our own that goes when the server does.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 if "GRADIO_TEMP_DIR" not in os.environ:
-    os.environ["GRADIO_TEMP_DIR"] = str(temporary.folder())
+    os.environ["GRADIO_TEMP_DIR"] = str(temp_files.folder())
 
-from diffusion_demo.ui import space  # noqa: F401  before anything that loads torch
+from diffusion_demo.ui.server import hf_space  # noqa: F401  before anything that loads torch
 
 # isort: split
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.ui import freed_memory, gate, inspect_tab, sample_tab, sweep, train_tab, warmup
-from diffusion_demo.ui.guard import GuardedBlocks
+from diffusion_demo.paths import ASSETS
+from diffusion_demo.ui.inspect import tab as inspect_tab
+from diffusion_demo.ui.sample import tab as sample_tab
+from diffusion_demo.ui.server import housekeeping, malloc, middleware, warmup
+from diffusion_demo.ui.server.input_guard import GuardedBlocks
 from diffusion_demo.ui.settings import PREFIX, SESSIONS, settings
+from diffusion_demo.ui.train import tab as train_tab
 
-HERE = Path(__file__).parent
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 INTRODUCTION = """# Diffusion Demo
 A tiny diffusion model, running on this very machine, makes pictures out of noise, one small step at a time."""
@@ -91,7 +94,7 @@ def _cannot_listen(host: str, port: int) -> str | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C. Returns the exit code: 2 when the port is taken, or a setting makes no sense."""
-    freed_memory.few_arenas()
+    malloc.few_arenas()
     parser = argparse.ArgumentParser(prog="python app.py", description="See, run and train diffusion models in the browser.")
     on_space = "SPACE_ID" in os.environ
     parser.add_argument("--host", default="0.0.0.0" if on_space else "127.0.0.1", help="default: %(default)s, this machine alone")
@@ -118,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
         prevent_thread_lock=True,
         theme=THEME,
         css=CONTRAST,
-        css_paths=[HERE / "style.css", HERE / "inspector.css", HERE / "panels.css"],
+        css_paths=[ASSETS / "style.css", ASSETS / "inspect" / "inspector.css", ASSETS / "inspect" / "panels.css"],
         ssr_mode=False,
         run_history=False,
         footer_links=["api"],
@@ -127,11 +130,11 @@ def main(arguments: list[str] | None = None) -> int:
         state_session_capacity=SESSIONS,
         auth=allowed.login,
         enable_monitoring=False,
-        app_kwargs={"middleware": gate.middleware(allowed, Path(os.environ["GRADIO_TEMP_DIR"]))},
+        app_kwargs={"middleware": middleware.middleware(allowed, Path(os.environ["GRADIO_TEMP_DIR"]))},
         show_error=False,
         quiet=True,
     )
-    sweep.start(page)
+    housekeeping.start(page)
     print(f"Diffusion Demo is at http://{parsed.host}:{parsed.port} (Ctrl-C ends it)", flush=True)
     warmup.start()
     page.block_thread()

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from diffusion_demo.diffusion.schedules import alphas_cumprod, named_betas
-from diffusion_demo.ui import forward
+from diffusion_demo.ui.inspect import explorer_data
 from tests.browser.conftest import DESKTOP
 from tests.browser.test_inspect_tab import choose, factors, pixels, set_t, upload
 
@@ -41,9 +41,12 @@ def test_a_link_opens_the_page_at_what_it_names(linked):
     expect(page.get_by_label("use cosine")).to_be_checked()
     expect(page.get_by_label("T, the number of steps")).to_have_value("2000")
     expect(page.locator("#picture img")).to_have_attribute("src", re.compile("tower"))
-    assert np.abs(np.array(pixels(page, "x0")).reshape(128, 128, 4)[..., :3] - forward.square(get_image("tower.jpg")).transpose(1, 2, 0)).max() <= 1
+    assert (
+        np.abs(np.array(pixels(page, "x0")).reshape(128, 128, 4)[..., :3] - explorer_data.square(get_image("tower.jpg")).transpose(1, 2, 0)).max()
+        <= 1
+    )
     assert abs(factors(page)[0] - alphas_cumprod(named_betas("squaredcos_cap_v2", 2000))[399].sqrt()) < 1e-4
-    wanted = ((forward.noise(5) / 3 + 1) * 127.5).clamp(0, 255).round().numpy()
+    wanted = ((explorer_data.noise(5) / 3 + 1) * 127.5).clamp(0, 255).round().numpy()
     assert np.abs(np.array(pixels(page, "eps")).reshape(128, 128, 4)[..., :3] - wanted).max() <= 1
 
 
@@ -76,7 +79,7 @@ def test_the_strip_is_kept_as_a_picture(inspector, tmp_path):
     download.value.save_as(tmp_path / "strip.png")
     strip = np.asarray(Image.open(tmp_path / "strip.png").convert("RGB"))
     assert strip.shape == (188, 8 + 9 * 136, 3)
-    assert np.abs(strip[8:136, 8:136].astype(int) - forward.square(get_image("lion.jpg")).transpose(1, 2, 0)).max() <= 1
+    assert np.abs(strip[8:136, 8:136].astype(int) - explorer_data.square(get_image("lion.jpg")).transpose(1, 2, 0)).max() <= 1
     assert (strip[140:170].min(axis=(0, 2)) < 128).sum() > 60, "the values of t are written under the pictures"
 
 

@@ -15,7 +15,7 @@ from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import SCHEDULES, alphas_cumprod, named_betas, signal_to_noise, terminal_warning
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import to_float
-from diffusion_demo.ui import forward
+from diffusion_demo.ui.inspect import explorer_data
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
 
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻−", "0123456789--")
@@ -56,7 +56,7 @@ def upload(page: Page, path) -> None:
 
 
 def lion() -> torch.Tensor:
-    return to_float(torch.from_numpy(forward.square(get_image("lion.jpg")))[None])
+    return to_float(torch.from_numpy(explorer_data.square(get_image("lion.jpg")))[None])
 
 
 # what Python hands over
@@ -66,14 +66,14 @@ def lion() -> torch.Tensor:
 @pytest.mark.parametrize("steps", [21, 1000])
 def test_the_table_of_the_divergence_ends_with_the_bounds_own_term(name, steps):
     diffusion, x0 = Diffusion(named_betas(name, steps), prediction_type="sample"), lion().double()
-    table = forward.kl_bits(diffusion, x0)
+    table = explorer_data.kl_bits(diffusion, x0)
     assert table.shape == (steps,) and table.dtype == torch.float64
     assert math.isclose(table[-1], prior_bits(diffusion, x0), rel_tol=1e-12, abs_tol=1e-15)
     assert math.isclose(table[steps // 2], prior_bits(diffusion.up_to(steps // 2), x0), rel_tol=1e-9)
 
 
 def test_every_schedule_that_can_have_so_many_steps_is_handed_over_and_the_others_are_named():
-    value = forward.explorer(forward.square(get_image("lion.jpg")), 0, 10, "lion")
+    value = explorer_data.explorer(explorer_data.square(get_image("lion.jpg")), 0, 10, "lion")
     assert [schedule["name"] for schedule in value["schedules"]] == [name for name in SCHEDULES if name != "linear"]
     assert [schedule["label"] for schedule in value["missing"]] == ["linear"] and "more than 20" in value["missing"][0]["why"]
     assert all(schedule["warning"] == terminal_warning(alphas_cumprod(named_betas(schedule["name"], 10))) for schedule in value["schedules"])
@@ -82,7 +82,7 @@ def test_every_schedule_that_can_have_so_many_steps_is_handed_over_and_the_other
 @pytest.mark.parametrize("wanted", [None, 1, 4001, 2.5, float("nan"), float("inf"), -3])
 def test_a_number_of_steps_that_cannot_be_is_refused(wanted):
     with pytest.raises(BadInput, match="whole number from 2 to 4000"):
-        forward.number_of_steps(wanted)
+        explorer_data.number_of_steps(wanted)
 
 
 # the picture, the noise and t
@@ -100,7 +100,7 @@ def test_the_equation_shows_the_packages_numbers(inspector):
 
 def test_the_noisy_picture_is_the_packages(inspector):
     set_t(inspector, 300)
-    diffusion, eps = Diffusion(named_betas("linear", 1000)), forward.noise(0).permute(2, 0, 1)[None]
+    diffusion, eps = Diffusion(named_betas("linear", 1000)), explorer_data.noise(0).permute(2, 0, 1)[None]
     wanted = ((diffusion.q_sample(lion(), 299, eps)[0].permute(1, 2, 0) + 1) * 127.5).clamp(0, 255).round().numpy()
     found = np.array(pixels(inspector, "xt")).reshape(128, 128, 4)[..., :3]
     assert np.abs(found - wanted).max() <= 1
@@ -169,7 +169,7 @@ def test_new_noise_changes_the_noise_alone(inspector):
     seed = int(parse_qs(urlparse(inspector.locator("#inspector .link").get_attribute("href")).query)["noise"][0])
     assert pixels(inspector, "x0") == picture
     assert pixels(inspector, "eps") != noise
-    wanted = ((forward.noise(seed) / 3 + 1) * 127.5).clamp(0, 255).round().numpy()
+    wanted = ((explorer_data.noise(seed) / 3 + 1) * 127.5).clamp(0, 255).round().numpy()
     assert np.abs(np.array(pixels(inspector, "eps")).reshape(128, 128, 4)[..., :3] - wanted).max() <= 1
 
 
@@ -259,13 +259,13 @@ def test_the_divergence_is_the_packages(inspector):
         choose(inspector, name)
         set_t(inspector, t)
         diffusion = Diffusion(named_betas(name, 1000))
-        assert math.isclose(number(inspector, ".kl-number"), forward.kl_bits(diffusion, lion())[t - 1], rel_tol=6e-3)
+        assert math.isclose(number(inspector, ".kl-number"), explorer_data.kl_bits(diffusion, lion())[t - 1], rel_tol=6e-3)
         assert math.isclose(number(inspector, ".kl-end"), prior_bits(diffusion, lion().double()), rel_tol=6e-3)
 
 
 def test_the_histogram_is_that_of_the_noisy_picture(inspector):
     t = 250
-    xt = Diffusion(named_betas("linear", 1000)).q_sample(lion(), t - 1, forward.noise(0).permute(2, 0, 1)[None]).numpy()
+    xt = Diffusion(named_betas("linear", 1000)).q_sample(lion(), t - 1, explorer_data.noise(0).permute(2, 0, 1)[None]).numpy()
     assert abs(number(inspector, ".mean") - xt.mean()) < 1e-3 and abs(number(inspector, ".spread") - xt.std()) < 1e-3
     svg = inspector.locator("#inspector svg.histogram")
     axis = [float(mark.get_attribute("y1")) for mark in svg.locator(".grid").all()]

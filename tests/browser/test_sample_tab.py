@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import DESKTOP, PHONE, ROOT, SCREENSHOTS, open_part
-from tests.openai_unet import Settings, random_unet
+from tests.models.openai.reference_unet import Settings, random_unet
 
 
 def set_number(page: Page, label: str, value: int | float) -> None:

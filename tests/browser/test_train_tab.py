@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from sklearn.datasets import load_digits
 
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.training.run import checkpoint_of
+from diffusion_demo.training.run_folder import checkpoint_of
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, open_part
 
 SOON = 120_000

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from PIL import Image
 
+from diffusion_demo.ui.server.fair_queue import Turns
 from diffusion_demo.ui.settings import SESSIONS
-from diffusion_demo.ui.turns import Turns
 from tests.browser.servers import ON_A_SPACE, Visitor, serving
 
 

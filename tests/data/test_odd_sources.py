@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from diffusion_demo.data import UNREADABLE, files, listing, load, scan
+from diffusion_demo.data import UNREADABLE, listing, load, scan
 from diffusion_demo.errors import BadInput
 from tests.data import odd
 from tests.data.conftest import tree, write_colours, zip_of
@@ -124,7 +124,7 @@ def test_a_pipe_that_takes_the_place_of_a_picture_does_not_hang_the_loading(tmp_
     (tmp_path / "000.png").unlink()
     os.mkfifo(tmp_path / "000.png")
     with pytest.raises(UNREADABLE, match="no ordinary file"):
-        files.read_file(str(tmp_path / "000.png"))
+        listing.read_file(str(tmp_path / "000.png"))
 
 
 def test_odd_members_of_a_list_are_named_and_the_rest_goes_on(tmp_path):
@@ -151,14 +151,14 @@ def test_odd_members_of_a_list_are_named_and_the_rest_goes_on(tmp_path):
 )
 def test_a_file_that_the_system_does_not_give_is_named_with_its_reason(error, reason, tmp_path, monkeypatch):
     write_colours(tmp_path, 3)
-    opened = files.open_file
+    opened = listing.open_file
 
     def fails(path):
         if path.endswith("002.png"):
             raise error
         return opened(path)
 
-    monkeypatch.setattr(files, "open_file", fails)
+    monkeypatch.setattr(listing, "open_file", fails)
     report = scan(tmp_path)
     assert {entry.name for entry in report.entries} == GOOD and report.rejected == {"002.png": reason}
 
@@ -188,7 +188,7 @@ def test_a_name_in_latin_1_in_a_folder_is_read_as_such_and_two_of_them_stay_apar
 
 def test_too_many_files_in_a_folder_or_a_list_are_refused_before_any_is_read(digits, monkeypatch):
     monkeypatch.setattr(listing, "MAX_FILES", 59)
-    monkeypatch.setattr(files, "read_file", lambda path: pytest.fail("was read"))
+    monkeypatch.setattr(listing, "read_file", lambda path: pytest.fail("was read"))
     for source in (digits, sorted(digits.rglob("*.png"))):
         with pytest.raises(BadInput, match="holds more than 59 files; give it in parts"):
             scan(source)

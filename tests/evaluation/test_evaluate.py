@@ -10,14 +10,14 @@ from diffusion_demo.cli import main
 from diffusion_demo.data import Pictures, load, scan
 from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits
 from diffusion_demo.errors import BadInput
-from diffusion_demo.evaluation.bound import measure_bound
-from diffusion_demo.evaluation.measure import class_indices, pictures_like
+from diffusion_demo.evaluation.class_matching import class_indices, pictures_like
+from diffusion_demo.evaluation.nll import measure_bound
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.description import Description
+from diffusion_demo.models.metadata import Description
 from diffusion_demo.models.unet import as_denoiser
-from diffusion_demo.request import Request
-from diffusion_demo.sampling import SeededNoise
+from diffusion_demo.sampling.generate import SeededNoise
+from diffusion_demo.sampling.request import Request
 
 
 @pytest.fixture(scope="module")

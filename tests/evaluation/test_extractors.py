@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.evaluation.features import features_of, judge_extractor, load_judge
+from diffusion_demo.evaluation.feature_classifier import features_of, judge_extractor, load_judge
 from diffusion_demo.evaluation.inception import inception_extractor
 from diffusion_demo.images import to_float
 

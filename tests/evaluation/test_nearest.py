@@ -4,8 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
-from diffusion_demo.evaluation.copies import measure_copies
 from diffusion_demo.evaluation.extractor import Extractor, Features
+from diffusion_demo.evaluation.memorization import measure_copies
 from diffusion_demo.evaluation.nearest import closeness, nearest
 
 

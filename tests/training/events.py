@@ -2,7 +2,7 @@
 
 from safetensors.torch import load_file
 
-from diffusion_demo.training.run import RunFolder
+from diffusion_demo.training.run_folder import RunFolder
 
 
 def events_of(run):

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from diffusion_demo.training.launch import last_words, launch, tell
-from diffusion_demo.training.run import RunFolder
+from diffusion_demo.training.process import last_words, launch, tell
+from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.status import status_of
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.training.run import RunFolder
+from diffusion_demo.training.run_folder import RunFolder
 from tests.training.events import assert_refused, events_of, of_type, weights_of
 
 ENDLESS = ["--max-minutes", "10", "--save-every", "3", "--sample-every", "100000"]

@@ -13,13 +13,13 @@ from diffusion_demo import data
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.description import describe, has_classifier
-from diffusion_demo.models.openai_presets import paper_network
-from diffusion_demo.request import Request
-from diffusion_demo.sampling import sample
+from diffusion_demo.models.metadata import describe, has_classifier
+from diffusion_demo.models.openai.presets import paper_network
+from diffusion_demo.sampling.generate import sample
+from diffusion_demo.sampling.request import Request
 from diffusion_demo.training.batches import Batch, randomly_cropped
 from diffusion_demo.training.config import TrainConfig, config_of
-from diffusion_demo.training.run import RunFolder
+from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.tasks import Upsampling
 
 SHORT = ["--num-train-timesteps", "100", "--save-every", "1000", "--sample-every", "1000"]

@@ -11,8 +11,8 @@ from PIL import Image
 
 from diffusion_demo.cli import main
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.description import describe
-from diffusion_demo.training.run import RunFolder
+from diffusion_demo.models.metadata import describe
+from diffusion_demo.training.run_folder import RunFolder
 from tests.training.events import assert_refused, events_of, of_type, weights_of
 
 

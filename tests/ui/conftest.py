@@ -7,12 +7,12 @@ import torch
 
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
-from diffusion_demo.models.card import model_card
 from diffusion_demo.models.checkpoint import save_checkpoint, scheduler_of
 from diffusion_demo.models.classifier import build_classifier, save_classifier
-from diffusion_demo.models.description import Description
+from diffusion_demo.models.metadata import Description
+from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import build_unet
-from diffusion_demo.ui import choices
+from diffusion_demo.ui.server import model_list
 from tests.conftest import CLASSES
 
 
@@ -28,6 +28,6 @@ def three_models(random_checkpoint, monkeypatch, tmp_path):
     about = Description(32, 3, 1000, task="upsampler", small_size=16)
     chain = Diffusion(named_betas("squaredcos_cap_v2", 1000), "epsilon", "learned_range")
     save_checkpoint(bundled / "twice", larger, scheduler_of("squaredcos_cap_v2", chain), about, model_card(about, 1, None))
-    monkeypatch.setattr(choices, "ROOT", tmp_path)
-    monkeypatch.setattr(choices, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(model_list, "ROOT", tmp_path)
+    monkeypatch.setattr(model_list, "RUNS", tmp_path / "runs")
     return bundled

@@ -1,0 +1,70 @@
+"""Every picture of a source is read and decoded once, and a report made of it."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from diffusion_demo.data import names
+from diffusion_demo.data.file_errors import Unreadable, explained
+from diffusion_demo.data.listing import Listing, Member
+from diffusion_demo.data.preprocess import is_grey, open_picture, upright
+from diffusion_demo.data.report import Entry, Report
+from diffusion_demo.data.source import listed, source_of, title_of
+from diffusion_demo.errors import BadInput
+
+CLASSES_FROM = ("folder", "file_name")
+ENOUGH = 8
+MIN_PICTURES_TO_HOLD_OUT = 20
+
+
+def scan(
+    source: str | Path | Iterable[str | Path], class_from: str = "folder", progress: Callable[[int, int], None] = lambda done, total: None
+) -> Report:
+    """Look at every picture of a folder, a zip or a list of files.
+
+    The class of a picture is the folder it lies in, or with "file_name" what its name begins with ("cat" of cat_01.png).
+    `progress` is called with (done, total) after each file. Raises BadInput when there is nothing to train on.
+    """
+    if class_from not in CLASSES_FROM:
+        raise BadInput(f"Classes come from {' or '.join(CLASSES_FROM)}, not {class_from!r}.")
+    source = source_of(source)
+    entries, rejected = [], {}
+    with listed(source) as listing:
+        label = _labeller(listing, class_from)
+        for done, member in enumerate(listing.members, start=1):
+            try:
+                entries.append(_look(member, label(member)))
+            except Unreadable as reason:
+                rejected[member.label] = str(reason)
+            progress(done, len(listing.members))
+        rejected = dict(sorted((listing.skipped | rejected).items()))
+    if not entries:
+        raise BadInput(_nothing(title_of(source), rejected))
+    if len(entries) < MIN_PICTURES_TO_HOLD_OUT:
+        entries = [replace(entry, held_out=False) for entry in entries]
+    return Report(source, tuple(sorted(entries, key=lambda entry: entry.name)), rejected, listing.ignored)
+
+
+def _look(member: Member, class_name: str) -> Entry:
+    data = member.read()
+    with explained():
+        image = open_picture(data)
+        width, height = image.size
+        grey = is_grey(upright(image, ENOUGH))
+    digest = hashlib.sha256(data).hexdigest()
+    return Entry(member.label, class_name, digest, int(digest, 16) % 10 == 0, width, height, grey)
+
+
+def _labeller(listing: Listing, class_from: str) -> Callable[[Member], str]:
+    """How a member gets its class. A name without an underscore is a class of its own, but not where no name has one."""
+    if class_from == "folder":
+        return lambda member: member.folder
+    if any("_" in member.base for member in listing.members):
+        return lambda member: names.class_of(member.base)
+    return lambda member: ""
+
+
+def _nothing(title: str, rejected: dict[str, str]) -> str:
+    found = f"{title} holds no pictures that can be read ({', '.join(sorted(names.PICTURES))})"
+    return f"{found}; {next(iter(rejected))}, for one: {next(iter(rejected.values()))}" if rejected else f"{found}; choose another."

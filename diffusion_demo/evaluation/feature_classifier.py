@@ -1,0 +1,50 @@
+"""The judge, our own small classifier of clean pictures, as the extractor that is always there."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from diffusion_demo.evaluation.extractor import Extractor, Features
+from diffusion_demo.images import to_float
+from diffusion_demo.models.classifier import Classifier, load_classifier
+from diffusion_demo.paths import CHECKPOINTS
+
+JUDGE = CHECKPOINTS / "judge-32"
+BATCH_SIZE = 64
+SPATIAL_CHANNELS, SPATIAL_SIDE = 7, 4
+
+
+def judge_extractor(judge: Classifier) -> Extractor:
+    """The judge's features as `features_of` has them, its probabilities, and its spatial features: Nash et al. 2021, as in ADM's sFID.
+
+    These are, like ADM's, the first 7 channels of a map before pooling, here the middle block's of 8 x 8, averaged two by two: 7 * 4 * 4
+    = 112 numbers, about as many as the 96 of the vectors. All 8 x 8 positions would be 448, a covariance of 100,000 numbers, which the
+    512 samples of an ordinary call cannot tell from one of lower rank; ADM has 50,000 samples for its 2,023.
+    """
+
+    def read(pixels: Tensor) -> Features:
+        maps, images = [], _for_judge(pixels, judge)
+        hook = judge.mid_block.register_forward_hook(lambda block, given, output: maps.append(output))
+        try:
+            vectors = judge.features(images, torch.zeros(len(images), dtype=torch.int64, device=judge.device))
+        finally:
+            hook.remove()
+        spatial = functional.adaptive_avg_pool2d(maps[0][:, :SPATIAL_CHANNELS], SPATIAL_SIDE).flatten(1)
+        return Features(vectors, spatial, judge.head(vectors).softmax(dim=1))
+
+    return Extractor(JUDGE.name, read, BATCH_SIZE)
+
+
+def _for_judge(pixels: Tensor, judge: Classifier) -> Tensor:
+    side, images = judge.config.trunk["sample_size"], to_float(pixels).to(judge.device)
+    return images if images.shape[2:] == (side, side) else functional.interpolate(images, (side, side), mode="bilinear", antialias=True)
+
+
+def features_of(pixels: Tensor, judge: Classifier) -> Tensor:
+    """The judge's features, float32 [N, D] on the CPU, of uint8 pictures [N, C, H, W]; greyscale and other sizes are brought to its own."""
+    return judge_extractor(judge)(pixels).vectors
+
+
+def load_judge(device: torch.device | str = "cpu") -> Classifier:
+    """The project's own small classifier of clean pictures, checkpoints/judge-32."""
+    return load_classifier(JUDGE, device)

@@ -1,0 +1,64 @@
+"""The perfect models of the sixteen pictures that the page opens with: denoisers in closed form, in the place of a network.
+
+They are sampled, guided and measured like any checkpoint, and called by name where a folder is asked for.
+"""
+
+import hashlib
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from diffusion_demo.diffusion import oracles
+from diffusion_demo.diffusion.process import Denoiser, Diffusion
+from diffusion_demo.diffusion.schedules import named_betas
+from diffusion_demo.images import to_float
+from diffusion_demo.models.checkpoint import Checkpoint
+from diffusion_demo.models.metadata import describe
+from diffusion_demo.paths import CHECKPOINTS
+
+PICTURES = CHECKPOINTS / "avatars-32" / "showcase"
+SCHEDULE, SPREAD = "squaredcos_cap_v2", 0.02
+
+
+class OracleNetwork(nn.Module):
+    """A closed-form denoiser with a UNet2DModel's way of being called."""
+
+    def __init__(self, denoiser: Denoiser):
+        super().__init__()
+        self.denoiser, self.device = denoiser, torch.device("cpu")
+
+    def forward(self, xt: Tensor, t: Tensor, class_labels: Tensor | None = None, return_dict: bool = False) -> tuple[Tensor]:
+        return (self.denoiser(xt, t),)
+
+
+def load_oracle(name: str) -> Checkpoint:
+    """The oracle called `name`, one of description.ORACLES, as a checkpoint: it predicts eps on the cosine chain."""
+    files = sorted(PICTURES.glob("seed_*.png"))
+    pixels = torch.from_numpy(np.stack([np.asarray(Image.open(file)) for file in files])).permute(0, 3, 1, 2)
+    diffusion = Diffusion(named_betas(SCHEDULE, 1000), "epsilon", "fixed_small")
+    denoiser = _BUILDERS[name](pixels, diffusion.abar)
+    weights = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()[:12]
+    return Checkpoint(OracleNetwork(denoiser).eval(), diffusion, describe(name), SCHEDULE, weights)
+
+
+def _memory(pixels: Tensor, abar: Tensor) -> Denoiser:
+    return oracles.finite_set(to_float(pixels), abar)
+
+
+def _mixture(pixels: Tensor, abar: Tensor) -> Denoiser:
+    return oracles.mixture(to_float(pixels), SPREAD, abar)
+
+
+def _gaussian(pixels: Tensor, abar: Tensor) -> Denoiser:
+    pictures = to_float(pixels).double()
+    mean = pictures.mean(0)
+    return oracles.gaussian(mean, (pictures - mean).flatten(1) / len(pictures) ** 0.5, abar, floor=SPREAD)
+
+
+def _pixels(pixels: Tensor, abar: Tensor) -> Denoiser:
+    return oracles.pixels(nn.functional.one_hot(pixels.long(), 256).double().mean(0).permute(3, 0, 1, 2), abar)
+
+
+_BUILDERS = {"oracle-memory": _memory, "oracle-mixture": _mixture, "oracle-gaussian": _gaussian, "oracle-pixels": _pixels}

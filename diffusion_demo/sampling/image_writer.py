@@ -1,0 +1,84 @@
+"""Pictures in a folder: one PNG each, with the settings that make it again inside; thousands in batches, and on from where it was left."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from diffusion_demo import __version__
+from diffusion_demo.errors import BadInput
+from diffusion_demo.images import read_settings, save_png, to_pil, to_uint8
+from diffusion_demo.models.checkpoint import Checkpoint
+from diffusion_demo.runtime.device import resolve_precision
+from diffusion_demo.sampling.generate import last_step, sample_batch, upsample
+from diffusion_demo.sampling.request import Picture, Request
+
+BATCH_SIZE = 16
+
+
+def settings_of(request: Request, pictures: list[Picture], checkpoint_name: str, checkpoint: Checkpoint, **helpers: str) -> list[dict]:
+    """For each picture, what makes it again: the text inside its PNG. helpers: the names of the upsampler and the classifier that took part."""
+    common = asdict(request) | {
+        "program": f"diffusion_demo {__version__}",
+        "checkpoint": checkpoint_name,
+        "weights": checkpoint.weights,
+        "num_images": 1,
+        "precision": resolve_precision(request.precision, checkpoint.unet.device),
+    }
+    del common["class_index"]
+    common["guidance_interval"] = list(request.guidance_interval) if request.guidance_interval else None
+    seldom = {"guidance_interval": None, "classifier_scale": 0.0}
+    common = {name: value for name, value in common.items() if name not in seldom or value != seldom[name]} | helpers
+    names = checkpoint.description.class_names
+    return [common | {"seed": seed} | ({} if index is None else {"class": names[index]}) for seed, index in pictures]
+
+
+def file_name(seed: int) -> str:
+    return f"seed_{seed:08d}.png"
+
+
+def sample_to_folder(
+    checkpoint: Checkpoint,
+    checkpoint_name: str,
+    request: Request,
+    pictures: list[Picture],
+    out: Path,
+    progress: Callable[[int], None] = lambda images: None,
+    enlarge_with: Checkpoint | None = None,
+    **helpers: str,
+) -> list[Path]:
+    """Write one PNG per picture into `out`, in batches, and return their paths. Pictures already there with the same settings are kept.
+
+    progress(n) is told of each n pictures that are done; enlarge_with is an upsampler; helpers are as in settings_of. Raises BadInput when `out`
+    cannot be written or holds other pictures of those names.
+    """
+    request.check(checkpoint.description)
+    settings = settings_of(request, pictures, checkpoint_name, checkpoint, **helpers)
+    paths = [out / file_name(picture.seed) for picture in pictures]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        missing = [i for i, path in enumerate(paths) if not _is_there(path, settings[i])]
+        progress(len(paths) - len(missing))
+        for start in range(0, len(missing), BATCH_SIZE):
+            batch = missing[start : start + BATCH_SIZE]
+            seeds = [pictures[i] for i in batch]
+            made = to_uint8(last_step(sample_batch(checkpoint, request, seeds)).xt)
+            if enlarge_with:
+                made = to_uint8(last_step(upsample(enlarge_with, made, request, seeds)).xt)
+            for i, pixels in zip(batch, made, strict=True):
+                save_png(paths[i], to_pil(pixels), settings[i])
+            progress(len(batch))
+    except OSError as error:
+        raise BadInput(f"Cannot write to {out} ({error.strerror or error}); choose another folder.") from error
+    return paths
+
+
+def _is_there(path: Path, settings: dict) -> bool:
+    if not path.exists():
+        return False
+    try:
+        found = read_settings(path)
+    except BadInput:
+        found = None
+    if found != settings:
+        raise BadInput(f"{path} was made with other settings; choose another folder, or remove it.")
+    return True

@@ -1,0 +1,50 @@
+"""How fast this machine trains: measured, not guessed."""
+
+import statistics
+import time
+
+import torch
+
+from diffusion_demo.diffusion.losses import training_losses
+from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.models.unet import as_denoiser
+from diffusion_demo.runtime.device import best_device, resolve_precision
+from diffusion_demo.runtime.parallel import slices
+from diffusion_demo.training.batches import Batch
+from diffusion_demo.training.cpu.memory_layout import for_cpu
+from diffusion_demo.training.cpu.parallel_backward import add_gradient
+
+STEPS = 4
+
+
+def images_per_second(unet: torch.nn.Module, diffusion: Diffusion, batch_size: int) -> float:
+    """Pictures that optimizer steps of this network take in a second: the median of a few, after one that does not count.
+
+    The network's weights are changed: give it a copy.
+    """
+    device = best_device()
+    unet = unet.to(device, memory_format=torch.channels_last).train()
+    if device.type == "cpu":
+        for_cpu(unet)
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-6, foreach=True)
+    denoiser = as_denoiser(unet, resolve_precision("auto", device))
+    channels, size, classes = unet.config.in_channels, unet.config.sample_size, unet.config.num_class_embeds
+    x0, eps = torch.randn(2, batch_size, channels, size, size, device=device)
+    labels, weights = torch.zeros(batch_size, dtype=torch.int64, device=device), torch.ones(batch_size, device=device)
+    batch = Batch(x0, labels, torch.randint(len(diffusion), (batch_size,)), weights, eps)
+
+    def losses(network: torch.nn.Module, part: Batch) -> torch.Tensor:
+        xt = diffusion.q_sample(part.x0, part.t, part.eps)
+        output = denoiser(xt, diffusion.told(part.t, xt), **({"class_labels": part.labels} if classes else {}))
+        return training_losses(diffusion, output, part.x0, xt, part.t, part.eps).loss.unsqueeze(1)
+
+    seconds = []
+    for _ in range(STEPS):
+        begun = time.perf_counter()
+        add_gradient(unet, losses, batch, slices(batch_size, unet), seed=0)
+        optimizer.step()
+        optimizer.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begun)
+    return batch_size / statistics.median(seconds[1:])

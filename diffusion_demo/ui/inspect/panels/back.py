@@ -1,0 +1,56 @@
+"""What x_t still knows: pictures brought back from here, there and back by DDIM, between two pictures, and from pure noise put in here."""
+
+from collections import deque
+
+import torch
+from torch import Tensor
+
+from diffusion_demo.diffusion.reconstruction import interpolate, reconstruct
+from diffusion_demo.diffusion.samplers import ddim, ddim_encode
+from diffusion_demo.ui.inspect.panels import html
+from diffusion_demo.ui.inspect.panels.scene import Scene
+
+PICTURES, STEPS, DDIM_STEPS = 7, 8, 32
+LATEX = r"x_0 \sim p_\theta(x_0 \mid x_t)"
+
+
+@torch.no_grad()
+def show(scene: Scene) -> str:
+    chain = scene.steps_from_here(STEPS)
+    level = len(chain) - 1
+    again = _last(reconstruct(scene.model, chain, scene.xt.repeat(PICTURES, 1, 1, 1), level, _noise(scene, 5), **scene.labels(PICTURES)))
+    shares = torch.linspace(0, 1, PICTURES)
+    between = _last(interpolate(scene.model, chain, scene.x0, scene.other, shares, level, _noise(scene, 6), **scene.labels(PICTURES)))
+    skipped = _last(reconstruct(scene.model, chain, scene.draws(PICTURES, 7), level, _noise(scene, 8), **scene.labels(PICTURES)))
+    decoded, error = there_and_back(scene)
+    return html.panel(
+        "The noisier x<sub>t</sub> is, the less it says of the picture: from little noise the same one comes back, from more its colours, then any.",
+        LATEX,
+        "DDPM, Figures 7 and 8; DDIM, Equation 14; Improved DDPM, section 4",
+        html.strip(again, f"from the same x<sub>t</sub>, t = {scene.t}, with other noise on the way back"),
+        html.strip(between, f"between two pictures, mixed at t = {scene.t}"),
+        html.strip(skipped, f"from pure noise put in at t = {scene.t}, all before it skipped: good only where x<sub>t</sub> is nearly noise anyway"),
+        html.pictures(
+            {"the picture": scene.x0, f"to noise and back by DDIM, {DDIM_STEPS} steps each way: off by {error:.1f} of 255; more steps, less": decoded}
+        ),
+    )
+
+
+@torch.no_grad()
+def there_and_back(scene: Scene) -> tuple[Tensor, float]:
+    """The picture encoded by DDIM without its last step (ADM appendix F) and decoded again, and its root mean square error in grey levels."""
+    steps = len(scene.chain)
+    chain = scene.chain.respaced([round(i * (steps - 1) / (DDIM_STEPS - 1)) for i in range(DDIM_STEPS)])
+    encoding = ddim_encode(scene.model, chain, scene.x0, **scene.labels(1))
+    latent = [next(encoding) for _ in range(len(chain) - 1)][-1].xt
+    decoded = _last(ddim(scene.model, chain, latent, lambda: torch.zeros_like(latent), clip=False, **scene.labels(1)))
+    return decoded, 127.5 * float((decoded.clamp(-1, 1) - scene.x0).square().mean().sqrt())
+
+
+def _last(steps) -> Tensor:
+    return deque(steps, maxlen=1).pop().xt
+
+
+def _noise(scene: Scene, salt: int):
+    generator = torch.Generator().manual_seed(1000 * scene.seed + salt)
+    return lambda: torch.randn(PICTURES, *scene.x0.shape[1:], generator=generator).to(scene.x0.device)

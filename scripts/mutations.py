@@ -1,0 +1,230 @@
+"""Plants faults that are easily made in diffusion code, one at a time, and tells whether the tests notice: `python -m scripts.mutations`.
+
+Each is a trap of the papers' code or of diffusers. The package is copied, one line of the copy is changed, and the tests of that room run on it.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Fault(NamedTuple):
+    """In diffusion_demo/<file>, `right` becomes `wrong`; the tests in `tests` must then fail."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: str
+
+
+FAULTS = [
+    Fault(
+        "the log of the posterior variance at t = 0 is not taken from t = 1",
+        "diffusion/process.py",
+        "return self._first_from_second(self.posterior_variance).log()",
+        "return self.posterior_variance.clamp(min=1e-20).log()",
+        "tests/diffusion/test_process.py tests/diffusion/test_losses.py",
+    ),
+    Fault(
+        "fixed_large keeps beta at t = 0",
+        "diffusion/process.py",
+        "return torch.cat([self._first_from_second(self.posterior_variance)[:1], self.betas[1:]])",
+        "return self.betas",
+        "tests/diffusion/test_process.py",
+    ),
+    Fault(
+        "the learned range is not shifted from [-1, 1] to [0, 1]",
+        "diffusion/process.py",
+        "share = (v + 1) / 2",
+        "share = v",
+        "tests/diffusion/test_process.py tests/diffusion/test_samplers.py",
+    ),
+    Fault(
+        "the learned range is clamped",
+        "diffusion/process.py",
+        "share = (v + 1) / 2",
+        "share = ((v + 1) / 2).clamp(0, 1)",
+        "tests/diffusion/test_process.py",
+    ),
+    Fault(
+        "the learned range interpolates variances, not their logs",
+        "diffusion/process.py",
+        "log_variance = share * upper + (1 - share) * lower",
+        "log_variance = (share * upper.exp() + (1 - share) * lower.exp()).log()",
+        "tests/diffusion/test_process.py tests/diffusion/test_samplers.py",
+    ),
+    Fault(
+        "clipping x_0 leaves eps as it was",
+        "diffusion/process.py",
+        "self.eps_from_x0(xt, t, x0))",
+        "self.eps_from_x0(xt, t, self.predict_x0(prediction, xt, t)))",
+        "tests/diffusion/test_process.py tests/diffusion/test_samplers.py",
+    ),
+    Fault(
+        "the standard deviation of q(x_t | x_0) is taken for its variance",
+        "diffusion/process.py",
+        "variance = self.gather(1 - self.abar, t, x0)",
+        "variance = self.gather((1 - self.abar).sqrt(), t, x0)",
+        "tests/diffusion/test_process.py",
+    ),
+    Fault(
+        "a respaced chain tells the network its own index",
+        "diffusion/process.py",
+        "self.timesteps[kept], self.time_scale)",
+        "torch.arange(len(kept)), self.time_scale)",
+        "tests/diffusion/test_process.py tests/diffusion/test_samplers.py",
+    ),
+    Fault(
+        "a respaced chain keeps the old betas",
+        "diffusion/process.py",
+        "betas = betas_from_alphas_cumprod(self.abar[kept])",
+        "betas = self.betas[kept]",
+        "tests/diffusion/test_process.py",
+    ),
+    Fault(
+        "the tables are float32",
+        "diffusion/process.py",
+        "return alphas_cumprod(self.betas)",
+        "return alphas_cumprod(self.betas.float()).double()",
+        "tests/diffusion/test_process.py",
+    ),
+    Fault(
+        "a network that predicts the mean has it clipped",
+        "diffusion/process.py",
+        'mean = prediction if self.prediction_type == "previous" else self.q_posterior(x0, xt, t).mean',
+        "mean = self.q_posterior(x0, xt, t).mean",
+        "tests/diffusion/test_process.py",
+    ),
+    Fault(
+        "the bound term of the hybrid loss trains the mean",
+        "diffusion/losses.py",
+        "torch.cat([prediction.detach(), v], dim=1)",
+        "torch.cat([prediction, v], dim=1)",
+        "tests/diffusion/test_losses.py",
+    ),
+    Fault(
+        "the bound term of the hybrid loss is not scaled by T / 1000",
+        "diffusion/losses.py",
+        '(1 if kind == "hybrid_unscaled" else len(diffusion) / 1000)',
+        "1",
+        "tests/diffusion/test_losses.py",
+    ),
+    Fault(
+        "the term at t = 0 is a KL",
+        "diffusion/losses.py",
+        "torch.where(t.to(x0.device) == 0, decoder_term(p, x0), kl_term(diffusion.q_posterior(x0, xt, t), p))",
+        "kl_term(diffusion.q_posterior(x0, xt, t), p)",
+        "tests/diffusion/test_losses.py tests/diffusion/test_likelihood.py",
+    ),
+    Fault(
+        "the last bin of the decoder is closed",
+        "diffusion/losses.py",
+        "inside = torch.where(x0 > 0.999, 1 - lower, upper - lower)",
+        "inside = upper - lower",
+        "tests/diffusion/test_losses.py",
+    ),
+    Fault(
+        "the bound is in nats",
+        "diffusion/losses.py",
+        "return mean_flat(normal_kl(truth.mean, truth.log_variance, p.mean, p.log_variance)) / math.log(2)",
+        "return mean_flat(normal_kl(truth.mean, truth.log_variance, p.mean, p.log_variance))",
+        "tests/diffusion/test_losses.py tests/diffusion/test_likelihood.py",
+    ),
+    Fault(
+        "importance weights are left out",
+        "diffusion/timesteps.py",
+        "return t, (1 / (len(p) * p[t])).float()",
+        "return t, torch.ones(count)",
+        "tests/diffusion/test_timesteps.py",
+    ),
+    Fault(
+        "the linear schedule does not scale with T",
+        "diffusion/schedules.py",
+        "scale = 1000 / num_timesteps",
+        "scale = 1",
+        "tests/diffusion/test_schedules.py",
+    ),
+    Fault(
+        "ancestral sampling adds noise in its last step",
+        "diffusion/samplers.py",
+        "torch.exp(0.5 * p.log_variance) * noise() if i else p.mean",
+        "torch.exp(0.5 * p.log_variance) * noise()",
+        "tests/diffusion/test_samplers.py",
+    ),
+    Fault(
+        "a few even steps end below T - 1",
+        "diffusion/timesteps.py",
+        "return [num_timesteps - 1] if count == 1 else _section(0, num_timesteps, count)",
+        'return _by_formula("leading", num_timesteps, count)',
+        "tests/diffusion/test_timesteps.py tests/diffusion/test_samplers.py",
+    ),
+    Fault(
+        "guidance shifts the mean by sigma, not by the variance",
+        "diffusion/guidance.py",
+        "p.mean + p.variance * gradient",
+        "p.mean + p.variance.sqrt() * gradient",
+        "tests/diffusion/test_guidance.py",
+    ),
+    Fault(
+        "classifier-free guidance mixes the variance channels too",
+        "diffusion/guidance.py",
+        "torch.cat([eps_u + scale * (eps_c - eps_u), conditional[:, channels:]], dim=1)",
+        "unconditional + scale * (conditional - unconditional)",
+        "tests/diffusion/test_guidance.py",
+    ),
+    Fault(
+        "the fast solver carries the x_0 of pure noise on",
+        "diffusion/samplers.py",
+        "if i < total - 2:",
+        "if i < total - 1:",
+        "tests/diffusion/test_samplers.py",
+    ),
+    Fault(
+        "every picture of a batch draws from one generator",
+        "sampling/generate.py",
+        "return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)",
+        "return torch.randn(len(self.generators), *self.shape, generator=self.generators[0]).to(self.device)",
+        "tests/sampling/test_generate.py",
+    ),
+]
+
+
+def is_noticed(fault: Fault) -> bool:
+    """Whether the tests fail on a copy of the project with this one fault in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in ("diffusion_demo", "scripts", "tests", "checkpoints"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        file = copy / "diffusion_demo" / fault.file
+        source = file.read_text(encoding="utf-8")
+        if source.count(fault.right) != 1:
+            raise ValueError(f"{fault.name}: {fault.file} does not hold its line just once: {fault.right}")
+        file.write_text(source.replace(fault.right, fault.wrong), encoding="utf-8")
+        environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
+        line = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *fault.tests.split()]
+        done = subprocess.run(line, cwd=copy, env=environment, capture_output=True, text=True, timeout=600)
+        if done.returncode not in (0, 1):
+            raise RuntimeError(f"{fault.name}: the tests did not run\n{done.stdout}{done.stderr}")
+        return done.returncode == 1
+
+
+def main() -> int:
+    with ThreadPoolExecutor(2) as pool:
+        noticed = list(pool.map(is_noticed, FAULTS))
+    for fault, seen in zip(FAULTS, noticed, strict=True):
+        print("noticed " if seen else "NOT SEEN", fault.name)
+    print(f"{sum(noticed)} of {len(FAULTS)} faults are noticed")
+    return 0 if all(noticed) else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

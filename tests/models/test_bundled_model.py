@@ -1,0 +1,127 @@
+"""The model that ships: what the page and the README promise of it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMPipeline
+from PIL import Image
+
+from diffusion_demo.images import read_settings, to_uint8
+from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.sampling.generate import last_step, sample, upsample
+from diffusion_demo.sampling.request import Request, pictures_of
+from diffusion_demo.ui.preview.showcase import THUMBNAILS
+from diffusion_demo.ui.server import model_list
+from scripts.avatars import STYLES
+from tests.conftest import ROOT
+
+AVATARS, EMOJI = (ROOT / "checkpoints" / name for name in ("avatars-32", "emoji-32"))
+
+
+@pytest.fixture(scope="module", params=[AVATARS, EMOJI], ids=lambda folder: folder.name)
+def folder(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def checkpoint(folder):
+    return load_checkpoint(folder)
+
+
+@pytest.fixture(scope="module")
+def emoji():
+    return load_checkpoint(EMOJI)
+
+
+def test_it_is_small_enough_to_ship(checkpoint, folder):
+    assert sum(p.numel() for p in checkpoint.unet.parameters()) <= 5_000_000
+    assert all(path.stat().st_size <= 10_000_000 for path in folder.rglob("*"))
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".json", ".md", ".png", ".safetensors"}
+
+
+def test_it_is_a_class_conditional_cosine_model_with_a_null_class(checkpoint):
+    description = checkpoint.description
+    assert (description.image_size, description.channels, len(checkpoint.diffusion)) == (32, 3, 1000)
+    assert len(description.class_names) in (9, 10) and description.guidance
+    assert checkpoint.unet.config.num_class_embeds == len(description.class_names) + 1
+    assert (checkpoint.beta_schedule, checkpoint.diffusion.variance_type) == ("squaredcos_cap_v2", "learned_range")
+
+
+def test_stock_diffusers_opens_it_and_its_network_answers_the_same(checkpoint, folder):
+    pipeline = DDPMPipeline.from_pretrained(folder)
+    x, t, y = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 10, 500, 999]), torch.tensor([0, 3, 8, 9])
+    with torch.no_grad():
+        ours, theirs = checkpoint.unet(x, t, class_labels=y).sample, pipeline.unet(x, t, class_labels=y).sample
+    assert ours.abs().max() > 0.1
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_its_command_writes_nine_files_the_same_twice_and_one_alone_alike(command, folder, tmp_path):
+    def sample(out, *arguments):
+        done = command("sample", "--checkpoint", folder, "--precision", "fp32", "--steps", 10, "--out", out, *arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return {path.name: path for path in (tmp_path / out).iterdir()}
+
+    first = sample("first", "--num-images", 9, "--seed", 7)
+    assert sorted(first) == [f"seed_{seed:08d}.png" for seed in range(7, 16)]
+    again = sample("again", "--num-images", 9, "--seed", 7)
+    assert all(first[name].read_bytes() == again[name].read_bytes() for name in first)
+    name = "seed_00000009.png"
+    alone = sample("alone", "--num-images", 1, "--seed", 9)[name]
+    assert read_settings(alone) == read_settings(first[name])
+    difference = np.abs(np.asarray(Image.open(alone), int) - np.asarray(Image.open(first[name]), int))
+    assert (difference <= 1).mean() >= 0.999 and difference.max() <= 4
+
+
+def test_the_showcase_was_made_by_these_weights(command, folder, tmp_path):
+    shown = folder / "showcase" / "seed_00000003.png"
+    made_with = read_settings(shown)
+    options = [
+        "--sampler",
+        made_with["sampler"],
+        "--steps",
+        made_with["steps"],
+        "--eta",
+        made_with.get("eta", 0),
+        "--guidance-scale",
+        made_with["guidance_scale"],
+        "--guidance-interval",
+        *made_with.get("guidance_interval", (0, 999)),
+        "--precision",
+        "fp32",
+    ]
+    done = command("sample", "--checkpoint", folder, "--num-images", 1, "--seed", 3, *options, "--out", "one", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    difference = np.abs(np.asarray(Image.open(tmp_path / "one" / shown.name), int) - np.asarray(Image.open(shown), int))
+    assert (difference <= 4).mean() >= 0.99
+
+
+def test_the_avatars_are_the_pages_default_and_have_a_thumbnail_of_each_class():
+    assert next(iter(model_list.models())) == AVATARS.name
+    names = load_checkpoint(AVATARS).description.class_names
+    thumbnails = {path.stem: Image.open(path) for path in (AVATARS / THUMBNAILS).iterdir()}
+    assert set(thumbnails) == set(names) == set(STYLES)
+    assert {thumbnail.size for thumbnail in thumbnails.values()} == {(32, 32)}
+
+
+def test_a_classifier_beside_it_knows_its_classes_and_its_gradient_is_felt(emoji):
+    assert emoji.classifier is not None and tuple(emoji.classifier.config.class_names) == emoji.description.class_names
+    assert sum(p.numel() for p in emoji.classifier.parameters()) < 2_000_000
+    request = Request(num_images=2, steps=3, class_index=6, precision="fp32")
+    plain, guided = (last_step(sample(emoji, replace(request, classifier_scale=scale))).xt for scale in (0.0, 4.0))
+    assert guided.isfinite().all() and (guided - plain).abs().max() > 0.05
+
+
+def test_an_upsampler_of_at_most_two_million_parameters_keeps_the_picture(emoji):
+    upsampler = load_checkpoint(ROOT / "checkpoints" / "emoji-64")
+    assert sum(p.numel() for p in upsampler.unet.parameters()) <= 2_000_000
+    assert all(path.stat().st_size <= 10_000_000 for path in (ROOT / "checkpoints" / "emoji-64").rglob("*"))
+    request = Request(num_images=2, steps=8, seed=3, precision="fp32")
+    pictures = pictures_of(request, emoji.description)
+    small = to_uint8(last_step(sample(emoji, request)).xt)
+    large = to_uint8(last_step(upsample(upsampler, small, request, pictures)).xt)
+    assert large.shape == (2, 3, 64, 64)
+    shrunk = torch.nn.functional.avg_pool2d(large.float(), 2)
+    assert (shrunk - small.float()).abs().mean() < 12, "of 255: it is the same picture, only finer"

@@ -1,0 +1,81 @@
+"""What is exported, opened and sampled by stock diffusers: the same pictures from the same noise."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import DDPMPipeline, UNet2DModel
+
+from diffusion_demo.cli import main
+from diffusion_demo.diffusion.samplers import ddpm
+from diffusion_demo.errors import BadInput
+from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.models.export import export
+from diffusion_demo.models.unet import as_denoiser
+from diffusion_demo.sampling.generate import last_step
+
+
+@torch.no_grad()
+def by_diffusers(folder, count):
+    """DDPMPipeline's own loop, its noise from one generator: x_T, then a draw a step."""
+    pipeline, generator = DDPMPipeline.from_pretrained(folder), torch.Generator().manual_seed(3)
+    unet, scheduler = pipeline.unet, pipeline.scheduler
+    xt = torch.randn(count, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size, generator=generator)
+    scheduler.set_timesteps(scheduler.config.num_train_timesteps)
+    for t in scheduler.timesteps:
+        xt = scheduler.step(unet(xt, t).sample, t, xt, generator=generator).prev_sample
+    return xt
+
+
+@torch.no_grad()
+def by_us(checkpoint, count, **condition):
+    generator = torch.Generator().manual_seed(3)
+    size, channels = checkpoint.description.image_size, checkpoint.description.channels
+
+    def noise():
+        return torch.randn(count, channels, size, size, generator=generator)
+
+    return last_step(ddpm(as_denoiser(checkpoint.unet, "fp32"), checkpoint.diffusion, noise(), noise, **condition)).xt
+
+
+@pytest.mark.parametrize(("class_name", "index"), [("three", 1), (None, 3)])
+def test_diffusers_makes_the_same_pictures_from_the_same_noise(trained_checkpoint, tmp_path, class_name, index):
+    ours = load_checkpoint(trained_checkpoint)
+    export(ours, "ours", tmp_path / "plain", class_name)
+    wanted = by_us(ours, 2, class_labels=torch.full((2,), index))
+    torch.testing.assert_close(by_diffusers(tmp_path / "plain", 2), wanted, rtol=0, atol=1e-4)
+    again = load_checkpoint(tmp_path / "plain")
+    torch.testing.assert_close(by_us(again, 2), wanted, rtol=0, atol=1e-4)
+    assert again.description.class_names == () and [path.name for path in tmp_path.iterdir()] == ["plain"]
+
+
+def test_the_pipeline_itself_runs_on_what_was_exported(trained_checkpoint, tmp_path):
+    assert main(["export", "--checkpoint", str(trained_checkpoint), "--class", "one", "--out", str(tmp_path / "one")]) == 0
+    pipeline = DDPMPipeline.from_pretrained(tmp_path / "one")
+    pipeline.set_progress_bar_config(disable=True)
+    assert type(pipeline.unet) is UNet2DModel and pipeline.unet.config.num_class_embeds is None
+    assert pipeline(num_inference_steps=3).images[0].size == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--class", "four"], "one, three, two"),
+        (["--checkpoint", "oracle-memory"], "formula without weights"),
+        (["--checkpoint", "nowhere"], "nowhere"),
+        (["--out", "."], "is there already"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_in_one_sentence(trained_checkpoint, tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "--checkpoint", str(trained_checkpoint), "--out", "out", *arguments]) == 2
+    printed = capsys.readouterr().err
+    assert words in printed and printed.endswith(".\n") and printed.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_network_that_diffusers_would_misread_is_not_exported(checkpoint, tmp_path):
+    class Other(UNet2DModel):
+        pass
+
+    with pytest.raises(BadInput, match="misread"):
+        export(replace(checkpoint, unet=Other.from_config(checkpoint.unet.config)), "other", tmp_path / "out")

@@ -1,0 +1,47 @@
+"""Cores that a container is granted, by the quota files of Linux' cgroups in both versions."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffusion_demo.runtime.cpu_quota import granted_cores
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "250000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "100000\n"}, None),
+        ({"cpu.max": ""}, None),
+        ({}, None),
+    ],
+)
+def test_the_quota_is_read_in_whole_cores(tmp_path, files, cores):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert granted_cores(tmp_path) == cores
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there are no fewer cores than one")
+@pytest.mark.parametrize(("quota", "asked", "threads"), [(1, None, "1"), (1000, None, "None"), (1, "7", "7")])
+def test_torch_is_told_of_fewer_cores_unless_somebody_said_how_many(tmp_path, quota, asked, threads):
+    shutil.copytree(ROOT / "diffusion_demo", tmp_path / "diffusion_demo", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "cpu.max").write_text(f"{quota}00000 100000")
+    module = tmp_path / "diffusion_demo" / "granted.py"
+    module.write_text(module.read_text().replace('Path("/sys/fs/cgroup")', f"Path({str(tmp_path)!r})"))
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | ({"OMP_NUM_THREADS": asked} if asked else {})
+    report = "import os, diffusion_demo; print(os.environ.get('OMP_NUM_THREADS'))"
+    done = subprocess.run([sys.executable, "-c", report], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == threads

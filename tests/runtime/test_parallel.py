@@ -1,0 +1,87 @@
+"""Rows of a batch on a core each: how they are cut, that each core works alone, and that the result is that of all rows together."""
+
+import threading
+
+import pytest
+import torch
+from torch import nn
+
+from diffusion_demo.runtime import parallel
+from diffusion_demo.runtime.parallel import side_by_side, slices
+from diffusion_demo.sampling.generate import sample
+from diffusion_demo.sampling.request import Request
+
+
+@pytest.fixture
+def threads():
+    """Let torch work with so many threads in this one, whatever the machine has."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+class Network(nn.Linear):
+    """A network of four weights that is said to be somewhere."""
+
+    def __init__(self, device):
+        super().__init__(2, 2, bias=False)
+        self.device = torch.device(device)
+
+
+def test_rows_are_cut_evenly_and_only_where_that_is_faster(threads, monkeypatch):
+    threads(3)
+    assert slices(8, Network("cpu")) == [slice(0, 2), slice(2, 5), slice(5, 8)]
+    assert slices(2, Network("cpu")) == [slice(0, 2)] == slices(2, Network("cuda"))
+    assert slices(8, Network("cuda")) == [slice(0, 8)]
+    monkeypatch.setattr(parallel, "SMALL", 3)
+    assert slices(8, Network("cpu")) == [slice(0, 8)]
+
+
+def test_each_core_works_alone_and_all_at_once_while_other_threads_keep_theirs(threads):
+    threads(2)
+    meet = threading.Barrier(2)
+
+    def work(part):
+        meet.wait(20)
+        return part, torch.get_num_threads(), threading.current_thread().name
+
+    (a, alone, first), (b, also_alone, second) = side_by_side(work, ["a", "b"])
+    assert (a, b, alone, also_alone) == ("a", "b", 1, 1) and first != second
+    elsewhere = []
+    for _ in range(2):
+        thread = threading.Thread(target=lambda: elsewhere.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+    assert torch.get_num_threads() == 2 and elsewhere == [2, 2]
+    assert slices(2, Network("cpu")) == [slice(0, 1), slice(1, 2)]
+
+
+def test_what_goes_wrong_is_raised_once_all_have_ended(threads):
+    threads(2)
+    ended = threading.Event()
+
+    def work(part):
+        if part == "wrong":
+            raise ValueError("no such part")
+        threading.Event().wait(0.3)
+        ended.set()
+
+    with pytest.raises(ValueError, match="no such part"):
+        side_by_side(work, ["wrong", "slow"])
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm_solver"])
+def test_every_step_of_pictures_that_the_cores_share_is_that_of_one_core(checkpoint, threads, sampler):
+    request = Request(num_images=5, sampler=sampler, steps=4, seed=3, guidance_scale=2.0, eta=0.0 if sampler == "ddpm" else 0.5, precision="fp32")
+    threads(2)
+    shared = list(sample(checkpoint, request))
+    again = list(sample(checkpoint, request))
+    threads(1)
+    alone = list(sample(checkpoint, request))
+    assert len(shared) == len(alone) == 4
+    for a, b, c in zip(shared, alone, again, strict=True):
+        assert (a.t, a.t_reached, a.index, a.total) == (b.t, b.t_reached, b.index, b.total)
+        torch.testing.assert_close(a.xt, b.xt, rtol=0, atol=1e-3)
+        torch.testing.assert_close(a.x0, b.x0, rtol=0, atol=1e-3)
+        assert torch.equal(a.xt, c.xt), "a repeated request gives the same bits"

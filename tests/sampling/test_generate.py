@@ -1,0 +1,221 @@
+"""A request: what each seed decides, and what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from diffusion_demo.errors import BadInput
+from diffusion_demo.images import read_settings, to_float, to_uint8
+from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.models.metadata import ORACLES, Description, describe
+from diffusion_demo.models.oracle_models import PICTURES
+from diffusion_demo.sampling.generate import SeededNoise, last_step, sample
+from diffusion_demo.sampling.image_writer import sample_to_folder
+from diffusion_demo.sampling.request import MAX_SEED, Request, class_index, class_of_seed, pictures_of
+
+FEW = Request(num_images=4, steps=4, seed=7, precision="fp32")
+DESCRIPTION = Description(16, 3, 1000, ("one", "three", "two"), guidance=True)
+
+
+def pictures(checkpoint, **changes):
+    return last_step(sample(checkpoint, dataclasses.replace(FEW, **changes))).xt
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"sampler": "ddim"}, {"sampler": "ddim", "eta": 0.5}, {"eta": 0.5}, {"sampler": "ddpm"}, {"precision": "bf16"}]
+)
+def test_the_same_request_gives_the_same_pictures(checkpoint, changes):
+    first = pictures(checkpoint, **changes)
+    assert first.shape == (4, 3, 16, 16) and first.dtype == torch.float32 and first.isfinite().all()
+    assert torch.equal(first, pictures(checkpoint, **changes))
+    assert (first[0] - first[1]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("changes", [{"seed": 8}, {"sampler": "ddpm"}, {"steps": 5}, {"eta": 1.0}, {"class_index": 1}, {"guidance_scale": 3.0}])
+def test_each_setting_changes_the_pictures(checkpoint, changes):
+    base = {"sampler": "ddim"}
+    assert not torch.equal(pictures(checkpoint, **base), pictures(checkpoint, **base | changes))
+
+
+@pytest.mark.parametrize("settings", [{}, {"sampler": "ddim"}, {"sampler": "ddpm"}, {"sampler": "ddim", "guidance_scale": 2.0}])
+def test_a_picture_alone_is_the_one_in_a_batch(checkpoint, settings):
+    together = to_uint8(pictures(checkpoint, seed=1, num_images=9, steps=10, **settings)[8])
+    alone = to_uint8(pictures(checkpoint, seed=9, num_images=1, steps=10, **settings)[0])
+    difference = (together.int() - alone.int()).abs()
+    assert difference.max() <= 4
+    assert (difference <= 1).float().mean() >= 0.999
+
+
+def test_the_noise_of_a_seed_is_the_same_to_the_bit_in_any_batch():
+    together, alone = SeededNoise(list(range(1, 10)), (3, 16, 16), torch.device("cpu")), SeededNoise([9], (3, 16, 16), torch.device("cpu"))
+    for _ in range(3):
+        assert torch.equal(together()[8], alone()[0])
+
+
+def test_the_noise_of_each_seed_and_each_draw_is_another():
+    noise = SeededNoise([0, 1], (3, 16, 16), torch.device("cpu"))
+    first, second = noise(), noise()
+    assert not torch.equal(first[0], first[1]) and not torch.equal(first, second)
+
+
+def classes(description=DESCRIPTION, **request):
+    return [picture.class_index for picture in pictures_of(Request(**request), description)]
+
+
+def test_a_class_is_drawn_from_the_seed_alone():
+    drawn = classes(num_images=9, seed=1)
+    assert drawn[8] == class_of_seed(9, 3) == classes(num_images=1, seed=9)[0]
+    assert drawn == classes(num_images=9, seed=1, steps=3, sampler="ddpm", guidance_scale=2.0)
+    assert {class_of_seed(seed, 3) for seed in range(30)} == {0, 1, 2}
+
+
+def test_a_class_that_is_asked_for_is_everyones():
+    assert classes(num_images=3, class_index=2) == [2, 2, 2]
+
+
+def test_a_model_without_classes_draws_none():
+    assert classes(Description(16, 3, 1000), num_images=3) == [None, None, None]
+
+
+def test_guidance_scale_1_is_the_conditional_model_and_0_the_null_class(checkpoint):
+    x, y = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([1, 1])
+    with torch.no_grad():
+        conditional, null = (checkpoint.unet(x, torch.tensor([999, 999]), class_labels=label).sample for label in (y, torch.tensor([3, 3])))
+    assert not torch.allclose(conditional, null, atol=1e-4)
+    noise = SeededNoise([7, 8], (3, 16, 16), torch.device("cpu"))()
+    with torch.no_grad():
+        expected = checkpoint.unet(noise, torch.tensor([999, 999]), class_labels=torch.tensor([3, 3])).sample[:, :3]
+    first = next(sample(checkpoint, dataclasses.replace(FEW, num_images=2, class_index=1, guidance_scale=0.0, steps=2)))
+    torch.testing.assert_close(first.x0, checkpoint.diffusion.p(torch.cat([expected, expected], 1), noise, 999).x0, rtol=1e-3, atol=1e-3)
+
+
+def test_with_guidance_0_the_class_does_not_matter(checkpoint):
+    one, two = (pictures(checkpoint, class_index=i, guidance_scale=0.0) for i in (0, 1))
+    torch.testing.assert_close(one, two)
+    assert not torch.equal(pictures(checkpoint, class_index=0), pictures(checkpoint, class_index=1))
+
+
+def test_a_sampler_can_be_left_early(checkpoint):
+    steps = sample(checkpoint, FEW)
+    first = next(steps)
+    steps.close()
+    assert (first.t, first.index, first.total) == (999, 1, 4)
+
+
+def test_a_bad_request_is_refused_before_the_first_step(checkpoint):
+    with pytest.raises(BadInput):
+        next(sample(checkpoint, dataclasses.replace(FEW, steps=0)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"num_images": 0}, "at least 1, not 0"),
+        ({"num_images": -3}, "at least 1, not -3"),
+        ({"sampler": "euler"}, "'euler'.*ddpm, ddim"),
+        ({"steps": 0}, "1 to 1000.*not 0"),
+        ({"steps": 1001}, "1 to 1000.*not 1001"),
+        ({"eta": -0.1}, "0 .*to 1 .*not -0.1"),
+        ({"eta": 1.5}, "not 1.5"),
+        ({"eta": float("nan")}, "not nan"),
+        ({"seed": -1}, "not -1"),
+        ({"seed": MAX_SEED + 1}, f"not {MAX_SEED + 1}"),
+        ({"guidance_scale": -1.0}, "0 to 100, not -1"),
+        ({"guidance_scale": 101.0}, "not 101"),
+        ({"guidance_scale": float("inf")}, "not inf"),
+        ({"precision": "fp8"}, "auto, fp32, bf16, not 'fp8'"),
+        ({"class_index": 3}, "no class 3.*one, three, two"),
+        ({"class_index": -1}, "no class -1"),
+    ],
+)
+def test_what_the_model_cannot_do_is_refused_with_the_value_in_one_sentence(changes, words):
+    with pytest.raises(BadInput, match=words) as caught:
+        Request(**changes).check(DESCRIPTION)
+    assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
+
+
+def test_the_ends_of_every_range_are_allowed():
+    Request(num_images=1, steps=1000, eta=1.0, seed=MAX_SEED, class_index=2, guidance_scale=100.0, precision="bf16").check(DESCRIPTION)
+    Request(steps=1, eta=0.0, seed=0, guidance_scale=0.0).check(DESCRIPTION)
+
+
+def test_a_model_without_a_null_class_refuses_guidance():
+    with pytest.raises(BadInput, match="null class"):
+        Request(guidance_scale=2.0).check(Description(16, 3, 1000, ("a", "b"), guidance=False))
+
+
+def test_a_model_without_classes_refuses_a_class():
+    with pytest.raises(BadInput, match="no classes"):
+        Request(class_index=0).check(Description(16, 3, 1000))
+
+
+@pytest.mark.parametrize(("name", "index"), [("one", 0), ("three", 1), ("two", 2), ("0", 0), ("2", 2)])
+def test_a_class_goes_by_its_name_or_number(name, index):
+    assert class_index(name, DESCRIPTION) == index
+
+
+@pytest.mark.parametrize("name", ["3", "four", "", "-1", "One", "²"])
+def test_an_unknown_class_is_refused_with_those_there_are(name):
+    with pytest.raises(BadInput, match="one, three, two"):
+        class_index(name, DESCRIPTION)
+
+
+def test_a_class_that_is_called_by_a_number_goes_by_its_name():
+    assert class_index("7", Description(16, 3, 1000, ("3", "7"))) == 1
+
+
+def test_files_hold_what_makes_each_picture_again(checkpoint, tmp_path):
+    request = dataclasses.replace(FEW, num_images=2, sampler="ddim", eta=0.5)
+    paths = sample_to_folder(checkpoint, "random", request, pictures_of(request, checkpoint.description), tmp_path)
+    settings = read_settings(paths[1])
+    again = Request(
+        seed=settings["seed"],
+        num_images=settings["num_images"],
+        class_index=class_index(settings["class"], checkpoint.description),
+        **{name: settings[name] for name in ("sampler", "steps", "eta", "guidance_scale", "precision")},
+    )
+    (path,) = sample_to_folder(checkpoint, settings["checkpoint"], again, pictures_of(again, checkpoint.description), tmp_path / "again")
+    assert path.name == paths[1].name and path.read_bytes() == paths[1].read_bytes()
+
+
+def test_a_class_goes_by_its_title_too_and_titles_are_what_a_person_is_offered():
+    titled = Description(16, 3, 1000, ("people-body", "animals"), titles={"people-body": "people"})
+    assert class_index("people", titled) == class_index("people-body", titled) == 0
+    with pytest.raises(BadInput, match="choose one of people, animals,"):
+        class_index("plants", titled)
+
+
+def shown():
+    return torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in sorted(PICTURES.glob("seed_*.png"))])
+
+
+def test_the_oracle_that_knows_sixteen_pictures_by_heart_makes_those_and_no_others():
+    memory = load_checkpoint("oracle-memory")
+    made = to_uint8(last_step(sample(memory, Request(num_images=24, steps=50, precision="fp32"))).xt)
+    distances = (made[:, None].int() - shown()[None].int()).abs().flatten(2).amax(2)
+    assert distances.min(dim=1).values.max() <= 1
+    assert len(distances.argmin(dim=1).unique()) > 5
+
+
+@pytest.mark.parametrize(("name", "nearness"), [("oracle-mixture", (0.05, 0.15)), ("oracle-gaussian", (0.1, 2)), ("oracle-pixels", (0.2, 2))])
+def test_an_oracle_that_knows_less_makes_pictures_that_are_none_of_the_sixteen(name, nearness):
+    made = last_step(sample(load_checkpoint(name), Request(num_images=4, steps=20, precision="fp32"))).xt
+    errors = ((made[:, None] - to_float(shown())[None]) ** 2).flatten(2).mean(2).sqrt().min(1).values
+    assert nearness[0] < float(errors.min()) and float(errors.max()) < nearness[1], errors
+
+
+def test_oracles_are_described_and_called_by_name_alone():
+    for name in ORACLES:
+        assert describe(name).image_size == 32 and describe(name).class_names == ()
+    with pytest.raises(BadInput, match="oracle-magic"):
+        describe("oracle-magic")
+
+
+def test_a_network_that_gives_no_numbers_is_said_to_in_one_sentence(random_checkpoint):
+    broken = load_checkpoint(random_checkpoint)
+    torch.nn.init.constant_(broken.unet.conv_out.bias, float("nan"))
+    with pytest.raises(BadInput, match=r"NaN or infinite\); use --precision fp32 or another checkpoint\.$"):
+        last_step(sample(broken, FEW))

@@ -1,0 +1,106 @@
+"""Variations of a picture and pictures between two, on models whose answers are known."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from diffusion_demo.errors import BadInput
+from diffusion_demo.images import to_float
+from diffusion_demo.models.metadata import Description
+from diffusion_demo.models.oracle_models import load_oracle
+from diffusion_demo.sampling.generate import last_step
+from diffusion_demo.sampling.variations import Variation, mix, settings_of, vary
+
+HOW = Variation(num_images=3, how_far=30, steps=6, seed=11, precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def memory():
+    return load_oracle("oracle-memory")
+
+
+@pytest.fixture(scope="module")
+def known(memory):
+    """Two of the sixteen pictures that the perfect model knows, float [2, 1, C, S, S]: it makes nothing else."""
+    from diffusion_demo.sampling.generate import sample
+    from diffusion_demo.sampling.request import Request
+
+    made = last_step(sample(memory, Request(num_images=8, steps=20, precision="fp32"))).xt
+    apart = (made[:1] - made[1:]).square().mean((1, 2, 3))
+    return made[:1], made[1 + int(apart.argmax())][None]
+
+
+def made(steps):
+    return last_step(steps).xt
+
+
+def test_a_little_noise_brings_the_same_picture_back_and_all_of_it_another(memory, known):
+    near = made(vary(memory, known[0], replace(HOW, how_far=20)))
+    far = made(vary(memory, known[0], replace(HOW, how_far=100, num_images=8, steps=20)))
+    assert (near - known[0]).abs().max() < 0.02
+    assert (far - known[0]).abs().amax((1, 2, 3)).max() > 0.5
+
+
+def test_variation_i_depends_on_its_own_seed_alone(checkpoint):
+    x0 = torch.rand(1, 3, 16, 16) * 2 - 1
+    together = made(vary(checkpoint, x0, HOW))
+    alone = made(vary(checkpoint, x0, replace(HOW, num_images=1, seed=HOW.seed + 2)))
+    torch.testing.assert_close(together[2:], alone, rtol=0, atol=1e-4)
+    assert (together[0] - together[1]).abs().max() > 0.1
+
+
+def test_between_two_pictures_the_ends_are_theirs(memory, known):
+    a, b = known
+    between = made(mix(memory, a, b, replace(HOW, num_images=5, how_far=20)))
+    assert (between[0] - a).abs().max() < 0.02 and (between[-1] - b).abs().max() < 0.02
+
+
+def test_the_walk_starts_at_its_level_and_ends_clean_in_so_many_steps(checkpoint):
+    steps = list(vary(checkpoint, torch.zeros(1, 3, 16, 16), HOW))
+    assert (steps[0].t, steps[-1].t_reached, len(steps)) == (299, -1, 6)
+    first = list(vary(checkpoint, torch.zeros(1, 3, 16, 16), replace(HOW, how_far=0.1, steps=25)))
+    assert [step.t for step in first] == [0]
+
+
+def test_the_class_that_is_asked_for_and_its_guidance_matter(checkpoint):
+    x0 = to_float(torch.full((1, 3, 16, 16), 200, dtype=torch.uint8))
+    plain, one, guided = (
+        made(vary(checkpoint, x0, replace(HOW, how_far=80, **c))) for c in ({}, {"class_index": 1}, {"class_index": 1, "guidance_scale": 4.0})
+    )
+    assert not torch.equal(plain, one) and not torch.equal(one, guided)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"how_far": 0}, "How far"),
+        ({"how_far": float("nan")}, "How far"),
+        ({"steps": 1001}, "Steps must be from 1 to 1000"),
+        ({"seed": -1}, "seed"),
+        ({"class_index": 9}, "no class 9"),
+        ({"num_images": 0}, "at least 1"),
+    ],
+)
+def test_what_cannot_be_is_refused(checkpoint, changes, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        next(vary(checkpoint, torch.zeros(1, 3, 16, 16), replace(HOW, **changes)))
+
+
+def test_two_ends_need_two_pictures(checkpoint):
+    with pytest.raises(BadInput, match="at least 2"):
+        next(mix(checkpoint, torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16), replace(HOW, num_images=1)))
+
+
+def test_a_short_chain_can_be_walked_whole():
+    how = Variation(how_far=100, steps=100)
+    how.check(Description(16, 1, 100))
+    assert how.level(100) == 99 and Variation(how_far=1).level(100) == 0
+
+
+def test_the_settings_name_the_sources_one_level_deep(checkpoint):
+    source = {"seed": 3, "made_by": "vary", "of": [{"seed": 2}]}
+    settings = settings_of(replace(HOW, class_index=1), "model", checkpoint, "interpolate", [source, None])
+    assert [one["seed"] for one in settings] == [11, 12, 13] and [one["picture"] for one in settings] == [0, 1, 2]
+    assert settings[0]["of"] == [{"seed": 3, "made_by": "vary"}, None]
+    assert settings[0]["class"] == checkpoint.description.class_names[1]

@@ -1,0 +1,51 @@
+"""Out of memory and out of disk, really: the trainer's process gets less of them than it needs."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.training.run_folder import RunFolder
+
+
+@pytest.fixture
+def limited(environment, digits, tmp_path):
+    """Train on the digits in a process that the system refuses more of one resource than so many bytes."""
+
+    def run(name, limit, *arguments):
+        line = [sys.executable, "-m", "diffusion_demo", "train", "--data", str(digits), "--run", "run", *map(str, arguments)]
+
+        def less():
+            resource.setrlimit(name, (limit, limit))
+
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, preexec_fn=less)
+
+    return run
+
+
+def only_line_of(done):
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr[-2000:]
+
+
+def test_out_of_memory_says_which_knobs_to_turn(limited, tmp_path):
+    small = ["--preset", "small", "--image-size", 128, "--channels", 1, "--batch-size", 64, "--precision", "fp32", "--max-steps", 2]
+    only_line_of(limited(resource.RLIMIT_AS, 6_000_000_000, *small))
+    failed = RunFolder(tmp_path / "run").events()[-1]
+    assert failed["type"] == "failed" and failed["message"].startswith("Out of memory with batches of 64 at 128 pixels")
+    assert "--accumulation 2 and --gradient-checkpointing" in failed["message"]
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_nothing_half_written(limited, tiny, command, digits, tmp_path):
+    common = ["--data", digits, "--run", "run", *tiny, "--save-every", 2]
+    assert command("train", *common, "--max-steps", 2, cwd=tmp_path).returncode == 0
+    run = RunFolder(tmp_path / "run")
+    only_line_of(limited(resource.RLIMIT_FSIZE, 1_000_000, *tiny, "--resume", "--max-steps", 8))
+    failed = run.events()[-1]
+    assert failed["type"] == "failed" and failed["step"] == 4 and failed["message"].startswith("The disk is full")
+    assert not list(run.path.rglob("*.partial")) and run.latest().name == "step_000002"
+    assert load_checkpoint(run.latest()).description.steps == 2
+    done = command("train", *common, "--resume", "--max-steps", 4, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert run.latest().name == "step_000004"
