@@ -1,4 +1,4 @@
-"""Sampling against diffusers' own pipelines with the same weights, steps and batch, to pictures of PIL; and the default against its 1000 steps.
+"""Sampling against diffusers' own pipelines with the same weights, steps and batch, to images of PIL; and the default against its 1000 steps.
 
 The pipelines know no classes, so both sides open the plain folder that `diffusion_demo export` makes. DDIMPipeline cannot run a network that also
 answers a variance: it is given the same one without those channels. "As it comes" is a pipeline as from_pretrained makes it, in float32.
@@ -30,12 +30,12 @@ Pipeline = DDIMPipeline | DDPMPipeline
 
 
 def ours(checkpoint: Checkpoint, request: Request) -> list:
-    """The request's pictures, of PIL."""
+    """The request's images, of PIL."""
     return [to_pil(pixels) for pixels in to_uint8(last_step(sample(checkpoint, request)).xt)]
 
 
 def theirs(pipeline: Pipeline, precision: str) -> list:
-    """The pipeline's pictures, of PIL: its own output."""
+    """The pipeline's images, of PIL: its own output."""
     with torch.autocast(best_device().type, torch.bfloat16, enabled=precision == "bf16"):
         return pipeline(batch_size=IMAGES, num_inference_steps=STEPS).images
 
@@ -81,7 +81,7 @@ def rows(rounds: int) -> Iterator[Row]:
         times["whole"] = [factor * t for t in times["as it comes"]]
         for name in defaults(bundled):
             yield Row(
-                f"{IMAGES} pictures at the default settings ({name})",
+                f"{IMAGES} images at the default settings ({name})",
                 f"{median(times[name]):.2f} s",
                 f"DDPMPipeline in {WHOLE_CHAIN} steps ({STEPS} measured, times {factor}): {median(times['whole']):.1f} s",
                 f"{ratio(times, 'whole', name)} times as fast",
@@ -99,7 +99,7 @@ def defaults(checkpoint: Checkpoint) -> dict[str, Callable[[], list]]:
 def compared(times: Times, sampler: str, precision: str, peer: str, words: str) -> Row:
     mine = f"ours {precision}"
     return Row(
-        f"{IMAGES} pictures in {STEPS} steps of {sampler}, {precision}",
+        f"{IMAGES} images in {STEPS} steps of {sampler}, {precision}",
         f"{pace(times, mine, IMAGES):.1f} images/s",
         f"{PEERS[sampler]} {words}: {pace(times, peer, IMAGES):.1f} images/s",
         f"{ratio(times, peer, mine)} times as fast",

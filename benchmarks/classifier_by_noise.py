@@ -1,8 +1,8 @@
-"""How often the noisy classifier names held-out pictures rightly, by the noise in them.
+"""How often the noisy classifier names held-out images rightly, by the noise in them.
 
     python -m benchmarks.classifier_by_noise DATA [CLASSIFIER] [PLOT.png]
 
-Every held-out picture, several draws of noise at each t; the error counts pictures, not draws, as the draws of one picture are not independent.
+Every held-out image, several draws of noise at each t; the error counts images, not draws, as the draws of one image are not independent.
 """
 
 import sys
@@ -56,7 +56,7 @@ def plot(points: list[tuple[int, float, float]], chance: float) -> Image.Image:
     for t, share, error in points:
         draw.line([place(t, share - error), place(t, share + error)], fill="#4338ca")
     draw.text((WIDTH / 2, HEIGHT - 14), "t: from no noise to nothing but noise", fill="#334155", anchor="mm")
-    draw.text((MARGIN, 16), "held-out pictures named rightly; orange: always the most frequent class", fill="#334155", anchor="lm")
+    draw.text((MARGIN, 16), "held-out images named rightly; orange: always the most frequent class", fill="#334155", anchor="lm")
     return image
 
 

@@ -1,4 +1,4 @@
-"""Thirty people at once on a public page for five minutes: does any fail, wait unseen, or get another's pictures; does the memory come back?
+"""Thirty people at once on a public page for five minutes: does any fail, wait unseen, or get another's images; does the memory come back?
 
 python -m benchmarks.crowd [--people 30] [--minutes 5]
 """
@@ -37,7 +37,7 @@ class Seen:
 
 
 def pictures(visitor: Visitor, answer) -> bytes:
-    """The pixels of all finished pictures, fetched as a browser would."""
+    """The pixels of all finished images, fetched as a browser would."""
     files = [item["image"]["path"] for item in answer.completed["output"]["data"][1]]
     return b"".join(np.asarray(Image.open(io.BytesIO(visitor.http.get(f"/gradio_api/file={path}").content))).tobytes() for path in files)
 
@@ -94,7 +94,7 @@ def main() -> int:
         last = memory(process)
         print(f"{len(seen.jobs)} jobs of {asked.people} people in {asked.minutes:g} minutes, {len(seen.failures)} failed")
         print(*sorted(set(seen.failures))[:5], sep="\n")
-        print(f"pictures that were another seed's: {seen.wrong} of {len(seen.jobs)}")
+        print(f"images that were another seed's: {seen.wrong} of {len(seen.jobs)}")
         print(f"a job took {statistics.median(seen.jobs):.1f} s in the median, {max(seen.jobs):.1f} s at most")
         print(f"longest time without a word of where one stands: {max(seen.unseen):.1f} s")
         print(f"memory: {start:.0f} MB at the start, {peak:.0f} at most, {last:.0f} after the next sweep ({last / start - 1:+.0%})")

@@ -1,4 +1,4 @@
-"""How fast a folder of pictures is looked at and decoded, against bare decoding of the same files by Pillow: 1,000 drawn JPEG files of 64 pixels."""
+"""How fast a folder of images is looked at and decoded, against bare decoding of the same files by Pillow: 1,000 drawn JPEG files of 64 pixels."""
 
 import random
 import tempfile
@@ -16,7 +16,7 @@ COUNT = 1000
 
 
 def write_jpegs(folder: Path) -> None:
-    """COUNT pictures in class folders, the same ones every time."""
+    """COUNT images in class folders, the same ones every time."""
     generator = random.Random(0)
     for class_name in CLASSES:
         (folder / class_name).mkdir(parents=True)

@@ -4,7 +4,7 @@
 
 The bundled model, its classes in the data's proportions, the same seeds in every row, the default sampler. "As asked" is the share of samples that
 the judge, which met neither the model nor the classifier, gives the class that was asked for; the last line says how often it is right about real
-pictures that it never saw. Samples what is missing in WORK, so a call that was cut short goes on.
+images that it never saw. Samples what is missing in WORK, so a call that was cut short goes on.
 """
 
 import sys
@@ -40,7 +40,7 @@ ROWS = {
 
 
 def as_asked(made: Features, pictures: list[Picture], judge_names: list[str], names: tuple[str, ...]) -> tuple[float, float]:
-    """The share of pictures that the judge gives the class that was asked for, and its standard error."""
+    """The share of images that the judge gives the class that was asked for, and its standard error."""
     asked = torch.tensor([judge_names.index(names[picture.class_index]) for picture in pictures])
     share = float((made.probabilities.argmax(1) == asked).double().mean())
     return share, (share * (1 - share) / len(pictures)) ** 0.5
@@ -66,7 +66,7 @@ def main() -> None:
         cells = [f"{100 * share:.0f} ± {100 * error:.0f} %", *(f"{e.value:.2f} ± {e.standard_error:.2f}" for e in (precision, recall, distance))]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     right = (extract(parts[1].images).probabilities.argmax(1) == parts[1].labels).double().mean()
-    print(f"\nThe judge names {right:.0%} of {len(parts[1])} real held-out pictures rightly.")
+    print(f"\nThe judge names {right:.0%} of {len(parts[1])} real held-out images rightly.")
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def with_variance(checkpoint: Checkpoint, variance_type: str) -> Checkpoint:
 
 
 def features(pictures: Tensor) -> Tensor:
-    """The 64 pixels of the original digits: pictures [N, 1, 16, 16] in [-1, 1], averaged two by two."""
+    """The 64 pixels of the original digits: images [N, 1, 16, 16] in [-1, 1], averaged two by two."""
     return functional.avg_pool2d(pictures, 2).flatten(1)
 
 

@@ -1,4 +1,4 @@
-"""The most memory that `sample` takes as pictures and steps grow, each call a process of its own."""
+"""The most memory that `sample` takes as images and steps grow, each call a process of its own."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ STEPS, ONE_PICTURE = (10, 100, 1000), 1
 
 
 def most_bytes(pictures: int, steps: int) -> int:
-    """Of a call that samples so many pictures in so many steps."""
+    """Of a call that samples so many images in so many steps."""
     with tempfile.TemporaryDirectory() as out:
         options = ["--num-images", str(pictures), "--steps", str(steps), "--sampler", "ddim", "--out", str(Path(out) / "pictures")]
         line = [sys.executable, "-c", BETWEEN, sys.executable, "-m", "diffusion_demo", "sample", "--checkpoint", str(BUNDLED), *options]
@@ -34,8 +34,8 @@ def rows(rounds: int) -> Iterator[Row]:
     if find_spec("resource") is None:
         yield Row("memory of `sample`", "not measured: this system has no resource module")
         return
-    yield from grown([(count, FEW_STEPS, f"{count} pictures in {FEW_STEPS} steps") for count in PICTURES])
-    yield from grown([(ONE_PICTURE, steps, f"{ONE_PICTURE} picture in {steps} steps") for steps in STEPS])
+    yield from grown([(count, FEW_STEPS, f"{count} images in {FEW_STEPS} steps") for count in PICTURES])
+    yield from grown([(ONE_PICTURE, steps, f"{ONE_PICTURE} image in {steps} steps") for steps in STEPS])
 
 
 def grown(calls: list[tuple[int, int, str]]) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""From the click on Generate to the first preview and to 16 finished pictures, as a browser's own clock sees them: default settings, warmed up."""
+"""From the click on Generate to the first preview and to 16 finished images, as a browser's own clock sees them: default settings, warmed up."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from benchmarks.measuring import Row
 from benchmarks.page_start import served
 
 IMAGES = 16
-# At every frame that the browser draws it looks whether there is a picture that was not there before the click. The noise at the start is no preview.
+# At every frame that the browser draws it looks whether there is an image that was not there before the click. The noise at the start is no preview.
 WATCH = """() => {
   const loaded = (image) => image.src && image.complete && image.naturalWidth > 0;
   const all = (selector) => [...document.querySelectorAll(selector)];
@@ -21,7 +21,7 @@ WATCH = """() => {
       const elapsed = (performance.now() - clicked) / 1000;
       if (preview === null && all("#stage img").some((image) => fresh(image) && /step [1-9]/.test(image.alt))) preview = elapsed;
       if (all("#gallery img").filter(fresh).length >= IMAGES && preview !== null) return done({ preview, finished: elapsed });
-      if (elapsed > 120) return failed(new Error("no 16 pictures after two minutes"));
+      if (elapsed > 120) return failed(new Error("no 16 images after two minutes"));
       requestAnimationFrame(look);
     };
     requestAnimationFrame(look);
@@ -31,10 +31,10 @@ WATCH = """() => {
 
 def rows(rounds: int) -> Iterator[Row]:
     if find_spec("playwright") is None:
-        yield Row("from the click to pictures in a browser", "not measured: playwright is not installed")
+        yield Row("from the click to images in a browser", "not measured: playwright is not installed")
         return
     clicks = clicked(2 * rounds)
-    for name, words, aim in (("preview", "the first preview is seen", 1), ("finished", f"{IMAGES} finished pictures are seen", 4)):
+    for name, words, aim in (("preview", "the first preview is seen", 1), ("finished", f"{IMAGES} finished images are seen", 4)):
         found = sorted(click[name] for click in clicks)
         spread = f"({found[0]:.2f} to {found[-1]:.2f}, n = {len(found)})"
         yield Row(f"from the click until {words}", f"{median(found):.2f} s {spread}", f"aim: {aim} s", f"{median(found) / aim:.2g} times the time")

@@ -3,7 +3,7 @@
     python -m benchmarks.quality_against_steps DATA WORK [IMAGES]
 
 Samples what is missing in WORK (hours on a CPU; a call that was cut short goes on), then prints a Markdown table. A row's last column is how far it
-is from the 1000 steps, over as many pictures of the same seeds and classes as both have; its standard error is of the difference itself,
+is from the 1000 steps, over as many images of the same seeds and classes as both have; its standard error is of the difference itself,
 resampled in pairs, so the luck that both share does not count.
 """
 
@@ -31,7 +31,7 @@ SAMPLERS = (("dpm_solver", 0.0), ("dpm_solver", 0.5), ("dpm_solver", 1.0), ("ddi
 
 
 def sampled(sampler: str, eta: float, steps: int, images: int, found: data.Report, work: Path) -> Path:
-    """The folder of that row's pictures, filled where it is not full."""
+    """The folder of that row's images, filled where it is not full."""
     checkpoint = load_checkpoint(CHECKPOINT, best_device())
     request = Request(num_images=images, sampler=sampler, steps=steps, eta=eta)
     words = f"{sampler}-eta{eta:g}-{steps}" if eta else f"{sampler}-{steps}"
@@ -42,12 +42,12 @@ def sampled(sampler: str, eta: float, steps: int, images: int, found: data.Repor
 
 
 def pixels_in(folder: Path) -> Tensor:
-    """The folder's pictures in the order of their seeds: uint8 [N, 3, H, W]."""
+    """The folder's images in the order of their seeds: uint8 [N, 3, H, W]."""
     return torch.from_numpy(np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("seed_*.png"))])).permute(0, 3, 1, 2)
 
 
 def excess(row: Tensor, baseline: Tensor, reference: Tensor) -> tuple[float, float]:
-    """How much farther from the reference a row's features are than the baseline's, picture by picture of the same seeds, and its standard error."""
+    """How much farther from the reference a row's features are than the baseline's, image by image of the same seeds, and its standard error."""
     count, generator = min(len(row), len(baseline)), torch.Generator().manual_seed(0)
 
     def difference(ours: Tensor, theirs: Tensor) -> float:
@@ -69,7 +69,7 @@ def main() -> None:
     reference = features_of(torch.cat(pictures), judge)
     rows = [BASELINE, *((*sampler, steps) for steps in STEPS for sampler in SAMPLERS)]
     features = {row: features_of(pixels_in(sampled(*row, images, found, work)), judge) for row in rows}
-    print("| steps | sampler | eta | pictures | distance | 95 % | farther than 1000 ancestral steps |\n|---|---|---|---|---|---|---|")
+    print("| steps | sampler | eta | images | distance | 95 % | farther than 1000 ancestral steps |\n|---|---|---|---|---|---|---|")
     for (sampler, eta, steps), found_features in features.items():
         estimate = frechet_estimate(found_features, reference)
         more, error = excess(found_features, features[BASELINE], reference)

@@ -1,4 +1,4 @@
-"""What sampling costs besides the network: the default pictures and steps against as many bare network calls, without guidance and with it.
+"""What sampling costs besides the network: the default images and steps against as many bare network calls, without guidance and with it.
 
 The bare calls once with the rows cut for the cores, as sampling cuts them, and once with all rows in every call, as anybody would make them.
 """
@@ -37,7 +37,7 @@ def bare_on_cores(checkpoint: Checkpoint, rows: int) -> None:
 
 
 def sampled(checkpoint: Checkpoint, request: Request) -> None:
-    """As a person gets them: 8-bit pictures in memory."""
+    """As a person gets them: 8-bit images in memory."""
     to_uint8(last_step(sample(checkpoint, request)).xt)
 
 
@@ -52,7 +52,7 @@ def rows(rounds: int) -> Iterator[Row]:
         times = in_turns(works | {"ours": partial(sampled, checkpoint, request)}, rounds)
         for name in works:
             yield Row(
-                f"sampling {IMAGES} pictures in {STEPS} steps, {words}",
+                f"sampling {IMAGES} images in {STEPS} steps, {words}",
                 f"{median(times['ours']):.2f} s",
                 f"{STEPS} bare network calls {name}: {median(times[name]):.2f} s",
                 f"{ratio(times, 'ours', name)} times the time",

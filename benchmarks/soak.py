@@ -28,7 +28,7 @@ def measured(process: psutil.Process, folder: Path) -> tuple[float, ...]:
 
 
 def train(visitor: Visitor) -> None:
-    """A run on the drawn pictures, stopped after its first steps and deleted."""
+    """A run on the drawn images, stopped after its first steps and deleted."""
     look, start = visitor.number_of("look_at_drawn"), visitor.number_of("start")
     assert visitor.call(look, visitor.usual(look)).succeeded
     data = visitor.usual(start)

@@ -1,8 +1,8 @@
-"""Training against bare optimizer steps and against other people's loops: the same network, pictures, batch and machine, in one process.
+"""Training against bare optimizer steps and against other people's loops: the same network, images, batch and machine, in one process.
 
 bare: forward, hybrid loss, backward and AdamW on one batch that lies ready, at the precision and memory layout that ours takes.
 ours: the trainer with all that it does beside (drawing batches, averages, clipping, reports, the run folder), but for previews and saves. It decodes
-the pictures once, at the start, which is no part of this; see training_start.py. The others (training_peers.py) decode each anew every time.
+the images once, at the start, which is no part of this; see training_start.py. The others (training_peers.py) decode each anew every time.
 """
 
 import tempfile
@@ -28,7 +28,7 @@ from diffusion_demo.training.loop import FIRST_PREVIEW, REPORT_EVERY, Budget, tr
 from diffusion_demo.training.run_folder import RunFolder
 
 NEVER = 10_000_000
-EACH = 300  # pictures of each of the four shapes: more than all rounds see, so that nobody's loader starts its workers again
+EACH = 300  # images of each of the four shapes: more than all rounds see, so that nobody's loader starts its workers again
 
 
 def bare(unet: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:

@@ -1,8 +1,8 @@
-"""Two other people's training loops on our network: a step at a time, with their own way of loading pictures.
+"""Two other people's training loops on our network: a step at a time, with their own way of loading images.
 
-diffusers' unconditional example: its scheduler's noise, mean squared error, clipping, AdamW, EMAModel every step; pictures in the same process.
+diffusers' unconditional example: its scheduler's noise, mean squared error, clipping, AdamW, EMAModel every step; images in the same process.
 denoising-diffusion-pytorch: its GaussianDiffusion (v, sigmoid schedule), what its Trainer does in a step with Adam, clipping and ema-pytorch every
-ten; a worker process a core for pictures. Neither measures a variance. "As ours" gives them our precision and memory layout. It is no dependency:
+ten; a worker process a core for images. Neither measures a variance. "As ours" gives them our precision and memory layout. It is no dependency:
 
     pip install --no-deps --target /tmp/ddp denoising-diffusion-pytorch einops ema-pytorch, and PYTHONPATH=/tmp/ddp python -m benchmarks training
 """
@@ -36,7 +36,7 @@ def network(channels_last: bool) -> UNet2DModel:
 
 
 class Files(Dataset):
-    """Each picture opened, resized, cropped, mirrored or not: float [3, 32, 32] in [0, 1], as both projects' transforms do it."""
+    """Each image opened, resized, cropped, mirrored or not: float [3, 32, 32] in [0, 1], as both projects' transforms do it."""
 
     def __init__(self, folder: Path):
         self.paths = sorted(folder.rglob("*.png"))

@@ -1,10 +1,10 @@
-"""Held-out pictures, made half as large and enlarged again: by the upsampler, and by bicubic interpolation.
+"""Held-out images, made half as large and enlarged again: by the upsampler, and by bicubic interpolation.
 
     python -m benchmarks.upsampling DATA [UPSAMPLER] [SHEET.png]
 
-PSNR (of one sample, and of the mean of eight, which is nearer to the mean of all that the small picture allows) says how near each pixel is; the
-Frechet distance, in the judge's features of each picture's four quarters, whether the whole looks like pictures of that size. How much farther it
-is than bicubic's has the error of the difference itself, resampled in pairs. The sheet shows, of a dozen pictures, the small one, bicubic, one
+PSNR (of one sample, and of the mean of eight, which is nearer to the mean of all that the small image allows) says how near each pixel is; the
+Frechet distance, in the judge's features of each image's four quarters, whether the whole looks like images of that size. How much farther it
+is than bicubic's has the error of the difference itself, resampled in pairs. The sheet shows, of a dozen images, the small one, bicubic, one
 sample, the mean of eight and the real one.
 """
 
@@ -32,7 +32,7 @@ SAMPLES = 8
 
 
 def enlarged(upsampler: Checkpoint, small: Tensor, seed: int) -> Tensor:
-    """One sample of each small picture uint8 [N, C, s, s], in the default sampler and steps: uint8 [N, C, S, S]."""
+    """One sample of each small image uint8 [N, C, s, s], in the default sampler and steps: uint8 [N, C, S, S]."""
     parts = []
     for start in range(0, len(small), BATCH_SIZE):
         part = small[start : start + BATCH_SIZE]
@@ -42,12 +42,12 @@ def enlarged(upsampler: Checkpoint, small: Tensor, seed: int) -> Tensor:
 
 
 def psnr(made: Tensor, real: Tensor) -> Tensor:
-    """Peak signal to noise, 10 log10(255^2 / mse), of each picture: [N] in dB."""
+    """Peak signal to noise, 10 log10(255^2 / mse), of each image: [N] in dB."""
     return 10 * (255**2 / ((made.double() - real.double()) ** 2).flatten(1).mean(1)).log10()
 
 
 def quarters(pixels: Tensor) -> Tensor:
-    """Each picture's four quarters: [N, C, S, S] -> [4N, C, S/2, S/2]."""
+    """Each image's four quarters: [N, C, S, S] -> [4N, C, S/2, S/2]."""
     half = pixels.shape[-1] // 2
     return pixels.unfold(2, half, half).unfold(3, half, half).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
 
@@ -63,7 +63,7 @@ def main() -> None:
     mean = torch.stack(samples).double().mean(0)
     judge = load_judge(best_device())
     reference = features_of(quarters(real), judge)
-    print(f"{len(real)} held-out pictures, {about.small_size} to {about.image_size} pixels, {Request.sampler} with {Request.steps} steps\n")
+    print(f"{len(real)} held-out images, {about.small_size} to {about.image_size} pixels, {Request.sampler} with {Request.steps} steps\n")
     print("| | PSNR, dB | Frechet distance of quarters | farther than bicubic |\n|---|---|---|---|")
     bicubic_features = features_of(quarters(bicubic), judge)
     for name, made in (("bicubic", bicubic), ("one sample", samples[0]), (f"mean of {SAMPLES} samples", mean.round().to(torch.uint8))):

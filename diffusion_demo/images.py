@@ -1,4 +1,4 @@
-"""Tensors <-> PIL pictures, contact sheets, and PNG files that carry their settings."""
+"""Tensors <-> PIL images, contact sheets, and PNG files that carry their settings."""
 
 import json
 import os
@@ -25,18 +25,18 @@ def to_float(pixels: Tensor) -> Tensor:
 
 
 def to_pil(pixels: Tensor) -> Image.Image:
-    """uint8 [C, H, W], C = 1 or 3 -> a picture."""
+    """uint8 [C, H, W], C = 1 or 3 -> an image."""
     array = pixels.permute(1, 2, 0).numpy()
     return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array))
 
 
 def columns_for(count: int) -> int:
-    """The number of columns that makes a contact sheet of `count` pictures nearly square, never taller than wide."""
+    """The number of columns that makes a contact sheet of `count` images nearly square, never taller than wide."""
     return int(np.ceil(np.sqrt(count)))
 
 
 def contact_sheet(pixels: Tensor, columns: int | None = None) -> Image.Image:
-    """uint8 [N, C, H, W] -> one picture of rows and columns, white where the last row ends early."""
+    """uint8 [N, C, H, W] -> one image of rows and columns, white where the last row ends early."""
     count, channels, height, width = pixels.shape
     columns = columns or columns_for(count)
     rows = -(-count // columns)
@@ -65,7 +65,7 @@ def read_settings(path: str | Path) -> dict:
         with Image.open(path, formats=["PNG"]) as image:
             settings = json.loads(image.text[PNG_KEY])
     except (OSError, ValueError, KeyError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInput("This picture carries no settings; drop a PNG that was made and downloaded here.") from error
+        raise BadInput("This image carries no settings; drop a PNG that was made and downloaded here.") from error
     if not isinstance(settings, dict):
-        raise BadInput("This picture's settings cannot be read; drop a PNG that was made and downloaded here.")
+        raise BadInput("This image's settings cannot be read; drop a PNG that was made and downloaded here.")
     return settings

@@ -188,7 +188,7 @@ FAULTS = [
         "tests/diffusion/test_samplers.py",
     ),
     Fault(
-        "every picture of a batch draws from one generator",
+        "every image of a batch draws from one generator",
         "sampling/generate.py",
         "return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)",
         "return torch.randn(len(self.generators), *self.shape, generator=self.generators[0]).to(self.device)",

@@ -29,7 +29,7 @@ It names one of nine groups, and the features before its last layer are what thi
 It is no part of any diffusion model here, and none was trained against it.
 
 - Network: the downward half of a small U-Net, {parameters:.2f} million parameters, {features} features
-- Trained on {train} pictures of `{source}` for {epochs} epochs; of the {held_out} held-out ones it names {accuracy:.0%} rightly
+- Trained on {train} images of `{source}` for {epochs} epochs; of the {held_out} held-out ones it names {accuracy:.0%} rightly
 - Command: `python -m scripts.train_feature_classifier {source}`
 
 Trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC, image resources under the Apache License 2.0.
@@ -37,7 +37,7 @@ Trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC, 
 
 
 def augmented(images: Tensor) -> Tensor:
-    """Each picture mirrored or not, moved by up to SHIFT pixels on white, a little brighter or darker."""
+    """Each image mirrored or not, moved by up to SHIFT pixels on white, a little brighter or darker."""
     mirrored = torch.rand(len(images)) < 0.5
     images = torch.where(mirrored.reshape(-1, 1, 1, 1), images.flip(3), images)
     side = images.shape[-1]
@@ -48,7 +48,7 @@ def augmented(images: Tensor) -> Tensor:
 
 
 def clean(images: Tensor) -> Tensor:
-    """t for pictures without noise: int64 [N]."""
+    """t for images without noise: int64 [N]."""
     return torch.zeros(len(images), dtype=torch.int64)
 
 

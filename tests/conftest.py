@@ -1,4 +1,4 @@
-"""Shared by the tests: pictures of digits, a small trained run, and a network whose answers are not all 0."""
+"""Shared by the tests: images of digits, a small trained run, and a network whose answers are not all 0."""
 
 import os
 import shutil

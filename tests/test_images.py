@@ -1,4 +1,4 @@
-"""Tensors and pictures, contact sheets, and PNG files that carry their settings."""
+"""Tensors and images, contact sheets, and PNG files that carry their settings."""
 
 import numpy as np
 import pytest

@@ -21,7 +21,7 @@ def test_the_library_example_trains_samples_and_measures_without_page_accelerate
     assert done.returncode == 0, done.stderr
     assert "loaded []" in done.stdout and "step 20 of 20" in done.stdout
     bits = float(re.search(r"bits/dim: tensor\(([\d.]+)\)", done.stdout)[1])
-    assert 0.5 < bits < 6, "above the half bit that 256 greys over 16 pixels hold, below what pixels alone would cost"
+    assert 0.5 < bits < 6, "above the half bit that 256 grays over 16 pixels hold, below what pixels alone would cost"
     assert not list(tmp_path.iterdir())
 
 

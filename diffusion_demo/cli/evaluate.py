@@ -10,22 +10,22 @@ from diffusion_demo.errors import BadInput
 HELP = "measure a checkpoint or given samples: bits per dimension, Frechet distances, precision and recall, copies"
 METRICS = ("nll", "fd", "sfd", "is", "pr", "nn")
 MEANINGS = (
-    "nll: bits per dimension of the held-out pictures; fd, sfd: Frechet distance, of spatial features too; is: Inception Score; "
-    "pr: precision and recall; nn: nearest training pictures. Default: nll,fd, without a checkpoint fd"
+    "nll: bits per dimension of the held-out images; fd, sfd: Frechet distance, of spatial features too; is: Inception Score; "
+    "pr: precision and recall; nn: nearest training images. Default: nll,fd, without a checkpoint fd"
 )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", metavar="DIR|HUB_ID", help="as for sample; not needed with --samples, but for nll")
-    parser.add_argument("--data", required=True, metavar="DIR|ZIP|NPZ", help="pictures, sub-folders are classes; or a reference batch (arr_0)")
-    parser.add_argument("--samples", metavar="DIR|NPZ", help="measure these pictures, a folder or a sample batch (arr_0), instead of sampling")
+    parser.add_argument("--data", required=True, metavar="DIR|ZIP|NPZ", help="images, sub-folders are classes; or a reference batch (arr_0)")
+    parser.add_argument("--samples", metavar="DIR|NPZ", help="measure these images, a folder or a sample batch (arr_0), instead of sampling")
     parser.add_argument("--metrics", metavar="NAMES", help=MEANINGS)
     parser.add_argument("--features", default="judge", choices=("judge", "inception"), help="judge: our own; inception: needs torch-fidelity")
     parser.add_argument("--steps", type=steps, metavar="N", help="of the chain (nll; default: all) and of the sampler (default: 12)")
-    parser.add_argument("--num-images", type=int, default=512, metavar="N", help="pictures sampled; default: 512")
+    parser.add_argument("--num-images", type=int, default=512, metavar="N", help="images sampled; default: 512")
     parser.add_argument("--sampler", default="dpm_solver", metavar="NAME", help="default: dpm_solver")
     parser.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="default: 1, off")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first picture, and of what is drawn for the errors")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first image, and of what is drawn for the errors")
     parser.add_argument(
         "--work", type=Path, metavar="DIR", help="keep samples and partial results here, and go on from them; nn draws its pairs here"
     )
@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def _metrics(parsed: argparse.Namespace) -> list[str]:
     """The measures that are asked for. Raises BadInput where the other options do not give what they need."""
     if not (parsed.checkpoint or parsed.samples):
-        raise BadInput("Give --checkpoint to sample from, or pictures that are there with --samples.")
+        raise BadInput("Give --checkpoint to sample from, or images that are there with --samples.")
     wanted = (parsed.metrics or ("nll,fd" if parsed.checkpoint else "fd")).split(",")
     if not all(name in METRICS for name in wanted):
         raise BadInput(f"Metrics must be of {', '.join(METRICS)}, with commas between, not {parsed.metrics!r}.")
@@ -73,7 +73,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
     # All that can be refused is refused before the hours begin.
     if "nll" in metrics and not isinstance(reference.source, data.Report):
-        raise BadInput("nll is measured on a folder or zip of pictures, not on a batch; give one as --data, or leave nll out.")
+        raise BadInput("nll is measured on a folder or zip of images, not on a batch; give one as --data, or leave nll out.")
     if parsed.save_npz:
         check_target(parsed.save_npz)
     if parsed.samples:

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-HELP = "make pictures with a checkpoint"
+HELP = "make images with a checkpoint"
 
 
 def steps(text: str) -> int | str:
@@ -24,9 +24,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sampler", default="dpm_solver", metavar="NAME", help="dpm_solver (8 to 20 steps), ddim (25 and more) or ddpm (100 and more)"
     )
-    parser.add_argument("--steps", type=steps, default=12, metavar="N", help="network calls a picture, or which: 10,15,20, ddim50, trailing:20")
+    parser.add_argument("--steps", type=steps, default=12, metavar="N", help="network calls an image, or which: 10,15,20, ddim50, trailing:20")
     parser.add_argument("--eta", type=float, metavar="E", help="fresh noise in each step, 0 to 1; default: 0.5 for dpm_solver, 0 for ddim")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="picture i is made from seed + i alone")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="image i is made from seed + i alone")
     parser.add_argument("--class", dest="class_name", metavar="NAME|INDEX", help="one class for all; else drawn from each seed")
     parser.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="1 is off, 2 to 4 follows the class more closely")
     parser.add_argument(
@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--classifier-scale", type=float, default=0.0, metavar="W", help="guidance by a noisy classifier: 0 is off, 1 to 4 usual")
     parser.add_argument("--classifier", metavar="DIR", help="the classifier that guides; default: the one beside the model")
-    parser.add_argument("--upsampler", metavar="DIR", help="a model that makes each picture larger afterwards, such as checkpoints/emoji-64")
+    parser.add_argument("--upsampler", metavar="DIR", help="a model that makes each image larger afterwards, such as checkpoints/emoji-64")
     parser.add_argument("--precision", default="auto", metavar="auto|fp32|bf16")
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
 
@@ -86,5 +86,5 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     if parsed.json:
         print(json.dumps({"files": [str(path) for path in paths]}))
     else:
-        print(f"{len(paths)} pictures in {parsed.out}")
+        print(f"{len(paths)} images in {parsed.out}")
     return 0

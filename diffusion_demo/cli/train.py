@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diffusion_demo.errors import BadInput
 
-HELP = "train a model on a folder or zip of pictures"
+HELP = "train a model on a folder or zip of images"
 
 
 def _decays(text: str) -> tuple[float, ...]:
@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-steps", type=int, metavar="N", help="stop at this many steps in all")
     parser.add_argument("--max-minutes", type=float, metavar="M", help="stop this call after so many minutes")
     parser.add_argument("--json", action="store_true", help="print events as JSON lines on stdout")
-    parser.add_argument("--data", metavar="DIR|ZIP", help="pictures; sub-folders become classes")
+    parser.add_argument("--data", metavar="DIR|ZIP", help="images; sub-folders become classes")
     parser.add_argument("--init-from", metavar="DIR|HUB_ID", help="a checkpoint, a run or a diffusers model to go on from")
     for field in fields(TrainConfig):
         flag = f"--{field.name.replace('_', '-')}"

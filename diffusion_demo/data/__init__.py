@@ -1,4 +1,4 @@
-"""A folder, some files or a zip of pictures -> a report, a held-out split, and the decoded pictures of both parts.
+"""A folder, some files or a zip of images -> a report, a held-out split, and the decoded images of both parts.
 
 What is read may be anything: nothing is written but the cache that was asked for, and no file stops the rest.
 """

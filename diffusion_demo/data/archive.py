@@ -59,7 +59,7 @@ class _Bounded(io.BufferedReader):
 def _archive(file: io.BufferedReader, name: str) -> zipfile.ZipFile:
     start = file.read(4)
     if not zipfile.is_zipfile(file) and not start.startswith(b"PK") and names.suffix(name) != "zip":
-        raise BadInput(f"{name} is neither a folder nor a zip file of pictures; give one of these.")
+        raise BadInput(f"{name} is neither a folder nor a zip file of images; give one of these.")
     try:
         return zipfile.ZipFile(file)
     except BadInput:
@@ -82,7 +82,7 @@ def _problem(info: zipfile.ZipInfo) -> str | None:
     """Why a member is not even opened."""
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind == stat.S_IFLNK:
-        return "It is a link, which is not followed in a zip; pack the picture itself."
+        return "It is a link, which is not followed in a zip; pack the image itself."
     if kind not in (0, stat.S_IFREG):
         return NO_FILE
     if info.flag_bits & ENCRYPTED:

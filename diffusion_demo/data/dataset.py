@@ -45,7 +45,7 @@ def cached(folder: Path, name: str, key: dict, shape: tuple[int, ...], fill: Cal
         os.replace(partial, key_file)
         return open_memmap(array_file, "c")
     except OSError as error:
-        raise BadInput(f"Cannot keep the decoded pictures in {folder} ({error.strerror or error}); choose another folder.") from error
+        raise BadInput(f"Cannot keep the decoded images in {folder} ({error.strerror or error}); choose another folder.") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -64,7 +64,7 @@ def _opened(array_file: Path, key_file: Path, key: dict, shape: tuple[int, ...])
 def _check_room(folder: Path, needed: int) -> None:
     # A mapped file on a full disk does not raise: it kills the process.
     if shutil.disk_usage(folder).free < needed + (1 << 20):
-        raise BadInput(f"The decoded pictures take {needed / 1e9:.1f} GB, more than {folder} has free; choose another folder.")
+        raise BadInput(f"The decoded images take {needed / 1e9:.1f} GB, more than {folder} has free; choose another folder.")
 
 
 # To be raised when the same bytes come out as other pixels: what was decoded before is then decoded anew.
@@ -73,7 +73,7 @@ DECODER = 1
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Decoded pictures: uint8 [N, C, S, S], and class indices int64 [N] (the null class for a picture without one)."""
+    """Decoded images: uint8 [N, C, S, S], and class indices int64 [N] (the null class for an image without one)."""
 
     images: Tensor
     labels: Tensor
@@ -83,15 +83,15 @@ class Pictures:
 
 
 def load(report: Report, image_size: int, channels: int, held_out: bool) -> Pictures:
-    """The report's training pictures, or its held-out ones, as centre squares in memory."""
+    """The report's training images, or its held-out ones, as center squares in memory."""
     return load_framed(report, Framing(image_size, channels), held_out)
 
 
 def load_framed(report: Report, framing: Framing, held_out: bool, cache: Path | None = None) -> Pictures:
-    """The report's training pictures, or its held-out ones, in the order of their names.
+    """The report's training images, or its held-out ones, in the order of their names.
 
-    With a `cache` folder they lie there, mapped and not read into memory, and are decoded once for the same pictures and framing.
-    Raises BadInput when a picture is no longer what the report says.
+    With a `cache` folder they lie there, mapped and not read into memory, and are decoded once for the same images and framing.
+    Raises BadInput when an image is no longer what the report says.
     """
     entries = [entry for entry in report.entries if entry.held_out == held_out]
     shape, fill = (len(entries), *framing.shape), partial(_fill, report, entries, framing)
@@ -107,7 +107,7 @@ def load_framed(report: Report, framing: Framing, held_out: bool, cache: Path | 
 
 
 def examples(report: Report, count: int, framing: Framing | None = None) -> Tensor:
-    """At most `count` pictures from all over the report, exactly as a network will see them: uint8 [N, C, S, S]. Raises BadInput as load does."""
+    """At most `count` images from all over the report, exactly as a network will see them: uint8 [N, C, S, S]. Raises BadInput as load does."""
     framing, total = framing or Framing(), len(report.entries)
     chosen = [report.entries[i * total // min(count, total)] for i in range(min(count, total))]
     images = np.empty((len(chosen), *framing.shape), np.uint8)
@@ -120,7 +120,7 @@ def _digest(entries: Sequence[Entry]) -> str:
 
 
 def _fill(report: Report, entries: Sequence[Entry], framing: Framing, images: np.ndarray) -> None:
-    """Decode each entry's picture into its row, whatever order they lie in."""
+    """Decode each entry's image into its row, whatever order they lie in."""
     rows = {entry.name: row for row, entry in enumerate(entries)}
     with listed(report.source) as listing:
         for member in listing.members:
@@ -129,7 +129,7 @@ def _fill(report: Report, entries: Sequence[Entry], framing: Framing, images: np
             try:
                 data = member.read()
                 if hashlib.sha256(data).hexdigest() != entries[row].digest:
-                    raise Unreadable("It is another picture than before; put the old one back, or start again.")
+                    raise Unreadable("It is another image than before; put the old one back, or start again.")
                 images[row] = decode(data, framing)
             except Unreadable as reason:
                 raise BadInput(f"{member.label} has changed since it was looked at: {reason}") from reason

@@ -34,7 +34,7 @@ def why(error: Exception) -> str:
     """The sentence for an exception of the operating system, of zipfile or of Pillow."""
     match error:
         case UnidentifiedImageError():
-            return "Whatever its name says, it holds no picture that is read here; save it again as PNG or JPEG."
+            return "Whatever its name says, it holds no image that is read here; save it again as PNG or JPEG."
         case Image.DecompressionBombError():
             return TOO_MANY_PIXELS
         case MemoryError():

@@ -19,7 +19,7 @@ MAX_FILES = 250_000
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file that is called a picture: its label, which no other member has, the folder it lies in, its own name, and its bytes.
+    """One file that is called an image: its label, which no other member has, the folder it lies in, its own name, and its bytes.
 
     `read` raises Unreadable.
     """
@@ -31,7 +31,7 @@ class Member:
 
 
 class Listing:
-    """members: what is called a picture; skipped: label -> reason; ignored: how many files are called something else."""
+    """members: what is called an image; skipped: label -> reason; ignored: how many files are called something else."""
 
     def __init__(self, where: str):
         self.where = where
@@ -42,7 +42,7 @@ class Listing:
         self._given: Counter[str] = Counter()
 
     def add(self, parts: Iterable[str], read: Callable[[], bytes], problem: str | None = None) -> None:
-        """Take in one file by its folders and name; `problem` says why a picture here is not even opened. Raises BadInput for too many."""
+        """Take in one file by its folders and name; `problem` says why an image here is not even opened. Raises BadInput for too many."""
         self._files += 1
         if self._files > MAX_FILES:
             raise too_many(self.where)
@@ -51,7 +51,7 @@ class Listing:
             return
         kind = names.suffix(parts[-1])
         if kind in names.OTHER_PICTURES:
-            problem = f"{kind.upper()} pictures are not read here; save it as PNG or JPEG."
+            problem = f"{kind.upper()} images are not read here; save it as PNG or JPEG."
         elif kind in names.ARCHIVES:
             problem = "It is an archive inside; unpack it first."
         elif kind not in names.PICTURES:
@@ -83,10 +83,10 @@ def too_many(where: str) -> BadInput:
 MAX_FILE_BYTES = 100_000_000
 PIECE_BYTES = 1 << 18
 TOO_LARGE = f"It is larger than {MAX_FILE_BYTES // 1_000_000} MB; make it smaller."
-NO_FILE = "It is no ordinary file; put a picture in its place."
+NO_FILE = "It is no ordinary file; put an image in its place."
 LINK_TO_FOLDER = "It is a link to a folder, which is not followed; put the folder itself there."
-LINK_OUT = "It is a link that leads out of the folder; put the picture itself there."
-LINK_TO_NOTHING = "It is a link to nothing; put the picture itself there."
+LINK_OUT = "It is a link that leads out of the folder; put the image itself there."
+LINK_TO_NOTHING = "It is a link to nothing; put the image itself there."
 
 
 def list_folder(root: Path) -> Listing:

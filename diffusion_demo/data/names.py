@@ -11,7 +11,7 @@ ARCHIVES = frozenset({"7z", "bz2", "gz", "rar", "tar", "tgz", "xz", "zip"})
 MAX_FOLDER = 100
 MAX_LABEL = 200
 SLASHES = "/\\"
-JOINERS = "\u200c\u200d"  # invisible, but letters and emoji are spelt with them
+JOINERS = "\u200c\u200d"  # invisible, but letters and emoji are spelled with them
 
 
 def safe(name: str) -> str:
@@ -40,7 +40,7 @@ def split(name: str) -> list[str]:
 
 
 def is_hidden(parts: Iterable[str]) -> bool:
-    """Do people not see it: dot files, and what a Mac packs beside the pictures."""
+    """Do people not see it: dot files, and what a Mac packs beside the images."""
     return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 

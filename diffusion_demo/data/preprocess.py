@@ -15,12 +15,12 @@ from diffusion_demo.errors import BadInput
 FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]
 GREY_MODES = ("1", "L", "LA")
 
-# They speak of tags and bytes that a person cannot mend, and the picture is either read or refused with a reason.
+# They speak of tags and bytes that a person cannot mend, and the image is either read or refused with a reason.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def open_picture(data: bytes) -> Image.Image:
-    """The picture's header: its size and mode are known, its pixels are not decoded yet."""
+    """The image's header: its size and mode are known, its pixels are not decoded yet."""
     image = Image.open(io.BytesIO(data), formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise Unreadable(TOO_MANY_PIXELS)
@@ -31,7 +31,7 @@ def upright(image: Image.Image, enough: int) -> Image.Image:
     """The first frame, turned as its EXIF says. A JPEG comes out smaller where both sides stay `enough`: that takes a tenth of the time."""
     image.draft(None, (enough, enough))
     image.load()
-    with suppress(Exception):  # a broken EXIF block says nothing of the picture
+    with suppress(Exception):  # a broken EXIF block says nothing of the image
         ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -39,7 +39,7 @@ def upright(image: Image.Image, enough: int) -> Image.Image:
 
 
 def flat(image: Image.Image, background: str, mode: str) -> Image.Image:
-    """The picture in `mode` "L" or "RGB", with the background's colour where it is transparent."""
+    """The image in `mode` "L" or "RGB", with the background's color where it is transparent."""
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, background), image)
@@ -47,16 +47,16 @@ def flat(image: Image.Image, background: str, mode: str) -> Image.Image:
 
 
 def is_grey(image: Image.Image) -> bool:
-    """Are the channels of an upright picture equal everywhere."""
+    """Are the channels of an upright image equal everywhere."""
     if image.mode in GREY_MODES:
         return True
     pixels = np.asarray(flat(image, "white", "RGB"))
-    # Most colour pictures show it in a few of their pixels.
+    # Most color images show it in a few of their pixels.
     return all((part[..., :1] == part[..., 1:]).all() for part in (pixels[::16, ::16], pixels))
 
 
 def _eight_bits(values: np.ndarray) -> Image.Image:
-    """Grey numbers [H, W] by the smallest usual range that holds them, 0 to 1, 255 or 65535; else from their least to their largest."""
+    """Gray numbers [H, W] by the smallest usual range that holds them, 0 to 1, 255 or 65535; else from their least to their largest."""
     values = values.astype(np.float32)
     finite = values[np.isfinite(values)]
     low, high = finite.min(), finite.max()
@@ -74,8 +74,8 @@ OVERSAMPLING = 3
 
 @dataclass(frozen=True)
 class Framing:
-    """The square's side in pixels; channels: 1 or 3; fit: the centre square ("crop"), the whole picture on the background ("pad"), or
-    the whole picture pressed into the square ("squash"); background: "#rrggbb", also where a picture is transparent.
+    """The square's side in pixels; channels: 1 or 3; fit: the center square ("crop"), the whole image on the background ("pad"), or
+    the whole image pressed into the square ("squash"); background: "#rrggbb", also where an image is transparent.
 
     Raises BadInput for anything else.
     """
@@ -87,13 +87,13 @@ class Framing:
 
     def __post_init__(self):
         if not (isinstance(self.image_size, int) and 1 <= self.image_size <= LARGEST):
-            raise BadInput(f"The picture size must be a whole number from 1 to {LARGEST}, not {self.image_size!r}.", "image_size")
+            raise BadInput(f"The image size must be a whole number from 1 to {LARGEST}, not {self.image_size!r}.", "image_size")
         if self.channels not in (1, 3):
-            raise BadInput(f"Channels must be 1 (greyscale) or 3 (colour), not {self.channels!r}.", "channels")
+            raise BadInput(f"Channels must be 1 (grayscale) or 3 (color), not {self.channels!r}.", "channels")
         if self.fit not in FITS:
             raise BadInput(f"The fit must be {', '.join(FITS[:-1])} or {FITS[-1]}, not {self.fit!r}.", "fit")
         if not re.fullmatch("#[0-9a-fA-F]{6}", str(self.background)):
-            raise BadInput(f"The background must be a colour such as #ffffff, not {self.background!r}.", "background")
+            raise BadInput(f"The background must be a color such as #ffffff, not {self.background!r}.", "background")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -101,7 +101,7 @@ class Framing:
 
 
 def decode(data: bytes, framing: Framing) -> np.ndarray:
-    """One picture's bytes -> uint8 [C, S, S]. Raises Unreadable."""
+    """One image's bytes -> uint8 [C, S, S]. Raises Unreadable."""
     with explained():
         image = upright(open_picture(data), OVERSAMPLING * framing.image_size)
         image = flat(image, framing.background, "RGB" if framing.channels == 3 else "L")

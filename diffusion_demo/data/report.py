@@ -8,14 +8,14 @@ from diffusion_demo.data.preprocess import Framing
 from diffusion_demo.data.source import Source, title_of
 
 FEW_PICTURES = 100
-UNEQUAL = 10  # times as many pictures in the largest class as in the smallest
-MANY = 0.1  # of all pictures
+UNEQUAL = 10  # times as many images in the largest class as in the smallest
+MANY = 0.1  # of all images
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One picture of the source: its label, its class ("" for none), the sha256 of its bytes, its size as it lies there, and
-    whether it is grey in content."""
+    """One image of the source: its label, its class ("" for none), the sha256 of its bytes, its size as it lies there, and
+    whether it is gray in content."""
 
     name: str
     class_name: str
@@ -33,7 +33,7 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """The pictures that can be used, by name; for each file that cannot, the reason; and how many files are called no pictures.
+    """The images that can be used, by name; for each file that cannot, the reason; and how many files are called no images.
 
     Each scan's report is its own: two are never equal, so that a page can tell that it was given another one.
     """
@@ -51,13 +51,13 @@ class Report:
 
     @property
     def classes(self) -> dict[str, int]:
-        """How many pictures each class has."""
+        """How many images each class has."""
         counts = Counter(entry.class_name for entry in self.entries)
         return {name: counts[name] for name in self.class_names}
 
     @property
     def duplicates(self) -> tuple[tuple[str, ...], ...]:
-        """The names of the pictures that are the same to the byte, group by group."""
+        """The names of the images that are the same to the byte, group by group."""
         groups: dict[str, list[str]] = {}
         for entry in self.entries:
             groups.setdefault(entry.digest, []).append(entry.name)
@@ -65,11 +65,11 @@ class Report:
 
     @property
     def copies(self) -> int:
-        """How many pictures could be left out without losing one."""
+        """How many images could be left out without losing one."""
         return len(self.entries) - len({entry.digest for entry in self.entries})
 
     def summary(self) -> dict:
-        """For the run's config and the model card: decided by the pictures alone, wherever they lie."""
+        """For the run's config and the model card: decided by the images alone, wherever they lie."""
         sides = [entry.side for entry in self.entries]
         return {
             "source": title_of(self.source),
@@ -89,37 +89,37 @@ class Report:
         return self.warnings_for(Framing())
 
     def warnings_for(self, framing: Framing) -> tuple[str, ...]:
-        """A sentence for each thing that will show in a model trained on these pictures in this framing."""
+        """A sentence for each thing that will show in a model trained on these images in this framing."""
         return tuple(filter(None, (self._few(), self._small(framing), self._unequal(), self._copies(), self._grey(framing))))
 
     def _few(self) -> str | None:
         training = sum(not entry.held_out for entry in self.entries)
-        return f"Only {training} pictures to train on: expect copies of them rather than new ones." if training < FEW_PICTURES else None
+        return f"Only {training} images to train on: expect copies of them rather than new ones." if training < FEW_PICTURES else None
 
     def _small(self, framing: Framing) -> str | None:
         small, size = sum(entry.side < framing.image_size for entry in self.entries), framing.image_size
         if small <= MANY * len(self.entries):
             return None
-        return f"{small:,} of {len(self.entries):,} pictures are smaller than {size} pixels and will be blurred: choose a smaller size."
+        return f"{small:,} of {len(self.entries):,} images are smaller than {size} pixels and will be blurred: choose a smaller size."
 
     def _unequal(self) -> str | None:
         classes = self.classes
         if not classes:
             return None
         if len(classes) > len(self.entries) / 2:
-            return f"{len(classes):,} classes for {len(self.entries):,} pictures: look whether these names are classes, or train without."
+            return f"{len(classes):,} classes for {len(self.entries):,} images: look whether these names are classes, or train without."
         largest, smallest = max(classes, key=classes.get), min(classes, key=classes.get)
         if classes[largest] <= UNEQUAL * classes[smallest]:
             return None
-        counts = f"{largest} has {classes[largest]:,} pictures, {smallest} {classes[smallest]:,}"
+        counts = f"{largest} has {classes[largest]:,} images, {smallest} {classes[smallest]:,}"
         return f"The classes are very unequal ({counts}): the small ones will be learned worse, so add to them."
 
     def _copies(self) -> str | None:
         if self.copies <= MANY * len(self.entries):
             return None
-        return f"{self.copies:,} of {len(self.entries):,} pictures are exact copies of others and will be drawn more often: leave the copies out."
+        return f"{self.copies:,} of {len(self.entries):,} images are exact copies of others and will be drawn more often: leave the copies out."
 
     def _grey(self, framing: Framing) -> str | None:
         if framing.channels == 1 or not all(entry.grey for entry in self.entries):
             return None
-        return "All pictures are grey: with 1 channel instead of 3 they are learned sooner."
+        return "All images are gray: with 1 channel instead of 3 they are learned sooner."

@@ -1,4 +1,4 @@
-"""Every picture of a source is read and decoded once, and a report made of it."""
+"""Every image of a source is read and decoded once, and a report made of it."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -21,9 +21,9 @@ MIN_PICTURES_TO_HOLD_OUT = 20
 def scan(
     source: str | Path | Iterable[str | Path], class_from: str = "folder", progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Report:
-    """Look at every picture of a folder, a zip or a list of files.
+    """Look at every image of a folder, a zip or a list of files.
 
-    The class of a picture is the folder it lies in, or with "file_name" what its name begins with ("cat" of cat_01.png).
+    The class of an image is the folder it lies in, or with "file_name" what its name begins with ("cat" of cat_01.png).
     `progress` is called with (done, total) after each file. Raises BadInput when there is nothing to train on.
     """
     if class_from not in CLASSES_FROM:
@@ -66,5 +66,5 @@ def _labeller(listing: Listing, class_from: str) -> Callable[[Member], str]:
 
 
 def _nothing(title: str, rejected: dict[str, str]) -> str:
-    found = f"{title} holds no pictures that can be read ({', '.join(sorted(names.PICTURES))})"
+    found = f"{title} holds no images that can be read ({', '.join(sorted(names.PICTURES))})"
     return f"{found}; {next(iter(rejected))}, for one: {next(iter(rejected.values()))}" if rejected else f"{found}; choose another."

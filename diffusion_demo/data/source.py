@@ -19,7 +19,7 @@ def source_of(given: str | Path | Iterable[str | Path]) -> Source:
         return Path(given)
     paths = tuple(map(Path, given))
     if not paths:
-        raise BadInput("No files were given; choose some pictures, or one zip of them.")
+        raise BadInput("No files were given; choose some images, or one zip of them.")
     return paths[0] if len(paths) == 1 and (os.path.isdir(paths[0]) or paths[0].suffix.lower() == ".zip") else paths
 
 
@@ -39,6 +39,6 @@ def listed(source: Source) -> Iterator[Listing]:
         with open_zip(source) as listing:
             yield listing
     elif os.path.exists(source):
-        raise BadInput(f"{source} is neither a folder nor a zip file of pictures; give one of these.")
+        raise BadInput(f"{source} is neither a folder nor a zip file of images; give one of these.")
     else:
         raise BadInput(f"There is nothing at {source}; give a folder or a zip that is there.")

@@ -1,6 +1,6 @@
-"""Pictures that the program draws itself, to try training with nothing at hand: four classes, evenly often, whose distribution is known.
+"""Images that the program draws itself, to try training with nothing at hand: four classes, evenly often, whose distribution is known.
 
-Every picture is one shape on white: its colour is one of COLOURS, its radius uniform in RADII and its centre uniform wherever it fits, as
+Every image is one shape on white: its color is one of COLOURS, its radius uniform in RADII and its center uniform wherever it fits, as
 shares of the side. A face smiles or frowns, evenly often.
 """
 
@@ -16,7 +16,7 @@ SIDE, OVERSAMPLING = 64, 4
 
 
 def draw(class_name: str, generator: random.Random) -> Image.Image:
-    """One picture of a class, SIDE pixels wide."""
+    """One image of a class, SIDE pixels wide."""
     side = SIDE * OVERSAMPLING
     image = Image.new("RGB", (side, side), "white")
     pen, colour = ImageDraw.Draw(image), generator.choice(COLOURS)
@@ -44,7 +44,7 @@ def _face(pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, smiles: b
 
 
 def write_drawn(folder: Path, each: int = 100, seed: int = 0) -> None:
-    """`each` pictures of every class as PNG files in class folders; the same ones every time."""
+    """`each` images of every class as PNG files in class folders; the same ones every time."""
     generator = random.Random(seed)
     for class_name in CLASSES:
         (folder / class_name).mkdir(parents=True)

@@ -30,7 +30,7 @@ def prior_bits(diffusion: Diffusion, x0: Tensor) -> Tensor:
 
 
 def bound_terms(model: Denoiser, diffusion: Diffusion, x0: Tensor, noise: Noise, *, clip: bool = True, **condition) -> Iterator[Term]:
-    """L_{T-1} ... L_0 of pictures x0 [N, C, H, W] (uint8 / 127.5 - 1), one network call each, with one draw of noise each.
+    """L_{T-1} ... L_0 of images x0 [N, C, H, W] (uint8 / 127.5 - 1), one network call each, with one draw of noise each.
 
     Sum their bits and add prior_bits for the bound. Works on a respaced chain too, as a bound for fewer steps. DDPM Eq. 5.
     """
@@ -43,7 +43,7 @@ def bound_terms(model: Denoiser, diffusion: Diffusion, x0: Tensor, noise: Noise,
 
 
 def rate_distortion(prior: Tensor, bits: Tensor, x0_mse: Tensor) -> list[tuple[int, float, float]]:
-    """(t, rate in bits/dim, distortion) for t = T-1 ... 0, averaged over N pictures: DDPM section 4.3, Figure 5 and Table 4.
+    """(t, rate in bits/dim, distortion) for t = T-1 ... 0, averaged over N images: DDPM section 4.3, Figure 5 and Table 4.
 
     prior is L_T [N]; bits and x0_mse [N, T] are the terms at index t. Whoever was sent x_t has been sent L_T and every L_s with s > t; the
     distortion is the root mean square error of the x_0 predicted from x_t, on the scale of 0 to 255.

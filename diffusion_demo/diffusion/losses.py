@@ -54,7 +54,7 @@ def vlb_term(diffusion: Diffusion, output: Tensor, x0: Tensor, xt: Tensor, t: Te
 
 
 class Losses(NamedTuple):
-    """Per example, each [N]: the loss to minimise, its mean squared error, and its bound term (bits/dim; None where the loss has none)."""
+    """Per example, each [N]: the loss to minimize, its mean squared error, and its bound term (bits/dim; None where the loss has none)."""
 
     loss: Tensor
     mse: Tensor

@@ -64,7 +64,7 @@ def finite_set(members: Tensor, abar: Tensor) -> Denoiser:
 
 
 def pixels(probabilities: Tensor, abar: Tensor) -> Denoiser:
-    """The denoiser of pixels that know nothing of each other: probabilities [256, C, H, W] of each grey level k, x_0 = k / 127.5 - 1.
+    """The denoiser of pixels that know nothing of each other: probabilities [256, C, H, W] of each gray level k, x_0 = k / 127.5 - 1.
 
     E[x_0 | x_t] by enumeration of the 256 levels: Bayes' rule with DDPM Eq. 4.
     """

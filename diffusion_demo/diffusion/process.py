@@ -145,7 +145,7 @@ class Diffusion:
         if not inside:
             raise IndexError(f"t must lie in 0 .. {len(self) - 1}, not {t if isinstance(t, int) else t.tolist()}")
         if count not in (1, len(like)):
-            raise ValueError(f"there must be one t, or one for each of the {len(like)} pictures, not {count}")
+            raise ValueError(f"there must be one t, or one for each of the {len(like)} images, not {count}")
         return table[t].to(like.dtype).reshape(-1, *[1] * (like.ndim - 1)).to(like.device)
 
     # the forward process

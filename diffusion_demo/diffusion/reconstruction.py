@@ -1,4 +1,4 @@
-"""What x_t still knows of x_0: pictures brought back from a noise level t. DDPM section 4.3."""
+"""What x_t still knows of x_0: images brought back from a noise level t. DDPM section 4.3."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ def reconstruct(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int, noise
 def interpolate(
     model: Denoiser, diffusion: Diffusion, a: Tensor, b: Tensor, shares: Tensor, t: int, noise: Noise, *, clip: bool = True, **condition
 ) -> Iterator[Step]:
-    """Pictures between a and b, each [1, C, H, W]: (1 - share) a_t + share b_t for each share [N], brought back from t. DDPM Figure 8.
+    """Images between a and b, each [1, C, H, W]: (1 - share) a_t + share b_t for each share [N], brought back from t. DDPM Figure 8.
 
     noise() gives [N, C, H, W]; its first two draws' first rows noise a and b, independently of each other and of nothing else's.
     The mix is linear, as in the paper, so its noise is weaker in the middle. Raises IndexError for a t outside the chain.

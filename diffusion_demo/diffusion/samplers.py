@@ -2,7 +2,7 @@
 
 Each takes a denoiser, any callable model(xt, t, **condition) with t an int64 tensor [N]; the chain to walk (respaced or
 whole); the start x_T; and `noise()`, which returns a fresh standard normal tensor like x_T each time it is called, once for
-every step but the last. Drawing, progress and cancelling belong to the caller: leaving the loop early is a normal way out.
+every step but the last. Drawing, progress and canceling belong to the caller: leaving the loop early is a normal way out.
 """
 
 import math
@@ -95,7 +95,7 @@ def ddim_encode(
     early for fewer artefacts (ADM appendix F). Raises ValueError for a classifier's gradient, which would not be undone by decoding.
     """
     if gradient is not None:
-        raise ValueError("a picture cannot be encoded with a classifier's guidance: leave the gradient out, and guide the decoding")
+        raise ValueError("an image cannot be encoded with a classifier's guidance: leave the gradient out, and guide the decoding")
     abar_next = torch.cat([diffusion.abar[1:], diffusion.abar.new_zeros(1)])
     xt, total = x0, len(diffusion)
     for i in range(total):

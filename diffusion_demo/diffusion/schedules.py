@@ -99,11 +99,11 @@ def log_signal_to_noise(abar: Tensor) -> Tensor:
 
 
 def terminal_warning(abar: Tensor) -> str | None:
-    """A sentence when x_T keeps more than a trace of the picture (abar_T > 1e-3), so that sampling from pure noise starts wrong; else None.
+    """A sentence when x_T keeps more than a trace of the image (abar_T > 1e-3), so that sampling from pure noise starts wrong; else None.
 
     Lin et al. 2024, section 2: a schedule must end in noise.
     """
     last = float(abar[-1])
     if last <= MAX_TERMINAL_SIGNAL:
         return None
-    return f"the last step still holds a share of {last:.3g} of the picture (abar_T): take more timesteps, larger betas, or the cosine schedule"
+    return f"the last step still holds a share of {last:.3g} of the image (abar_T): take more timesteps, larger betas, or the cosine schedule"

@@ -80,7 +80,7 @@ def _by_formula(kind: str, num_timesteps: int, count: int) -> list[int]:
 def log_snr_timesteps(abar: Tensor, count: int) -> list[int]:
     """The timesteps, ascending, that dpm_solver visits on a chain of abar_t, float64 [T]: T-1, then even steps in log SNR.
 
-    Lu et al. 2022 (DPM-Solver), section 3.4. They span -2w - 2 to 2w with w = log2(count) - 1/3, at most 4: beyond that a picture is all
+    Lu et al. 2022 (DPM-Solver), section 3.4. They span -2w - 2 to 2w with w = log2(count) - 1/3, at most 4: beyond that an image is all
     noise, or clean to the eye, and few steps are better spent between (measured on the emoji model). Raises ValueError for a count
     outside 1 .. T.
     """

@@ -1,1 +1,1 @@
-"""Measuring a model: bits per dimension on pictures that it never saw, and how far its pictures are from the data's."""
+"""Measuring a model: bits per dimension on images that it never saw, and how far its images are from the data's."""

@@ -19,7 +19,7 @@ Progress = Callable[[int], None]
 
 
 def measure_nll(checkpoint: Checkpoint, found: data.Report, steps: int | str | None, seed: int, work: Path | None, progress: Progress) -> dict:
-    """The bound on the held-out pictures, or on all where none were held out. Raises BadInput for a step count that the chain cannot have."""
+    """The bound on the held-out images, or on all where none were held out. Raises BadInput for a step count that the chain cannot have."""
     description = checkpoint.description
     if steps is not None:
         check_steps(steps, description)
@@ -31,7 +31,7 @@ def measure_nll(checkpoint: Checkpoint, found: data.Report, steps: int | str | N
 
 
 def class_indices(names: tuple[str, ...], description: Description) -> Tensor:
-    """The model's class index of each class of the data, and last of a picture without one: int64 [len(names) + 1].
+    """The model's class index of each class of the data, and last of an image without one: int64 [len(names) + 1].
 
     What the model does not know is its null class. Raises BadInput when the model has classes, but no null class for that.
     """
@@ -39,7 +39,7 @@ def class_indices(names: tuple[str, ...], description: Description) -> Tensor:
         return torch.zeros(len(names) + 1, dtype=torch.int64)
     known = {name: i for i, name in enumerate(description.class_names)}
     if not description.guidance and not (names and set(names) <= known.keys()):
-        raise BadInput(f"The model has classes, but no null class for pictures of others; call the data's folders {_few(description.class_names)}.")
+        raise BadInput(f"The model has classes, but no null class for images of others; call the data's folders {_few(description.class_names)}.")
     return torch.tensor([known.get(name, description.null_class) for name in [*names, None]])
 
 
@@ -56,7 +56,7 @@ def pictures_like(found: data.Report, description: Description, request: Request
 
 
 def pictures_in_proportion(counts: Counter[str], description: Description, request: Request) -> list[Picture]:
-    """`pictures_like` data that has so many pictures of each class."""
+    """`pictures_like` data that has so many images of each class."""
     seeds = range(request.seed, request.seed + request.num_images)
     if not description.class_names:
         return [Picture(seed, None) for seed in seeds]

@@ -1,4 +1,4 @@
-"""The judge, our own small classifier of clean pictures, as the extractor that is always there."""
+"""The judge, our own small classifier of clean images, as the extractor that is always there."""
 
 import torch
 from torch import Tensor
@@ -41,10 +41,10 @@ def _for_judge(pixels: Tensor, judge: Classifier) -> Tensor:
 
 
 def features_of(pixels: Tensor, judge: Classifier) -> Tensor:
-    """The judge's features, float32 [N, D] on the CPU, of uint8 pictures [N, C, H, W]; greyscale and other sizes are brought to its own."""
+    """The judge's features, float32 [N, D] on the CPU, of uint8 images [N, C, H, W]; grayscale and other sizes are brought to its own."""
     return judge_extractor(judge)(pixels).vectors
 
 
 def load_judge(device: torch.device | str = "cpu") -> Classifier:
-    """The project's own small classifier of clean pictures, checkpoints/judge-32."""
+    """The project's own small classifier of clean images, checkpoints/judge-32."""
     return load_classifier(JUDGE, device)

@@ -1,4 +1,4 @@
-"""The Inception Score, of whichever classifier: are single pictures clear, and all of them together diverse?"""
+"""The Inception Score, of whichever classifier: are single images clear, and all of them together diverse?"""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Samples beside the pictures that a model was trained on: is it copying, and a sheet to see it on."""
+"""Samples beside the images that a model was trained on: is it copying, and a sheet to see it on."""
 
 from pathlib import Path
 
@@ -16,10 +16,10 @@ SHEET_ROWS, SHEET_GROUPS = 16, 4
 def measure_copies(
     samples: tuple[Tensor, Tensor], pictures: tuple[Tensor, Tensor], training: int, extractor: Extractor, seed: int, sheet: Path | None
 ) -> dict:
-    """How near samples are to training pictures, in pixels (root mean square, of 255) and in features, beside pictures not trained on; for JSON.
+    """How near samples are to training images, in pixels (root mean square, of 255) and in features, beside images not trained on; for JSON.
 
-    samples and pictures are images uint8 [N, C, S, S] and vectors [N, D]; the first `training` pictures are what was trained on, the others
-    were held out. Where none were, training pictures are compared with each other. A picture mirrored counts as that picture, since training
+    samples and images are images uint8 [N, C, S, S] and vectors [N, D]; the first `training` images are what was trained on, the others
+    were held out. Where none were, training images are compared with each other. An image mirrored counts as that image, since training
     mirrors. sheet: where the nearest sixty-four are drawn.
     """
     images, vectors = pictures
@@ -38,7 +38,7 @@ def measure_copies(
         report[f"in_{name}"] = _figures(closeness(found[name].distance * scale, theirs.distance * scale, seed))
     if sheet:
         _draw(samples[0], torch.cat([images[:training], mirrored]), found, sheet)
-    kind = "held-out pictures" if len(images) > training else "other training pictures"
+    kind = "held-out images" if len(images) > training else "other training images"
     return report | {"training": training, "compared_with": f"{len(others)} {kind}", "sheet": str(sheet) if sheet else None}
 
 

@@ -19,7 +19,7 @@ from diffusion_demo.evaluation.samples import Samples
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Both sides as images uint8 [N, C, S, S] and as features; the first `training` pictures were trained on, the others held out."""
+    """Both sides as images uint8 [N, C, S, S] and as features; the first `training` images were trained on, the others held out."""
 
     samples: Tensor
     pictures: Tensor
@@ -69,9 +69,9 @@ def check(metrics: Sequence[str], samples: int, side: int, reference: Reference)
     """Raise BadInput where so many samples of that size cannot be measured against the reference: to be asked before they are made."""
     neediest = max(metrics, key=FEWEST.get)
     if min(samples, len(reference)) < FEWEST[neediest]:
-        raise BadInput(f"{neediest} needs at least {FEWEST[neediest]} samples and as many pictures to compare them with.")
+        raise BadInput(f"{neediest} needs at least {FEWEST[neediest]} samples and as many images to compare them with.")
     if "nn" in metrics and isinstance(reference.source, Tensor) and reference.source.shape[2:] != (side, side):
-        raise BadInput(f"nn compares pixels, so the pictures of --data must be {side} x {side} as the samples are; leave nn out.")
+        raise BadInput(f"nn compares pixels, so the images of --data must be {side} x {side} as the samples are; leave nn out.")
 
 
 def compare(samples: Samples, reference: Reference, metrics: Sequence[str], extractor: Extractor, seed: int = 0, work: Path | None = None) -> dict:

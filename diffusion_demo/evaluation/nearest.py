@@ -1,4 +1,4 @@
-"""The nearest training picture of each sample: is the model copying?"""
+"""The nearest training image of each sample: is the model copying?"""
 
 from functools import partial
 from typing import NamedTuple
@@ -19,7 +19,7 @@ class Nearest(NamedTuple):
 
 
 class Closeness(NamedTuple):
-    """How near samples are to training pictures, beside pictures that were never trained on.
+    """How near samples are to training images, beside images that were never trained on.
 
     nearer: the share of the samples nearer than the median of these (0.5 for samples like data that the model never saw, towards 1 for
     copies); much_nearer: nearer than the nearest twentieth of these (0.05), which shows when some are copies; ratio: of the medians (1,
@@ -50,13 +50,13 @@ def nearest(queries: Tensor, rows: Tensor, apart: tuple[Tensor, Tensor] | None =
 
 
 def closeness(samples: Tensor, others: Tensor, seed: int = 0) -> Closeness:
-    """Of the distances of N samples and of M other pictures to their nearest training pictures, with the bootstrap's errors over both."""
+    """Of the distances of N samples and of M other images to their nearest training images, with the bootstrap's errors over both."""
 
     def share_below(quantile: float, ours: Tensor, theirs: Tensor) -> float:
         return float((ours < theirs.quantile(quantile)).double().mean())
 
     def ratio(ours: Tensor, theirs: Tensor) -> float:
-        return float(ours.median() / theirs.median().clamp(min=1e-9))  # 0 where most pictures are there twice
+        return float(ours.median() / theirs.median().clamp(min=1e-9))  # 0 where most images are there twice
 
     estimates = (bootstrap(statistic, samples, others, seed=seed) for statistic in (partial(share_below, 0.5), partial(share_below, 0.05), ratio))
     return Closeness(*estimates, float(samples.median()), float(others.median()))

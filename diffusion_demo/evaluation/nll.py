@@ -27,7 +27,7 @@ BATCH_SIZE = 16
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """The bound of N pictures on a chain of K steps: prior L_T [N]; bits, x0_mse and eps_mse [N, K] at index t, all float64.
+    """The bound of N images on a chain of K steps: prior L_T [N]; bits, x0_mse and eps_mse [N, K] at index t, all float64.
 
     timesteps int64 [K] are the original t of the indices. bits[:, 0] is the decoder term L_0.
     """
@@ -39,7 +39,7 @@ class Bound:
     timesteps: Tensor
 
     def report(self) -> dict:
-        """The total in bits/dim with its standard error over the pictures, its three parts, and per t the means: for JSON."""
+        """The total in bits/dim with its standard error over the images, its three parts, and per t the means: for JSON."""
         totals = self.prior + self.bits.sum(1)
         error = float(totals.std() / len(totals) ** 0.5) if len(totals) > 1 else None
         columns = (self.timesteps, self.bits.mean(0), self.x0_mse.mean(0), self.eps_mse.mean(0))
@@ -67,9 +67,9 @@ def measure_bound(
     work: Path | None = None,
     progress: Callable[[int], None] = lambda pictures: None,
 ) -> Bound:
-    """The bound of every picture, on the whole chain or on a respaced one, in float32. Picture i is measured with the noise of seed + i.
+    """The bound of every image, on the whole chain or on a respaced one, in float32. Image i is measured with the noise of seed + i.
 
-    labels of pictures are the checkpoint's class indices. Batches are kept in the folder `work`, where a call that was cut short goes on.
+    labels of images are the checkpoint's class indices. Batches are kept in the folder `work`, where a call that was cut short goes on.
     Raises BadInput when `work` cannot be written or holds the measurement of something else.
     """
     chain = checkpoint.diffusion if steps is None else checkpoint.diffusion.respaced(spaced_timesteps(len(checkpoint.diffusion), steps))

@@ -8,7 +8,7 @@ from torch import Tensor
 from diffusion_demo.evaluation.bootstrap import RESAMPLES, Estimate
 
 NEIGHBOURS = 3
-MOST = 10_000  # pictures of a side; ADM's reference batches hold as many. All distances between them are kept in memory.
+MOST = 10_000  # images of a side; ADM's reference batches hold as many. All distances between them are kept in memory.
 
 
 class _Distances(NamedTuple):
@@ -22,16 +22,16 @@ class _Distances(NamedTuple):
 def precision_recall(samples: Tensor, reference: Tensor, k: int = NEIGHBOURS) -> tuple[float, float]:
     """The share of samples [N, D] inside a ball of the reference [M, D], and the share of the reference inside one of the samples. Eq. 1 to 3.
 
-    A ball reaches from a point to its k-th nearest neighbour in its own set, itself not counted; N and M are at least k + 1.
+    A ball reaches from a point to its k-th nearest neighbor in its own set, itself not counted; N and M are at least k + 1.
     """
     return _shares(_distances(samples, reference), torch.arange(len(samples)), torch.arange(len(reference)), k)
 
 
 def precision_recall_estimates(samples: Tensor, reference: Tensor, seed: int = 0) -> tuple[Estimate, Estimate]:
-    """Both of at most MOST pictures a side, drawn at random, with the bootstrap's standard errors over both sets.
+    """Both of at most MOST images a side, drawn at random, with the bootstrap's standard errors over both sets.
 
-    A picture that is drawn twice counts twice as a point, but has one ball and is not its own neighbour, which would shrink the ball to
-    nothing. Needs more than 3 different pictures in every draw: 20 a side are safe.
+    An image that is drawn twice counts twice as a point, but has one ball and is not its own neighbor, which would shrink the ball to
+    nothing. Needs more than 3 different images in every draw: 20 a side are safe.
     """
     generator = torch.Generator().manual_seed(seed)
     samples, reference = (rows[torch.randperm(len(rows), generator=generator)[:MOST]] for rows in (samples, reference))
@@ -56,7 +56,7 @@ def _distances(samples: Tensor, reference: Tensor) -> _Distances:
 
 
 def _shares(distances: _Distances, samples: Tensor, reference: Tensor, k: int) -> tuple[float, float]:
-    """Precision and recall of the pictures of these numbers."""
+    """Precision and recall of the images of these numbers."""
     balls, reference_balls = samples.unique(), reference.unique()
     reach, reference_reach = _reach(distances.samples, balls, k), _reach(distances.reference, reference_balls, k)
     inside_reference = (distances.between[:, reference_balls] <= reference_reach).any(dim=1)

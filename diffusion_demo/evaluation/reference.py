@@ -1,4 +1,4 @@
-"""What samples are compared with: the training and the held-out pictures of a data set, or a reference batch of the papers' code."""
+"""What samples are compared with: the training and the held-out images of a data set, or a reference batch of the papers' code."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from diffusion_demo.evaluation.npz import is_npz, read_npz
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Where the pictures lie: a scanned data set, or a batch uint8 [N, C, H, W]; and for the report what it is."""
+    """Where the images lie: a scanned data set, or a batch uint8 [N, C, H, W]; and for the report what it is."""
 
     source: data.Report | Tensor
     summary: dict
 
     @property
     def classes(self) -> Counter[str]:
-        """How many pictures there are of each class, as far as that is known."""
+        """How many images there are of each class, as far as that is known."""
         return Counter() if isinstance(self.source, Tensor) else Counter(entry.class_name for entry in self.source.entries)
 
     def __len__(self) -> int:
         return len(self.source) if isinstance(self.source, Tensor) else len(self.source.entries)
 
     def parts(self, side: int, channels: int) -> tuple[Tensor, Tensor]:
-        """The training pictures and the held-out ones, uint8 [N, C, H, W]: a data set's as squares of that side, a batch's as they are.
+        """The training images and the held-out ones, uint8 [N, C, H, W]: a data set's as squares of that side, a batch's as they are.
 
         Nothing of a batch is held out.
         """

@@ -22,13 +22,13 @@ def _samples(report: dict) -> str:
     if "seeds" in samples:
         made.append("seeds {} to {}".format(*samples["seeds"]))
     made = f" ({', '.join(made)})" if made else ""
-    return f"{samples['pictures']} samples{made} from {pictures} pictures, features of {report['features']}, resampled from seed {report['seed']}:"
+    return f"{samples['pictures']} samples{made} from {pictures} images, features of {report['features']}, resampled from seed {report['seed']}:"
 
 
 def _bound(nll: dict) -> Iterator[str]:
     error = f" ± {nll['standard_error']:.3f}" if nll["standard_error"] is not None else ""
     parts = ", ".join(f"{name} {nll[name]:.4f}" for name in ("L_0", "L_1 to L_T-1", "L_T"))
-    yield f"{nll['bits_per_dim']:.3f}{error} bits/dim over {nll['pictures']} pictures, {nll['steps']} steps: {parts}"
+    yield f"{nll['bits_per_dim']:.3f}{error} bits/dim over {nll['pictures']} images, {nll['steps']} steps: {parts}"
 
 
 def _distance(title: str, found: dict) -> Iterator[str]:
@@ -39,19 +39,19 @@ def _distance(title: str, found: dict) -> Iterator[str]:
 def _score(found: dict) -> Iterator[str]:
     splits = found["splits"]
     yield (
-        f"Inception Score {found['score']:.2f} ± {found['standard_error']:.2f}, from 1 to {found['classes']}; of the pictures themselves"
+        f"Inception Score {found['score']:.2f} ± {found['standard_error']:.2f}, from 1 to {found['classes']}; of the images themselves"
         f" {found['score_of_reference']:.2f}; in {splits['count']} splits {splits['mean']:.2f}, deviation {splits['deviation']:.2f}"
     )
 
 
 def _precision_recall(found: dict) -> Iterator[str]:
     parts = (f"{name} {found[name]['value']:.3f} ± {found[name]['standard_error']:.3f}" for name in ("precision", "recall"))
-    counts = f"{found['samples']} samples, {found['reference']} pictures, {found['neighbours']} neighbours"
+    counts = f"{found['samples']} samples, {found['reference']} images, {found['neighbours']} neighbors"
     yield f"{', '.join(parts).capitalize()} ({counts})"
 
 
 def _nearest(found: dict) -> Iterator[str]:
-    yield f"Nearest of {found['training']} training pictures and their mirror images, beside {found['compared_with']}:"
+    yield f"Nearest of {found['training']} training images and their mirror images, beside {found['compared_with']}:"
     for kind in ("pixels", "features"):
         nearer, much, ratio = (found[f"in_{kind}"][name] for name in ("nearer", "much_nearer", "ratio"))
         yield (

@@ -1,4 +1,4 @@
-"""The pictures that are measured: sampled from a checkpoint once for all measures, or given as a folder or a sample batch."""
+"""The images that are measured: sampled from a checkpoint once for all measures, or given as a folder or a sample batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ OF_ONE_PICTURE = ("seed", "class", "num_images")
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Pictures uint8 [N, C, S, S], their classes int64 [N] where these are known, and for the report what is known of their making."""
+    """Images uint8 [N, C, S, S], their classes int64 [N] where these are known, and for the report what is known of their making."""
 
     images: Tensor
     labels: Tensor | None
@@ -33,7 +33,7 @@ class Samples:
 def sampled(
     checkpoint: Checkpoint, name: str, request: Request, pictures: list[Picture], work: Path | None, progress: Callable[[int], None]
 ) -> Samples:
-    """These pictures of the checkpoint, kept in the folder work/samples and taken from there where they are in it."""
+    """These images of the checkpoint, kept in the folder work/samples and taken from there where they are in it."""
     if work:
         images = torch.stack([_read(path) for path in sample_to_folder(checkpoint, name, request, pictures, work / "samples", progress)])
     else:
@@ -53,11 +53,11 @@ def _read(path: Path) -> Tensor:
 
 
 def given(path: str | Path) -> Samples:
-    """The pictures of a sample batch, or of a folder or zip, where all are squares of one size. Raises BadInput for others."""
+    """The images of a sample batch, or of a folder or zip, where all are squares of one size. Raises BadInput for others."""
     if is_npz(path):
         images, labels = read_npz(path)
         if images.shape[2] != images.shape[3]:
-            raise BadInput(f"The pictures of {path} must be square, not {images.shape[3]} x {images.shape[2]}.")
+            raise BadInput(f"The images of {path} must be square, not {images.shape[3]} x {images.shape[2]}.")
         return Samples(images, labels, {})
     found = data.scan(path)
     if found.rejected:
@@ -68,13 +68,13 @@ def given(path: str | Path) -> Samples:
     images = data.examples(found, len(found.entries), data.Framing(found.entries[0].width, 3))
     try:
         made = _made([read_settings(Path(path) / entry.name) for entry in found.entries])
-    except BadInput:  # pictures that were not made here
+    except BadInput:  # images that were not made here
         made = {}
     return Samples(images, None, made)
 
 
 def _made(settings: list[dict]) -> dict:
-    """What the settings of all the pictures share, with the first and the last seed; nothing where they are not of one making."""
+    """What the settings of all the images share, with the first and the last seed; nothing where they are not of one making."""
     shared = [{name: value for name, value in one.items() if name not in OF_ONE_PICTURE} for one in settings]
     seeds = [one["seed"] for one in settings if "seed" in one]
     return shared[0] | {"seeds": [min(seeds), max(seeds)]} if len(seeds) == len(settings) and all(one == shared[0] for one in shared) else {}

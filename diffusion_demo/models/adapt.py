@@ -1,4 +1,4 @@
-"""A network's weights in a network that fits other data: other classes, colour in place of grey, another size or dropout."""
+"""A network's weights in a network that fits other data: other classes, color in place of gray, another size or dropout."""
 
 import torch
 from diffusers import UNet2DModel
@@ -54,7 +54,7 @@ def with_null_class(unet: UNet2DModel, names: tuple[str, ...]) -> UNet2DModel:
 
 
 def in_colour(unet: UNet2DModel) -> UNet2DModel:
-    """A greyscale network on three channels: shown three that are equal, it answers in each what it answered before.
+    """A grayscale network on three channels: shown three that are equal, it answers in each what it answered before.
 
     conv_in reads their mean (its weights repeated, divided by 3); conv_out's rows are repeated, those of the prediction and of the variance.
     """

@@ -67,7 +67,7 @@ def _load_classifier(folder: Path, description: Description, device: torch.devic
 
 
 def guided_by(checkpoint: Checkpoint, folder: str | Path) -> Checkpoint:
-    """The checkpoint with the classifier of that checkpoint folder. Raises BadInput where it knows other pictures, noise or classes.
+    """The checkpoint with the classifier of that checkpoint folder. Raises BadInput where it knows other images, noise or classes.
 
     A model without classes gets the classifier's for what can be asked for: Guided Diffusion guides such models, too.
     """
@@ -77,7 +77,7 @@ def guided_by(checkpoint: Checkpoint, folder: str | Path) -> Checkpoint:
         raise BadInput(f"{folder} is no classifier; train one with --task classifier.")
     if (theirs.image_size, theirs.channels) != (ours.image_size, ours.channels):
         size = f"{theirs.image_size} pixels and {theirs.channels} channels"
-        raise BadInput(f"The classifier in {folder} knows pictures of {size}, but the model makes others; train one on the model's.")
+        raise BadInput(f"The classifier in {folder} knows images of {size}, but the model makes others; train one on the model's.")
     if not torch.equal(other.diffusion.abar, checkpoint.diffusion.abar):
         raise BadInput(f"The classifier in {folder} was trained on another noise schedule than the model; train one on the model's.")
     if unknown := [name for name in ours.class_names if name not in theirs.class_names]:

@@ -1,4 +1,4 @@
-"""A classifier on the downward half of a U-Net: it names the class of a picture at noise level t. Guided Diffusion section 4 and appendix."""
+"""A classifier on the downward half of a U-Net: it names the class of an image at noise level t. Guided Diffusion section 4 and appendix."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ HEAD_CHANNELS = 64
 class Classifier(ModelMixin, ConfigMixin):
     """classifier(xt, t) -> logits. trunk is the config of the UNet2DModel whose downward half and middle it takes.
 
-    pool, one of POOLS: adaptive averages the middle's output over the picture; attention, of heads of head_channels, holds for the
+    pool, one of POOLS: adaptive averages the middle's output over the image; attention, of heads of head_channels, holds for the
     trunk's sample_size alone; spatial and spatial_v2 average every block's output.
     """
 
@@ -59,18 +59,18 @@ class Classifier(ModelMixin, ConfigMixin):
         return nn.functional.silu(self.norm(self._outputs(xt, t)[-1]))
 
     def features(self, xt: Tensor, t: Tensor) -> Tensor:
-        """What the picture is known by, of pictures xt float [N, C, H, W] at t [N]: float [N, D], averaged over the picture."""
+        """What the image is known by, of images xt float [N, C, H, W] at t [N]: float [N, D], averaged over the image."""
         if self.config.pool.startswith("spatial"):
             return torch.cat([output.mean(dim=(2, 3)) for output in self._outputs(xt, t)], dim=1)
         return self._ending(xt, t).mean(dim=(2, 3))
 
     def forward(self, xt: Tensor, t: Tensor) -> Tensor:
-        """Logits [N, classes] of pictures xt float [N, C, H, W] at t [N]."""
+        """Logits [N, classes] of images xt float [N, C, H, W] at t [N]."""
         return self.head(self._ending(xt, t) if self.config.pool == "attention" else self.features(xt, t))
 
 
 def build_classifier(preset: str, image_size: int, channels: int, class_names: Sequence[str], dropout: float | None = None) -> Classifier:
-    """A freshly initialised classifier with the attention pool on the downward half of that preset's U-Net (unet.PRESETS).
+    """A freshly initialized classifier with the attention pool on the downward half of that preset's U-Net (unet.PRESETS).
 
     Raises BadInput for a size that the levels do not divide.
     """
@@ -80,7 +80,7 @@ def build_classifier(preset: str, image_size: int, channels: int, class_names: S
 
 
 def on_trunk(trunk: dict, class_names: Sequence[str]) -> Classifier:
-    """A freshly initialised classifier with the attention pool on that trunk, in heads of at most HEAD_CHANNELS."""
+    """A freshly initialized classifier with the attention pool on that trunk, in heads of at most HEAD_CHANNELS."""
     head_channels = math.gcd(HEAD_CHANNELS, trunk["block_out_channels"][-1])
     return Classifier(trunk=trunk, class_names=list(class_names), pool="attention", head_channels=head_channels)
 

@@ -9,7 +9,7 @@ HIDDEN = 2048  # of the two spatial pools
 
 
 class AttentionPool(nn.Module):
-    """Attention over the pixels and their mean, asked by the mean alone: pictures float [N, C, side, side] -> [N, outputs].
+    """Attention over the pixels and their mean, asked by the mean alone: images float [N, C, side, side] -> [N, outputs].
 
     A learned vector belongs to every place, so that the pool is fixed to one size. Raises ValueError where heads of head_channels do not
     divide the width C.

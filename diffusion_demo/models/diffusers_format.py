@@ -90,17 +90,17 @@ def _side(network: dict, name: str) -> int:
     size = network.get("sample_size")
     sides = set(size) if isinstance(size, list) else {size}
     if len(sides) != 1 or not isinstance(side := sides.pop(), int):
-        raise BadInput(f"The network of {name} has sample_size {json.dumps(size)}; write the side of its pictures there, which must be square.")
+        raise BadInput(f"The network of {name} has sample_size {json.dumps(size)}; write the side of its images there, which must be square.")
     return side
 
 
 def _channels(network: dict, scheduler: dict, name: str) -> int:
-    """The pictures' channels, where the network's way of being called is the one that is known here; the defaults are diffusers' own."""
+    """The images' channels, where the network's way of being called is the one that is known here; the defaults are diffusers' own."""
     channels, out = network.get("in_channels", 3), network.get("out_channels", 3)
     variance = scheduler.get("variance_type", "fixed_small")
     wanted = channels * 2 if variance == "learned_range" else channels
     if channels not in (1, 3):
-        raise BadInput(f"The network of {name} works on {channels} channels; only pictures of 1 (greyscale) or 3 (colour) can be made here.")
+        raise BadInput(f"The network of {name} works on {channels} channels; only images of 1 (grayscale) or 3 (color) can be made here.")
     if out != wanted:
         raise BadInput(f"The network of {name} answers {out} channels to {channels}; with the variance type {variance} it must be {wanted}.")
     if network.get("time_embedding_type", "positional") == "fourier":

@@ -11,12 +11,12 @@ NO_CHECKPOINT = "{} is no checkpoint: it should hold model_index.json, unet and 
 # What a checkpoint folder can hold so that stock diffusers reads it the same way (its "learned" is a variance, ours a log variance).
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
 VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned_range")
-# What a network is for: pictures from noise, the class of a noisy picture (models/classifier.py), or a picture from a smaller one.
+# What a network is for: images from noise, the class of a noisy image (models/classifier.py), or an image from a smaller one.
 TASKS = ("diffusion", "classifier", "upsampler")
 CLASSIFIER = "classifier"  # the folder of a classifier: in a checkpoint of its own, or in that of the model that it guides
 # Perfect models in closed form (models/oracle.py): their names stand where a folder can, and what a person reads for them.
 ORACLES = {
-    "oracle-memory": "perfect: knows the sixteen pictures by heart",
+    "oracle-memory": "perfect: knows the sixteen images by heart",
     "oracle-mixture": "perfect: knows them, give or take a little",
     "oracle-gaussian": "perfect: knows their mean and covariance",
     "oracle-pixels": "perfect: knows every pixel on its own",
@@ -27,7 +27,7 @@ ORACLES = {
 class Description:
     """image_size in pixels; class_names in the order of their indices (empty: no classes); titles: plain words for
     class names that need them; guidance: was the null class trained; origin: what training went on from, and how that was made to fit;
-    held_out_loss: of these weights on the pictures that were held out, where there were any; task: one of TASKS; small_size: of the pictures that
+    held_out_loss: of these weights on the images that were held out, where there were any; task: one of TASKS; small_size: of the images that
     an upsampler enlarges, where that is known."""
 
     image_size: int
@@ -95,7 +95,7 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 
 def checkpoint_name(folder: str | Path) -> str:
-    """What a checkpoint is called in pictures and lists: its folder's name, with the run's before it where it lies in one; or its name on the Hub."""
+    """What a checkpoint is called in images and lists: its folder's name, with the run's before it where it lies in one; or its name on the Hub."""
     if not Path(folder).is_absolute() and not Path(folder).is_dir():
         return Path(folder).as_posix()
     folder = Path(folder).resolve()

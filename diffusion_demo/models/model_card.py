@@ -4,17 +4,17 @@ from diffusion_demo.models.metadata import Description
 
 # What a network of each task is called, the Hub's word for that, and what can be done with it.
 KINDS = {
-    "diffusion": ("A diffusion model", "unconditional-image-generation", "Sample from it:\n\n    {command} --checkpoint THIS_FOLDER --out pictures"),
+    "diffusion": ("A diffusion model", "unconditional-image-generation", "Sample from it:\n\n    {command} --checkpoint THIS_FOLDER --out images"),
     "classifier": (
         "A noisy classifier",
         "image-classification",
         "Guide a diffusion model of the same noise schedule with it:\n\n"
-        "    {command} --checkpoint MODEL --classifier THIS_FOLDER --classifier-scale 1 --out pictures",
+        "    {command} --checkpoint MODEL --classifier THIS_FOLDER --classifier-scale 1 --out images",
     ),
     "upsampler": (
         "An upsampler",
         "image-to-image",
-        "Enlarge what a diffusion model makes with it:\n\n    {command} --checkpoint MODEL --upsampler THIS_FOLDER --out pictures",
+        "Enlarge what a diffusion model makes with it:\n\n    {command} --checkpoint MODEL --upsampler THIS_FOLDER --out images",
     ),
 }
 NAMED_CLASSES = 50  # more are counted
@@ -29,7 +29,7 @@ def model_card(description: Description, parameters: int, training_loss: float |
     kind, tag, use = KINDS[d.task]
     stock = network == "UNet2DModel"
     lines = [
-        f"- Pictures: {d.image_size}x{d.image_size}, {'colour' if d.channels == 3 else 'greyscale'}",
+        f"- Images: {d.image_size}x{d.image_size}, {'colour' if d.channels == 3 else 'greyscale'}",
         *_classes(d),
         f"- Network: `{'diffusers.' if stock else ''}{network}`{'' if stock else ', which stock diffusers cannot open'}, "
         f"{parameters / 1e6:.2f} million parameters{'; these are the averaged (EMA) weights' if d.images_seen else ''}",
@@ -64,12 +64,12 @@ def _training(d: Description, training_loss: float | None) -> list[str]:
     lines = [f"- {'Began with' if d.data else 'Origin'}: {d.origin}"] if d.origin else []
     if d.data:
         lines = [
-            f"- Trained on {d.data.get('pictures', 0) - d.data.get('held_out', 0)} pictures, {d.data.get('held_out', 0)} more held out",
+            f"- Trained on {d.data.get('pictures', 0) - d.data.get('held_out', 0)} images, {d.data.get('held_out', 0)} more held out",
             f"- Images seen: {d.images_seen:,} (this run: {d.steps:,} steps)",
             *lines,
         ]
     if training_loss is not None:
         lines.append(f"- Final training loss (mean of the last hundred steps): {training_loss:.4f}")
     if d.held_out_loss is not None:
-        lines.append(f"- Loss of the averaged weights on the held-out pictures: {d.held_out_loss:.4f}")
+        lines.append(f"- Loss of the averaged weights on the held-out images: {d.held_out_loss:.4f}")
     return lines

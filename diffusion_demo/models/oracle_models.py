@@ -1,4 +1,4 @@
-"""The perfect models of the sixteen pictures that the page opens with: denoisers in closed form, in the place of a network.
+"""The perfect models of the sixteen images that the page opens with: denoisers in closed form, in the place of a network.
 
 They are sampled, guided and measured like any checkpoint, and called by name where a folder is asked for.
 """

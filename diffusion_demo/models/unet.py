@@ -1,4 +1,4 @@
-"""UNet2DModel: presets, valid sizes, initialisation, and the adapter that makes a denoiser of it."""
+"""UNet2DModel: presets, valid sizes, initialization, and the adapter that makes a denoiser of it."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from diffusion_demo.errors import BadInput
 
 @dataclass(frozen=True)
 class Preset:
-    """Widths per level (each level after the first halves the picture), residual blocks per level, and the sides that get attention.
+    """Widths per level (each level after the first halves the image), residual blocks per level, and the sides that get attention.
 
     The lowest level always does.
     """
@@ -34,11 +34,11 @@ PRESETS = {
 def build_unet(
     preset: str, image_size: int, channels: int, learns_variance: bool, num_classes: int, dropout: float | None = None, enlarges: bool = False
 ) -> UNet2DModel:
-    """A freshly initialised network for square pictures; num_classes named classes and, if there are any, a null class after them.
+    """A freshly initialized network for square images; num_classes named classes and, if there are any, a null class after them.
 
-    One that enlarges takes the small picture in a second half of its input channels (the papers' code: SuperResModel).
+    One that enlarges takes the small image in a second half of its input channels (the papers' code: SuperResModel).
 
-    Scale-shift normalisation (Improved DDPM section 3, ADM's AdaGN) and attention heads of at most 32 channels. Raises BadInput for a size
+    Scale-shift normalization (Improved DDPM section 3, ADM's AdaGN) and attention heads of at most 32 channels. Raises BadInput for a size
     that the levels do not divide.
     """
     if preset not in PRESETS:
@@ -93,12 +93,12 @@ def zero_outputs(unet: UNet2DModel) -> None:
 def as_denoiser(unet: nn.Module, precision: str, small: Tensor | None = None) -> Denoiser:
     """model(xt, t, class_labels=None) -> float32 tensor, computed under bf16 autocast or in fp32.
 
-    `small`, float [N, C, s, s] in [-1, 1], are the pictures that an upsampler enlarges: it is given them beside x_t, bilinearly enlarged, as in the
+    `small`, float [N, C, s, s] in [-1, 1], are the images that an upsampler enlarges: it is given them beside x_t, bilinearly enlarged, as in the
     papers' code. Raises BadInput for an upsampler without, and for another model with them.
     """
     device, config = unet.device.type, getattr(unet, "config", {})
     if (config.get("in_channels", 3) in (1, 3)) != (small is None):
-        what = "an upsampler: give it small pictures to enlarge" if small is None else "no upsampler, so it cannot enlarge pictures"
+        what = "an upsampler: give it small images to enlarge" if small is None else "no upsampler, so it cannot enlarge images"
         raise BadInput(f"This model is {what}.")
 
     def denoise(xt: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
@@ -111,5 +111,5 @@ def as_denoiser(unet: nn.Module, precision: str, small: Tensor | None = None) ->
 
 
 def beside(xt: Tensor, small: Tensor) -> Tensor:
-    """x_t [N, C, S, S] and after it the small pictures [N, C, s, s], bilinearly enlarged: what an upsampler sees, [N, 2C, S, S]."""
+    """x_t [N, C, S, S] and after it the small images [N, C, s, s], bilinearly enlarged: what an upsampler sees, [N, 2C, S, S]."""
     return torch.cat([xt, nn.functional.interpolate(small, xt.shape[-2:], mode="bilinear")], dim=1)

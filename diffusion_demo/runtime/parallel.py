@@ -1,6 +1,6 @@
 """Rows of a batch on a core each: every core takes some rows through the whole network, instead of all cores sharing each of its operations.
 
-In a small network on small pictures most operations are over before a second core has woken up for its half. On two cores sampling takes three
+In a small network on small images most operations are over before a second core has woken up for its half. On two cores sampling takes three
 quarters of the time this way, and so does training (benchmarks).
 """
 

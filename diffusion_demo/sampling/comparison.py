@@ -41,7 +41,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of the grid. calls is how often the network may be asked for a picture; None: as often as the request's steps need."""
+    """One place of the grid. calls is how often the network may be asked for an image; None: as often as the request's steps need."""
 
     row: int
     column: int
@@ -52,7 +52,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`base` of `checkpoint` with across's values in the columns and down's in the rows, at so many network calls a picture.
+    """`base` of `checkpoint` with across's values in the columns and down's in the rows, at so many network calls an image.
 
     Where samplers are an axis and eta is none, each has its usual eta.
     Where steps are an axis they are taken as they are, and the calls follow; where calls are, these are the budgets.
@@ -92,7 +92,7 @@ class Comparison:
         if calls is not None:
             least = 1 if request.guidance_scale == 1 else 2
             if calls < least:
-                raise BadInput(f"A picture needs at least {least} network calls here, not {calls}.")
+                raise BadInput(f"An image needs at least {least} network calls here, not {calls}.")
             request = replace(request, steps=calls // least)
             if request.guidance_interval is None:
                 check_steps(request.steps, about)
@@ -124,7 +124,7 @@ def _value(name: str, word: str) -> str | int | float:
 
 
 def network_calls(request: Request, diffusion: Diffusion) -> int:
-    """How often a picture asks the network: once a step, and once more where classifier-free guidance acts."""
+    """How often an image asks the network: once a step, and once more where classifier-free guidance acts."""
     visited = steps_of(request, diffusion)
     if request.guidance_scale == 1:
         return len(visited)

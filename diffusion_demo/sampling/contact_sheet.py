@@ -1,4 +1,4 @@
-"""A labelled grid of pictures, drawn: heads above and beside, a caption under every cell, and what holds for all of them below."""
+"""A labeled grid of images, drawn: heads above and beside, a caption under every cell, and what holds for all of them below."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,14 @@ HEAD, CAPTION = 22, 18  # the sizes of the letters, in pixels
 
 @dataclass(frozen=True)
 class Drawn:
-    """A cell: its picture, already a contact sheet where there are several, and the words under it."""
+    """A cell: its image, already a contact sheet where there are several, and the words under it."""
 
     picture: Image.Image
     caption: str
 
 
 def labelled_grid(cells: dict[tuple[int, int], Drawn], columns: list[str], rows: list[str], below: str) -> Image.Image:
-    """The cells that there are, by (row, column), the others left grey. Pictures are enlarged by whole numbers, so that pixels stay square."""
+    """The cells that there are, by (row, column), the others left gray. Images are enlarged by whole numbers, so that pixels stay square."""
     head, caption = ImageFont.load_default(HEAD), ImageFont.load_default(CAPTION)
     largest = max([1, *(max(drawn.picture.size) for drawn in cells.values())])
     side = largest * -(-CELL // largest)

@@ -1,4 +1,4 @@
-"""A request -> steps: the noise of each picture's seed, classes, guidance, precision, and a second stage that enlarges."""
+"""A request -> steps: the noise of each image's seed, classes, guidance, precision, and a second stage that enlarges."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from diffusion_demo.runtime.parallel import side_by_side, slices
 from diffusion_demo.sampling.request import Picture, Request, pictures_of, steps_of
 
 LEAST_SIGNAL = 1e-3  # of abar_t, for a classifier's guidance of ddim
-SECOND_STAGE = 2**49  # between a picture's seed and that of the noise in which it is enlarged
+SECOND_STAGE = 2**49  # between an image's seed and that of the noise in which it is enlarged
 
 
 class SeededNoise:
@@ -34,14 +34,14 @@ class SeededNoise:
 
 
 def noise_of(checkpoint: Checkpoint, pictures: list[Picture]) -> SeededNoise:
-    """The noise of some pictures; the first draw is x_T. An upsampler's is another than that of the model whose pictures it enlarges."""
+    """The noise of some images; the first draw is x_T. An upsampler's is another than that of the model whose images it enlarges."""
     d = checkpoint.description
     apart = SECOND_STAGE if d.task == "upsampler" else 0
     return SeededNoise([picture.seed + apart for picture in pictures], (d.channels, d.image_size, d.image_size), checkpoint.unet.device)
 
 
 def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
-    """Sample the request's pictures in one batch, step by step; the last step's xt are the pictures, float32 in [-1, 1].
+    """Sample the request's images in one batch, step by step; the last step's xt are the images, float32 in [-1, 1].
 
     Raises BadInput before the first step when the request cannot be met.
     """
@@ -50,9 +50,9 @@ def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
 
 
 def sample_batch(checkpoint: Checkpoint, request: Request, pictures: list[Picture], small: Tensor | None = None) -> Iterator[Step]:
-    """Sample these pictures in one batch, with everything but seeds and classes as the request says.
+    """Sample these images in one batch, with everything but seeds and classes as the request says.
 
-    small, float [N, C, s, s] in [-1, 1], are the pictures that an upsampler enlarges. Raises BadInput for a model that is of another kind than the
+    small, float [N, C, s, s] in [-1, 1], are the images that an upsampler enlarges. Raises BadInput for a model that is of another kind than the
     request needs, and when the network's answers are not finite.
     """
     parts = slices(len(pictures), checkpoint.unet)
@@ -70,7 +70,7 @@ def _joined(steps: list[Step]) -> Step:
 def _walk(checkpoint: Checkpoint, request: Request, pictures: list[Picture], small: Tensor | None) -> Iterator[Step]:
     description, device, noise = checkpoint.description, checkpoint.unet.device, noise_of(checkpoint, pictures)
     if description.task == "classifier":
-        raise BadInput("This is a classifier, which makes no pictures; it can guide a model that does (--classifier).")
+        raise BadInput("This is a classifier, which makes no images; it can guide a model that does (--classifier).")
     denoiser, condition = as_denoiser(checkpoint.unet, resolve_precision(request.precision, device), small), {}
     if description.class_names and getattr(checkpoint.unet, "config", {}).get("num_class_embeds"):
         condition["class_labels"] = torch.tensor([picture.class_index for picture in pictures], device=device)
@@ -97,7 +97,7 @@ def _gradient(checkpoint: Checkpoint, request: Request, pictures: list[Picture])
 
 
 def _steady(request: Request, diffusion: Diffusion) -> Interval | None:
-    """Where a classifier guides: as the request says but, in ddim, never where almost nothing of the picture is left.
+    """Where a classifier guides: as the request says but, in ddim, never where almost nothing of the image is left.
 
     ddim does not clip the x_0 that it shifts (ADM Algorithm 2), and the shift is multiplied by 1/sqrt(abar): 20,000 at the end of a cosine schedule.
     """
@@ -108,18 +108,18 @@ def _steady(request: Request, diffusion: Diffusion) -> Interval | None:
 
 
 def upsample(upsampler: Checkpoint, small: Tensor, request: Request, pictures: list[Picture]) -> Iterator[Step]:
-    """Enlarge pictures, uint8 [N, C, s, s], step by step, with the sampler, steps and eta of the request that made them, unguided.
+    """Enlarge images, uint8 [N, C, s, s], step by step, with the sampler, steps and eta of the request that made them, unguided.
 
-    Improved DDPM section 5; ADM section 5.2. Raises BadInput where the upsampler knows other pictures.
+    Improved DDPM section 5; ADM section 5.2. Raises BadInput where the upsampler knows other images.
     """
     about = upsampler.description
     if small.shape[1] != about.channels or small.shape[-1] >= about.image_size or about.small_size not in (None, small.shape[-1]):
         wanted = f"of {about.small_size} pixels, " if about.small_size else ""
-        raise BadInput(f"The upsampler takes pictures {wanted}{about.channels} channels; these have {small.shape[-1]} and {small.shape[1]}.")
+        raise BadInput(f"The upsampler takes images {wanted}{about.channels} channels; these have {small.shape[-1]} and {small.shape[1]}.")
     plain = replace(request, guidance_scale=1.0, classifier_scale=0.0)
     return sample_batch(upsampler, plain, pictures, to_float(small).to(upsampler.unet.device))
 
 
 def last_step(steps: Iterator[Step]) -> Step:
-    """Walk to the end, where xt are the finished pictures."""
+    """Walk to the end, where xt are the finished images."""
     return deque(steps, maxlen=1).pop()

@@ -1,4 +1,4 @@
-"""Pictures in a folder: one PNG each, with the settings that make it again inside; thousands in batches, and on from where it was left."""
+"""Images in a folder: one PNG each, with the settings that make it again inside; thousands in batches, and on from where it was left."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,7 +16,7 @@ BATCH_SIZE = 16
 
 
 def settings_of(request: Request, pictures: list[Picture], checkpoint_name: str, checkpoint: Checkpoint, **helpers: str) -> list[dict]:
-    """For each picture, what makes it again: the text inside its PNG. helpers: the names of the upsampler and the classifier that took part."""
+    """For each image, what makes it again: the text inside its PNG. helpers: the names of the upsampler and the classifier that took part."""
     common = asdict(request) | {
         "program": f"diffusion_demo {__version__}",
         "checkpoint": checkpoint_name,
@@ -46,10 +46,10 @@ def sample_to_folder(
     enlarge_with: Checkpoint | None = None,
     **helpers: str,
 ) -> list[Path]:
-    """Write one PNG per picture into `out`, in batches, and return their paths. Pictures already there with the same settings are kept.
+    """Write one PNG per image into `out`, in batches, and return their paths. Images already there with the same settings are kept.
 
-    progress(n) is told of each n pictures that are done; enlarge_with is an upsampler; helpers are as in settings_of. Raises BadInput when `out`
-    cannot be written or holds other pictures of those names.
+    progress(n) is told of each n images that are done; enlarge_with is an upsampler; helpers are as in settings_of. Raises BadInput when `out`
+    cannot be written or holds other images of those names.
     """
     request.check(checkpoint.description)
     settings = settings_of(request, pictures, checkpoint_name, checkpoint, **helpers)

@@ -1,4 +1,4 @@
-"""Three words for how much work a picture gets: sampler, steps and eta; and where guidance acts. From the README's tables."""
+"""Three words for how much work an image gets: sampler, steps and eta; and where guidance acts. From the README's tables."""
 
 USUAL_ETA = {"dpm_solver": 0.5}  # the other samplers go without
 # The solver is at its best from ten steps on (12 leaves some room, 8 is the least it takes); ancestral sampling is nearest to the 1,000 steps of

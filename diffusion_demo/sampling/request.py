@@ -1,4 +1,4 @@
-"""What is asked of a model: how many pictures, from which seeds and classes, by which sampler, steps and guidance."""
+"""What is asked of a model: how many images, from which seeds and classes, by which sampler, steps and guidance."""
 
 import random
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ MAX_SEED = 2**48
 
 @dataclass(frozen=True)
 class Request:
-    """What to sample. Picture i is made from seed + i alone; class_index None draws each picture's class from its seed.
+    """What to sample. Image i is made from seed + i alone; class_index None draws each image's class from its seed.
 
     steps is a count, or the words of timesteps.spaced_timesteps. guidance_scale is classifier-free guidance's, 1 for none; classifier_scale that of
     a classifier's, 0 for none; guidance_interval the lowest and the highest t, of 0 .. T-1, at which either acts (none: at all that are sound).
@@ -96,14 +96,14 @@ def class_of_seed(seed: int, num_classes: int) -> int:
 
 
 class Picture(NamedTuple):
-    """What tells one picture of a request from the others: its seed, and its class (None for a model without classes)."""
+    """What tells one image of a request from the others: its seed, and its class (None for a model without classes)."""
 
     seed: int
     class_index: int | None
 
 
 def pictures_of(request: Request, description: Description) -> list[Picture]:
-    """The pictures of a request: seed + i each, with the class that was asked for or the one that the seed draws."""
+    """The images of a request: seed + i each, with the class that was asked for or the one that the seed draws."""
     seeds = range(request.seed, request.seed + request.num_images)
     if not description.class_names:
         return [Picture(seed, None) for seed in seeds]

@@ -1,4 +1,4 @@
-"""Pictures near a picture, and between two: noised to t, and brought back by the model. DDPM section 4.3."""
+"""Images near an image, and between two: noised to t, and brought back by the model. DDPM section 4.3."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -22,9 +22,9 @@ from diffusion_demo.sampling.request import Picture, Request
 
 @dataclass(frozen=True)
 class Variation:
-    """How pictures are varied: noised to how_far per cent of the chain, and brought back in at most `steps` ancestral steps.
+    """How images are varied: noised to how_far percent of the chain, and brought back in at most `steps` ancestral steps.
 
-    Picture i is made from seed + i. class_index None asks for no class in particular, so that guidance has nothing to hold on to.
+    Image i is made from seed + i. class_index None asks for no class in particular, so that guidance has nothing to hold on to.
     """
 
     num_images: int = 8
@@ -38,7 +38,7 @@ class Variation:
     def check(self, description: Description) -> None:
         """Raise BadInput, in one sentence, for what the model cannot do."""
         if not 0 < self.how_far <= 100:
-            raise BadInput(f"How far must be more than 0 and at most 100 per cent, not {self.how_far:g}.")
+            raise BadInput(f"How far must be more than 0 and at most 100 percent, not {self.how_far:g}.")
         if not 1 <= self.steps <= description.num_train_timesteps:
             raise BadInput(f"Steps must be from 1 to {description.num_train_timesteps}, not {self.steps}.")
         Request(self.num_images, seed=self.seed, steps=1, class_index=self.class_index, guidance_scale=self.guidance_scale).check(description)
@@ -59,7 +59,7 @@ class Variation:
 
 @torch.no_grad()
 def vary(checkpoint: Checkpoint, x0: Tensor, how: Variation) -> Iterator[Step]:
-    """Variations of one picture x0, float [1, C, S, S] in [-1, 1], each with its own noise. DDPM Figure 7. Raises BadInput before the first step."""
+    """Variations of one image x0, float [1, C, S, S] in [-1, 1], each with its own noise. DDPM Figure 7. Raises BadInput before the first step."""
     how.check(checkpoint.description)
     noise, chain = noise_of(checkpoint, how.pictures()), how.chain(checkpoint.diffusion)
     copies = x0.to(checkpoint.unet.device).expand(how.num_images, -1, -1, -1)
@@ -70,13 +70,13 @@ def vary(checkpoint: Checkpoint, x0: Tensor, how: Variation) -> Iterator[Step]:
 
 @torch.no_grad()
 def mix(checkpoint: Checkpoint, a: Tensor, b: Tensor, how: Variation) -> Iterator[Step]:
-    """Pictures from a to b, each float [1, C, S, S] in [-1, 1], at equal distances, both ends among them. DDPM Figure 8.
+    """Images from a to b, each float [1, C, S, S] in [-1, 1], at equal distances, both ends among them. DDPM Figure 8.
 
     Raises BadInput before the first step.
     """
     how.check(checkpoint.description)
     if how.num_images < 2:
-        raise BadInput(f"Between two pictures there must be at least 2, their own, not {how.num_images}.")
+        raise BadInput(f"Between two images there must be at least 2, their own, not {how.num_images}.")
     noise, chain = noise_of(checkpoint, how.pictures()), how.chain(checkpoint.diffusion)
     model, condition = _asked(checkpoint, how)
     a, b = a.to(checkpoint.unet.device), b.to(checkpoint.unet.device)
@@ -99,7 +99,7 @@ def _asked(checkpoint: Checkpoint, how: Variation) -> tuple[Denoiser, dict]:
 
 
 def settings_of(how: Variation, checkpoint_name: str, checkpoint: Checkpoint, made_by: str, sources: list[dict | None]) -> list[dict]:
-    """For each picture, how it was made: the text inside its PNG. sources are the settings of the pictures that it was made from, where known."""
+    """For each image, how it was made: the text inside its PNG. sources are the settings of the images that it was made from, where known."""
     common = asdict(how) | {
         "program": f"diffusion_demo {__version__}",
         "made_by": made_by,

@@ -1,4 +1,4 @@
-"""The batch of step n: which pictures, flipped or not, labelled or not, at which t, with which noise.
+"""The batch of step n: which images, flipped or not, labeled or not, at which t, with which noise.
 
 Everything comes from (seed, n) for the global batch, so that a resumed run and a run on several processes draw the same.
 """
@@ -35,12 +35,12 @@ def seed_of(seed: int, *numbers: int) -> int:
 
 
 def order(seed: int, epoch: int, count: int) -> Tensor:
-    """The order of the pictures in an epoch: int64 [count]."""
+    """The order of the images in an epoch: int64 [count]."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed_of(seed, 0, epoch)))
 
 
 def indices_of_step(config: TrainConfig, step: int, count: int) -> Tensor:
-    """Which of `count` pictures step n (from 1) sees: int64 [batch_size]. Epochs follow each other without a gap, so any folder fills a batch."""
+    """Which of `count` images step n (from 1) sees: int64 [batch_size]. Epochs follow each other without a gap, so any folder fills a batch."""
     positions = torch.arange((step - 1) * config.batch_size, step * config.batch_size)
     epochs, places = positions // count, positions % count
     chosen = torch.empty_like(positions)
@@ -73,7 +73,7 @@ def batch_of_step(
 
 
 def randomly_cropped(x0: Tensor, generator: torch.Generator) -> Tensor:
-    """Of each picture [N, C, S, S] a square of 0.8 to all of its side, somewhere, at the picture's size: as ADM's code trains classifiers."""
+    """Of each image [N, C, S, S] a square of 0.8 to all of its side, somewhere, at the image's size: as ADM's code trains classifiers."""
     count = len(x0)
     share = 0.8 + 0.2 * torch.rand(count, generator=generator)
     shift = (1 - share).unsqueeze(1) * (2 * torch.rand(count, 2, generator=generator) - 1)
@@ -82,7 +82,7 @@ def randomly_cropped(x0: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def held_out_batches(pictures: Pictures, num_timesteps: int, size: int):
-    """The held-out pictures, a few times each or some of them once, at t and noise that never change: seconds of work however many there are."""
+    """The held-out images, a few times each or some of them once, at t and noise that never change: seconds of work however many there are."""
     generator = torch.Generator().manual_seed(seed_of(0, 2))
     count = min(HELD_OUT_REPEATS * len(pictures), max(HELD_OUT_MOST, size))
     chosen = torch.arange(count) % len(pictures) if count > len(pictures) else torch.arange(count) * len(pictures) // count

@@ -6,7 +6,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import PREDICTION_TYPES, TASKS, VARIANCE_TYPES
 from diffusion_demo.training.lr_schedule import LRSchedule
 
-# From call to call of one run: where the pictures lie, and how to live with less memory.
+# From call to call of one run: where the images lie, and how to live with less memory.
 MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing")
 SCHEDULE = ("lr_scheduler", "lr_total_steps", "lr_decay_steps")  # may change on resume as long as no step already taken would have differed
 ENLARGED_BY = 2  # by an upsampler
@@ -17,11 +17,11 @@ class TrainConfig:
     """The hyper-parameters of a run, each with when to change it."""
 
     data: str
-    task: str = "diffusion"  # classifier: names the class of a noisy picture, to guide by; upsampler: makes a picture from one of half the size
+    task: str = "diffusion"  # classifier: names the class of a noisy image, to guide by; upsampler: makes an image from one of half the size
     preset: str = "small"  # tiny for a first look on a laptop, medium when there is a GPU; or a paper's network: iddpm-64, adm-64, adm-256 ...
     init_from: str | None = None  # a checkpoint to fine-tune; it brings its own network, size and schedule
     image_size: int = 32  # a multiple of 4, from 16; twice the side costs four times the time
-    channels: int = 3  # 1 for greyscale pictures
+    channels: int = 3  # 1 for grayscale images
     batch_size: int = 32  # larger is smoother and slower a step
     learning_rate: float = 5e-4  # 1e-4 to fine-tune, less if the loss jumps
     warmup_steps: int = 200  # steps over which the learning rate climbs from 0
@@ -32,12 +32,12 @@ class TrainConfig:
     grad_clip: float = 1.0  # the largest norm of the gradient
     ema_decays: tuple[float, ...] = (0.9995,)  # of the averaged weights; the first is the one that is sampled from
     dropout: float | None = None  # of the residual blocks; None keeps the preset's
-    fit: str = "crop"  # of pictures that are not square: pad keeps all of them, squash too but distorts
-    background: str = "#ffffff"  # where pictures are transparent or padded
+    fit: str = "crop"  # of images that are not square: pad keeps all of them, squash too but distorts
+    background: str = "#ffffff"  # where images are transparent or padded
     class_from: str = "folder"  # file_name where the class is what stands before the first _ of each name
-    flip: bool = True  # mirror half of the pictures; off for text and for anything with a left and a right
+    flip: bool = True  # mirror half of the images; off for text and for anything with a left and a right
     label_dropout: float = 0.1  # share of labels replaced by the null class, for guidance; 0 turns guidance off
-    small_noise: float = 0.0  # most noise on the small pictures of an upsampler: 0.05 where it will enlarge what another model made
+    small_noise: float = 0.0  # most noise on the small images of an upsampler: 0.05 where it will enlarge what another model made
     beta_schedule: str = "squaredcos_cap_v2"
     num_train_timesteps: int = 1000
     prediction_type: str = "epsilon"
@@ -127,7 +127,7 @@ def config_of(given: dict) -> TrainConfig:
 
 
 def inherit(given: dict) -> dict:
-    """The given settings with those that the checkpoint `init_from` brings along: schedule and parametrisation, and unless given size and channels.
+    """The given settings with those that the checkpoint `init_from` brings along: schedule and parametrization, and unless given size and channels.
 
     Raises BadInput for a given setting that the checkpoint contradicts, or that its network cannot be made to fit.
     """
@@ -156,7 +156,7 @@ def inherit(given: dict) -> dict:
     if task != "diffusion" and given.get("channels", channels) != channels:
         raise BadInput(f"The model to go on from works with {channels} channels; leave out --channels.", "channels")
     if channels == 3 and given.get("channels") == 1:
-        raise BadInput("The model to go on from makes colour pictures, and takes greyscale ones as they are: keep 3 channels.", "channels")
+        raise BadInput("The model to go on from makes color images, and takes grayscale ones as they are: keep 3 channels.", "channels")
     for name, value in brought.items():
         if given.get(name, value) != value:
             raise BadInput(f"The checkpoint to go on from has {name.replace('_', ' ')} {value}; leave out --{name.replace('_', '-')}.", name)

@@ -47,7 +47,7 @@ class Step(Event):
 
 @dataclass(frozen=True)
 class HeldOut(Event):
-    """The loss of the averaged weights on the held-out pictures, at the same noise every time, and its error, in all and by tenths of t."""
+    """The loss of the averaged weights on the held-out images, at the same noise every time, and its error, in all and by tenths of t."""
 
     step: int
     loss: float
@@ -57,7 +57,7 @@ class HeldOut(Event):
 
 @dataclass(frozen=True)
 class Preview(Event):
-    """Pictures at the same seeds every time, made with the averaged weights (path) and with the raw ones (raw_path)."""
+    """Images at the same seeds every time, made with the averaged weights (path) and with the raw ones (raw_path)."""
 
     step: int
     path: str

@@ -23,9 +23,9 @@ def begin(config: TrainConfig, latest: Path | None, report: data.Report, command
 
     What init_from brings is made to fit, and the description's `origin` tells how. Raises BadInput for a start that cannot be had.
     """
-    names = () if config.task == "upsampler" else report.class_names  # its small pictures tell an upsampler enough
+    names = () if config.task == "upsampler" else report.class_names  # its small images tell an upsampler enough
     if config.task == "classifier" and len(names) < 2:
-        raise BadInput("A classifier needs pictures of two classes or more: put them into a folder each.")
+        raise BadInput("A classifier needs images of two classes or more: put them into a folder each.")
     source = latest if latest is not None else config.init_from
     if source is None:
         start = _fresh(config, names)
@@ -44,7 +44,7 @@ def begin(config: TrainConfig, latest: Path | None, report: data.Report, command
 
 
 def fitted(source: Checkpoint, config: TrainConfig, names: tuple[str, ...], origin: str | None = None) -> Checkpoint:
-    """The source with its network made to fit pictures of the config's size and channels, in the classes `names`.
+    """The source with its network made to fit images of the config's size and channels, in the classes `names`.
 
     Told what the source is called, the description tells what was changed.
     """
@@ -52,7 +52,7 @@ def fitted(source: Checkpoint, config: TrainConfig, names: tuple[str, ...], orig
     unet, class_changes = _with_classes(source, names)
     if config.channels != old.channels:
         unet = in_colour(unet)
-        changes.append("from greyscale to colour")
+        changes.append("from grayscale to color")
     if config.image_size != old.image_size:
         unet = rebuilt(unet, sample_size=config.image_size)
         changes.append(f"from {old.image_size} to {config.image_size} pixels")
@@ -96,7 +96,7 @@ def _with_classes(source: Checkpoint, names: tuple[str, ...]) -> tuple[UNet2DMod
         return (with_table(unet, zero_table(unet, len(names))), ["its table of classes started at zero"]) if names else (unet, [])
     table = table_for(unet, old.class_names, names, old.guidance)
     if not names:
-        return without_table(unet, table[-1]), ["of its classes only the null class, because the pictures had none"]
+        return without_table(unet, table[-1]), ["of its classes only the null class, because the images had none"]
     if names != old.class_names or not old.guidance:
         unet = with_table(unet, table)
     new = [name for name in names if name not in old.class_names]

@@ -34,7 +34,7 @@ from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.state import load_state, save_state
 from diffusion_demo.training.tasks import task_of
 
-MOST_IN_MEMORY = 1_000_000_000  # bytes of decoded pictures; more of them are mapped from a file in the run's folder
+MOST_IN_MEMORY = 1_000_000_000  # bytes of decoded images; more of them are mapped from a file in the run's folder
 REPORT_EVERY = 5
 FIRST_PREVIEW = 20
 RECENT_REPORTS = 20
@@ -72,7 +72,7 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
         if resume:
             _, begun_with, command = run.read_config()
             if {name: summary.get(name) for name in begun_with} != begun_with:  # a later release may count more things
-                raise BadInput(f"The pictures in {config.data} are not those that the run began with; put them back, or start a new run.")
+                raise BadInput(f"The images in {config.data} are not those that the run began with; put them back, or start a new run.")
         trainer = _Trainer(accelerator, precision, config, report, run, command)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
@@ -95,7 +95,7 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
 
 
 class _Trainer:
-    """The objects of one call: network, averages, optimizer, pictures."""
+    """The objects of one call: network, averages, optimizer, images."""
 
     def __init__(self, accelerator: Accelerator, precision: str, config: TrainConfig, report: data.Report, run: RunFolder, command: str):
         self.accelerator, self.precision, self.config, self.run = accelerator, precision, config, run
@@ -151,7 +151,7 @@ class _Trainer:
         for words in self.warnings:
             yield events.Warned(words)
         if warning := terminal_warning(self.diffusion.abar):
-            yield events.Warned(f"Pictures will be sampled from the wrong noise: {warning}.")
+            yield events.Warned(f"Images will be sampled from the wrong noise: {warning}.")
         if not self.step and self.description.origin:
             yield events.Warned(f"Begins with {self.description.origin}.")
         meter, saved_step = _Meter(len(self.diffusion), config.batch_size), self.step
@@ -313,7 +313,7 @@ def _by_noise(error: Tensor, t: Tensor, num_timesteps: int, parts: int) -> tuple
 
 
 class _Meter:
-    """Running means since the last report, kept as tensors so that reading them is the only synchronisation."""
+    """Running means since the last report, kept as tensors so that reading them is the only synchronization."""
 
     def __init__(self, num_timesteps: int, batch_size: int):
         self.num_timesteps, self.batch_size, self.begun = num_timesteps, batch_size, time.monotonic()

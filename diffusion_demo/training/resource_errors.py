@@ -18,7 +18,7 @@ def what_ran_out(error: Exception, config: TrainConfig) -> str | None:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(sign in words for sign in NO_MEMORY)):
         knobs = [f"--accumulation {2 * config.accumulation}"] if config.batch_size % (2 * config.accumulation) == 0 else []
         knobs += [] if config.gradient_checkpointing else ["--gradient-checkpointing"]
-        advice = f"add {' and '.join(knobs)}, which change no result" if knobs else "choose a smaller batch, picture size or preset"
+        advice = f"add {' and '.join(knobs)}, which change no result" if knobs else "choose a smaller batch, image size or preset"
         return f"Out of memory with batches of {config.batch_size} at {config.image_size} pixels: {advice}."
     if getattr(error, "errno", None) in NO_ROOM or any(f"(os error {number})" in words for number in NO_ROOM):
         return "The disk is full: make room and go on from the last checkpoint, of which nothing is lost (Go on, or --resume)."

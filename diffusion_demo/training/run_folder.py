@@ -57,7 +57,7 @@ class RunFolder:
                     self.path.rmdir()
 
     def write_config(self, config: TrainConfig, data: dict, command: str) -> None:
-        """Write config.json: what to do, on what data (with the digests of the pictures that are held out), and the command that said so."""
+        """Write config.json: what to do, on what data (with the digests of the images that are held out), and the command that said so."""
         write_atomically(
             self.config_file, json.dumps({"config": asdict(config), "data": data, "command": command}, indent=2, ensure_ascii=False) + "\n"
         )
@@ -118,7 +118,7 @@ class RunFolder:
         return max(whole, key=lambda path: int(path.name[5:]), default=None)
 
     def best(self) -> Path | None:
-        """The kept checkpoint of the lowest loss on the pictures that were held out, if that was measured."""
+        """The kept checkpoint of the lowest loss on the images that were held out, if that was measured."""
         losses = {}
         for path in self.checkpoints.glob("step_*"):
             with suppress(BadInput):  # a damaged one is not the best

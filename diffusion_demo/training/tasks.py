@@ -26,14 +26,14 @@ PREVIEW = Request(num_images=16, seed=0)
 
 
 class Denoising:
-    """Pictures from noise: DDPM, Improved DDPM."""
+    """Images from noise: DDPM, Improved DDPM."""
 
     def __init__(self, start: Checkpoint, config: TrainConfig):
         self.start, self.config = start, config
         self.null_class = start.description.null_class
 
     def losses(self, network: nn.Module, batch: Batch) -> Tensor:
-        """The loss of each picture, its squared error and its bound term (NaN where there is none): float32 [N, 3]."""
+        """The loss of each image, its squared error and its bound term (NaN where there is none): float32 [N, 3]."""
         chain = self.start.diffusion
         xt = chain.q_sample(batch.x0, batch.t, batch.eps)
         condition = {"class_labels": batch.labels} if self.start.description.class_names else {}
@@ -45,7 +45,7 @@ class Denoising:
         return xt
 
     def preview(self, network: nn.Module, precision: str, pictures: Pictures) -> Image.Image | None:
-        """Pictures of the same seeds every time."""
+        """Images of the same seeds every time."""
         description, steps = self.start.description, min(PREVIEW.steps, len(self.start.diffusion))
         request = replace(PREVIEW, guidance_scale=2.0 if description.guidance else 1.0, precision=precision, steps=steps)
         return contact_sheet(to_uint8(last_step(sample(replace(self.start, unet=network), request)).xt))
@@ -57,7 +57,7 @@ class Denoising:
 
 
 class Upsampling(Denoising):
-    """Pictures from noise and a picture of half their size: Improved DDPM section 5, Guided Diffusion section 5.2.
+    """Images from noise and an image of half their size: Improved DDPM section 5, Guided Diffusion section 5.2.
 
     The small ones are means of 2x2 pixels, as in the papers' code; small_noise adds noise to them in training, of up to that standard deviation,
     so that the network learns not to trust what another one made (Ho et al. 2021, Cascaded Diffusion Models, section 4).
@@ -72,7 +72,7 @@ class Upsampling(Denoising):
         return beside(xt, small)
 
     def preview(self, network: nn.Module, precision: str, pictures: Pictures) -> Image.Image | None:
-        """Small pictures, what is made of them, and what they were made from; the same ones every time."""
+        """Small images, what is made of them, and what they were made from; the same ones every time."""
         real = pictures.images[:12]
         small = F.avg_pool2d(to_float(real), ENLARGED_BY)
         checkpoint = replace(self.start, unet=network)
@@ -83,7 +83,7 @@ class Upsampling(Denoising):
 
 
 class Classifying:
-    """The class of a noisy picture: Guided Diffusion section 4 and appendix H. Its error is 1 where the answer is wrong, else 0."""
+    """The class of a noisy image: Guided Diffusion section 4 and appendix H. Its error is 1 where the answer is wrong, else 0."""
 
     null_class = None
 
@@ -91,7 +91,7 @@ class Classifying:
         self.start = start
 
     def losses(self, network: nn.Module, batch: Batch) -> Tensor:
-        """The cross-entropy of each picture, whether it was named wrongly, and NaN: float32 [N, 3]. A picture without a class counts as 0."""
+        """The cross-entropy of each image, whether it was named wrongly, and NaN: float32 [N, 3]. An image without a class counts as 0."""
         chain = self.start.diffusion
         xt = chain.q_sample(batch.x0, batch.t, batch.eps)
         logits = network(xt, chain.told(batch.t, xt)).float()
@@ -101,7 +101,7 @@ class Classifying:
         return torch.stack([loss, wrong.to(loss), torch.full_like(loss, torch.nan)], dim=1)
 
     def preview(self, network: nn.Module, precision: str, pictures: Pictures) -> Image.Image | None:
-        """Nothing: a classifier makes no pictures."""
+        """Nothing: a classifier makes no images."""
         return None
 
     def save(self, folder: Path, network: nn.Module, description: Description, training_loss: float | None) -> None:

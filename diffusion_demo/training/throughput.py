@@ -18,7 +18,7 @@ STEPS = 4
 
 
 def images_per_second(unet: torch.nn.Module, diffusion: Diffusion, batch_size: int) -> float:
-    """Pictures that optimizer steps of this network take in a second: the median of a few, after one that does not count.
+    """Images that optimizer steps of this network take in a second: the median of a few, after one that does not count.
 
     The network's weights are changed: give it a copy.
     """

@@ -31,7 +31,7 @@ from diffusion_demo.ui.train import tab as train_tab
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 INTRODUCTION = """# Diffusion Demo
-A tiny diffusion model, running on this very machine, makes pictures out of noise, one small step at a time."""
+A tiny diffusion model, running on this very machine, makes images out of noise, one small step at a time."""
 CREDITS = """The avatar model was trained on drawings by [DiceBear](https://www.dicebear.com) (CC0 1.0), the emoji model on
 [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC (Apache License 2.0).
 The mathematics: [DDPM](https://arxiv.org/abs/2006.11239), [Improved DDPM](https://arxiv.org/abs/2102.09672), [Guided Diffusion](https://arxiv.org/abs/2105.05233)."""

@@ -106,7 +106,7 @@ class Visitor:
         return Answer(200, "\n".join(texts), messages)
 
     def sample(self, images: int = 1, steps: int = 2, seed: int = 1) -> "Answer":
-        """Pictures of the bundled model."""
+        """Images of the bundled model."""
         number = self.number_of("sample")
         named = {"Model": "avatars-32", "Class": "mixed", "Images": images, "Steps": steps, "Seed": seed, "Guidance": 1}
         labels = [self.components[i]["props"].get("label") for i in self.functions[number]["inputs"]]

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
 
 TABS = ("Sample", "Train", "Inspect")
-# Gradio's own: the button of an upload area is named otherwise than what stands in it, those of picture examples are not named at all.
+# Gradio's own: the button of an upload area is named otherwise than what stands in it, those of image examples are not named at all.
 GRADIOS_OWN = {"label-content-name-mismatch": "", "button-name": "gallery-item", "scrollable-region-focusable": "cm-scroller"}
 OPTIONS = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 
@@ -40,7 +40,7 @@ def test_axe_finds_nothing_serious(open_page, device, viewport, theme):
             if way:
                 way.click()
             page.evaluate(UNFOLD)
-            page.wait_for_timeout(500)  # until what unfolds has its colours
+            page.wait_for_timeout(500)  # until what unfolds has its colors
             found |= {f"{tab}: {rule}": places for rule, places in serious(page).items()}
     SCREENSHOTS.mkdir(exist_ok=True)
     (SCREENSHOTS / f"axe-{device}-{theme}.json").write_text(json.dumps(found, indent=1))
@@ -62,7 +62,7 @@ def test_keys_alone_make_pictures(open_page):
     outlined = "button => { const s = getComputedStyle(button); return s.outlineStyle !== 'none' || s.boxShadow !== 'none' }"
     assert generate.evaluate(outlined), "the focus can be seen"
     page.keyboard.press("Enter")
-    expect(page.locator("#stage .status").first).to_contain_text("2 pictures in", timeout=60_000)
+    expect(page.locator("#stage .status").first).to_contain_text("2 images in", timeout=60_000)
 
 
 def test_keys_alone_turn_to_every_tab(open_page):

@@ -43,7 +43,7 @@ def test_two_settings_against_each_other_in_one_picture_with_its_settings(open_p
     turn_to(page)
     page.get_by_label("Values of the columns").fill("2, 4")
     page.get_by_role("checkbox", name="DDPM").uncheck()
-    set_number(page, "Pictures in a cell", 1)
+    set_number(page, "Images in a cell", 1)
     compare(page, 4)
     settings, pixels = grid_of(page, tmp_path / "grid.png")
     assert settings["across"] == {"setting": "calls", "values": [2, 4]}
@@ -64,8 +64,8 @@ def test_models_and_classes_are_chosen_by_name(open_page, tmp_path):
     expect(page.get_by_role("checkbox", name="block person", exact=True)).to_be_checked()
     expect(page.get_by_role("checkbox", name="smiley", exact=True)).not_to_be_checked()
     turn_to(page, rows="none", columns="class")
-    set_number(page, "Pictures in a cell", 1)
-    set_number(page, "Network calls a picture", 2)
+    set_number(page, "Images in a cell", 1)
+    set_number(page, "Network calls an image", 2)
     compare(page, 3)
     settings, _ = grid_of(page, tmp_path / "grid.png")
     assert len(settings["across"]["values"]) == 3 and "down" not in settings

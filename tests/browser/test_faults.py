@@ -51,7 +51,7 @@ def test_a_server_killed_while_sampling_is_noticed_and_the_page_recovers(chromiu
         expect(page.locator("#stage .status").first).to_contain_text("Made beforehand", timeout=SOON)  # gradio has loaded the page anew
         expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled(timeout=SOON)
         generate(page, 2, 4)
-        expect(page.locator("#stage .status").first).to_contain_text("2 pictures in", timeout=SOON)
+        expect(page.locator("#stage .status").first).to_contain_text("2 images in", timeout=SOON)
         page.context.close()
 
 
@@ -70,7 +70,7 @@ def test_a_server_killed_while_training_leaves_the_training_and_the_page_follows
         page = opened(chromium, server)
         page.get_by_role("tab", name="Train").click()
         page.locator("#train-drawn").click()
-        expect(page.locator("#train-report")).to_contain_text("400 pictures", timeout=SOON)
+        expect(page.locator("#train-report")).to_contain_text("400 images", timeout=SOON)
         page.get_by_role("combobox", name="Start from").click()
         page.get_by_role("option", name="a new tiny network", exact=True).click()
         expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled(timeout=SOON)
@@ -210,5 +210,5 @@ def test_many_reloads_leave_the_server_as_it_was(chromium, url, times):
         page.reload(wait_until="domcontentloaded")
     page.get_by_role("button", name="Generate", exact=True).wait_for()
     generate(page, 1, 4)
-    expect(page.locator("#stage .status").first).to_contain_text("1 pictures in", timeout=SOON)
+    expect(page.locator("#stage .status").first).to_contain_text("1 images in", timeout=SOON)
     page.context.close()

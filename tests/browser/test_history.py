@@ -1,4 +1,4 @@
-"""The history of this browser, and the viewer of one picture."""
+"""The history of this browser, and the viewer of one image."""
 
 import json
 import re
@@ -81,9 +81,9 @@ def test_the_oldest_go_when_there_are_too_many_and_all_when_cleared(open_page):
         """async () => {
           const opened = indexedDB.open("diffusion-demo", 1);
           const database = await new Promise((done) => { opened.onsuccess = () => done(opened.result); });
-          const work = database.transaction("pictures", "readwrite");
+          const work = database.transaction("images", "readwrite");
           const one = (i) => ({ name: i + ".png", blob: new Blob(), settings: { seed: i, checkpoint: "old" } });
-          for (let i = 0; i < 199; i++) work.objectStore("pictures").add(one(i));
+          for (let i = 0; i < 199; i++) work.objectStore("images").add(one(i));
           await new Promise((done) => { work.oncomplete = done; });
         }"""
     )
@@ -114,7 +114,7 @@ def test_swipes_and_arrows_turn_and_esc_closes_without_stopping_anything(open_pa
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("ArrowLeft")
     expect(words_of(page)).to_contain_text("seed 0,")
-    expect(page.get_by_role("button", name="Previous picture")).to_be_disabled()
+    expect(page.get_by_role("button", name="Previous image")).to_be_disabled()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.keyboard.press("Escape")
     expect(page.locator(".viewer")).to_be_hidden()

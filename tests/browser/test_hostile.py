@@ -194,7 +194,7 @@ def upload(visitor: Visitor, name: str, data: bytes):
     ],
 )
 def test_odd_names_are_stored_inside_the_cache_alone(attacker, name):
-    answer = upload(attacker, name, b"not a picture")
+    answer = upload(attacker, name, b"not an image")
     clean(answer.text, answer.status_code)
     if answer.status_code == 200:
         (path,) = (Path(p) for p in answer.json())
@@ -208,7 +208,7 @@ def test_an_upload_beyond_the_limit_is_refused(attacker):
 
 
 def test_pictures_that_are_none_are_refused_with_a_sentence(attacker):
-    for name, data in (("a.png", b"not a picture"), ("bomb.zip", b"PK\x03\x04" + b"0" * 1000), ("empty.png", b"")):
+    for name, data in (("a.png", b"not an image"), ("bomb.zip", b"PK\x03\x04" + b"0" * 1000), ("empty.png", b"")):
         (path,) = upload(attacker, name, data).json()
         answer = attacker.call(attacker.number_of("look_at_files"), [[file(path)], *attacker.usual(attacker.number_of("look_at_files"))[1:]])
         clean(answer.text)

@@ -1,4 +1,4 @@
-"""The Inspect tab: what can be brought to it and taken away, as links, strips and pictures of one's own."""
+"""The Inspect tab: what can be brought to it and taken away, as links, strips and images of one's own."""
 
 import re
 
@@ -40,7 +40,7 @@ def test_a_link_opens_the_page_at_what_it_names(linked):
     expect(page.locator("#inspector .t-value")).to_have_text("400 of 2000")
     expect(page.get_by_label("use cosine")).to_be_checked()
     expect(page.get_by_label("T, the number of steps")).to_have_value("2000")
-    expect(page.locator("#picture img")).to_have_attribute("src", re.compile("tower"))
+    expect(page.locator("#image img")).to_have_attribute("src", re.compile("tower"))
     assert (
         np.abs(np.array(pixels(page, "x0")).reshape(128, 128, 4)[..., :3] - explorer_data.square(get_image("tower.jpg")).transpose(1, 2, 0)).max()
         <= 1
@@ -80,10 +80,10 @@ def test_the_strip_is_kept_as_a_picture(inspector, tmp_path):
     strip = np.asarray(Image.open(tmp_path / "strip.png").convert("RGB"))
     assert strip.shape == (188, 8 + 9 * 136, 3)
     assert np.abs(strip[8:136, 8:136].astype(int) - explorer_data.square(get_image("lion.jpg")).transpose(1, 2, 0)).max() <= 1
-    assert (strip[140:170].min(axis=(0, 2)) < 128).sum() > 60, "the values of t are written under the pictures"
+    assert (strip[140:170].min(axis=(0, 2)) < 128).sum() > 60, "the values of t are written under the images"
 
 
-# any picture
+# any image
 
 
 def test_a_picture_of_ones_own_is_shown_by_its_centre_square_and_not_linked(inspector, tmp_path):

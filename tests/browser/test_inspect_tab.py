@@ -52,7 +52,7 @@ def set_steps(page: Page, steps: str) -> None:
 
 
 def upload(page: Page, path) -> None:
-    page.locator("#picture input[type=file]").set_input_files(path)
+    page.locator("#image input[type=file]").set_input_files(path)
 
 
 def lion() -> torch.Tensor:
@@ -85,7 +85,7 @@ def test_a_number_of_steps_that_cannot_be_is_refused(wanted):
         explorer_data.number_of_steps(wanted)
 
 
-# the picture, the noise and t
+# the image, the noise and t
 
 
 def test_the_equation_shows_the_packages_numbers(inspector):
@@ -186,7 +186,7 @@ def test_the_list_shows_each_schedules_end_and_its_value_at_t(inspector):
             inspector.locator(f"#inspector input[name=inspect-view][value={view}]").check()
             assert math.isclose(number(inspector, f"{row} .now"), value[699], rel_tol=6e-3), (name, view)
         ends_well = terminal_warning(abar) is None
-        expect(inspector.locator(f"#inspector {row} .snr")).to_contain_text("✓ ends in noise" if ends_well else "✗ picture left")
+        expect(inspector.locator(f"#inspector {row} .snr")).to_contain_text("✓ ends in noise" if ends_well else "✗ image left")
 
 
 def test_the_curves_are_the_packages_tables_and_the_cursor_follows_t(inspector):
@@ -233,7 +233,7 @@ def test_another_number_of_steps_keeps_the_place_and_says_which_schedules_cannot
     expect(inspector.locator("#inspector .missing")).to_contain_text("needs more than 20 timesteps")
     expect(inspector.get_by_label("use cosine")).to_be_checked()
     inspector.get_by_label("draw constant").check()
-    expect(inspector.locator("#inspector tr[data-name=const] .snr")).to_contain_text("✗ picture left")
+    expect(inspector.locator("#inspector tr[data-name=const] .snr")).to_contain_text("✗ image left")
     expect(inspector.locator("#inspector .missing")).to_contain_text(terminal_warning(alphas_cumprod(named_betas("const", 20))))
     set_steps(inspector, "4000")
     expect(inspector.locator("#inspector .t-value")).to_have_text("1000 of 4000")
@@ -284,7 +284,7 @@ def test_it_fits_every_screen_and_its_text_can_be_read(open_page, name, viewport
     page = open_page(viewport, theme)
     page.get_by_role("tab", name="Inspect").click()
     expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000")
-    page.locator("#picture img").wait_for()
+    page.locator("#image img").wait_for()
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"inspect-{name}-{theme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

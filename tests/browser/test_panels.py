@@ -1,4 +1,4 @@
-"""The panels of the Inspect tab that ask a model: each in a real browser, following t, the picture and the model."""
+"""The panels of the Inspect tab that ask a model: each in a real browser, following t, the image and the model."""
 
 import re
 
@@ -66,7 +66,7 @@ def test_a_perfect_model_can_be_asked_and_has_no_classes_to_guide(open_page):
     shown = turn_to(page, "guidance")
     expect(shown).to_contain_text("strongest first")
     page.get_by_role("combobox", name="Model").last.click()
-    page.get_by_role("option", name=re.compile("knows the sixteen pictures by heart")).last.click()
+    page.get_by_role("option", name=re.compile("knows the sixteen images by heart")).last.click()
     expect(shown).to_contain_text("knows no classes", timeout=SOON)
     expect(page.locator("#lesson .perfect")).to_contain_text("no network")
     expect(turn_to(page, "reverse")).to_contain_text("this model's, fixed")

@@ -66,7 +66,7 @@ def test_sixteen_pictures_appear_step_by_step(open_page):
     expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step \d+ of 12, .* left, .* images/s"))
     first = page.locator("#stage img.xt").get_attribute("src")
     expect(page.locator("#stage img.xt")).not_to_have_attribute("src", first)
-    expect(page.locator("#stage .status")).to_contain_text("16 pictures in", timeout=120_000)
+    expect(page.locator("#stage .status")).to_contain_text("16 images in", timeout=120_000)
     expect(page.locator("#gallery button.thumbnail-lg")).to_have_count(16)
     assert page.evaluate("getComputedStyle(document.querySelector('#stage img.xt')).imageRendering") == "pixelated"
     assert page.locator("#stage img.xt").bounding_box()["width"] > 300
@@ -188,7 +188,7 @@ def test_the_newest_checkpoint_of_a_run_can_be_sampled(open_page, tmp_path):
 def test_a_perfect_model_is_sampled_like_any_other(open_page, tmp_path):
     page = open_page()
     page.get_by_role("combobox", name="Model").click()
-    page.get_by_role("option", name="perfect: knows the sixteen pictures by heart").click()
+    page.get_by_role("option", name="perfect: knows the sixteen images by heart").click()
     expect(page.get_by_label("number input for Guidance")).to_be_disabled()
     generate(page, images=2, steps=12)
     download_first(page).save_as(tmp_path / "one.png")

@@ -19,7 +19,7 @@ SOON = 120_000
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """A zip of 120 real digits in three class folders, and a file that only says that it is a picture."""
+    """A zip of 120 real digits in three class folders, and a file that only says that it is an image."""
     folder = tmp_path_factory.mktemp("archive")
     with zipfile.ZipFile(folder / "my digits.zip", "w") as file:
         source = load_digits()
@@ -27,7 +27,7 @@ def archive(tmp_path_factory):
             for i, pixels in enumerate(source.images[source.target == digit][:40]):
                 Image.fromarray((255 - pixels * 255 / 16).astype("uint8")).resize((32, 32), Image.Resampling.BICUBIC).save(folder / "digit.png")
                 file.write(folder / "digit.png", f"{name}/{i:03d}.png")
-        file.writestr("two/broken.png", b"no picture at all")
+        file.writestr("two/broken.png", b"no image at all")
     return folder / "my digits.zip"
 
 
@@ -59,14 +59,14 @@ def choose(page, label, option):
 def test_before_anything_is_dropped_the_tab_says_what_to_do(open_page):
     page = open_train(open_page)
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
-    expect(page.locator("#train-files")).to_contain_text("Pictures, or one zip of them")
+    expect(page.locator("#train-files")).to_contain_text("Images, or one zip of them")
 
 
 def test_from_a_dropped_zip_to_pictures_of_ones_own(open_page, archive):
     page = open_train(open_page)
     drop(page, archive)
     report = page.locator("#train-report")
-    expect(report).to_contain_text("120 pictures", timeout=SOON)
+    expect(report).to_contain_text("120 images", timeout=SOON)
     expect(report).to_contain_text("one (40), three (40), two (40)")
     report.locator("summary").click()
     expect(report).to_contain_text("two/broken.png")
@@ -78,15 +78,15 @@ def test_from_a_dropped_zip_to_pictures_of_ones_own(open_page, archive):
     expect(page.locator("#setting-channels")).to_contain_text("keep 3 channels", timeout=SOON)
     choose(page, "Colour", "colour")
     page.get_by_label("Batch size").fill("8")
-    expect(page.locator("#train-note")).to_contain_text("pictures a second", timeout=SOON)
-    expect(page.get_by_label(re.compile("A first look, 3 minutes: about [0-9,]+ pictures"))).to_be_checked()
+    expect(page.locator("#train-note")).to_contain_text("images a second", timeout=SOON)
+    expect(page.get_by_label(re.compile("A first look, 3 minutes: about [0-9,]+ images"))).to_be_checked()
     assert report.locator("img.crops").get_attribute("src") == before, "squares stay as they are"
     page.screenshot(path=SCREENSHOTS / "train-ready-desktop-light.png", full_page=True)
 
     page.get_by_role("button", name="Start", exact=True).click()
     line = page.locator("#train-line")
     expect(line).to_contain_text("Starting", timeout=SOON)
-    expect(line).to_contain_text(re.compile(r"Training.*step \d+.*pictures seen.*a second.*left.*GB"), timeout=SOON)
+    expect(line).to_contain_text(re.compile(r"Training.*step \d+.*images seen.*a second.*left.*GB"), timeout=SOON)
     expect(line).to_contain_text("my-digits-1")
     expect(page.locator("#timeline .status")).to_contain_text("Before training", timeout=SOON)
     expect(page.locator("#timeline .status")).to_contain_text("Step 20, preview 2 of 2", timeout=SOON)
@@ -112,7 +112,7 @@ def test_from_a_dropped_zip_to_pictures_of_ones_own(open_page, archive):
     page.get_by_label("number input for Images").fill("2")
     page.get_by_label("number input for Images").blur()
     page.get_by_role("button", name="Generate", exact=True).click()
-    expect(page.locator("#stage .status")).to_contain_text("2 pictures in", timeout=SOON)
+    expect(page.locator("#stage .status")).to_contain_text("2 images in", timeout=SOON)
     page.get_by_role("combobox", name="Class").click()
     expect(page.get_by_role("option", name="three", exact=True)).to_be_visible()
 
@@ -122,12 +122,12 @@ def test_what_cannot_be_trained_is_said_where_it_was_asked_for(open_page, archiv
     other.write_bytes(archive.read_bytes())
     page = open_train(open_page)
     drop(page, archive, other)
-    expect(page.get_by_test_id("toast-body")).to_contain_text("either one zip or pictures")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("either one zip or images")
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
 
     page = open_train(open_page)
     drop(page, archive)
-    expect(page.locator("#train-report")).to_contain_text("120 pictures", timeout=SOON)
+    expect(page.locator("#train-report")).to_contain_text("120 images", timeout=SOON)
     open_part(page, "All settings")
     rate, start = page.locator("#setting-learning_rate"), page.get_by_role("button", name="Start", exact=True)
     for typed, said in (("7", "from 1e-08 to 1, not 7"), ("", "Fill in the learning rate")):

@@ -1,4 +1,4 @@
-"""Sample, Vary: pictures near one, and between two."""
+"""Sample, Vary: images near one, and between two."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tests.browser.conftest import SCREENSHOTS, open_part
 from tests.browser.test_sample_tab import generate, set_number, set_seed
 
 KEPT = "#history .strip button"
-DONE = "pictures in"
+DONE = "images in"
 
 
 def open_vary(page, pictures=2, steps=3):
@@ -114,12 +114,12 @@ def test_a_file_that_is_no_picture_is_one_sentence(open_page, tmp_path):
     open_vary(page)
     page.locator("#vary-one").get_by_label("Clear").or_(page.locator("#vary-one").get_by_label("Remove Image")).first.click()
     page.locator("#vary").click()
-    expect(page.get_by_test_id("toast-body")).to_contain_text("Drop a picture first")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("Drop an image first")
     page.get_by_test_id("toast-close").click()
     page.locator("#vary-one input[type=file]").set_input_files(tmp_path / "broken.png")
     page.wait_for_timeout(1000)
     page.locator("#vary").click()
-    expect(page.get_by_test_id("toast-body")).to_contain_text("cannot be read as a picture")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("cannot be read as an image")
     expect(page.locator("#vary")).to_be_enabled()
 
 

@@ -25,7 +25,7 @@ def server(tmp_path_factory, trained_run):
 
 
 def pixels(visitor: Visitor, answer) -> list[bytes]:
-    """The finished pictures as the visitor may fetch them."""
+    """The finished images as the visitor may fetch them."""
     files = [item["image"]["path"] for item in answer.completed["output"]["data"][1]]
     return [np.asarray(Image.open(io.BytesIO(visitor.http.get(f"/gradio_api/file={path}").content))).tobytes() for path in files]
 
@@ -151,7 +151,7 @@ def test_a_run_is_seen_and_stopped_by_its_owner_alone(server, owned):
     again = owner.call(owner.number_of("_refresh"), [None, held]).completed["output"]["data"]
     assert name in str(again[0]) and again[2] == held
     refused = other.call(other.number_of("start"), [theirs[2], *other.usual(other.number_of("start"))[1:]])
-    assert refused.error == "Drop some pictures first."
+    assert refused.error == "Drop some images first."
     assert owner.call(stop, [name, held]).succeeded
 
 

@@ -1,1 +1,1 @@
-"""Folders and zips of pictures, the odd files that people have, and those that are made to harm."""
+"""Folders and zips of images, the odd files that people have, and those that are made to harm."""

@@ -1,4 +1,4 @@
-"""Shared by the tests of data: small pictures, photographs, and ways to pack them."""
+"""Shared by the tests of data: small images, photographs, and ways to pack them."""
 
 import zipfile
 from pathlib import Path
@@ -16,7 +16,7 @@ def photograph():
 
 
 def write_colours(folder, count, start=0, size=(8, 8)):
-    """`count` different small pictures."""
+    """`count` different small images."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(start, start + count):
         Image.new("RGB", size, (i * 7 % 256, i * 13 % 256, i)).save(folder / f"{i:03d}.png")

@@ -23,7 +23,7 @@ def saved(picture, kind, **options):
 
 
 def photo(kind="PNG", size=(60, 40), mode="RGB", **options):
-    """Something of every colour, so that it does not compress to nothing."""
+    """Something of every color, so that it does not compress to nothing."""
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     return saved(Image.fromarray(pixels).convert(mode), kind, **options)
 

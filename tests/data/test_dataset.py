@@ -1,4 +1,4 @@
-"""Decoded pictures: in memory, on disk, and a few to show."""
+"""Decoded images: in memory, on disk, and a few to show."""
 
 import json
 import shutil
@@ -81,7 +81,7 @@ def test_a_picture_that_becomes_another_or_is_damaged_after_the_scan_is_named(tm
     write_colours(tmp_path, 3)
     report = scan(tmp_path)
     shutil.copy(tmp_path / "002.png", tmp_path / "001.png")
-    with pytest.raises(BadInput, match=r"^001\.png has changed since .* another picture than before"):
+    with pytest.raises(BadInput, match=r"^001\.png has changed since .* another image than before"):
         load(report, 8, 3, False)
     (tmp_path / "001.png").write_bytes(b"")
     with pytest.raises(BadInput, match=r"^001\.png has changed since .* empty"):
@@ -189,5 +189,5 @@ def test_a_cache_without_room_is_refused_before_it_is_begun(digits, tmp_path, mo
 
 def test_a_cache_that_cannot_be_written_is_refused_with_a_sentence(digits, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(BadInput, match=r"Cannot keep the decoded pictures in .*file.*; choose another folder"):
+    with pytest.raises(BadInput, match=r"Cannot keep the decoded images in .*file.*; choose another folder"):
         load_framed(scan(digits), FRAMING, False, tmp_path / "file" / "cache")

@@ -21,31 +21,31 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as the pac
 
 # Files that cannot be used: name -> bytes, and words of the reason. In a folder and in a zip the answer is the same.
 REFUSED = {
-    "words called png": ("a.png", b"these are words", "holds no picture"),
-    "a web page called jpg": ("a.jpg", b"<!doctype html><title>Not found</title>", "holds no picture"),
-    "a pickle called png": ("a.png", pickle.dumps({"weights": [1, 2, 3]}), "holds no picture"),
-    "a PDF called png": ("a.png", b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>", "holds no picture"),
-    "an icon called png": ("a.png", odd.saved(Image.new("RGB", (16, 16)), "ICO"), "holds no picture"),
-    "PostScript called jpg": ("a.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n", "holds no picture"),
-    "a zip called png": ("a.png", odd.packed("b.png", photo(), zipfile.ZIP_STORED), "holds no picture"),
+    "words called png": ("a.png", b"these are words", "holds no image"),
+    "a web page called jpg": ("a.jpg", b"<!doctype html><title>Not found</title>", "holds no image"),
+    "a pickle called png": ("a.png", pickle.dumps({"weights": [1, 2, 3]}), "holds no image"),
+    "a PDF called png": ("a.png", b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>", "holds no image"),
+    "an icon called png": ("a.png", odd.saved(Image.new("RGB", (16, 16)), "ICO"), "holds no image"),
+    "PostScript called jpg": ("a.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n", "holds no image"),
+    "a zip called png": ("a.png", odd.packed("b.png", photo(), zipfile.ZIP_STORED), "holds no image"),
     "nothing": ("a.png", b"", "empty"),
-    "one byte": ("a.gif", b"G", "holds no picture"),
+    "one byte": ("a.gif", b"G", "holds no image"),
     "a JPEG cut off": ("a.jpg", half(photo("JPEG")), "cut short"),
     "a PNG cut off": ("a.png", half(photo("PNG")), "cut short"),
-    "a WebP cut off": ("a.webp", half(photo("WEBP")), "cut short|holds no picture"),
+    "a WebP cut off": ("a.webp", half(photo("WEBP")), "cut short|holds no image"),
     "a GIF cut off": ("a.gif", half(photo("GIF")), "cut short"),
     "a BMP cut off": ("a.bmp", half(photo("BMP")), "cut short"),
-    "a TIFF cut off": ("a.tif", half(photo("TIFF", compression="tiff_lzw")), "cut short|holds no picture"),
-    "a PNG with a wrong checksum": ("a.png", photo().replace(b"IDAT", b"IDAX", 1), "damaged|holds no picture"),
-    "a PNG of no pixels": ("a.png", odd.png(odd.png_header(0, 10), (b"IEND", b"")), "damaged|holds no picture"),
+    "a TIFF cut off": ("a.tif", half(photo("TIFF", compression="tiff_lzw")), "cut short|holds no image"),
+    "a PNG with a wrong checksum": ("a.png", photo().replace(b"IDAT", b"IDAX", 1), "damaged|holds no image"),
+    "a PNG of no pixels": ("a.png", odd.png(odd.png_header(0, 10), (b"IEND", b"")), "damaged|holds no image"),
     "a PNG without pixels": ("a.png", odd.png(odd.png_header(10, 10), (b"IEND", b"")), "cut short"),
     "a decompression bomb": ("a.png", odd.black_png(16_000, 12_000), "more than 64 million pixels"),
     "a header of a few too many pixels": ("a.png", odd.png(odd.png_header(8001, 8000), (b"IDAT", b"x")), "more than 64 million pixels"),
     "a GIF of four thousand million pixels": ("a.gif", photo("GIF")[:6] + b"\xff\xff\xff\xff" + photo("GIF")[10:], "more than 64 million pixels"),
     "a zip inside": ("more.zip", odd.packed("b.png", photo(), zipfile.ZIP_STORED), "archive inside; unpack it first"),
     "a tar inside": ("more.tar.gz", b"\x1f\x8b", "archive inside; unpack it first"),
-    "a telephone's HEIC": ("IMG_1.HEIC", b"\0\0\0\x18ftypheic", "HEIC pictures are not read here; save it as PNG or JPEG"),
-    "a drawing": ("a.svg", b"<svg/>", "SVG pictures are not read here"),
+    "a telephone's HEIC": ("IMG_1.HEIC", b"\0\0\0\x18ftypheic", "HEIC images are not read here; save it as PNG or JPEG"),
+    "a drawing": ("a.svg", b"<svg/>", "SVG images are not read here"),
 }
 
 
@@ -63,7 +63,7 @@ def test_a_file_that_cannot_be_used_is_named_with_its_reason_and_the_rest_goes_o
     assert not any(jargon in words.lower() for jargon in ("bytesio", "0x", "errno", "exception", "decoder", "<", str(tmp_path)))
 
 
-# Files that are odd, and pictures all the same.
+# Files that are odd, and images all the same.
 TAKEN = {
     "a JPEG called png": ("a.png", photo("JPEG")),
     "a PNG called jpeg": ("a.jpeg", photo()),
@@ -71,7 +71,7 @@ TAKEN = {
     "one pixel": ("a.png", photo(size=(1, 1))),
     "a line": ("a.png", photo(size=(3000, 1))),
     "CMYK": ("a.jpg", photo("JPEG", mode="CMYK")),
-    "the colours of the eye": ("a.tif", odd.saved(Image.new("LAB", (8, 8), (50, 0, 0)), "TIFF")),
+    "the colors of the eye": ("a.tif", odd.saved(Image.new("LAB", (8, 8), (50, 0, 0)), "TIFF")),
     "rubbish behind the end": ("a.png", photo() + b"PK\3\4 rubbish" * 100),
     "a name in Chinese": ("照片/猫 一.png", photo()),
     "a name in Arabic": ("صور/قطة.png", photo()),

@@ -26,8 +26,8 @@ SOURCES = {
         "in.zip",
         r"^in\.zip is a damaged zip file",
     ),
-    "words": (lambda p: p.write_text("words"), "notes.txt", r"^notes\.txt is neither a folder nor a zip file of pictures; give one of these\.$"),
-    "a picture alone": (lambda p: p.write_bytes(photo()), "a.png", r"^a\.png is neither a folder nor a zip"),
+    "words": (lambda p: p.write_text("words"), "notes.txt", r"^notes\.txt is neither a folder nor a zip file of images; give one of these\.$"),
+    "an image alone": (lambda p: p.write_bytes(photo()), "a.png", r"^a\.png is neither a folder nor a zip"),
     "nothing": (lambda p: None, "nowhere", r"^There is nothing at .*nowhere; give a folder or a zip that is there\.$"),
     "a name that cannot be": (lambda p: None, "a\0b", r"^There is nothing at "),
     "a link to nothing": (lambda p: p.symlink_to("nothing here"), "in.zip", r"^There is nothing at .*in\.zip"),
@@ -35,19 +35,19 @@ SOURCES = {
     "an empty folder": (
         lambda p: p.mkdir(),
         "in",
-        r"^in holds no pictures that can be read \(bmp, gif, jpeg, jpg, png, tif, tiff, webp\); choose another",
+        r"^in holds no images that can be read \(bmp, gif, jpeg, jpg, png, tif, tiff, webp\); choose another",
     ),
-    "an empty zip": (lambda p: p.write_bytes(raw_zip()), "in.zip", r"^in\.zip holds no pictures"),
-    "a folder of words": (lambda p: (p.mkdir(), (p / "notes.txt").write_text("words")), "in", r"^in holds no pictures"),
-    "a folder of one damaged picture": (
+    "an empty zip": (lambda p: p.write_bytes(raw_zip()), "in.zip", r"^in\.zip holds no images"),
+    "a folder of words": (lambda p: (p.mkdir(), (p / "notes.txt").write_text("words")), "in", r"^in holds no images"),
+    "a folder of one damaged image": (
         lambda p: (p.mkdir(), (p / "a.png").write_text("x")),
         "in",
-        r"^in holds no pictures .*; a\.png, for one: Whatever its name says",
+        r"^in holds no images .*; a\.png, for one: Whatever its name says",
     ),
     "a zip with a password": (
         lambda p: p.write_bytes(raw_zip(member(b"a.png", photo(), flags=1))),
         "in.zip",
-        r"^in\.zip holds no pictures .*a\.png, for one: It is locked with a password; pack it again without one\.$",
+        r"^in\.zip holds no images .*a\.png, for one: It is locked with a password; pack it again without one\.$",
     ),
     "a zip of a million names": (
         lambda p: p.write_bytes(raw_zip(member(b"a.png", photo()), copies=1_000_000)),

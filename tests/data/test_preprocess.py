@@ -1,4 +1,4 @@
-"""How pictures of every kind become squares."""
+"""How images of every kind become squares."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ RED, GREEN, WHITE = [255, 0, 0], [0, 255, 0], [255, 255, 255]
         ({"image_size": 0}, r"from 1 to 2048, not 0"),
         ({"image_size": 4096}, r"from 1 to 2048, not 4096"),
         ({"image_size": 32.0}, r"whole number .* not 32\.0"),
-        ({"channels": 4}, r"1 \(greyscale\) or 3 \(colour\), not 4"),
+        ({"channels": 4}, r"1 \(grayscale\) or 3 \(color\), not 4"),
         ({"fit": "stretch"}, r"crop, pad or squash, not 'stretch'"),
         ({"background": "white"}, r"such as #ffffff, not 'white'"),
         ({"background": "#fff\n"}, r"such as #ffffff"),
@@ -32,7 +32,7 @@ def test_a_framing_that_makes_no_sense_is_refused_with_a_sentence(wrong, sentenc
 
 @pytest.fixture
 def striped(tmp_path):
-    """A picture twice as wide as high: a red, two white and a green quarter."""
+    """An image twice as wide as high: a red, two white and a green quarter."""
     picture = Image.new("RGB", (64, 32), "white")
     picture.paste("red", (0, 0, 16, 32))
     picture.paste("lime", (48, 0, 64, 32))

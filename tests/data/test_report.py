@@ -1,4 +1,4 @@
-"""What a report says of the pictures, and when it warns."""
+"""What a report says of the images, and when it warns."""
 
 import json
 import re
@@ -12,15 +12,15 @@ from tests.data.conftest import write_colours
 
 
 def report_of(*groups):
-    """A report of (count, class, side, grey) groups of pictures that all differ."""
+    """A report of (count, class, side, gray) groups of images that all differ."""
     kinds = [group for group in groups for _ in range(group[0])]
     return Report("a", tuple(Entry(str(i), name, str(i), i % 10 == 9, side, side, grey) for i, (_, name, side, grey) in enumerate(kinds)))
 
 
 def test_the_summary_counts_sizes_shapes_grey_pictures_copies_and_rejects(tmp_path):
     Image.new("RGB", (40, 30), "red").save(tmp_path / "wide.png")
-    Image.new("RGB", (50, 50), (7, 7, 7)).save(tmp_path / "grey in colour.png")
-    Image.new("L", (20, 200), 9).save(tmp_path / "tall and grey.png")
+    Image.new("RGB", (50, 50), (7, 7, 7)).save(tmp_path / "gray in color.png")
+    Image.new("L", (20, 200), 9).save(tmp_path / "tall and gray.png")
     shutil.copy(tmp_path / "wide.png", tmp_path / "wide again.png")
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "words.txt").write_text("words")
@@ -74,21 +74,21 @@ def test_real_digits_are_grey_square_and_few(digits):
 
 
 WARNINGS = [
-    ("few pictures", r"Only 99 pictures to train on", report_of((109, "", 64, False)), report_of((120, "", 64, False))),
-    ("small ones", r"15 of 120 pictures are smaller than 32", report_of((105, "", 32, False), (15, "", 31, False)), report_of((120, "", 32, False))),
+    ("few images", r"Only 99 images to train on", report_of((109, "", 64, False)), report_of((120, "", 64, False))),
+    ("small ones", r"15 of 120 images are smaller than 32", report_of((105, "", 32, False), (15, "", 31, False)), report_of((120, "", 32, False))),
     (
         "unequal classes",
-        r"cats has 200 pictures, dogs 19",
+        r"cats has 200 images, dogs 19",
         report_of((200, "cats", 64, False), (19, "dogs", 64, False)),
         report_of((200, "cats", 64, False), (20, "dogs", 64, False)),
     ),
     (
-        "a class for each picture",
-        r"120 classes for 120 pictures",
+        "a class for each image",
+        r"120 classes for 120 images",
         report_of(*((1, f"class {i}", 64, False) for i in range(120))),
         report_of(*((2, f"class {i}", 64, False) for i in range(60))),
     ),
-    ("only grey", r"1 channel instead of 3", report_of((120, "", 64, True)), report_of((119, "", 64, True), (1, "", 64, False))),
+    ("only gray", r"1 channel instead of 3", report_of((120, "", 64, True)), report_of((119, "", 64, True), (1, "", 64, False))),
 ]
 
 
@@ -107,7 +107,7 @@ def test_many_copies_are_warned_of_and_some_are_not(tmp_path):
     for i in range(20, 30):
         shutil.copy(tmp_path / "001.png", tmp_path / f"copy {i}.png")
     (warning,) = [words for words in scan(tmp_path).warnings if "copies of others" in words]
-    assert warning.startswith("30 of 230 pictures are exact copies")
+    assert warning.startswith("30 of 230 images are exact copies")
 
 
 def test_a_smaller_size_and_one_channel_quiet_the_warnings_of_size_and_colour():

@@ -1,4 +1,4 @@
-"""What a scan takes for a picture, a class, and the held-out tenth."""
+"""What a scan takes for an image, a class, and the held-out tenth."""
 
 import hashlib
 import shutil
@@ -102,7 +102,7 @@ def test_with_file_names_of_which_none_has_an_underscore_there_are_no_classes(di
 
 
 def test_any_other_origin_of_classes_is_refused(digits):
-    with pytest.raises(BadInput, match=r"folder or file_name, not 'colour'"):
+    with pytest.raises(BadInput, match=r"folder or file_name, not 'color'"):
         scan(digits, class_from="colour")
 
 
@@ -165,8 +165,8 @@ def test_hidden_files_are_no_pictures_and_not_counted_and_other_files_are_counte
     for name in (".hidden.png", "__MACOSX/._000.png", "__MACOSX/000.png", ".cache/000.png", ".DS_Store"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(source, tmp_path / name)
-    (tmp_path / "notes.txt").write_text("not a picture")
-    (tmp_path / "README").write_text("not a picture")
+    (tmp_path / "notes.txt").write_text("not an image")
+    (tmp_path / "README").write_text("not an image")
     report = scan(tmp_path)
     assert names(report) == ["000.png"] and report.rejected == {} and report.ignored == 2
     zipped = scan(zip_of(tmp_path, tmp_path.parent / f"{tmp_path.name}.zip"))

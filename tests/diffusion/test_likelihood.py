@@ -31,7 +31,7 @@ def test_the_prior_term_is_the_kl_of_two_gaussians(schedule):
 
 @pytest.mark.parametrize("kept", [None, 20])
 def test_a_picture_known_by_heart_costs_its_decoder_alone(kept):
-    """A finite set of one picture has no entropy: every KL is 0, and L_0 is the mass that N(x_0, beta~_1) leaves outside x_0's own bin."""
+    """A finite set of one image has no entropy: every KL is 0, and L_0 is the mass that N(x_0, beta~_1) leaves outside x_0's own bin."""
     picture = torch.randint(1, 255, (1, 1, 4, 4), generator=torch.Generator().manual_seed(0)).double() / 127.5 - 1
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 200), variance_type="fixed_small")
     chain = diffusion if kept is None else diffusion.respaced(spaced_timesteps(200, kept))
@@ -45,7 +45,7 @@ def test_a_picture_known_by_heart_costs_its_decoder_alone(kept):
 
 
 def test_the_bound_stays_above_the_entropy_and_comes_nearer_with_more_steps():
-    """Two pictures, drawn evenly: one bit over two dimensions."""
+    """Two images, drawn evenly: one bit over two dimensions."""
     pictures = torch.tensor([-1.0, 1.0], dtype=torch.float64).reshape(2, 1, 1, 1).expand(2, 1, 1, 2).repeat(128, 1, 1, 1)
     means = []
     for num_timesteps in (50, 200, 800):
@@ -64,7 +64,7 @@ def test_with_the_exact_denoiser_of_grey_pixels_the_bound_nears_the_entropy_from
     probabilities = torch.softmax(scores, dim=0)
     drawn = torch.multinomial(probabilities.flatten(1).T, 64, replacement=True, generator=generator)
     pictures = drawn.T.reshape(64, 1, 4, 4).double() / 127.5 - 1
-    # the pictures' own cost under the true probabilities has the entropy as its mean, and most of the draw's luck in common with the bound
+    # the images' own cost under the true probabilities has the entropy as its mean, and most of the draw's luck in common with the bound
     own = -probabilities.log2().expand(64, -1, -1, -1, -1).gather(1, drawn.T.reshape(64, 1, 1, 4, 4)).flatten(1).mean(1)
     gaps = []
     for num_timesteps in (50, 200, 1000):

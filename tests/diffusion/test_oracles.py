@@ -217,7 +217,7 @@ def test_mixture_oracle_of_one_component_is_the_gaussian_one():
 
 
 def grey_levels(seed=0, shape=(1, 2, 2)):
-    """The probabilities of 256 grey levels in each of a few pixels: some flat, some peaked, the first black or white only."""
+    """The probabilities of 256 gray levels in each of a few pixels: some flat, some peaked, the first black or white only."""
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randn(256, *shape, generator=generator, dtype=torch.float64) * torch.linspace(0.5, 6, shape[-1] * shape[-2]).reshape(shape)
     probabilities = torch.softmax(scores, dim=0)

@@ -266,7 +266,7 @@ def test_noise_and_pictures_of_other_shapes_are_refused():
         diffusion.q_posterior(normal(2, 3, 4, 4), normal(2, 1, 4, 4), 5)
     with pytest.raises(ValueError, match=r"prediction must be shaped \[2, 3, 4, 4\], not \[2, 3, 8, 8\]"):
         diffusion.p(normal(2, 3, 8, 8), normal(2, 3, 4, 4), 5)
-    with pytest.raises(ValueError, match="each of the 2 pictures, not 3"):
+    with pytest.raises(ValueError, match="each of the 2 images, not 3"):
         diffusion.q_sample(normal(2, 3, 4, 4), torch.tensor([1, 2, 3]), normal(2, 3, 4, 4))
 
 

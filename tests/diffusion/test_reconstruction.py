@@ -1,4 +1,4 @@
-"""Pictures brought back from x_t, with denoisers that are known exactly."""
+"""Images brought back from x_t, with denoisers that are known exactly."""
 
 import pytest
 import torch

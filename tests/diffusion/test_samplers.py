@@ -31,7 +31,7 @@ def like(scheduler_class, diffusion, schedule, **settings):
 
 
 def noisy_pictures(diffusion, t):
-    """x_t of some pictures, and a network that sees most of its noise, so that only some predictions of x_0 are clipped."""
+    """x_t of some images, and a network that sees most of its noise, so that only some predictions of x_0 are clipped."""
     draw = noise_from(3)
     eps = draw()
     xt = diffusion.q_sample(draw().clamp(-1, 1), t, eps)

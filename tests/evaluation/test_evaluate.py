@@ -115,7 +115,7 @@ def test_the_command_reports_both_measures_and_repeats_itself(command, trained_c
     shutil.rmtree(tmp_path / "work")
     assert json.loads(command(*arguments, cwd=tmp_path).stdout) == report
     plain = command(*arguments[:-1], "--metrics", "fd", cwd=tmp_path)
-    assert plain.returncode == 0 and "Frechet distance" in plain.stdout and "20 samples" in plain.stdout and "from 60 pictures" in plain.stdout
+    assert plain.returncode == 0 and "Frechet distance" in plain.stdout and "20 samples" in plain.stdout and "from 60 images" in plain.stdout
 
 
 @pytest.mark.parametrize(

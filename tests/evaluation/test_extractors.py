@@ -34,7 +34,7 @@ def test_one_pass_gives_all_that_the_judge_knows(judge):
 
 
 def test_spatial_features_are_of_the_map_that_is_pooled_and_know_where(judge):
-    """The whole map, normalised and averaged, is the vectors; a mirrored picture has other spatial features at mirrored places."""
+    """The whole map, normalised and averaged, is the vectors; a mirrored image has other spatial features at mirrored places."""
     maps = []
     hook = judge.mid_block.register_forward_hook(lambda block, given, output: maps.append(output))
     found = judge_extractor(judge)(pictures(4))

@@ -1,4 +1,4 @@
-"""The nearest training pictures: found, and told of when samples are copies."""
+"""The nearest training images: found, and told of when samples are copies."""
 
 import pytest
 import torch
@@ -63,7 +63,7 @@ def test_samples_like_the_data_are_as_near_as_held_out_pictures_are():
     for kind in ("in_pixels", "in_features"):
         assert abs(found[kind]["nearer"]["value"] - 0.5) < 3 * found[kind]["nearer"]["standard_error"]
         assert found[kind]["ratio"]["value"] == pytest.approx(1, abs=0.05)
-    assert found["compared_with"] == "200 held-out pictures" and found["training"] == 300 and found["sheet"] is None
+    assert found["compared_with"] == "200 held-out images" and found["training"] == 300 and found["sheet"] is None
 
 
 def test_copies_show_mirrored_or_not_and_a_few_of_them_too():
@@ -80,7 +80,7 @@ def test_without_held_out_pictures_the_training_pictures_are_compared_with_each_
     training = pictures(50, 1)
     training[:5] = training[5:10].flip(3)
     found = measured(pictures(40, 0), training, training[:0])
-    assert found["compared_with"] == "50 other training pictures" and found["in_pixels"]["typical_distance"] > 50
+    assert found["compared_with"] == "50 other training images" and found["in_pixels"]["typical_distance"] > 50
 
 
 def test_pixel_distances_are_root_mean_squares_of_grey_and_colour_alike():

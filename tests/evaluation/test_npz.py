@@ -58,7 +58,7 @@ def _cut(path):
         (lambda path: np.savez(path, IMAGES / 255), "not float64 [5, 4, 4, 3]"),
         (lambda path: np.savez(path, IMAGES.transpose(0, 3, 1, 2)[:, :2]), "not uint8 [5, 2, 4, 4]"),
         (lambda path: np.savez(path, IMAGES[:0]), "not uint8 [0, 4, 4, 3]"),
-        (lambda path: np.savez(path, IMAGES, np.arange(4)), "each of the 5 pictures"),
+        (lambda path: np.savez(path, IMAGES, np.arange(4)), "each of the 5 images"),
         (lambda path: np.savez(path, IMAGES, np.zeros(5)), "whole number"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`evaluate` on pictures that are sampled once, or given: what it reports of them, keeps and refuses."""
+"""`evaluate` on images that are sampled once, or given: what it reports of them, keeps and refuses."""
 
 import json
 import shutil
@@ -72,14 +72,14 @@ def test_pictures_are_no_distance_from_themselves_and_copies_show(measured, caps
     assert report["fd"]["distance"] == pytest.approx(0, abs=1e-3) and report["sfd"]["distance"] == pytest.approx(0, abs=1e-2)
     assert report["pr"]["precision"]["value"] == report["pr"]["recall"]["value"] == 1
     assert report["nn"]["in_pixels"]["nearer"]["value"] == 1 and report["nn"]["in_pixels"]["median_distance"] == 0
-    assert report["nn"]["compared_with"] == "24 other training pictures" and report["is"]["score"] == report["is"]["score_of_reference"]
+    assert report["nn"]["compared_with"] == "24 other training images" and report["is"]["score"] == report["is"]["score_of_reference"]
 
 
 def test_the_report_as_text(measured, digits, capsys, tmp_path):
     _, folder = measured
     printed = run(capsys, "--samples", folder / "work" / "samples", "--data", digits, "--metrics", COMPARED, "--work", tmp_path / "w")
     first, *lines = printed.splitlines()
-    assert "24 samples (dpm_solver with 2 steps, eta 0.5, seeds 5 to 28) from 60 pictures" in first and "judge-32" in first and "seed 0" in first
+    assert "24 samples (dpm_solver with 2 steps, eta 0.5, seeds 5 to 28) from 60 images" in first and "judge-32" in first and "seed 0" in first
     for words in ("Frechet distance", "Spatial Frechet distance", "Inception Score", "Precision", "by pixels", "by features"):
         assert any(words in line and "±" in line for line in lines), printed
     assert str(tmp_path / "w" / "nearest.png") in lines[-1] and (tmp_path / "w" / "nearest.png").exists()
@@ -120,7 +120,7 @@ def odd(measured, tmp_path, monkeypatch):
         for i, size in enumerate(sizes):
             Image.new("RGB", size).save(tmp_path / name / f"{i}.png")
     shutil.copytree("oblong", "damaged")
-    (tmp_path / "damaged" / "1.png").write_bytes(b"no picture")
+    (tmp_path / "damaged" / "1.png").write_bytes(b"no image")
     return tmp_path
 
 

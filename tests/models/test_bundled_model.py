@@ -124,4 +124,4 @@ def test_an_upsampler_of_at_most_two_million_parameters_keeps_the_picture(emoji)
     large = to_uint8(last_step(upsample(upsampler, small, request, pictures)).xt)
     assert large.shape == (2, 3, 64, 64)
     shrunk = torch.nn.functional.avg_pool2d(large.float(), 2)
-    assert (shrunk - small.float()).abs().mean() < 12, "of 255: it is the same picture, only finer"
+    assert (shrunk - small.float()).abs().mean() < 12, "of 255: it is the same image, only finer"

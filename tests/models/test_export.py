@@ -1,4 +1,4 @@
-"""What is exported, opened and sampled by stock diffusers: the same pictures from the same noise."""
+"""What is exported, opened and sampled by stock diffusers: the same images from the same noise."""
 
 from dataclasses import replace
 

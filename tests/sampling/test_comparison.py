@@ -21,7 +21,7 @@ def cells(across, down=None, calls=16, base=BASE, about=None):
 
 
 def counted(checkpoint, request):
-    """How many pictures the network is really asked about, for each that is made."""
+    """How many images the network is really asked about, for each that is made."""
     asked = []
     hook = checkpoint.unet.register_forward_pre_hook(lambda network, arguments: asked.append(len(arguments[0])))
     try:
@@ -92,7 +92,7 @@ def test_compared_samplers_have_their_usual_eta_unless_eta_is_compared(checkpoin
         ("steps", "2.5", "whole number"),
         ("eta", "much", "must be a number"),
         ("seed", " , ", "at least one value of the seed"),
-        ("colour", "red", "no setting 'colour'"),
+        ("colour", "red", "no setting 'color'"),
     ],
 )
 def test_values_that_cannot_be_are_refused(name, words, sentence):

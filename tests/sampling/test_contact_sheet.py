@@ -1,4 +1,4 @@
-"""The labelled grid, looked at pixel by pixel."""
+"""The labeled grid, looked at pixel by pixel."""
 
 import numpy as np
 from PIL import Image, ImageFont
@@ -13,7 +13,7 @@ def drawn(colour, size=16, caption="4 steps, 8 calls"):
 
 
 def where(page, colour):
-    """left, top, right, bottom of the pixels of a colour."""
+    """left, top, right, bottom of the pixels of a color."""
     rows, columns = np.nonzero((np.asarray(page) == Image.new("RGB", (1, 1), colour).getpixel((0, 0))).all(-1))
     return columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
 

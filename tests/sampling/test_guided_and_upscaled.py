@@ -128,7 +128,7 @@ def test_a_classifier_beside_the_model_is_loaded_with_it(random_checkpoint, guid
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"description": Description(32, 3, 1000, CLASSES)}, "knows pictures of 16 pixels"),
+        ({"description": Description(32, 3, 1000, CLASSES)}, "knows images of 16 pixels"),
         ({"description": Description(16, 3, 1000, (*CLASSES, "four"))}, "does not know the model's class four"),
     ],
 )
@@ -175,7 +175,7 @@ def test_the_noise_of_the_second_stage_is_not_that_of_the_first(checkpoint, upsa
 def test_what_an_upsampler_cannot_take_is_refused(checkpoint, upsampler):
     one = pictures_of(replace(FEW, num_images=1), checkpoint.description)
     for channels, side in ((3, 8), (1, 16), (3, 32)):
-        with pytest.raises(BadInput, match="The upsampler takes pictures of 16 pixels, 3 channels"):
+        with pytest.raises(BadInput, match="The upsampler takes images of 16 pixels, 3 channels"):
             upsample(upsampler, torch.zeros(1, channels, side, side, dtype=torch.uint8), FEW, one)
     with pytest.raises(BadInput, match="is an upsampler"):
         next(sample(upsampler, Request(num_images=1, steps=2)))

@@ -1,4 +1,4 @@
-"""Variations of a picture and pictures between two, on models whose answers are known."""
+"""Variations of an image and images between two, on models whose answers are known."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ def memory():
 
 @pytest.fixture(scope="module")
 def known(memory):
-    """Two of the sixteen pictures that the perfect model knows, float [2, 1, C, S, S]: it makes nothing else."""
+    """Two of the sixteen images that the perfect model knows, float [2, 1, C, S, S]: it makes nothing else."""
     from diffusion_demo.sampling.generate import sample
     from diffusion_demo.sampling.request import Request
 

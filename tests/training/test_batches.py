@@ -1,4 +1,4 @@
-"""What a batch holds: decided by the seed and its step, every picture equally often, none that is held out."""
+"""What a batch holds: decided by the seed and its step, every image equally often, none that is held out."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a run begins with: how a checkpoint is made to fit other classes, colours and sizes, and what it is refused for."""
+"""What a run begins with: how a checkpoint is made to fit other classes, colors and sizes, and what it is refused for."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ def small_unet(**settings):
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    """A colour model without classes, of fixed variance, as diffusers writes it."""
+    """A color model without classes, of fixed variance, as diffusers writes it."""
     folder = tmp_path_factory.mktemp("plain") / "plain"
     DDPMPipeline(unet=small_unet(), scheduler=DDPMScheduler(variance_type="fixed_large", num_train_timesteps=100)).save_pretrained(folder)
     return folder
@@ -39,7 +39,7 @@ def plain(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def grey(tmp_path_factory):
-    """A greyscale model of ours with a learned variance, two classes and a null class."""
+    """A grayscale model of ours with a learned variance, two classes and a null class."""
     folder = tmp_path_factory.mktemp("grey") / "grey"
     scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", variance_type="learned_range", num_train_timesteps=100)
     description = Description(16, 1, 100, ("cat", "dog"), guidance=True, images_seen=40)
@@ -118,7 +118,7 @@ def test_a_fresh_start_has_the_classes_of_the_data_and_no_origin(digits):
     assert not begin(config(preset="tiny", label_dropout=0.0), None, data.scan(digits), "").description.guidance
 
 
-# colour and size
+# color and size
 
 
 def test_a_network_takes_another_size_that_its_levels_divide(plain):
@@ -145,7 +145,7 @@ def test_a_greyscale_network_in_colour_answers_the_same_in_every_channel(grey):
     source = load_checkpoint(grey)
     found = fitted(source, given, ("cat", "dog"), "grey")
     before, after = answer(source.unet, 1, labels=[0, 2]), answer(found.unet, 3, labels=[0, 2])
-    assert after.shape == (2, 6, 16, 16) and found.description.channels == 3 and found.description.origin == "grey; from greyscale to colour"
+    assert after.shape == (2, 6, 16, 16) and found.description.channels == 3 and found.description.origin == "gray; from grayscale to color"
     torch.testing.assert_close(after, before.repeat_interleave(3, dim=1), rtol=0, atol=1e-5)
     assert before.std() > 0.01
 
@@ -208,4 +208,4 @@ def test_pictures_without_classes_make_a_model_without_them_and_the_run_is_resum
         description = load_checkpoint(run(*arguments, "--max-steps", steps)).description
         assert description.class_names == () and not description.guidance
         assert (description.image_size, description.channels, description.steps, description.images_seen) == (20, 3, steps, 40 + 4 * steps)
-        assert description.origin.startswith("grey; from greyscale to colour; from 16 to 20 pixels; of its classes only the null class")
+        assert description.origin.startswith("gray; from grayscale to color; from 16 to 20 pixels; of its classes only the null class")

@@ -1,4 +1,4 @@
-"""Training for other tasks than pictures from noise: a noisy classifier and an upsampler, by the real command."""
+"""Training for other tasks than images from noise: a noisy classifier and an upsampler, by the real command."""
 
 import json
 import math
@@ -77,7 +77,7 @@ def test_a_classifier_is_saved_with_its_noise_classes_and_card_and_makes_no_prev
 
 
 def test_a_classifier_is_refused_as_a_model_to_sample_from(classifier_run):
-    with pytest.raises(BadInput, match="makes no pictures"):
+    with pytest.raises(BadInput, match="makes no images"):
         next(sample(load_checkpoint(RunFolder(classifier_run).latest()), Request(num_images=1, steps=2)))
 
 
@@ -130,7 +130,7 @@ def test_a_model_of_another_task_is_refused_to_go_on_from(classifier_run, upsamp
 def test_an_upsampler_shows_small_made_and_real_pictures_and_says_what_it_takes(upsampler_run):
     (preview,) = of_type(upsampler_run, "preview")
     sheet = Image.open(upsampler_run / preview["path"])
-    assert sheet.size == (6 * 16, 4 * 16) or sheet.size[0] == 6 * 16, "three of each picture, two pictures a row"
+    assert sheet.size == (6 * 16, 4 * 16) or sheet.size[0] == 6 * 16, "three of each image, two images a row"
     latest = RunFolder(upsampler_run).latest()
     description = describe(latest)
     assert (description.task, description.image_size, description.small_size, description.class_names) == ("upsampler", 16, 8, ())

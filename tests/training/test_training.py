@@ -72,7 +72,7 @@ def test_a_run_keeps_the_settings_that_it_began_with(trained_run, command, tmp_p
 def odd_folders(digits, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "words").mkdir()
-    (tmp_path / "words" / "notes.txt").write_text("no picture")
+    (tmp_path / "words" / "notes.txt").write_text("no image")
     (tmp_path / "digits").symlink_to(digits)
     return tmp_path
 
@@ -80,7 +80,7 @@ def odd_folders(digits, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--data", "empty"], "no pictures"),
+        (["--data", "empty"], "no images"),
         (["--data", "digits", "--image-size", "18"], "16 and 20"),
         (["--data", "digits", "--init-from", "empty"], "empty"),
     ],
@@ -94,7 +94,7 @@ def test_a_run_that_cannot_start_is_refused_and_leaves_no_run(command, tiny, odd
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--data", "words"], "no pictures"),
+        (["--data", "words"], "no images"),
         (["--data", "nowhere"], "nowhere"),
         (["--data", "words/notes.txt"], "notes.txt"),
         (["--data", "digits", "--batch-size", "0"], "Batch size"),
@@ -131,7 +131,7 @@ def test_three_pictures_fill_a_batch_of_32(command, digits, tiny, tmp_path):
     done = command("train", "--data", "three", "--run", "run", *tiny, "--batch-size", 32, "--max-steps", 2, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert events_of(tmp_path / "run")[-1]["step"] == 2
-    assert "3 pictures" in of_type(tmp_path / "run", "warned")[0]["message"]
+    assert "3 images" in of_type(tmp_path / "run", "warned")[0]["message"]
     assert not of_type(tmp_path / "run", "held_out")
     description = load_checkpoint(tmp_path / "run" / "checkpoints" / "step_000002").description
     assert description.class_names == () and not description.guidance and description.images_seen == 64

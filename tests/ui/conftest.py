@@ -18,7 +18,7 @@ from tests.conftest import CLASSES
 
 @pytest.fixture
 def three_models(random_checkpoint, monkeypatch, tmp_path):
-    """A model, one with a classifier beside it, and what enlarges the pictures of both."""
+    """A model, one with a classifier beside it, and what enlarges the images of both."""
     bundled = tmp_path / "checkpoints"
     shutil.copytree(random_checkpoint, bundled / "plain")
     shutil.copytree(random_checkpoint, bundled / "with-classifier")

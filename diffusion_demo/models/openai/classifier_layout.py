@@ -81,7 +81,7 @@ def classifier_layout_of(tensors: Mapping[str, Tensor], image_size: int | None =
     )
     check_sizes(trunk)
     if trunk.is_upsampler:
-        raise BadInput(f"takes {channels} channels; only pictures of 1 (greyscale) or 3 (colour) can be classified here.")
+        raise BadInput(f"takes {channels} channels; only images of 1 (grayscale) or 3 (color) can be classified here.")
     *_, logits = HEADS[pool]
     return ClassifierLayout(trunk, pool, shape[f"{logits}.weight"][0], side and side << (len(firsts) - 1))
 
@@ -99,7 +99,7 @@ def _side(shape: Mapping[str, tuple[int, ...]]) -> int:
     places = max((shape.get(PLACES) or (0,))[-1] - 1, 0)
     side = round(places**0.5)
     if side < 1 or side**2 != places:
-        raise BadInput(f"has an attention pool for {places} pixels, which are no square, so it cannot be a classifier of square pictures.")
+        raise BadInput(f"has an attention pool for {places} pixels, which are no square, so it cannot be a classifier of square images.")
     return side
 
 

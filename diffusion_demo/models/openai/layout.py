@@ -1,8 +1,8 @@
 """What the names and shapes of a U-Net's tensors say, in the files of improved-diffusion and guided-diffusion (OpenAI).
 
 input_blocks.0.0 is the first convolution. Every level then has `blocks` residual blocks, input_blocks.N.0, with attention in input_blocks.N.1
-where the level has it, and all but the last end in one more that halves the picture: a convolution (N.0.op) or a residual block. output_blocks
-go the same way back with blocks + 1 a level, the last of which also doubles the picture (M.1 or, after attention, M.2). Halving and doubling
+where the level has it, and all but the last end in one more that halves the image: a convolution (N.0.op) or a residual block. output_blocks
+go the same way back with blocks + 1 a level, the last of which also doubles the image (M.1 or, after attention, M.2). Halving and doubling
 residual blocks pool without weights, so only the doubling ones can be told by their place, and they tell how many blocks a level has.
 """
 
@@ -42,7 +42,7 @@ class Layout:
 
     @property
     def channels(self) -> int:
-        """The pictures' own: the network is given once or twice as many (a small picture beside), and answers once or twice as many."""
+        """The images' own: the network is given once or twice as many (a small image beside), and answers once or twice as many."""
         return 1 if self.in_channels < 3 else 3
 
     @property
@@ -51,7 +51,7 @@ class Layout:
 
     @property
     def is_upsampler(self) -> bool:
-        """Is it given the small picture, enlarged, in a second half of its input channels? (SuperResModel)"""
+        """Is it given the small image, enlarged, in a second half of its input channels? (SuperResModel)"""
         return self.in_channels == 2 * self.channels
 
     @property
@@ -72,7 +72,7 @@ def layout_of(tensors: Mapping[str, Tensor]) -> Layout:
     per_level = doubling[0] + 1 if doubling else outputs
     levels, rest = divmod(outputs, per_level)
     if rest or inputs != outputs or per_level < 2 or doubling != [per_level * (k + 1) - 1 for k in range(levels - 1)]:
-        raise BadInput(f"does not halve and double the picture as often, with weights of its own, at the end of every level; {WANTED}.")
+        raise BadInput(f"does not halve and double the image as often, with weights of its own, at the end of every level; {WANTED}.")
     firsts = [f"input_blocks.{per_level * level + 1}" for level in range(levels)]
     layout = Layout(
         model_channels=shape["time_embed.0.weight"][1],
@@ -116,9 +116,9 @@ def count_blocks(shape: Mapping[str, tuple[int, ...]], side: str) -> int:
 
 
 def check_sizes(layout: Layout) -> None:
-    """Raise BadInput for numbers of channels that no picture has, or that do not fall into groups."""
+    """Raise BadInput for numbers of channels that no image has, or that do not fall into groups."""
     counts = layout.in_channels, layout.out_channels
     if not set(counts) <= {layout.channels, 2 * layout.channels}:
-        raise BadInput(f"takes {counts[0]} channels and answers {counts[1]}; only pictures of 1 (greyscale) or 3 (colour) can be made here.")
+        raise BadInput(f"takes {counts[0]} channels and answers {counts[1]}; only images of 1 (grayscale) or 3 (color) can be made here.")
     if layout.model_channels < 2 or any(width % GROUPS or not width for width in layout.widths):
         raise BadInput(f"has levels of {', '.join(map(str, layout.widths))} channels, which do not fall into {GROUPS} groups; {WANTED}.")

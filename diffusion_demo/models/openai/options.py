@@ -51,7 +51,7 @@ class Told:
         self._check_missing(layout)
         step = 2 ** (len(trunk.widths) - 1)
         if self.image_size is not None and (self.image_size < step or self.image_size % step):
-            raise BadInput(f"halves its pictures {len(trunk.widths) - 1} times, so --image-size must be a multiple of {step}, not {self.image_size}.")
+            raise BadInput(f"halves its images {len(trunk.widths) - 1} times, so --image-size must be a multiple of {step}, not {self.image_size}.")
         if self.variance_type not in FIXED_VARIANCES or self.prediction_type not in PREDICTIONS:
             raise BadInput(f"can have the variance type {' or '.join(FIXED_VARIANCES)}, and the prediction type {' or '.join(PREDICTIONS)}.")
         if self.class_names is not None and len(self.class_names) != layout.classes:

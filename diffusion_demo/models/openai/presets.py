@@ -40,7 +40,7 @@ class Released:
 
 
 def _layout(image_size: int, width: int, multipliers: tuple[float, ...], blocks: int, attention_sides: tuple[int, ...], **more) -> Layout:
-    """model_channels = width; each level after the first halves the picture; attention where its side is one of attention_sides."""
+    """model_channels = width; each level after the first halves the image; attention where its side is one of attention_sides."""
     widths = tuple(int(width * multiplier) for multiplier in multipliers)
     attention = tuple(image_size >> level in attention_sides for level in range(len(widths)))
     return Layout(width, widths, blocks, attention, **{"in_channels": 3, "out_channels": 6} | more)
@@ -112,9 +112,9 @@ def named_network(name: str, device: torch.device | str = "cpu") -> UNet2DModel 
 
 
 def paper_network(name: str, image_size: int, channels: int, learns_variance: bool, num_classes: int, dropout: float, enlarges: bool) -> UNet2DModel:
-    """OpenAI's U-Net of that name, one of RELEASED, for other pictures and classes, zeroed where theirs begins at zero; with a null class after them.
+    """OpenAI's U-Net of that name, one of RELEASED, for other images and classes, zeroed where theirs begins at zero; with a null class after them.
 
-    Raises BadInput where the pictures' size is not the one that its levels and its attention were made for.
+    Raises BadInput where the images' size is not the one that its levels and its attention were made for.
     """
     released = RELEASED[name]
     if image_size != released.image_size:

@@ -12,7 +12,7 @@ FEW = 64  # places that attend to each other: 8x8
 def for_cpu(network: nn.Module) -> None:
     """Lay the network out for training on a CPU; in bf16 it is a quarter faster so. Dropout becomes the same whatever the thread.
 
-    The backward passes of group normalisation take contiguous tensors alone, and those of channels_last would be copied.
+    The backward passes of group normalization take contiguous tensors alone, and those of channels_last would be copied.
     """
     network.to(memory_format=torch.contiguous_format)
     seed_dropout(network)

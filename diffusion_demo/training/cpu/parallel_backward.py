@@ -21,7 +21,7 @@ def add_gradient(
 ) -> Tensor:
     """Add a share of the gradient of the batch's weighted mean loss to the network's. Returns losses(network, batch), float32 [N, ...], as numbers.
 
-    The first column is what is minimised. `cuts` (cores.slices) are the rows of each core, which are added up in their order: the same bits
+    The first column is what is minimized. `cuts` (cores.slices) are the rows of each core, which are added up in their order: the same bits
     every time. In one cut `backward` does it.
     """
 

@@ -1,4 +1,4 @@
-"""What Python hands to the explorer of the Inspect tab: a picture, a noise, and the tables of every schedule. The browser draws x_t from it."""
+"""What Python hands to the explorer of the Inspect tab: an image, a noise, and the tables of every schedule. The browser draws x_t from it."""
 
 import base64
 from pathlib import Path
@@ -35,7 +35,7 @@ def number_of_steps(wanted: float | None) -> int:
 
 
 def square(path: str | Path) -> np.ndarray:
-    """The centre square of the picture in a file, as the explorer noises it: uint8 [3, SIZE, SIZE]. Raises BadInput with a sentence."""
+    """The center square of the image in a file, as the explorer noises it: uint8 [3, SIZE, SIZE]. Raises BadInput with a sentence."""
     try:
         data = Path(path).read_bytes()
         with explained():
@@ -45,7 +45,7 @@ def square(path: str | Path) -> np.ndarray:
         return decode(data, Framing(SIZE))
     except UNREADABLE as error:
         why = error if isinstance(error, Unreadable) else "Try a PNG or JPEG."
-        raise BadInput(f"This picture cannot be read. {why}") from error
+        raise BadInput(f"This image cannot be read. {why}") from error
 
 
 def noise(seed: int) -> Tensor:
@@ -54,9 +54,9 @@ def noise(seed: int) -> Tensor:
 
 
 def kl_bits(diffusion: Diffusion, x0: Tensor) -> Tensor:
-    """KL(q(x_t | x_0) || N(0, I)) in bits/dim for a picture x0 [1, C, H, W], at every t: float64 [T], which ends with L_T. DDPM Eq. 5.
+    """KL(q(x_t | x_0) || N(0, I)) in bits/dim for an image x0 [1, C, H, W], at every t: float64 [T], which ends with L_T. DDPM Eq. 5.
 
-    The divergence has x_0 in it only as its mean square, so one pixel of that square stands for the whole picture.
+    The divergence has x_0 in it only as its mean square, so one pixel of that square stands for the whole image.
     """
     alike = mean_flat(x0.double() ** 2).sqrt().reshape(1, 1, 1, 1).expand(len(diffusion), 1, 1, 1)
     q = diffusion.q_mean_variance(alike, torch.arange(len(diffusion)))
@@ -79,7 +79,7 @@ def schedule(name: str, num_timesteps: int, x0: Tensor) -> dict:
 
 
 def explorer(pixels: np.ndarray, seed: int, num_timesteps: int, example: str | None) -> dict:
-    """The explorer's value, for a picture uint8 [3, SIZE, SIZE]; example is the name that a link gives it, None for one's own.
+    """The explorer's value, for an image uint8 [3, SIZE, SIZE]; example is the name that a link gives it, None for one's own.
 
     x0 is uint8 [SIZE, SIZE, 3] and eps float32 [SIZE, SIZE, 3], both as base64.
     """

@@ -1,4 +1,4 @@
-"""Below the explorer of the Inspect tab: the panels that ask a model, worked out on the server for the picture and the t that are shown above."""
+"""Below the explorer of the Inspect tab: the panels that ask a model, worked out on the server for the image and the t that are shown above."""
 
 import os
 import tempfile
@@ -16,13 +16,13 @@ FIRST, SECOND = "lion.jpg", "cheetah1.jpg"
 FIRST_SHARE = 0.25
 PANELS_AT_ONCE = 2  # of all visitors: each asks the network
 PERFECT = (
-    "This is no network but the best possible answer for sixteen pictures, and only for them: on yours it can but see one of its own. "
+    "This is no network but the best possible answer for sixteen images, and only for them: on yours it can but see one of its own. "
     "A network that answered like it would only repeat what it was trained on; that it errs a little on those is how it makes new ones."
 )
 
 
 def build(page: gr.Blocks, picture: gr.Image, seed: gr.State, inspector: gr.HTML) -> None:
-    """Lay the panels out, one to be chosen, and wire them: it follows the picture, the noise, t (when it is let go) and the model."""
+    """Lay the panels out, one to be chosen, and wire them: it follows the image, the noise, t (when it is let go) and the model."""
     model = gr.Dropdown(
         model_list.titles(),
         label="Model",
@@ -79,7 +79,7 @@ def _share(event: gr.EventData) -> float:
 
 
 def _show(panel: str, *seen):
-    """The panel's HTML; the last one stays where the picture cannot be read, which the explorer says."""
+    """The panel's HTML; the last one stays where the image cannot be read, which the explorer says."""
     warmup.wait()
     from diffusion_demo.data import UNREADABLE
 

@@ -1,4 +1,4 @@
-"""The Inspect tab: what the forward process does to a picture at every t."""
+"""The Inspect tab: what the forward process does to an image at every t."""
 
 import os
 import random
@@ -48,15 +48,15 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
     """Lay out the tab and wire it. A link may name the tab, an example, T and the noise; its t and schedule are the browser's to read."""
     with gr.Row(elem_id="inspect-what"):
         with gr.Column(scale=4, min_width=300):
-            gr.Markdown("Drag **t** and watch a picture turn into noise. A diffusion model learns the way back, one small step at a time.")
+            gr.Markdown("Drag **t** and watch an image turn into noise. A diffusion model learns the way back, one small step at a time.")
             with gr.Row(elem_id="inspect-how"):
                 wanted = gr.Number(NUM_TIMESTEPS, label="T, the number of steps", info=STEPS_INFO, scale=2, min_width=170, elem_id="inspect-steps")
                 again = gr.Button("New noise", scale=1, min_width=110, elem_id="new-noise")
         with gr.Column(scale=4, min_width=150):
             picture = gr.Image(
-                label="Your picture", type="filepath", sources=["upload", "clipboard"], format="png", height=200, buttons=[], elem_id="picture"
+                label="Your image", type="filepath", sources=["upload", "clipboard"], format="png", height=200, buttons=[], elem_id="picture"
             )
-            # The file reaches the handler unread: gradio's own reading turns a broken picture into an error without words.
+            # The file reaches the handler unread: gradio's own reading turns a broken image into an error without words.
             picture.preprocess = lambda payload: payload and payload.path
         with gr.Column(scale=3, min_width=150):
             gr.Examples([[str(path)] for path in _examples().values()], picture, label="Or one of these", examples_per_page=8, elem_id="examples")
@@ -79,7 +79,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
 
 
 def _examples() -> dict[str, Path]:
-    """The pictures that are offered, by the names that links give them."""
+    """The images that are offered, by the names that links give them."""
     made = [path for folder in model_list.models().values() for path, _ in showcase.read(folder).files]
     paths = [Path(path) for path in [get_image("lion.jpg"), get_image("cheetah1.jpg"), get_image("tower.jpg"), *made[:3]]]
     return {path.stem: path for path in paths}
@@ -90,7 +90,7 @@ def _tab(request: gr.Request):
 
 
 def _open(request: gr.Request) -> list:
-    """What a link asks for, as far as it makes sense: picture, T (typed and in use), noise and the explorer's value."""
+    """What a link asks for, as far as it makes sense: image, T (typed and in use), noise and the explorer's value."""
     warmup.wait()
     from diffusion_demo.ui.inspect import explorer_data
 
@@ -123,7 +123,7 @@ def _steps(wanted: float | None) -> list:
 
 
 def _inspect(path: str | None, seed: int, steps: int) -> dict:
-    """What the browser draws x_t from: the picture, standard normal noise of its size, and the tables of every schedule."""
+    """What the browser draws x_t from: the image, standard normal noise of its size, and the tables of every schedule."""
     warmup.wait()
     from diffusion_demo.ui.inspect import explorer_data
 

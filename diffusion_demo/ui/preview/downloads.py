@@ -1,4 +1,4 @@
-"""Finished pictures as files for the browser."""
+"""Finished images as files for the browser."""
 
 import tempfile
 import zipfile
@@ -11,7 +11,7 @@ from diffusion_demo.errors import BadInput
 
 @contextmanager
 def files_of(x, settings: list[dict], name: str = "seed_{seed:08d}.png") -> Iterator[list[Path]]:
-    """Pictures x, float [N, C, S, S] in [-1, 1], as PNG files with their settings inside, and named after these.
+    """Images x, float [N, C, S, S] in [-1, 1], as PNG files with their settings inside, and named after these.
 
     They go with the context: gradio copies what a generator yields before it asks for more.
     """
@@ -23,7 +23,7 @@ def files_of(x, settings: list[dict], name: str = "seed_{seed:08d}.png") -> Iter
             for path, pixels, one in zip(paths, to_uint8(x), settings, strict=True):
                 save_png(path, to_pil(pixels), one)
         except OSError as error:
-            raise BadInput(f"The pictures cannot be written ({error.strerror or error}); make room on the disk and try again.") from error
+            raise BadInput(f"The images cannot be written ({error.strerror or error}); make room on the disk and try again.") from error
         yield paths
 
 

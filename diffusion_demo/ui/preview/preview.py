@@ -1,4 +1,4 @@
-"""The stage, where one watches pictures become, and what a run's buttons do."""
+"""The stage, where one watches images become, and what a run's buttons do."""
 
 import gradio as gr
 
@@ -16,10 +16,10 @@ def stage(film: dict | None, elem_id: str) -> gr.HTML:
 
 
 def gallery(files: list, elem_id: str) -> gr.Gallery:
-    """Finished pictures; a click on one opens the viewer (viewer.js), which takes the place of the gallery's own."""
+    """Finished images; a click on one opens the viewer (viewer.js), which takes the place of the gallery's own."""
     return gr.Gallery(
         files,
-        label="Finished pictures",
+        label="Finished images",
         columns=8,
         object_fit="contain",
         format="png",

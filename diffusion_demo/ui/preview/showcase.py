@@ -1,4 +1,4 @@
-"""What a first-time visitor sees before any click: pictures made beforehand by the bundled model, and the film of their making."""
+"""What a first-time visitor sees before any click: images made beforehand by the bundled model, and the film of their making."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ THUMBNAILS = "thumbnails"  # a PNG of each class
 
 
 class Showcase(NamedTuple):
-    """A film for the stage, and the finished pictures' files."""
+    """A film for the stage, and the finished images' files."""
 
     film: dict | None
     files: list[tuple[str, None]]

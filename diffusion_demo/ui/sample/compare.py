@@ -1,4 +1,4 @@
-"""A run of Sample, Compare: cell by cell into one labelled picture, which is shown as far as it has come."""
+"""A run of Sample, Compare: cell by cell into one labeled image, which is shown as far as it has come."""
 
 import time
 from contextlib import closing
@@ -42,7 +42,7 @@ def compare(
     guide_to: float,
     classifier_scale: float,
 ):
-    """Fill a grid, yielding (status, picture, and the two buttons) as it goes on."""
+    """Fill a grid, yielding (status, image, and the two buttons) as it goes on."""
     warmup.wait()
     form = (sampler, steps, guidance_scale, eta, seed, guide_from, guide_to, classifier_scale)
     from diffusion_demo.images import save_png
@@ -84,8 +84,8 @@ def _plan(model, label, across, columns, down, rows, calls, per_cell, form):
     from diffusion_demo.sampling.comparison import ANY_CLASS, Comparison, axis
 
     about = describe(folder_of(model))
-    if not 1 <= number(per_cell, "pictures in a cell") <= MAX_PER_CELL:
-        raise BadInput(f"A cell holds 1 to {MAX_PER_CELL} pictures, not {per_cell:g}.")
+    if not 1 <= number(per_cell, "images in a cell") <= MAX_PER_CELL:
+        raise BadInput(f"A cell holds 1 to {MAX_PER_CELL} images, not {per_cell:g}.")
     known = {"sampler": list(SAMPLERS), "class": [ANY_CLASS, *about.class_names, *map(about.title, about.class_names)], "checkpoint": list(models())}
     sides = [None if name in (None, NONE) else axis(name, words or "", known.get(name, ())) for name, words in ((across, columns), (down, rows))]
     if sides[0] is None:

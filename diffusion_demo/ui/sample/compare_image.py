@@ -1,4 +1,4 @@
-"""The picture that a comparison makes: its labelled grid, and the settings inside it."""
+"""The image that a comparison makes: its labeled grid, and the settings inside it."""
 
 from dataclasses import asdict
 

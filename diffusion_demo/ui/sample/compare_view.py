@@ -49,8 +49,8 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> gr.Button:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             sides = [_side("Columns", "calls", AXES), _side("Rows", "sampler", [*AXES, (NONE, NONE)])]
-            calls = gr.Slider(1, 200, 16, step=1, precision=0, label="Network calls a picture", buttons=[], interactive=True)
-            per_cell = gr.Slider(1, MAX_PER_CELL, 4, step=1, precision=0, label="Pictures in a cell", buttons=[], interactive=True)
+            calls = gr.Slider(1, 200, 16, step=1, precision=0, label="Network calls an image", buttons=[], interactive=True)
+            per_cell = gr.Slider(1, MAX_PER_CELL, 4, step=1, precision=0, label="Images in a cell", buttons=[], interactive=True)
             gr.Markdown(EQUAL, elem_classes="hint")
             with gr.Row(elem_classes="go"):
                 start, stop = both = buttons("compare")

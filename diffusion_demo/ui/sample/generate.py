@@ -1,4 +1,4 @@
-"""A run of the Sample tab: pictures out of noise, watched step by step."""
+"""A run of the Sample tab: images out of noise, watched step by step."""
 
 import time
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def generate(
     classifier_scale: float,
     twice: bool,
 ):
-    """Sample pictures, yielding (stage, gallery, zip file, seed, and the two buttons) as the denoising goes on."""
+    """Sample images, yielding (stage, gallery, zip file, seed, and the two buttons) as the denoising goes on."""
     warmup.wait()
     from diffusion_demo.sampling.generate import noise_of
     from diffusion_demo.sampling.image_writer import settings_of
@@ -53,7 +53,7 @@ def generate(
         request = request_of(about, label, num_images, sampler, steps, guidance_scale, eta, seed, guide_from, guide_to, classifier_scale)
         found = upsampler_for(about) if twice else None
         if twice and not found:
-            raise BadInput("There is no model here that makes this one's pictures twice as large.")
+            raise BadInput("There is no model here that makes this one's images twice as large.")
         upsampler = load(found[1]) if found else None
         if upsampler:
             check_steps(request.steps, upsampler.description)
@@ -75,7 +75,7 @@ def generate(
                 )
                 yield film(drawn[-1:], total, status, live=True), skip, skip, skip, skip, skip
     took = time.monotonic() - started
-    status = f"{request.num_images} pictures in {duration(took)}, {request.num_images / took:.1f} images/s, seed {request.seed}."
+    status = f"{request.num_images} images in {duration(took)}, {request.num_images / took:.1f} images/s, seed {request.seed}."
     helpers = {"upsampler": found[0]} if found else {}
     with as_toasts(), files_of(step.xt, settings_of(request, pictures, model, checkpoint, **helpers)) as paths:
         archive = gr.DownloadButton(value=str(zip_of(paths)), visible=True)
@@ -83,7 +83,7 @@ def generate(
 
 
 def _steps(checkpoint, folder, upsampler, found, request, pictures) -> Iterator:
-    """The steps of the pictures and, where they are to be enlarged by the upsampler that was found, of that, counted on."""
+    """The steps of the images and, where they are to be enlarged by the upsampler that was found, of that, counted on."""
     from diffusion_demo.images import to_uint8
     from diffusion_demo.sampling.generate import sample_batch, upsample
 

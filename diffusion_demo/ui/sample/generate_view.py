@@ -16,7 +16,7 @@ from diffusion_demo.ui.settings import settings
 
 SAMPLERS = [("DPM-Solver++", "dpm_solver"), ("DDIM", "ddim"), ("DDPM", "ddpm")]
 DICE_SIDES = 1_000_000
-KEYS = "Ctrl+Enter starts, Esc stops. Click a picture to see it large; arrow keys or a swipe go to the next."
+KEYS = "Ctrl+Enter starts, Esc stops. Click an image to see it large; arrow keys or a swipe go to the next."
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> Form:
             gr.Markdown(KEYS, elem_classes="hint keys")
             with gr.Accordion("More settings", open=False):
                 sampler, steps, eta, guide_from, guide_to, within, classifier_scale, twice = _rare()
-            dropped = gr.File(label="Settings from a picture made here", file_types=[".png"], height=160, elem_id="restore")
+            dropped = gr.File(label="Settings from an image made here", file_types=[".png"], height=160, elem_id="restore")
         with gr.Column(scale=5, min_width=320, elem_classes="results"):
             shown = stage(finished.film, "stage")
             pictures = gallery(finished.files, "gallery")
@@ -124,7 +124,7 @@ def _rare() -> tuple:
         visible=False,
         interactive=True,
     )
-    twice = gr.Checkbox(False, label="Twice the size", info="A second model enlarges the pictures.", visible=False, interactive=True)
+    twice = gr.Checkbox(False, label="Twice the size", info="A second model enlarges the images.", visible=False, interactive=True)
     return sampler, steps, eta, guide_from, guide_to, within, classifier_scale, twice
 
 

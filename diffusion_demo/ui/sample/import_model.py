@@ -38,7 +38,7 @@ def build(model: gr.Dropdown) -> gr.events.Dependency:
 
 
 def import_file(path: str | None, told: str):
-    """Import the file with those options of `import`. Returns a line about it, and the list of models with it chosen where it makes pictures."""
+    """Import the file with those options of `import`. Returns a line about it, and the list of models with it chosen where it makes images."""
     warmup.wait()
     from diffusion_demo.cli import import_
     from diffusion_demo.models.openai.convert import import_network

@@ -79,13 +79,13 @@ def request_of(
 
 
 def interval_of(low: float | None, high: float | None, num_timesteps: int) -> tuple[int, int] | None:
-    """The lowest and highest t of the network, 0 .. T-1, between two per cents of the noise; None for all of it. Raises BadInput for none of it."""
+    """The lowest and highest t of the network, 0 .. T-1, between two percents of the noise; None for all of it. Raises BadInput for none of it."""
     low, high = number(low, "start of the guidance"), number(high, "end of the guidance")
     if (low, high) == (0, 100):
         return None
     ends = round(low / 100 * num_timesteps), round(high / 100 * num_timesteps) - 1
     if not 0 <= ends[0] <= ends[1] < num_timesteps:
-        raise BadInput(f"Guidance must act from a lower per cent to a higher one, both from 0 to 100; not from {low:g} to {high:g}.")
+        raise BadInput(f"Guidance must act from a lower percent to a higher one, both from 0 to 100; not from {low:g} to {high:g}.")
     return ends
 
 
@@ -95,7 +95,7 @@ def per_cents_of(interval: list[int] | None, num_timesteps: int) -> tuple[float,
 
 
 def upsampler_for(description: Description) -> tuple[str, Path] | None:
-    """The upsampler, by name and folder, that makes this model's pictures twice as large."""
+    """The upsampler, by name and folder, that makes this model's images twice as large."""
     for name, folder in upsamplers().items():
         about = describe(folder)
         fits = about.small_size in (None, description.image_size) and about.image_size == 2 * description.image_size

@@ -1,4 +1,4 @@
-"""The form, set as the settings inside a picture say."""
+"""The form, set as the settings inside an image say."""
 
 import gradio as gr
 
@@ -8,7 +8,7 @@ from diffusion_demo.ui.sample.request_form import MAX_SEED, MIXED, as_toasts, cl
 from diffusion_demo.ui.server import warmup
 from diffusion_demo.ui.server.model_list import folder_of
 
-UNREADABLE = "This picture's settings cannot be read; drop a PNG that was made here."
+UNREADABLE = "This image's settings cannot be read; drop a PNG that was made here."
 
 
 def from_file(path: str) -> list:
@@ -31,7 +31,7 @@ def from_settings(found: dict) -> list:
 
     with as_toasts():
         if found.get("made_by") or "compare" in found:
-            raise BadInput("This picture was made from others, which its settings cannot bring back; for a variation of it drop it under Vary.")
+            raise BadInput("This image was made from others, which its settings cannot bring back; for a variation of it drop it under Vary.")
         try:
             checkpoint = load(folder_of(found["checkpoint"]))
             about = checkpoint.description
@@ -51,12 +51,12 @@ def from_settings(found: dict) -> list:
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
             raise BadInput(UNREADABLE) from error
         if request.seed > MAX_SEED:
-            raise BadInput(f"This page takes seeds up to {MAX_SEED}; use the command line for this picture.")
+            raise BadInput(f"This page takes seeds up to {MAX_SEED}; use the command line for this image.")
     upsampler = upsampler_for(about)
     if found.get("weights") != checkpoint.weights:
-        gr.Warning(f"The settings are back, but {found['checkpoint']} has other weights now: the picture will differ.")
+        gr.Warning(f"The settings are back, but {found['checkpoint']} has other weights now: the image will differ.")
     elif found.get("upsampler") and (upsampler is None or upsampler[0] != found["upsampler"]):
-        gr.Warning(f"The settings are back, but {found['upsampler']}, which enlarged the picture, is not here: it will differ.")
+        gr.Warning(f"The settings are back, but {found['upsampler']}, which enlarged the image, is not here: it will differ.")
     else:
         gr.Info(f"The settings of seed {request.seed} are back.")
     return [

@@ -94,7 +94,7 @@ def _rare(model: str) -> list:
 
 
 def _use(event: gr.EventData) -> list:
-    """Back to Make, with the settings of the picture that is shown. They come from the browser, so they are checked like a file's."""
+    """Back to Make, with the settings of the image that is shown. They come from the browser, so they are checked like a file's."""
     found = getattr(event, "settings", None)
     if not isinstance(found, dict):
         raise gr.Error(restore.UNREADABLE, print_exception=False)
@@ -102,7 +102,7 @@ def _use(event: gr.EventData) -> list:
 
 
 def _turned_to(way: str):
-    """To Vary, with the model and the class that the picture was made with, where they are still here."""
+    """To Vary, with the model and the class that the image was made with, where they are still here."""
 
     def turn(model: str, label: str, event: gr.EventData) -> list:
         named, listed = getattr(event, "checkpoint", None), models()
@@ -110,7 +110,7 @@ def _turned_to(way: str):
         with as_toasts():
             about = describe(folder_of(used))
         wanted = getattr(event, "class", None)
-        known = [name for name in (wanted, label) if name in about.class_names and way == vary_view.ONE]  # two pictures may be of two classes
+        known = [name for name in (wanted, label) if name in about.class_names and way == vary_view.ONE]  # two images may be of two classes
         return [gr.Tabs(selected="vary"), way, used, gr.Dropdown(class_choices(about), value=(known or [MIXED])[0])]
 
     return turn

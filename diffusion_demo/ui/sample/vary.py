@@ -1,4 +1,4 @@
-"""A run of Sample, Vary: a picture noised and brought back, or two of them mixed on the way."""
+"""A run of Sample, Vary: an image noised and brought back, or two of them mixed on the way."""
 
 import time
 from contextlib import closing
@@ -23,7 +23,7 @@ def _waiting(words: str) -> tuple:
 
 @in_turn(_waiting)
 def vary(model: str, picture: str, how_far: float, num_images: int, label: str, guidance_scale: float, steps: int, seed: int):
-    """Variations of a picture, yielding (stage, gallery, zip file, and the two buttons) as they come back."""
+    """Variations of an image, yielding (stage, gallery, zip file, and the two buttons) as they come back."""
     warmup.wait()
     from diffusion_demo.sampling import variations
 
@@ -32,7 +32,7 @@ def vary(model: str, picture: str, how_far: float, num_images: int, label: str, 
 
 @in_turn(_waiting)
 def interpolate(model: str, picture: str, other: str, how_far: float, num_images: int, label: str, guidance_scale: float, steps: int, seed: int):
-    """Pictures between two, yielding (stage, gallery, zip file, and the two buttons) as they come back."""
+    """Images between two, yielding (stage, gallery, zip file, and the two buttons) as they come back."""
     warmup.wait()
     from diffusion_demo.sampling import variations
 
@@ -50,9 +50,9 @@ def _run(made_by, walk, words, model, files, how_far, num_images, label, guidanc
         folder = folder_of(model)
         checkpoint = load(folder)
         about = checkpoint.description
-        if not 1 <= number(num_images, "number of pictures") <= MAX_IMAGES:
-            raise BadInput(f"This page makes 1 to {MAX_IMAGES} pictures here at a time, not {num_images:g}.")
-        index, count, far = class_of(label, about), int(num_images), float(number(how_far, "per cent of how far"))
+        if not 1 <= number(num_images, "number of images") <= MAX_IMAGES:
+            raise BadInput(f"This page makes 1 to {MAX_IMAGES} images here at a time, not {num_images:g}.")
+        index, count, far = class_of(label, about), int(num_images), float(number(how_far, "percent of how far"))
         guidance = float(guidance_scale) if index is not None else 1.0
         precision = resolve_precision("auto", checkpoint.unet.device)
         how = Variation(count, far, int(number(steps, "steps")), int(number(seed, "seed")), index, guidance, precision)
@@ -70,7 +70,7 @@ def _run(made_by, walk, words, model, files, how_far, num_images, label, guidanc
             if step.index < total:
                 left = (time.monotonic() - started) / step.index * (total - step.index)
                 yield film(frames[-1:], total, f"Step {step.index} of {total}, {duration(left)} left", live=True), skip, skip, skip, skip
-    status = f"{count} pictures in {duration(time.monotonic() - started)}, seed {how.seed}."
+    status = f"{count} images in {duration(time.monotonic() - started)}, seed {how.seed}."
     settings = settings_of(how, model, checkpoint, made_by, [found for _, found in sources])
     with as_toasts(), files_of(step.xt, settings, f"{made_by}_seed_{how.seed:08d}_{{picture:02d}}.png") as paths:
         yield (
@@ -82,20 +82,20 @@ def _run(made_by, walk, words, model, files, how_far, num_images, label, guidanc
 
 
 def _read(path: str | None, checkpoint):
-    """The picture as the model sees pictures, float [1, C, S, S], and the settings inside it. Raises BadInput for what is no picture."""
+    """The image as the model sees images, float [1, C, S, S], and the settings inside it. Raises BadInput for what is no image."""
     import torch
 
     from diffusion_demo.data import UNREADABLE, Framing, decode
     from diffusion_demo.images import read_settings, to_float
 
     if not path:
-        raise BadInput("Drop a picture first, or choose one from the history.")
+        raise BadInput("Drop an image first, or choose one from the history.")
     about = checkpoint.description
     try:
         with open(path, "rb") as file:
             pixels = decode(file.read(), Framing(about.image_size, about.channels))
     except UNREADABLE as error:
-        raise BadInput("This file cannot be read as a picture; drop a PNG, JPEG or WebP.") from error
+        raise BadInput("This file cannot be read as an image; drop a PNG, JPEG or WebP.") from error
     try:
         settings = read_settings(path)
     except BadInput:

@@ -1,4 +1,4 @@
-"""Sample, Vary: pictures near one, or between two."""
+"""Sample, Vary: images near one, or between two."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ from diffusion_demo.ui.sample.vary import MAX_IMAGES, MIX, VARY, interpolate, va
 from diffusion_demo.ui.server.model_list import models
 
 ONE, TWO = "Variations of one", "Between two"
-EMPTY = {"frames": [], "empty": "Drop a picture, or choose one below, and see what is near it."}
-HOW_FAR = "How much noise is put in, and taken out again. A little keeps the picture, much only its colours, all of it nothing."
+EMPTY = {"frames": [], "empty": "Drop an image, or choose one below, and see what is near it."}
+HOW_FAR = "How much noise is put in, and taken out again. A little keeps the image, much only its colors, all of it nothing."
 
 
 @dataclass(frozen=True, eq=False)
 class Vary:
-    """What the history sets: which way, and the two pictures; and the buttons that start."""
+    """What the history sets: which way, and the two images; and the buttons that start."""
 
     way: gr.Radio
     one: gr.Image
@@ -34,7 +34,7 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> Vary:
         with gr.Column(scale=2, min_width=300):
             way = gr.Radio([ONE, TWO], value=ONE, show_label=False, container=False, interactive=True, elem_id="vary-way")
             with gr.Row(elem_id="vary-pictures"):
-                one = _picture("The picture", made[0], "vary-one")
+                one = _picture("The image", made[0], "vary-one")
                 two = _picture("The other", made[-1], "vary-two", visible=False)
             how_far = gr.Slider(1, 100, 50, step=1, label="How far, %", buttons=[], interactive=True)
             count = gr.Slider(1, MAX_IMAGES, 8, step=1, precision=0, label="Pictures", buttons=[], interactive=True)

@@ -1,4 +1,4 @@
-"""How much of the disk the runs and the pictures dropped for them may fill."""
+"""How much of the disk the runs and the images dropped for them may fill."""
 
 from contextlib import suppress
 from pathlib import Path

@@ -33,7 +33,7 @@ class Turns:
         mine = object()
         with self._changed:
             if sum(1 for _, v, _ in self._tickets if v == visitor) >= EACH:
-                raise gr.Error("Your last pictures are still in the making; wait for them, or press Stop.", print_exception=False)
+                raise gr.Error("Your last images are still in the making; wait for them, or press Stop.", print_exception=False)
             waiting = len(self._tickets) - (self._running is not None)
             if waiting >= self.most or sum(1 for _, _, a in self._tickets if a == address) > self.most / 2:
                 raise gr.Error("Too many people are waiting at the moment; try again in a minute.", print_exception=False)

@@ -42,7 +42,7 @@ def once(page: gr.Blocks) -> None:
 
 
 def _drop_uploads() -> None:
-    """Take away pictures that were dropped long ago and that no run needs."""
+    """Take away images that were dropped long ago and that no run needs."""
     needed = {run_actions.dropped_for(RunFolder(model_list.RUNS / name)) for name in run_list.all_names()}
     for folder in uploads.UPLOADS.glob("*"):
         if folder not in needed and folder.name != "drawn" and time.time() - folder.stat().st_mtime > UPLOADS_AGE:

@@ -18,7 +18,7 @@ ELSEWHERE = "the program on your own machine has no such limit."
 
 
 def check_sampling(num_images: float, steps: float) -> None:
-    """Raise BadInput for more pictures or steps than this page makes at once. Numbers as somebody sent them: NaN is refused, too."""
+    """Raise BadInput for more images or steps than this page makes at once. Numbers as somebody sent them: NaN is refused, too."""
     allowed = settings()
     for what, value, most in (("images", num_images, allowed.images), ("steps", steps, allowed.steps)):
         if not (isinstance(value, int | float) and 1 <= value <= most):

@@ -17,12 +17,12 @@ DEFAULT_MODEL = "avatars-32"
 
 
 def models() -> dict[str, Path]:
-    """The folders of what makes pictures from noise, by name; an oracle's stands for itself."""
+    """The folders of what makes images from noise, by name; an oracle's stands for itself."""
     return _of_task("diffusion") | {name: Path(name) for name in ORACLES}
 
 
 def upsamplers() -> dict[str, Path]:
-    """The folders of what enlarges pictures, by name."""
+    """The folders of what enlarges images, by name."""
     return _of_task("upsampler")
 
 
@@ -41,7 +41,7 @@ def titles() -> list[tuple[str, str]]:
 
 def _title(name: str, folder: Path) -> str:
     only_best = _of_a_run(folder) and RunFolder(folder.parent.parent).latest() != folder
-    return ORACLES.get(name, f"{name}, its best on held-out pictures" if only_best else name)
+    return ORACLES.get(name, f"{name}, its best on held-out images" if only_best else name)
 
 
 def _of_a_run(folder: Path) -> bool:

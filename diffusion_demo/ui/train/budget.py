@@ -29,7 +29,7 @@ _one_at_a_time = threading.Lock()
 
 
 def pace(start: str, size: int, channels: int, batch_size: int) -> float:
-    """Pictures a second that this machine trains on, timed once for each choice, and never two at a time."""
+    """Images a second that this machine trains on, timed once for each choice, and never two at a time."""
     with _one_at_a_time:
         return _timed(start, size, channels, batch_size)
 

@@ -9,7 +9,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.server import limits, warmup
 from diffusion_demo.ui.train import fields, uploads
 
-FRAMING = ("image_size", "channels", "fit", "background")  # the settings that decide what the network sees of a picture
+FRAMING = ("image_size", "channels", "fit", "background")  # the settings that decide what the network sees of an image
 
 
 def look_at_files(files: list[str] | None, class_from: str, *framing, progress=gr.Progress()):
@@ -25,18 +25,18 @@ def look_at_path(path: str, class_from: str, *framing, progress=gr.Progress()):
 
 
 def look_again(found, class_from: str, *framing, progress=gr.Progress()):
-    """The same pictures with classes from elsewhere."""
+    """The same images with classes from elsewhere."""
     return _look(lambda: found.source, class_from, framing, progress) if found else (None, "")
 
 
 def _look(find, class_from: str, framing: tuple, progress: gr.Progress):
-    """The report of the pictures, and how it is shown."""
+    """The report of the images, and how it is shown."""
     limits.check_training_is_on()
     warmup.wait()
     from diffusion_demo import data
 
     try:
-        found = data.scan(find(), class_from, progress=lambda done, total: progress((done, total), desc="Looking at the pictures", unit="pictures"))
+        found = data.scan(find(), class_from, progress=lambda done, total: progress((done, total), desc="Looking at the images", unit="pictures"))
     except BadInput as error:
         raise gr.Error(str(error), print_exception=False) from error
     return found, show(found, *framing)
@@ -57,11 +57,11 @@ def show(found, *framing):
     summary = found.summary()
     shown = data.examples(found, 16, seen)
     classes = ", ".join(f"{html.escape(name)} ({count:,})" for name, count in summary["classes"].items())
-    facts = [f"{summary['pictures']:,} pictures", f"{summary['held_out']:,} held out to measure on"]
+    facts = [f"{summary['pictures']:,} images", f"{summary['held_out']:,} held out to measure on"]
     warnings = "".join(f"<li>{html.escape(words)}</li>" for words in found.warnings_for(seen))
     rejects = "".join(f"<li><b>{html.escape(name)}</b>: {html.escape(reason)}</li>" for name, reason in list(found.rejected.items())[:50])
     return (
-        f'<div class="report"><img class="crops" src="{sheet_uri(contact_sheet(shown, 8))}" alt="the pictures as the network will see them">'
+        f'<div class="report"><img class="crops" src="{sheet_uri(contact_sheet(shown, 8))}" alt="the images as the network will see them">'
         f"<p><b>{'; '.join(facts)}.</b>{f' Classes: {classes}.' if classes else ' No classes.'}</p>"
         + (f"<ul>{warnings}</ul>" if warnings else "")
         + (f"<details><summary>Not usable: {len(found.rejected):,}</summary><ul>{rejects}</ul></details>" if rejects else "")

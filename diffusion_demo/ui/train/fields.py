@@ -31,7 +31,7 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
         return gr.Row()
 
     choose(
-        "task", "It learns to", [("make pictures", "diffusion"), ("name noisy pictures", "classifier"), ("double the size of pictures", "upsampler")]
+        "task", "It learns to", [("make images", "diffusion"), ("name noisy images", "classifier"), ("double the size of images", "upsampler")]
     )
     made["task"].info = "Naming guides another model by class; doubling follows one."
     gr.Markdown("Pictures", elem_classes="group")
@@ -63,7 +63,7 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
     with pair():
         add("grad_clip", gr.Number, "Largest gradient", step=0.1)
         add("seed", gr.Number, "Seed", precision=0)
-    add("small_noise", gr.Number, "Noise on the small pictures", "Where it doubles their size.", step=0.01)
+    add("small_noise", gr.Number, "Noise on the small images", "Where it doubles their size.", step=0.01)
     with pair():
         choose("loss", "Loss", ["hybrid", "simple", "kl", "rescaled_kl"])
         choose("timestep_sampler", "t is drawn", [("evenly", "stratified"), ("at random", "uniform"), ("by loss", "loss_aware")])
@@ -109,7 +109,7 @@ def _as_setting(name: str, value):
 
 
 def _hex(colour: str) -> str:
-    """What the colour picker gives, "rgba(12.3, 4, 5, 1)" too, as "#rrggbb"; anything else as it is, for TrainConfig to refuse."""
+    """What the color picker gives, "rgba(12.3, 4, 5, 1)" too, as "#rrggbb"; anything else as it is, for TrainConfig to refuse."""
     text = str(colour).strip()
     if text.startswith("rgb") and text.endswith(")"):
         try:

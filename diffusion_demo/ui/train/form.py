@@ -46,7 +46,7 @@ class Form:
         return {"data": str(found.source)} | start | fields.chosen(start, self.names, values)
 
     def follow(self, start_from: str | None):
-        """What depends on the model: size, colour, learning rate, warm-up, and whether the noise can be chosen."""
+        """What depends on the model: size, color, learning rate, warm-up, and whether the noise can be chosen."""
         new = start_from in NEW
         brought = {name: fields.DEFAULTS[name] for name in ("image_size", "channels", *fields.FINE_TUNING)}
         if not new:
@@ -69,8 +69,8 @@ class Form:
         except BadInput as error:
             problem = f'<p class="problem">{html.escape(str(error))}</p>'
             return [problem, gr.Button(interactive=False), gr.skip(), error.field, *self._marks(wrong, error.field, str(error))]
-        choice = [(f"{words}: about {budget.rounded(pace * 60 * minutes):,} pictures", words) for words, minutes in budget.offered().items()]
-        note = f"<p>This machine trains on {pace:.0f} pictures a second.</p>" if pace >= 1 else f"<p>A picture takes {1 / pace:.0f} s here.</p>"
+        choice = [(f"{words}: about {budget.rounded(pace * 60 * minutes):,} images", words) for words, minutes in budget.offered().items()]
+        note = f"<p>This machine trains on {pace:.0f} images a second.</p>" if pace >= 1 else f"<p>An image takes {1 / pace:.0f} s here.</p>"
         return [note, gr.Button(interactive=True), gr.Radio(choice), None, *self._marks(wrong, None, "")]
 
     def _marks(self, before: str | None, now: str | None, problem: str) -> list:
@@ -95,7 +95,7 @@ class Form:
         warmup.wait()
         try:
             if found is None:
-                raise BadInput("Drop some pictures first.")
+                raise BadInput("Drop some images first.")
             minutes = budget.minutes_of(length)
             chosen = self.settings(found, start_from, values)
             config = self._config(chosen)
@@ -114,7 +114,7 @@ class Form:
 
 
 def _new_name(title: str) -> str:
-    """A name that no run has: the pictures' own, numbered; where runs are not shown to others, one that nobody guesses."""
+    """A name that no run has: the images' own, numbered; where runs are not shown to others, one that nobody guesses."""
     stem, taken = uploads.safe_name(title.removesuffix(".zip"), "run"), set(run_list.all_names())
     stem += "" if settings().watch else f"-{secrets.token_hex(8)}"
     return next(name for name in (f"{stem}-{i}" for i in range(1, 100_000)) if name not in taken)

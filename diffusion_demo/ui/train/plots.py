@@ -10,14 +10,14 @@ BANDS = ("least noise", "little", "much", "most noise")
 
 
 def curves(status: Status) -> dict:
-    """The loss: as it is, smoothed and on held-out pictures; and by the noise that it was measured at. Of a classifier, how often it is right."""
+    """The loss: as it is, smoothed and on held-out images; and by the noise that it was measured at. Of a classifier, how often it is right."""
     losses = [(event["step"], event["loss"]) for event in status.steps]
     held_out = [(event["step"], event["loss"]) for event in status.held_out]
     bands = [[(event["step"], event["bands"][i]) for event in status.steps if event["bands"][i] is not None] for i in range(len(BANDS))]
     together = [
         {"name": "each report", "points": thinned(losses), "faint": True},
         {"name": "smoothed", "points": thinned(smoothed(losses))},
-        {"name": "held-out pictures", "points": thinned(held_out)},
+        {"name": "held-out images", "points": thinned(held_out)},
     ]
     by_noise = [{"name": name, "points": thinned(smoothed(points))} for name, points in zip(BANDS, bands, strict=True)]
     loss = {"name": "Loss", "lines": together, "note": ""}
@@ -27,7 +27,7 @@ def curves(status: Status) -> dict:
 
 
 def _right_answers(status: Status) -> dict:
-    """A view of the share of held-out pictures that a classifier names rightly, over t in percent of the chain."""
+    """A view of the share of held-out images that a classifier names rightly, over t in percent of the chain."""
     measured = [event for event in status.held_out if "bands" in event]
     lines = []
     for name, event in (("at first", measured[0]), ("now", measured[-1])) if measured else ():
@@ -39,7 +39,7 @@ def _right_answers(status: Status) -> dict:
 def compared(runs: dict[str, Status]) -> dict:
     """A view of several runs' smoothed losses, by their names."""
     lines = [{"name": name, "points": thinned(smoothed([(e["step"], e["loss"]) for e in status.steps]))} for name, status in runs.items()]
-    return {"name": "Compare", "lines": lines, "note": "Only the same loss on the same pictures compares."}
+    return {"name": "Compare", "lines": lines, "note": "Only the same loss on the same images compares."}
 
 
 def smoothed(points: list[tuple[int, float]]) -> list[tuple[int, float]]:

@@ -26,7 +26,7 @@ def own(name: str | None, held: object) -> RunFolder:
 
 
 def delete(name: str | None, held: object):
-    """Delete the run, and the pictures that were dropped for it where no other run uses them."""
+    """Delete the run, and the images that were dropped for it where no other run uses them."""
     run = own(name, held)
     if run_list.is_busy(run):
         raise gr.Error("This run is being trained; stop it first.", print_exception=False)

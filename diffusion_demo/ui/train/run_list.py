@@ -92,7 +92,7 @@ def one_more() -> Iterator[None]:
 def table(held: object) -> str:
     """Every run that may be looked at, a row each."""
     rows = [_row(RunFolder(model_list.RUNS / name)) for name in names(held)]
-    head = "<tr><th>Run</th><th></th><th>Steps</th><th>Pictures seen</th><th>Held-out loss</th><th>On disk</th></tr>"
+    head = "<tr><th>Run</th><th></th><th>Steps</th><th>Images seen</th><th>Held-out loss</th><th>On disk</th></tr>"
     return (
         f'<div class="scrolling" tabindex="0"><table class="runs"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>' if rows else ""
     )

@@ -16,10 +16,10 @@ from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import budget, plots, run_actions, run_list
 
 NO_PICTURES = {
-    "classifier": "This run's model names pictures; to guide by it, copy its classifier folder into that of a model which makes them.",
-    "upsampler": "This run's model enlarges pictures: tick Twice the size under More settings on the Sample tab.",
+    "classifier": "This run's model names images; to guide by it, copy its classifier folder into that of a model which makes them.",
+    "upsampler": "This run's model enlarges images: tick Twice the size under More settings on the Sample tab.",
 }
-NO_RUN = "Nothing has been trained here yet. Drop some pictures on the left and press Start."
+NO_RUN = "Nothing has been trained here yet. Drop some images on the left and press Start."
 
 
 def resume(name: str | None, held: object, length: str | None):
@@ -112,7 +112,7 @@ def _line(run: RunFolder, status: Status) -> str:
     parts = [f'<b class="state {state}">{run_list.STATE_WORDS[state]}</b>']
     if status.step:
         parts.append(f"step {status.step:,}" + (f" of {status.max_steps:,}" if status.max_steps else ""))
-        parts.append(f"{status.images_seen:,} pictures seen in all")
+        parts.append(f"{status.images_seen:,} images seen in all")
     if state == "running":
         parts += [f"{status.images_per_second:.0f} a second"] if status.images_per_second else []
         parts += [f"{_duration(status.seconds_left)} left"] if status.seconds_left is not None else []

@@ -1,4 +1,4 @@
-"""The Train tab: drop pictures, choose for how long, watch it learn, open the result."""
+"""The Train tab: drop images, choose for how long, watch it learn, open the result."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ from diffusion_demo.ui.server.hf_space import NOTHING_LASTS
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import budget, dataset_preview, fields, form, run_actions, run_list, run_status
 
-EVERYBODY_SEES = "Everybody who comes here sees your run and can make pictures with its model; only this browser can stop, delete or download it."
+EVERYBODY_SEES = "Everybody who comes here sees your run and can make images with its model; only this browser can stop, delete or download it."
 
 
 def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component]) -> None:
@@ -27,7 +27,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component])
             if settings().public and settings().watch:
                 gr.Markdown(EVERYBODY_SEES, elem_classes="hint")
             files = gr.File(
-                label="Pictures, or one zip of them", file_count="multiple", file_types=["image", ".zip"], height=150, elem_id="train-files"
+                label="Images, or one zip of them", file_count="multiple", file_types=["image", ".zip"], height=150, elem_id="train-files"
             )
             gr.Markdown("In a zip, folders become classes. Dropped folders lose their names, so zip them first.", elem_classes="hint")
             drawn = gr.Button("Nothing at hand? Take drawn shapes", size="sm", elem_id="train-drawn")
@@ -36,7 +36,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component])
             start_from = gr.Dropdown(
                 form.starts(),
                 label="Start from",
-                info="A trained model learns new pictures sooner." + (" A folder or a name on the Hub, too." if anywhere else ""),
+                info="A trained model learns new images sooner." + (" A folder or a name on the Hub, too." if anywhere else ""),
                 allow_custom_value=anywhere,
                 interactive=True,
             )

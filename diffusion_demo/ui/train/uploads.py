@@ -1,4 +1,4 @@
-"""Pictures that were dropped on the page -> a folder or zip among the runs, which stays for as long as runs need it."""
+"""Images that were dropped on the page -> a folder or zip among the runs, which stays for as long as runs need it."""
 
 import hashlib
 import os
@@ -14,14 +14,14 @@ UPLOADS = RUNS / ".uploads"
 
 
 def keep(files: list[str]) -> Path:
-    """Copy one zip, or any number of pictures, and return where they lie; the same files end up in the same place.
+    """Copy one zip, or any number of images, and return where they lie; the same files end up in the same place.
 
-    Raises BadInput for several zips, or a zip among pictures.
+    Raises BadInput for several zips, or a zip among images.
     """
     paths = sorted(map(Path, files))
     zips = [path for path in paths if path.suffix.lower() == ".zip"]
     if zips and len(paths) > 1:
-        raise BadInput("Drop either one zip or pictures; several zips must be made into one first.")
+        raise BadInput("Drop either one zip or images; several zips must be made into one first.")
     digest = hashlib.sha256("\n".join(f"{path.parent.name}/{path.name}" for path in paths).encode()).hexdigest()[:12]
     folder = UPLOADS / digest
     target = folder / safe_name(zips[0].stem, "pictures") if zips else folder / "pictures"
@@ -49,7 +49,7 @@ def keep(files: list[str]) -> Path:
 
 
 def drawn() -> Path:
-    """The pictures that the program draws itself, drawn on first use."""
+    """The images that the program draws itself, drawn on first use."""
     from diffusion_demo.data.synthetic_shapes import write_drawn
 
     target = UPLOADS / "drawn" / "shapes"
@@ -66,7 +66,7 @@ def drawn() -> Path:
 
 
 def _no_room(error: OSError) -> BadInput:
-    return BadInput(f"The pictures cannot be kept beside the runs ({error.strerror or error}); make room there.")
+    return BadInput(f"The images cannot be kept beside the runs ({error.strerror or error}); make room there.")
 
 
 def safe_name(text: str, otherwise: str) -> str:

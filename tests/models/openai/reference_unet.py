@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Settings:
-    """What their flags say; attention: the factors by which the picture is smaller where there is attention. At most one of the head counts."""
+    """What their flags say; attention: the factors by which the image is smaller where there is attention. At most one of the head counts."""
 
     width: int = 32
     multipliers: tuple[float, ...] = (1, 2)

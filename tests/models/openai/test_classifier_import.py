@@ -33,7 +33,7 @@ CASES = {
     "convolutions halve": replace(ADM, residual_sampling=False, blocks=1),
     "four blocks a level, another size": replace(ADM, blocks=4, multipliers=(1, 2), attention=(2,), image_size=8),
     "the middle alone attends": replace(ADM, attention=()),
-    "greyscale, one level": replace(ADM, in_channels=1, multipliers=(1,), attention=(1,), image_size=8),
+    "grayscale, one level": replace(ADM, in_channels=1, multipliers=(1,), attention=(1,), image_size=8),
     "a first level half as wide": replace(ADM, width=64, multipliers=(0.5, 1, 1), classes=2),
     "adaptive pool, 4 heads at two widths": replace(ADM, pool="adaptive", head_channels=None, heads=4, attention=(1, 2)),
     "spatial pool": replace(ADM, pool="spatial"),
@@ -265,7 +265,7 @@ def test_what_no_tensor_tells_is_asked_for_in_one_sentence(tmp_path, capsys):
 def test_what_is_told_must_fit(tmp_path, capsys):
     file, good = saved(random_classifier(ADM).state_dict(), tmp_path), options_of(ADM)
     wrong = {
-        "can only have --num-res-blocks 2 (pictures of 16x16)": ["--image-size", "32"],
+        "can only have --num-res-blocks 2 (images of 16x16)": ["--image-size", "32"],
         "can only have --num-res-blocks 2": ["--num-res-blocks", "3"],
         "cannot be split into heads of 24": ["--num-head-channels", "24"],
         "no noise schedule is called 'bent'": ["--beta-schedule", "bent"],
@@ -283,7 +283,7 @@ def test_levels_that_can_be_read_in_two_ways_are_asked_for(tmp_path, capsys):
     original = random_classifier(settings)
     file = saved(original.state_dict(), tmp_path)
     refused(
-        [file, *options_of(settings)], tmp_path, capsys, "2 ways", "--num-res-blocks 1 (pictures of 16x16) or --num-res-blocks 3 (pictures of 8x8)"
+        [file, *options_of(settings)], tmp_path, capsys, "2 ways", "--num-res-blocks 1 (images of 16x16) or --num-res-blocks 3 (images of 8x8)"
     )
     for i, option in enumerate((["--num-res-blocks", "1"], ["--image-size", "16"])):
         (tmp_path / str(i)).mkdir()

@@ -36,13 +36,13 @@ CASES = {
     "guided: a first level half as wide": (replace(GUIDED, width=64, multipliers=(0.5, 1, 1)), OWN),
     "guided: three blocks, the middle alone attends": (replace(GUIDED, blocks=3, attention=(), multipliers=(1, 1, 2)), PLAIN),
     "guided: upsampler": (replace(GUIDED, in_channels=6, head_channels=None, heads=2, attention=(1, 2)), OWN),
-    "guided: greyscale, one level": (replace(GUIDED, in_channels=1, out_channels=2, multipliers=(1,), attention=(1,)), PLAIN),
+    "guided: grayscale, one level": (replace(GUIDED, in_channels=1, out_channels=2, multipliers=(1,), attention=(1,)), PLAIN),
     "improved: 4 heads at one width": (Settings(multipliers=(1, 2, 2, 2), blocks=3, attention=(2, 4), heads=4, out_channels=6), PLAIN),
     "improved: 4 heads at two widths": (Settings(multipliers=(1, 2, 3), blocks=2, attention=(2, 4), heads=4, classes=3), OWN),
     "improved: LSUN, 1 head at two widths": (Settings(multipliers=(1, 1, 2), blocks=2, attention=(2, 4), scale_shift=False), PLAIN),
     "improved: other heads on the way up": (Settings(multipliers=(1, 2), attention=(1, 2), heads=4, heads_upsample=2), OWN),
     "improved: other heads on the way up, 1 on the way down": (Settings(multipliers=(1, 2), heads=1, heads_upsample=8), OWN),
-    "improved: greyscale upsampler": (Settings(in_channels=2, out_channels=1, heads=2), PLAIN),
+    "improved: grayscale upsampler": (Settings(in_channels=2, out_channels=1, heads=2), PLAIN),
 }
 
 
@@ -65,7 +65,7 @@ def imported(unet, folder, *more):
 
 
 def relative_error(unet, network, told=lambda t: t, dtype=torch.float32):
-    """The largest difference of the two over pictures of noise, several t and all classes, as a share of the largest answer."""
+    """The largest difference of the two over images of noise, several t and all classes, as a share of the largest answer."""
     unet, network = unet.to(dtype), network.to(dtype)
     s, t = unet.settings, torch.tensor([0, 1, 37, 500, 998, 999])
     xt = torch.randn(len(t), s.in_channels, 16, 16, generator=torch.Generator().manual_seed(1)).to(dtype)
@@ -119,7 +119,7 @@ def test_the_folder_says_what_it_is(tmp_path):
     assert checkpoint.diffusion.variance_type == "learned_range" and torch.equal(checkpoint.diffusion.betas, named_betas("squaredcos_cap_v2", 1000))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ema_0.9999_500000.pt", "out"]
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "- Origin: imported from ema_0.9999_500000.pt" in card and "16x16, colour" in card and "`diffusers.UNet2DModel`, 0." in card
+    assert "- Origin: imported from ema_0.9999_500000.pt" in card and "16x16, color" in card and "`diffusers.UNet2DModel`, 0." in card
     assert "averaged" not in card and "Trained on" not in card
 
 

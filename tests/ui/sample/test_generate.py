@@ -1,4 +1,4 @@
-"""A run of the Sample tab with a second network: what enlarges the pictures, or a classifier that guides them."""
+"""A run of the Sample tab with a second network: what enlarges the images, or a classifier that guides them."""
 
 import gradio as gr
 import pytest
@@ -18,7 +18,7 @@ def warm(three_models):
 
 
 def run(model, classifier_scale=0, twice=False):
-    """The status lines of a run, and the settings inside its first picture."""
+    """The status lines of a run, and the settings inside its first image."""
     said, found = [], None
     label = "mixed" if model in ORACLES else FORM[0]
     for stage, gallery, *_ in generate.generate(model, label, *FORM[1:], classifier_scale, twice):
@@ -31,7 +31,7 @@ def run(model, classifier_scale=0, twice=False):
 
 def test_pictures_are_enlarged_in_a_second_walk_and_say_by_what(warm):
     said, settings = run("plain", twice=True)
-    assert said[0] == "Step 0 of 6" and said[-1].startswith("2 pictures in")
+    assert said[0] == "Step 0 of 6" and said[-1].startswith("2 images in")
     assert settings["upsampler"] == "twice"
     restored = restore.from_settings(settings)
     assert restored[0] == "plain" and restored[11] is True and restored[-1] == "custom"

@@ -22,7 +22,7 @@ def test_many_points_are_thinned_and_the_last_stays():
 def test_a_runs_curves_and_previews(trained_run):
     status = status_of(RunFolder(trained_run))
     total, noise = plots.curves(status)["views"]
-    assert [line["name"] for line in total["lines"]] == ["each report", "smoothed", "held-out pictures"]
+    assert [line["name"] for line in total["lines"]] == ["each report", "smoothed", "held-out images"]
     assert [step for step, _ in total["lines"][2]["points"]] == [6, 12]
     assert len(noise["lines"]) == 4 and all(line["points"] for line in noise["lines"])
     frames = plots.timeline(trained_run, status, "")["frames"]

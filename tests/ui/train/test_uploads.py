@@ -1,4 +1,4 @@
-"""Dropped pictures are kept among the runs, once, under safe names."""
+"""Dropped images are kept among the runs, once, under safe names."""
 
 import zipfile
 
@@ -46,7 +46,7 @@ def test_a_zip_is_kept_as_it_is_under_a_safe_name(folder):
 
 
 def test_a_zip_among_others_is_refused_and_nothing_is_kept(folder):
-    with pytest.raises(BadInput, match="either one zip or pictures"):
+    with pytest.raises(BadInput, match="either one zip or images"):
         uploads.keep([str(folder / "a.zip"), *pictures(folder / "dropped", 1)])
     assert not uploads.UPLOADS.exists()
 

@@ -1,4 +1,4 @@
-"""What the Inspect tab works out on the server: one module a panel, each with `show(scene)`, one equation, one picture, one sentence."""
+"""What the Inspect tab works out on the server: one module a panel, each with `show(scene)`, one equation, one image, one sentence."""
 
 from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""What x_t still knows: pictures brought back from here, there and back by DDIM, between two pictures, and from pure noise put in here."""
+"""What x_t still knows: images brought back from here, there and back by DDIM, between two images, and from pure noise put in here."""
 
 from collections import deque
 
@@ -24,21 +24,21 @@ def show(scene: Scene) -> str:
     skipped = _last(reconstruct(scene.model, chain, scene.draws(PICTURES, 7), level, _noise(scene, 8), **scene.labels(PICTURES)))
     decoded, error = there_and_back(scene)
     return html.panel(
-        "The noisier x<sub>t</sub> is, the less it says of the picture: from little noise the same one comes back, from more its colours, then any.",
+        "The noisier x<sub>t</sub> is, the less it says of the image: from little noise the same one comes back, from more its colors, then any.",
         LATEX,
         "DDPM, Figures 7 and 8; DDIM, Equation 14; Improved DDPM, section 4",
         html.strip(again, f"from the same x<sub>t</sub>, t = {scene.t}, with other noise on the way back"),
-        html.strip(between, f"between two pictures, mixed at t = {scene.t}"),
+        html.strip(between, f"between two images, mixed at t = {scene.t}"),
         html.strip(skipped, f"from pure noise put in at t = {scene.t}, all before it skipped: good only where x<sub>t</sub> is nearly noise anyway"),
         html.pictures(
-            {"the picture": scene.x0, f"to noise and back by DDIM, {DDIM_STEPS} steps each way: off by {error:.1f} of 255; more steps, less": decoded}
+            {"the image": scene.x0, f"to noise and back by DDIM, {DDIM_STEPS} steps each way: off by {error:.1f} of 255; more steps, less": decoded}
         ),
     )
 
 
 @torch.no_grad()
 def there_and_back(scene: Scene) -> tuple[Tensor, float]:
-    """The picture encoded by DDIM without its last step (ADM appendix F) and decoded again, and its root mean square error in grey levels."""
+    """The image encoded by DDIM without its last step (ADM appendix F) and decoded again, and its root mean square error in gray levels."""
     steps = len(scene.chain)
     chain = scene.chain.respaced([round(i * (steps - 1) / (DDIM_STEPS - 1)) for i in range(DDIM_STEPS)])
     encoding = ddim_encode(scene.model, chain, scene.x0, **scene.labels(1))

@@ -1,4 +1,4 @@
-"""The variational bound of one picture, term by term."""
+"""The variational bound of one image, term by term."""
 
 from collections.abc import Iterator
 
@@ -50,7 +50,7 @@ def shown(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
     ]
     missing = f'<p class="found">{len(terms):,} of {steps:,} steps, from the noisiest on.</p>'
     return html.panel(
-        "How many bits the model needs to send this picture: each step pays for what it guessed wrong. Fewer is better; 8 is no model at all.",
+        "How many bits the model needs to send this image: each step pays for what it guessed wrong. Fewer is better; 8 is no model at all.",
         LATEX,
         f"DDPM, Equation 5; here on a chain of {steps:,} steps",
         html.plot({"bits per dimension of each step": [(t, max(bits, 1e-9)) for t, bits in reversed(terms)]}, "t", log=True, cursor=scene.t),

@@ -23,12 +23,12 @@ def show(scene: Scene) -> str:
     steps = [(value + edge, float(chances[value])) for value in range(first, first + SHOWN) for edge in (-0.5, 0.5)]
     bits = -math.log2(max(float(chances[true]), 1e-12))
     return html.panel(
-        "Pixels are whole numbers from 0 to 255. The last step cuts its Gaussian into 256 bins, so that the bound measures real pictures, in bits.",
+        "Pixels are whole numbers from 0 to 255. The last step cuts its Gaussian into 256 bins, so that the bound measures real images, in bits.",
         LATEX,
         "DDPM, Equation 13: the discrete decoder",
         html.plot({"probability of each value": steps}, "value of the chosen pixel", cursor=float(true)),
         f'<p class="found">The chosen pixel is <b>{true}</b>, to which the last step gives a probability of <b>{float(chances[true]):.3f}</b>: '
-        f"{bits:.2f} bits. Over the whole picture L<sub>0</sub> is <b>{float(decoder_term(p, scene.x0)[0]):.3f}</b> bits per dimension.</p>",
+        f"{bits:.2f} bits. Over the whole image L<sub>0</sub> is <b>{float(decoder_term(p, scene.x0)[0]):.3f}</b> bits per dimension.</p>",
     )
 
 

@@ -24,7 +24,7 @@ def show(scene: Scene) -> str:
     largest = float(moved.abs().max()) or 1.0
     named = {f"{escape(about.title(about.class_names[i]))}<br>{strength[i]:.3f}": moved[i : i + 1] / largest for i in order}
     return html.panel(
-        "Asked for a class, the network guesses slightly other noise. Guidance takes that difference and goes further along it. Grey: no difference.",
+        "Asked for a class, the network guesses slightly other noise. Guidance takes that difference and goes further along it. Gray: no difference.",
         LATEX,
         SOURCE,
         html.pictures({"x<sub>t</sub>": scene.xt} | named),

@@ -1,4 +1,4 @@
-"""What panels are made of: formulas, rows of pictures, tables and plots, as HTML."""
+"""What panels are made of: formulas, rows of images, tables and plots, as HTML."""
 
 import base64
 import html
@@ -30,16 +30,16 @@ def panel(sentence: str, latex: str, source: str, *parts: str) -> str:
 
 
 def pictures(named: dict[str, Tensor], columns: int | None = None) -> str:
-    """Pictures in [-1, 1], each [1, C, S, S] (a sheet where there are more), over their names, which may hold HTML."""
+    """Images in [-1, 1], each [1, C, S, S] (a sheet where there are more), over their names, which may hold HTML."""
     figures = (
         f'<figure><img src="{_png(x, columns)}" alt="{html.escape(_plain(name))}"><figcaption>{name}</figcaption></figure>'
         for name, x in named.items()
     )
-    return f'<div class="pictures">{"".join(figures)}</div>'
+    return f'<div class="images">{"".join(figures)}</div>'
 
 
 def strip(x: Tensor, name: str) -> str:
-    """A row of pictures [N, C, S, S] with one name."""
+    """A row of images [N, C, S, S] with one name."""
     return f'<figure class="strip"><img src="{_png(x, len(x))}" alt="{html.escape(_plain(name))}"><figcaption>{name}</figcaption></figure>'
 
 

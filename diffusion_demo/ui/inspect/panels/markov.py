@@ -1,4 +1,4 @@
-"""The Markov chain against the closed form: many draws of three pixels, walked and jumped, and the picture on its way."""
+"""The Markov chain against the closed form: many draws of three pixels, walked and jumped, and the image on its way."""
 
 import io
 import json
@@ -34,7 +34,7 @@ def show(scene: Scene) -> str:
 
 
 def _walked(scene: Scene) -> Tensor:
-    """One walk of the picture, [t + 1, C, S, S]."""
+    """One walk of the image, [t + 1, C, S, S]."""
     generator = torch.Generator().manual_seed(scene.seed + 1)
     states = [scene.x0]
     for i in range(scene.t):
@@ -54,7 +54,7 @@ def animation(scene: Scene, settings: dict) -> bytes:
 
 
 def agreement(scene: Scene) -> list[tuple[float, float, float, float, float, float, float]]:
-    """For a dark, a middling and a bright value of the picture: it; then mean, its standard error and what it should be; then the variance's."""
+    """For a dark, a middling and a bright value of the image: it; then mean, its standard error and what it should be; then the variance's."""
     values = scene.x0.flatten().sort().values[[0, scene.x0.numel() // 2, -1]].double().cpu()
     generator = torch.Generator().manual_seed(scene.seed + 2)
     x = values.repeat(DRAWS, 1)

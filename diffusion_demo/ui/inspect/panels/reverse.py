@@ -23,17 +23,17 @@ def show(scene: Scene) -> str:
     small, large = (chain.gather(table, i, xt).sqrt().item() for table in (chain.posterior_variance, chain.large_variance))
     learned = {"learned": "learned", "learned_range": "learned"}.get(chain.variance_type, "this model's, fixed")
     rows = [
-        ["small, β̃<sub>t</sub>", f"{small:.5f}", "the best if the picture were known"],
-        ["large, β<sub>t</sub>", f"{large:.5f}", "the best if the picture were pure noise"],
+        ["small, β̃<sub>t</sub>", f"{small:.5f}", "the best if the image were known"],
+        ["large, β<sub>t</sub>", f"{large:.5f}", "the best if the image were pure noise"],
         [learned, f"{deviation.mean():.5f}", f"from {deviation.min():.5f} to {deviation.max():.5f} over the pixels"],
     ]
     return html.panel(
-        "Knowing the picture, one step back is a known Gaussian. The network does not know it: it guesses the noise, from that the picture, "
+        "Knowing the image, one step back is a known Gaussian. The network does not know it: it guesses the noise, from that the image, "
         "and takes the step that would be right if the guess were.",
         LATEX if i else FIRST,
         "DDPM, Equations 5 to 7; Improved DDPM, Equation 15",
         html.pictures({"x<sub>t</sub>, what it sees": xt, "its x<sub>0</sub>": p.x0, "the true x<sub>0</sub>": scene.x0}),
-        f'<p class="found">At t = {scene.t} its picture is off by <b>{error:.1f}</b> of 255 grey levels, and the step costs '
+        f'<p class="found">At t = {scene.t} its image is off by <b>{error:.1f}</b> of 255 gray levels, and the step costs '
         f'<b class="bits">{bits:.3g}</b> bits per dimension ({"L<sub>0</sub>" if not i else f"L<sub>{i}</sub>"}).</p>',
         html.table(["standard deviation of the step", "", ""], rows),
         _one_pixel(scene.pixel, q, p, deviation),
@@ -48,6 +48,6 @@ def _one_pixel(place: tuple[int, int, int, int], q: Gaussian, p: Reverse, deviat
     grid = [low + (high - low) * i / 200 for i in range(201)]
     lines = {
         name: [(x, math.exp(-(((x - mean) / width) ** 2) / 2) / width / math.sqrt(2 * math.pi)) for x in grid]
-        for name, mean, width in (("q, knowing the picture", true, widths[0]), ("p, the network's", guess, widths[1]))
+        for name, mean, width in (("q, knowing the image", true, widths[0]), ("p, the network's", guess, widths[1]))
     }
     return html.plot(lines, "the chosen pixel, one step back")

@@ -1,4 +1,4 @@
-"""What all panels look at: one picture, one noise, one t, one model."""
+"""What all panels look at: one image, one noise, one t, one model."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ from diffusion_demo.models.unet import as_denoiser
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """x0 and eps float32 [1, C, S, S] at the model's size, another picture to mix with, and t as the page counts it: 1 .. T on the model's chain."""
+    """x0 and eps float32 [1, C, S, S] at the model's size, another image to mix with, and t as the page counts it: 1 .. T on the model's chain."""
 
     x0: Tensor
     other: Tensor
@@ -73,7 +73,7 @@ class Scene:
 
 
 def scene_of(picture: str, other: str, seed: int, share: float, checkpoint: Checkpoint, spot: tuple[float, float] = (0.5, 0.5)) -> Scene:
-    """The scene of a picture file at share t/T of the model's chain. Raises Unreadable for a file that is no picture."""
+    """The scene of an image file at share t/T of the model's chain. Raises Unreadable for a file that is no image."""
     about = checkpoint.description
     framing = Framing(about.image_size, about.channels)
     x0, second = (

@@ -38,7 +38,7 @@ def show(scene: Scene) -> str:
 
 @torch.no_grad()
 def squared_errors(scene: Scene) -> tuple[float, float]:
-    """L_simple of this picture at this t: mean over DRAWS draws of the noise, and its standard error."""
+    """L_simple of this image at this t: mean over DRAWS draws of the noise, and its standard error."""
     eps = scene.draws(DRAWS, salt=3)
     xt = scene.chain.q_sample(scene.x0.expand_as(eps).contiguous(), scene.index, eps)
     output = ask(scene.model, scene.chain, xt, scene.index, **scene.labels(DRAWS))
