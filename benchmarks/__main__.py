@@ -22,9 +22,19 @@ ROUNDS = 5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; all, unless some are named")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"{ROUNDS} unless given; training half as often, clicks twice")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; all, unless some are named"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=ROUNDS,
+        metavar="N",
+        help=f"{ROUNDS} unless given; training half as often, clicks twice",
+    )
     parsed = parser.parse_args()
     if unknown := [group for group in parsed.groups if group not in GROUPS]:
         parser.error(f"there is no group {unknown[0]!r}; choose of {', '.join(GROUPS)}")

@@ -35,7 +35,9 @@ TRAINING = {  # channels_last, fused, compiled
 @torch.no_grad()
 def called(unet: nn.Module, precision: str) -> None:
     """The network, CALLS times on IMAGES rows."""
-    xt = torch.randn(IMAGES, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size, device=best_device())
+    xt = torch.randn(
+        IMAGES, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size, device=best_device()
+    )
     denoiser, t = as_denoiser(unet, precision), torch.full((IMAGES,), 500, device=best_device())
     for _ in range(CALLS):
         denoiser(xt, t, class_labels=torch.zeros_like(t))
@@ -58,9 +60,15 @@ def training_steps(channels_last: bool, fused: bool, compiled: bool) -> Iterator
 
 def rows(rounds: int) -> Iterator[Row]:
     if best_device().type != "cuda":
-        yield Row("the same on a GPU, and what bf16, channels_last, a fused optimizer and torch.compile gain there", "not measured: no GPU here")
+        yield Row(
+            "the same on a GPU, and what bf16, channels_last, a fused optimizer and torch.compile gain there",
+            "not measured: no GPU here",
+        )
         return
-    calls = {name: partial(called, bundled_network(layout, compiled), precision) for name, (precision, layout, compiled) in SAMPLING.items()}
+    calls = {
+        name: partial(called, bundled_network(layout, compiled), precision)
+        for name, (precision, layout, compiled) in SAMPLING.items()
+    }
     yield from against_used(calls, SAMPLING_AS_USED, f"network calls on {IMAGES} rows", IMAGES * CALLS, rounds)
     steps = {name: partial(some_steps, training_steps(*means)) for name, means in TRAINING.items()}
     yield from against_used(steps, TRAINING_AS_USED, f"optimizer steps, batch {BATCH}", BATCH * REPORT_EVERY, rounds)
@@ -70,5 +78,10 @@ def against_used(works: dict, used: str, what: str, count: int, rounds: int) -> 
     times = in_turns(works, rounds)
     for name in works:
         if name != used:
-            beside = f"as used ({used}): {pace(times, used, count):.0f} images/s"
-            yield Row(f"{what}: {name}", f"{pace(times, name, count):.0f} images/s", beside, f"{ratio(times, used, name)} times as fast")
+            concat_low_res = f"as used ({used}): {pace(times, used, count):.0f} images/s"
+            yield Row(
+                f"{what}: {name}",
+                f"{pace(times, name, count):.0f} images/s",
+                concat_low_res,
+                f"{ratio(times, used, name)} times as fast",
+            )

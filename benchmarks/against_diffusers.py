@@ -21,7 +21,7 @@ from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.export import export
 from diffusion_demo.runtime.device import best_device, resolve_precision
 from diffusion_demo.sampling.generate import last_step, sample
-from diffusion_demo.sampling.presets import USUAL_ETA, usual_interval
+from diffusion_demo.sampling.presets import DEFAULT_ETA, default_guidance_interval
 from diffusion_demo.sampling.request import Request
 
 IMAGES, STEPS, WHOLE_CHAIN = 16, 20, 1000
@@ -67,7 +67,9 @@ def rows(rounds: int) -> Iterator[Row]:
         export(bundled, BUNDLED.name, plain := Path(folder) / "plain")
         same = load_checkpoint(plain, best_device())
         for sampler in PEERS:
-            as_it_comes, faster = (pipeline_of(plain, sampler, layout) for layout in (torch.contiguous_format, torch.channels_last))
+            as_it_comes, faster = (
+                pipeline_of(plain, sampler, layout) for layout in (torch.contiguous_format, torch.channels_last)
+            )
             works = {f"ours {p}": partial(ours, same, Request(IMAGES, sampler, STEPS, precision=p)) for p in precisions}
             works |= {"as it comes": partial(theirs, as_it_comes, "fp32")}
             works |= {f"channels_last {p}": partial(theirs, faster, p) for p in precisions}
@@ -76,7 +78,9 @@ def rows(rounds: int) -> Iterator[Row]:
             times = in_turns(works, rounds)
             yield compared(times, sampler, best, "as it comes", "as it comes")
             for precision in precisions:
-                yield compared(times, sampler, precision, f"channels_last {precision}", f"given channels_last, both {precision}")
+                yield compared(
+                    times, sampler, precision, f"channels_last {precision}", f"given channels_last, both {precision}"
+                )
         factor = WHOLE_CHAIN // STEPS
         times["whole"] = [factor * t for t in times["as it comes"]]
         for name in defaults(bundled):
@@ -91,9 +95,11 @@ def rows(rounds: int) -> Iterator[Row]:
 def defaults(checkpoint: Checkpoint) -> dict[str, Callable[[], list]]:
     """What a person gets who changes nothing: on the command line, and on the page, which guides."""
     about = f"{Request.sampler}, {Request.steps} steps"
-    plain = Request(IMAGES, eta=USUAL_ETA[Request.sampler])
-    guided = replace(plain, guidance_scale=2.0, guidance_interval=usual_interval(len(checkpoint.diffusion)))
-    return {f"{about}, {words}": partial(ours, checkpoint, r) for words, r in (("no guidance", plain), ("guided", guided))}
+    plain = Request(IMAGES, eta=DEFAULT_ETA[Request.sampler])
+    guided = replace(plain, guidance_scale=2.0, guidance_interval=default_guidance_interval(len(checkpoint.diffusion)))
+    return {
+        f"{about}, {words}": partial(ours, checkpoint, r) for words, r in (("no guidance", plain), ("guided", guided))
+    }
 
 
 def compared(times: Times, sampler: str, precision: str, peer: str, words: str) -> Row:

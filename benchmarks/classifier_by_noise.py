@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from diffusion_demo import data
 from diffusion_demo.images import save_png, to_float
-from diffusion_demo.models.checkpoint import guided_by, load_checkpoint
+from diffusion_demo.models.checkpoint import load_checkpoint, with_classifier
 from diffusion_demo.runtime.device import best_device
 
 MODEL = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
@@ -25,13 +25,17 @@ WIDTH, HEIGHT, MARGIN = 640, 260, 44
 @torch.no_grad()
 def accuracies(checkpoint, source: str) -> list[tuple[int, float, float]]:
     """(t, share of right answers, its standard error) at each t of AT."""
-    held_out = data.load(data.scan(source), checkpoint.description.image_size, checkpoint.description.channels, held_out=True)
+    held_out = data.load(
+        data.scan(source), checkpoint.description.image_size, checkpoint.description.channels, held_out=True
+    )
     x0, generator, found = to_float(held_out.images), torch.Generator().manual_seed(0), []
     for t in AT:
         right = []
         for _ in range(DRAWS):
             xt = checkpoint.diffusion.q_sample(x0, t, torch.randn(x0.shape, generator=generator))
-            logits = torch.cat([checkpoint.classifier(part, checkpoint.diffusion.told(t, part)) for part in xt.split(64)])
+            logits = torch.cat(
+                [checkpoint.classifier(part, checkpoint.diffusion.model_timesteps(t, part)) for part in xt.split(64)]
+            )
             right.append((logits.argmax(1) == held_out.labels).double())
         share = torch.stack(right).mean(0)
         found.append((t, float(share.mean()), float(share.std() / len(share) ** 0.5)))
@@ -56,14 +60,19 @@ def plot(points: list[tuple[int, float, float]], chance: float) -> Image.Image:
     for t, share, error in points:
         draw.line([place(t, share - error), place(t, share + error)], fill="#4338ca")
     draw.text((WIDTH / 2, HEIGHT - 14), "t: from no noise to nothing but noise", fill="#334155", anchor="mm")
-    draw.text((MARGIN, 16), "held-out images named rightly; orange: always the most frequent class", fill="#334155", anchor="lm")
+    draw.text(
+        (MARGIN, 16),
+        "held-out images named rightly; orange: always the most frequent class",
+        fill="#334155",
+        anchor="lm",
+    )
     return image
 
 
 def main() -> None:
     checkpoint = load_checkpoint(MODEL, best_device())
     if len(sys.argv) > 2:
-        checkpoint = guided_by(checkpoint, sys.argv[2])
+        checkpoint = with_classifier(checkpoint, sys.argv[2])
     points = accuracies(checkpoint, sys.argv[1])
     labels = data.load(data.scan(sys.argv[1]), 16, 3, held_out=True).labels
     chance = float(labels.bincount().max() / len(labels))

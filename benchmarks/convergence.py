@@ -28,7 +28,11 @@ def main() -> None:
         draw.text((14, y - 6), f"1e-{power}" if power else "1", fill="#334155")
     for i, count in enumerate(COUNTS):
         draw.text((point(i, 1)[0] - 8, HEIGHT - BOTTOM + 8), str(count), fill="#334155")
-    draw.text((LEFT, HEIGHT - 22), f"steps; error at the lowest noise level, {SCHEDULE} schedule, data N(0, 0.3)", fill="#334155")
+    draw.text(
+        (LEFT, HEIGHT - 22),
+        f"steps; error at the lowest noise level, {SCHEDULE} schedule, data N(0, 0.3)",
+        fill="#334155",
+    )
     for name, colour in LINES.items():
         errors = [error_at_the_lowest_noise_level(name, SCHEDULE, count) for count in COUNTS]
         points = [point(i, error) for i, error in enumerate(errors)]

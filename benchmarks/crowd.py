@@ -39,7 +39,10 @@ class Seen:
 def pictures(visitor: Visitor, answer) -> bytes:
     """The pixels of all finished images, fetched as a browser would."""
     files = [item["image"]["path"] for item in answer.completed["output"]["data"][1]]
-    return b"".join(np.asarray(Image.open(io.BytesIO(visitor.http.get(f"/gradio_api/file={path}").content))).tobytes() for path in files)
+    return b"".join(
+        np.asarray(Image.open(io.BytesIO(visitor.http.get(f"/gradio_api/file={path}").content))).tobytes()
+        for path in files
+    )
 
 
 def longest_silence(visitor: Visitor, began: float) -> float:
@@ -77,13 +80,18 @@ def main() -> int:
     parser.add_argument("--people", type=int, default=30)
     parser.add_argument("--minutes", type=float, default=5)
     asked = parser.parse_args()
-    environment = ON_A_SPACE | {"DIFFUSION_DEMO_CALLS_A_MINUTE": "10000", "OMP_NUM_THREADS": str(psutil.cpu_count(logical=False))}
+    environment = ON_A_SPACE | {
+        "DIFFUSION_DEMO_CALLS_A_MINUTE": "10000",
+        "OMP_NUM_THREADS": str(psutil.cpu_count(logical=False)),
+    }
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), environment) as server:
         process, alone = psutil.Process(server.process.pid), Visitor(server.url)
         expected = {seed: pictures(alone, alone.sample(images=1, steps=4, seed=seed)) for seed in SEEDS}
         assert len(set(expected.values())) == len(SEEDS)
         start, seen, end = memory(process), Seen(), time.monotonic() + 60 * asked.minutes
-        people = [threading.Thread(target=visit, args=(server.url, i + 1, expected, end, seen)) for i in range(asked.people)]
+        people = [
+            threading.Thread(target=visit, args=(server.url, i + 1, expected, end, seen)) for i in range(asked.people)
+        ]
         for person in people:
             person.start()
         peak = start
@@ -92,12 +100,16 @@ def main() -> int:
             peak = max(peak, memory(process))
         time.sleep(EVERY_SECONDS + 10)  # by then the server has swept once
         last = memory(process)
-        print(f"{len(seen.jobs)} jobs of {asked.people} people in {asked.minutes:g} minutes, {len(seen.failures)} failed")
+        print(
+            f"{len(seen.jobs)} jobs of {asked.people} people in {asked.minutes:g} minutes, {len(seen.failures)} failed"
+        )
         print(*sorted(set(seen.failures))[:5], sep="\n")
         print(f"images that were another seed's: {seen.wrong} of {len(seen.jobs)}")
         print(f"a job took {statistics.median(seen.jobs):.1f} s in the median, {max(seen.jobs):.1f} s at most")
         print(f"longest time without a word of where one stands: {max(seen.unseen):.1f} s")
-        print(f"memory: {start:.0f} MB at the start, {peak:.0f} at most, {last:.0f} after the next sweep ({last / start - 1:+.0%})")
+        print(
+            f"memory: {start:.0f} MB at the start, {peak:.0f} at most, {last:.0f} after the next sweep ({last / start - 1:+.0%})"
+        )
         print(f"threads: {process.num_threads()}, open files: {process.num_fds()}")
     return int(bool(seen.failures or seen.wrong) or last > ROOM * start)
 

@@ -31,14 +31,16 @@ def decoded(folder: Path) -> None:
 
 def loaded(report: data.Report) -> None:
     for held_out in (False, True):
-        data.load_framed(report, data.Framing(32, 3), held_out)
+        data.load_transformed(report, data.ImageTransform(32, 3), held_out)
 
 
 def rows(rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as home:
         write_jpegs(folder := Path(home) / "pictures")
         works = {"Pillow": decoded, "looked at": data.scan}
-        works = {name: partial(work, folder) for name, work in works.items()} | {"decoded": partial(loaded, data.scan(folder))}
+        works = {name: partial(work, folder) for name, work in works.items()} | {
+            "decoded": partial(loaded, data.scan(folder))
+        }
         times = in_turns(works, rounds)
     for name in ("looked at", "decoded"):
         yield Row(

@@ -14,32 +14,40 @@ from pathlib import Path
 import torch
 
 from diffusion_demo import data
-from diffusion_demo.evaluation.class_matching import pictures_like
+from diffusion_demo.evaluation.class_matching import specs_like_data
 from diffusion_demo.evaluation.extractor import Features
-from diffusion_demo.evaluation.feature_classifier import judge_extractor, load_judge
+from diffusion_demo.evaluation.feature_classifier import feature_classifier_extractor, load_feature_classifier
 from diffusion_demo.evaluation.frechet import frechet_estimate
 from diffusion_demo.evaluation.precision_recall import precision_recall_estimates
 from diffusion_demo.evaluation.samples import sampled
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.runtime.device import best_device
-from diffusion_demo.sampling.presets import USUAL_ETA
-from diffusion_demo.sampling.request import Picture, Request
+from diffusion_demo.sampling.presets import DEFAULT_ETA
+from diffusion_demo.sampling.request import ImageSpec, Request
 
 CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
 OFF = {"guidance_scale": 1.0, "classifier_scale": 0.0}
 ROWS = {
     "none": OFF,
     **{f"classifier-free, s = {s:g}": OFF | {"guidance_scale": s} for s in (0.0, 1.5, 2.0, 4.0)},
-    **{f"classifier-free, s = {s:g}, below t = 900": OFF | {"guidance_scale": s, "guidance_interval": (0, 899)} for s in (2.0, 4.0)},
+    **{
+        f"classifier-free, s = {s:g}, below t = 900": OFF | {"guidance_scale": s, "guidance_interval": (0, 899)}
+        for s in (2.0, 4.0)
+    },
     "classifier-free, s = 2, from t = 400": OFF | {"guidance_scale": 2.0, "guidance_interval": (400, 999)},
     **{f"classifier, {s:g}": OFF | {"classifier_scale": s} for s in (0.5, 1.0, 2.0, 4.0)},
-    **{f"classifier, {s:g}, model without class": {"guidance_scale": 0.0, "classifier_scale": s} for s in (1.0, 2.0, 4.0)},
+    **{
+        f"classifier, {s:g}, model without class": {"guidance_scale": 0.0, "classifier_scale": s}
+        for s in (1.0, 2.0, 4.0)
+    },
     "classifier, 2, from t = 400": OFF | {"classifier_scale": 2.0, "guidance_interval": (400, 999)},
     "both: s = 2 and classifier, 1": {"guidance_scale": 2.0, "classifier_scale": 1.0},
 }
 
 
-def as_asked(made: Features, pictures: list[Picture], judge_names: list[str], names: tuple[str, ...]) -> tuple[float, float]:
+def as_asked(
+    made: Features, pictures: list[ImageSpec], judge_names: list[str], names: tuple[str, ...]
+) -> tuple[float, float]:
     """The share of images that the judge gives the class that was asked for, and its standard error."""
     asked = torch.tensor([judge_names.index(names[picture.class_index]) for picture in pictures])
     share = float((made.probabilities.argmax(1) == asked).double().mean())
@@ -49,21 +57,34 @@ def as_asked(made: Features, pictures: list[Picture], judge_names: list[str], na
 def main() -> None:
     source, work = sys.argv[1], Path(sys.argv[2])
     images = int(sys.argv[3]) if len(sys.argv) > 3 else 360
-    found, checkpoint, judge = data.scan(source), load_checkpoint(CHECKPOINT, best_device()), load_judge(best_device())
-    extract, judge_names, names = judge_extractor(judge), list(judge.config.class_names), checkpoint.description.class_names
+    found, checkpoint, judge = (
+        data.scan(source),
+        load_checkpoint(CHECKPOINT, best_device()),
+        load_feature_classifier(best_device()),
+    )
+    extract, judge_names, names = (
+        feature_classifier_extractor(judge),
+        list(judge.config.class_names),
+        checkpoint.description.class_names,
+    )
     parts = [data.load(found, 32, 3, held_out=part) for part in (False, True)]
     reference = extract(torch.cat([part.images for part in parts])).vectors
-    print(f"{images} samples a row, {Request.sampler} with {Request.steps} steps and eta {USUAL_ETA[Request.sampler]:g}\n")
+    print(
+        f"{images} samples a row, {Request.sampler} with {Request.steps} steps and eta {DEFAULT_ETA[Request.sampler]:g}\n"
+    )
     print("| guidance | as asked | precision | recall | distance |\n|---|---|---|---|---|")
     for name, settings in ROWS.items():
-        request = replace(Request(num_images=images, eta=USUAL_ETA[Request.sampler], precision="fp32"), **settings)
-        pictures = pictures_like(found, checkpoint.description, request)
+        request = replace(Request(num_images=images, eta=DEFAULT_ETA[Request.sampler], precision="fp32"), **settings)
+        pictures = specs_like_data(found, checkpoint.description, request)
         folder = work / "-".join(str(value) for value in settings.values())
         made = extract(sampled(checkpoint, CHECKPOINT.name, request, pictures, folder, lambda images: None).images)
         share, error = as_asked(made, pictures, judge_names, names)
         precision, recall = precision_recall_estimates(made.vectors, reference)
         distance = frechet_estimate(made.vectors, reference)
-        cells = [f"{100 * share:.0f} ± {100 * error:.0f} %", *(f"{e.value:.2f} ± {e.standard_error:.2f}" for e in (precision, recall, distance))]
+        cells = [
+            f"{100 * share:.0f} ± {100 * error:.0f} %",
+            *(f"{e.value:.2f} ± {e.standard_error:.2f}" for e in (precision, recall, distance)),
+        ]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     right = (extract(parts[1].images).probabilities.argmax(1) == parts[1].labels).double().mean()
     print(f"\nThe judge names {right:.0%} of {len(parts[1])} real held-out images rightly.")

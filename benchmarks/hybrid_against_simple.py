@@ -30,7 +30,19 @@ from diffusion_demo.sampling.request import Request
 from diffusion_demo.training.run_folder import RunFolder
 
 STEPS, SAMPLES, COUNTS = 2000, 512, (5, 10, 25, 50, 100)
-COMMON = ["--preset", "tiny", "--image-size", "16", "--channels", "1", "--no-flip", "--precision", "fp32", "--save-every", str(STEPS)]
+COMMON = [
+    "--preset",
+    "tiny",
+    "--image-size",
+    "16",
+    "--channels",
+    "1",
+    "--no-flip",
+    "--precision",
+    "fp32",
+    "--save-every",
+    str(STEPS),
+]
 KINDS = {"hybrid": ["--variance-type", "learned_range"], "simple": ["--variance-type", "fixed_large"]}
 
 
@@ -44,8 +56,22 @@ def write_digits(folder: Path) -> None:
 def trained(folder: Path, kind: str) -> Checkpoint:
     run = RunFolder(folder / kind)
     if run.latest() is None:
-        line = [sys.executable, "-m", "diffusion_demo", "train", "--data", folder / "digits", "--run", run.path, "--loss", kind]
-        subprocess.run([*map(str, line), *COMMON, *KINDS[kind], "--max-steps", str(STEPS), "--sample-every", str(STEPS)], check=True)
+        line = [
+            sys.executable,
+            "-m",
+            "diffusion_demo",
+            "train",
+            "--data",
+            folder / "digits",
+            "--run",
+            run.path,
+            "--loss",
+            kind,
+        ]
+        subprocess.run(
+            [*map(str, line), *COMMON, *KINDS[kind], "--max-steps", str(STEPS), "--sample-every", str(STEPS)],
+            check=True,
+        )
     return load_checkpoint(run.latest())
 
 
@@ -59,12 +85,17 @@ def features(pictures: Tensor) -> Tensor:
     return functional.avg_pool2d(pictures, 2).flatten(1)
 
 
-def rows(models: dict[str, Checkpoint], pictures: data.Pictures, held_out: data.Pictures) -> Iterator[tuple[int, dict, dict]]:
+def rows(
+    models: dict[str, Checkpoint], pictures: data.ImageTensors, held_out: data.ImageTensors
+) -> Iterator[tuple[int, dict, dict]]:
     """For each step count the distance and the bits/dim of each model."""
     for count in COUNTS:
         distances, bits = {}, {}
         for name, model in models.items():
-            made = [last_step(sample(model, Request(64, "ddpm", count, seed=64 * i, precision="fp32"))).xt for i in range(SAMPLES // 64)]
+            made = [
+                last_step(sample(model, Request(64, "ddpm", count, seed=64 * i, precision="fp32"))).xt
+                for i in range(SAMPLES // 64)
+            ]
             distances[name] = frechet_estimate(features(torch.cat(made)), features(to_float(pictures.images)))
             bound = measure_bound(model, held_out, count)
             totals = bound.prior + bound.bits.sum(1)
@@ -91,7 +122,9 @@ def main() -> None:
     }
     report = data.scan(folder / "digits")
     pictures, held_out = (data.load(report, 16, 1, held_out=part) for part in (False, True))
-    print(f"| steps | {' | '.join(f'distance: {name}' for name in models)} | ahead | {' | '.join(f'bits/dim: {name}' for name in models)} | ahead |")
+    print(
+        f"| steps | {' | '.join(f'distance: {name}' for name in models)} | ahead | {' | '.join(f'bits/dim: {name}' for name in models)} | ahead |"
+    )
     print("|---" * (3 + 2 * len(models)) + "|")
     for count, *measures in rows(models, pictures, held_out):
         cells = [str(count)]

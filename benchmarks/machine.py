@@ -20,9 +20,7 @@ def machine() -> str:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
     load = f", load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else ""
-    hardware = (
-        f"{processor()}, {cores} cores, {torch.get_num_threads()} threads, {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()}"
-    )
+    hardware = f"{processor()}, {cores} cores, {torch.get_num_threads()} threads, {psutil.virtual_memory().total / 2**30:.0f} GiB, {platform.system()}"
     versions = [f"{package} {version(package)}" for package in PACKAGES if version(package)]
     return (
         f"{hardware}; device {name} in {resolve_precision('auto', device)}{load}; diffusion_demo {__version__}, "

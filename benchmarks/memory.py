@@ -24,8 +24,28 @@ STEPS, ONE_PICTURE = (10, 100, 1000), 1
 def most_bytes(pictures: int, steps: int) -> int:
     """Of a call that samples so many images in so many steps."""
     with tempfile.TemporaryDirectory() as out:
-        options = ["--num-images", str(pictures), "--steps", str(steps), "--sampler", "ddim", "--out", str(Path(out) / "pictures")]
-        line = [sys.executable, "-c", BETWEEN, sys.executable, "-m", "diffusion_demo", "sample", "--checkpoint", str(BUNDLED), *options]
+        options = [
+            "--num-images",
+            str(pictures),
+            "--steps",
+            str(steps),
+            "--sampler",
+            "ddim",
+            "--out",
+            str(Path(out) / "pictures"),
+        ]
+        line = [
+            sys.executable,
+            "-c",
+            BETWEEN,
+            sys.executable,
+            "-m",
+            "diffusion_demo",
+            "sample",
+            "--checkpoint",
+            str(BUNDLED),
+            *options,
+        ]
         return int(subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
 
 

@@ -34,10 +34,18 @@ def rows(rounds: int) -> Iterator[Row]:
         yield Row("from the click to images in a browser", "not measured: playwright is not installed")
         return
     clicks = clicked(2 * rounds)
-    for name, words, aim in (("preview", "the first preview is seen", 1), ("finished", f"{IMAGES} finished images are seen", 4)):
+    for name, words, aim in (
+        ("preview", "the first preview is seen", 1),
+        ("finished", f"{IMAGES} finished images are seen", 4),
+    ):
         found = sorted(click[name] for click in clicks)
         spread = f"({found[0]:.2f} to {found[-1]:.2f}, n = {len(found)})"
-        yield Row(f"from the click until {words}", f"{median(found):.2f} s {spread}", f"aim: {aim} s", f"{median(found) / aim:.2g} times the time")
+        yield Row(
+            f"from the click until {words}",
+            f"{median(found):.2f} s {spread}",
+            f"aim: {aim} s",
+            f"{median(found) / aim:.2g} times the time",
+        )
 
 
 def clicked(times: int) -> list[dict[str, float]]:
@@ -45,7 +53,9 @@ def clicked(times: int) -> list[dict[str, float]]:
     from playwright.sync_api import sync_playwright
 
     with served() as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(address)
         start = page.get_by_role("button", name="Generate", exact=True)

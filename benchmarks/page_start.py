@@ -30,7 +30,9 @@ def served() -> Iterator[str]:
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as runs:
         line = [sys.executable, "app.py", "--no-browser", "--port", str(port)]
-        server = subprocess.Popen(line, cwd=ROOT, env=os.environ | {"DIFFUSION_DEMO_RUNS": runs}, stdout=subprocess.DEVNULL)
+        server = subprocess.Popen(
+            line, cwd=ROOT, env=os.environ | {"DIFFUSION_DEMO_RUNS": runs}, stdout=subprocess.DEVNULL
+        )
         try:
             answers(address := f"http://127.0.0.1:{port}", server)
             yield address

@@ -17,8 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion_demo import data
-from diffusion_demo.evaluation.class_matching import pictures_like
-from diffusion_demo.evaluation.feature_classifier import features_of, load_judge
+from diffusion_demo.evaluation.class_matching import specs_like_data
+from diffusion_demo.evaluation.feature_classifier import extract_features, load_feature_classifier
 from diffusion_demo.evaluation.frechet import RESAMPLES, frechet_distance, frechet_estimate
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.runtime.device import best_device
@@ -27,7 +27,13 @@ from diffusion_demo.sampling.request import Request
 
 CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
 STEPS, BASELINE = (5, 8, 10, 12, 20, 50), ("ddpm", 0.0, 1000)
-SAMPLERS = (("dpm_solver", 0.0), ("dpm_solver", 0.5), ("dpm_solver", 1.0), ("ddim", 0.0), ("ddpm", 0.0))  # with the eta of each
+SAMPLERS = (
+    ("dpm_solver", 0.0),
+    ("dpm_solver", 0.5),
+    ("dpm_solver", 1.0),
+    ("ddim", 0.0),
+    ("ddpm", 0.0),
+)  # with the eta of each
 
 
 def sampled(sampler: str, eta: float, steps: int, images: int, found: data.Report, work: Path) -> Path:
@@ -37,13 +43,22 @@ def sampled(sampler: str, eta: float, steps: int, images: int, found: data.Repor
     words = f"{sampler}-eta{eta:g}-{steps}" if eta else f"{sampler}-{steps}"
     folder = work / words / "samples"
     with tqdm(total=images, desc=words, unit="image") as bar:
-        sample_to_folder(checkpoint, CHECKPOINT.name, request, pictures_like(found, checkpoint.description, request), folder, bar.update)
+        sample_to_folder(
+            checkpoint,
+            CHECKPOINT.name,
+            request,
+            specs_like_data(found, checkpoint.description, request),
+            folder,
+            bar.update,
+        )
     return folder
 
 
 def pixels_in(folder: Path) -> Tensor:
     """The folder's images in the order of their seeds: uint8 [N, 3, H, W]."""
-    return torch.from_numpy(np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("seed_*.png"))])).permute(0, 3, 1, 2)
+    return torch.from_numpy(
+        np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("seed_*.png"))])
+    ).permute(0, 3, 1, 2)
 
 
 def excess(row: Tensor, baseline: Tensor, reference: Tensor) -> tuple[float, float]:
@@ -64,18 +79,22 @@ def main() -> None:
     source, work = sys.argv[1], Path(sys.argv[2])
     images = int(sys.argv[3]) if len(sys.argv) > 3 else 512
     found = data.scan(source)
-    judge = load_judge(best_device())
+    judge = load_feature_classifier(best_device())
     pictures = [data.load(found, 32, 3, held_out=part).images for part in (False, True)]
-    reference = features_of(torch.cat(pictures), judge)
+    reference = extract_features(torch.cat(pictures), judge)
     rows = [BASELINE, *((*sampler, steps) for steps in STEPS for sampler in SAMPLERS)]
-    features = {row: features_of(pixels_in(sampled(*row, images, found, work)), judge) for row in rows}
-    print("| steps | sampler | eta | images | distance | 95 % | farther than 1000 ancestral steps |\n|---|---|---|---|---|---|---|")
+    features = {row: extract_features(pixels_in(sampled(*row, images, found, work)), judge) for row in rows}
+    print(
+        "| steps | sampler | eta | images | distance | 95 % | farther than 1000 ancestral steps |\n|---|---|---|---|---|---|---|"
+    )
     for (sampler, eta, steps), found_features in features.items():
         estimate = frechet_estimate(found_features, reference)
         more, error = excess(found_features, features[BASELINE], reference)
         farther = "" if (sampler, eta, steps) == BASELINE else f"{more:+.2f} ± {error:.2f}"
         low, high = estimate.interval
-        print(f"| {steps} | {sampler} | {eta:g} | {len(found_features)} | {estimate.value:.2f} | {low:.2f} to {high:.2f} | {farther} |")
+        print(
+            f"| {steps} | {sampler} | {eta:g} | {len(found_features)} | {estimate.value:.2f} | {low:.2f} to {high:.2f} | {farther} |"
+        )
 
 
 if __name__ == "__main__":

@@ -57,7 +57,9 @@ RESULT = "recipe.json"
 def train_arm(arm: str, seed: int, images: Path, run: RunFolder, minutes: float) -> int:
     """Train until the process has used so many CPU minutes since the start of training, and return the number of steps."""
     settings = BASELINE | ARMS[arm]
-    if "lr_scheduler" in settings:  # a schedule that ends needs its last step: the one that the baseline reached in the same time
+    if (
+        "lr_scheduler" in settings
+    ):  # a schedule that ends needs its last step: the one that the baseline reached in the same time
         baseline = run.path.with_name(f"baseline-{seed}") / RESULT
         settings["lr_total_steps"] = json.loads(baseline.read_text(encoding="utf-8"))["steps"]
     config = TrainConfig(data=str(images), seed=seed, save_every=10**6, sample_every=10**6, **settings)
@@ -87,7 +89,9 @@ def validation_errors(checkpoint, images: torch.Tensor, labels: torch.Tensor) ->
             output = network(xt, t[rows], class_labels=labels[rows], return_dict=False)[0].float()
         predicted = chain.p(output, xt, t[rows]).x0  # clipped to [-1, 1], as it is sampled
         abar = chain.abar[t[rows]].float()
-        error = ((predicted - x0[rows]) ** 2).flatten(1).mean(1) / (1 - abar)  # of v: x0 = sqrt(abar) xt - sqrt(1 - abar) v
+        error = ((predicted - x0[rows]) ** 2).flatten(1).mean(1) / (
+            1 - abar
+        )  # of v: x0 = sqrt(abar) xt - sqrt(1 - abar) v
         errors.append(torch.stack([error, error * abar]))
     v, eps_error = torch.cat(errors, dim=1).mean(1).tolist()
     return v, eps_error
@@ -136,11 +140,20 @@ def table(out: Path) -> None:
     for path in sorted(out.glob(f"*/{RESULT}")):
         measured = json.loads(path.read_text(encoding="utf-8"))
         rows.setdefault(measured["arm"], []).append(measured)
-    print("| arm | seeds | images | v error | eps error | best EMA decay | v error of the raw weights |\n" + "|---" * 7 + "|")
-    for arm, found in sorted(rows.items(), key=lambda row: statistics.mean(one["errors"][one["best_decay"]][0] for one in row[1])):
+    print(
+        "| arm | seeds | images | v error | eps error | best EMA decay | v error of the raw weights |\n"
+        + "|---" * 7
+        + "|"
+    )
+    for arm, found in sorted(
+        rows.items(), key=lambda row: statistics.mean(one["errors"][one["best_decay"]][0] for one in row[1])
+    ):
         best = [one["errors"][one["best_decay"]] for one in found]
         images = statistics.mean(one["images"] for one in found)
-        v, eps, raw = (spread(values) for values in ([b[0] for b in best], [b[1] for b in best], [one["errors"]["raw"][0] for one in found]))
+        v, eps, raw = (
+            spread(values)
+            for values in ([b[0] for b in best], [b[1] for b in best], [one["errors"]["raw"][0] for one in found])
+        )
         print(f"| {arm} | {len(found)} | {images:,.0f} | {v} | {eps} | {found[0]['best_decay']} | {raw} |")
 
 

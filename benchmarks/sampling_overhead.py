@@ -14,7 +14,7 @@ from diffusion_demo.images import to_uint8
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import best_device, resolve_precision
-from diffusion_demo.runtime.parallel import side_by_side, slices
+from diffusion_demo.runtime.parallel import parallel_map, split_rows
 from diffusion_demo.sampling.generate import last_step, sample
 from diffusion_demo.sampling.request import Request
 
@@ -33,7 +33,7 @@ def bare(checkpoint: Checkpoint, rows: int) -> None:
 
 
 def bare_on_cores(checkpoint: Checkpoint, rows: int) -> None:
-    side_by_side(lambda cut: bare(checkpoint, cut.stop - cut.start), slices(rows, checkpoint.unet))
+    parallel_map(lambda cut: bare(checkpoint, cut.stop - cut.start), split_rows(rows, checkpoint.unet))
 
 
 def sampled(checkpoint: Checkpoint, request: Request) -> None:

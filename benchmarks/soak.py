@@ -29,7 +29,7 @@ def measured(process: psutil.Process, folder: Path) -> tuple[float, ...]:
 
 def train(visitor: Visitor) -> None:
     """A run on the drawn images, stopped after its first steps and deleted."""
-    look, start = visitor.number_of("look_at_drawn"), visitor.number_of("start")
+    look, start = visitor.number_of("scan_synthetic"), visitor.number_of("start")
     assert visitor.call(look, visitor.usual(look)).succeeded
     data = visitor.usual(start)
     data[0], data[2], data[3] = "", "a new tiny network", "A first look, 3 minutes"
@@ -55,7 +55,11 @@ def plot(rows: list[tuple[float, ...]], target: Path) -> None:
     draw = ImageDraw.Draw(sheet)
     for number, (name, values) in enumerate(zip(MEASURES, zip(*rows, strict=True), strict=True)):
         top, low, high = number * HEIGHT + 25, 0, max(values) * 1.1 or 1
-        draw.text((LEFT, top - 20), f"{name}: {values[0]:.0f} at first, {values[-1]:.0f} at last, {max(values):.0f} at most", "black")
+        draw.text(
+            (LEFT, top - 20),
+            f"{name}: {values[0]:.0f} at first, {values[-1]:.0f} at last, {max(values):.0f} at most",
+            "black",
+        )
         draw.rectangle((LEFT, top, WIDTH - 10, top + HEIGHT - 40), outline="#cbd5e1")
         across, up = (WIDTH - 10 - LEFT) / max(1, len(values) - 1), (HEIGHT - 40) / (high - low)
         points = [(LEFT + i * across, top + HEIGHT - 40 - (value - low) * up) for i, value in enumerate(values)]
@@ -72,7 +76,9 @@ def main() -> int:
     cores = str(psutil.cpu_count(logical=False))
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(Path(folder), {"TMPDIR": folder, "DIFFUSION_DEMO_TEMPORARY_MINUTES": "2", "OMP_NUM_THREADS": cores}) as server,
+        serving(
+            Path(folder), {"TMPDIR": folder, "DIFFUSION_DEMO_TEMPORARY_MINUTES": "2", "OMP_NUM_THREADS": cores}
+        ) as server,
     ):
         process, visitor = psutil.Process(server.process.pid), Visitor(server.url)
         (temporary,) = Path(folder).glob(f"{PREFIX}{process.pid}_*")

@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.measuring import Row, in_turns, pace, ratio
 from benchmarks.training_peers import BATCH, Files, by_ddp, by_diffusers, network
-from diffusion_demo.data.synthetic_shapes import write_drawn
+from diffusion_demo.data.synthetic_shapes import write_synthetic
 from diffusion_demo.diffusion.losses import training_losses
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
@@ -28,7 +28,9 @@ from diffusion_demo.training.loop import FIRST_PREVIEW, REPORT_EVERY, Budget, tr
 from diffusion_demo.training.run_folder import RunFolder
 
 NEVER = 10_000_000
-EACH = 300  # images of each of the four shapes: more than all rounds see, so that nobody's loader starts its workers again
+EACH = (
+    300  # images of each of the four shapes: more than all rounds see, so that nobody's loader starts its workers again
+)
 
 
 def bare(unet: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
@@ -39,7 +41,7 @@ def bare(unet: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[No
     t = torch.randint(1000, (BATCH,))
     xt = chain.q_sample(x0, t, eps)
     while True:
-        training_losses(chain, denoiser(xt, chain.told(t, xt)), x0, xt, t, eps).loss.mean().backward()
+        training_losses(chain, denoiser(xt, chain.model_timesteps(t, xt)), x0, xt, t, eps).loss.mean().backward()
         optimizer.step()
         optimizer.zero_grad()
         yield
@@ -62,20 +64,42 @@ def some_steps(steps: Iterator[None]) -> None:
 def rows(rounds: int) -> Iterator[Row]:
     count, best = REPORT_EVERY * BATCH, resolve_precision("auto", best_device())
     with tempfile.TemporaryDirectory() as folder:
-        write_drawn(pictures := Path(folder) / "shapes", EACH)
-        unet, files, installed = network(channels_last=True), Files(pictures), find_spec("denoising_diffusion_pytorch") is not None
-        loops = {"bare": bare(unet, torch.optim.AdamW(unet.parameters(), lr=5e-4)), "ours": ours(Path(folder) / "run", pictures)}
+        write_synthetic(pictures := Path(folder) / "shapes", EACH)
+        unet, files, installed = (
+            network(channels_last=True),
+            Files(pictures),
+            find_spec("denoising_diffusion_pytorch") is not None,
+        )
+        loops = {
+            "bare": bare(unet, torch.optim.AdamW(unet.parameters(), lr=5e-4)),
+            "ours": ours(Path(folder) / "run", pictures),
+        }
         peers = {"diffusers' example": by_diffusers} | ({"denoising-diffusion-pytorch": by_ddp} if installed else {})
         for name, peer in peers.items():
-            loops |= {f"{name} {words}": peer(files, as_ours) for words, as_ours in (("as it comes, fp32", False), (f"channels_last, {best}", True))}
-        for _ in range(FIRST_PREVIEW // REPORT_EVERY):  # the preview belongs to no step, and comes in the round that is not counted
+            loops |= {
+                f"{name} {words}": peer(files, as_ours)
+                for words, as_ours in (("as it comes, fp32", False), (f"channels_last, {best}", True))
+            }
+        for _ in range(
+            FIRST_PREVIEW // REPORT_EVERY
+        ):  # the preview belongs to no step, and comes in the round that is not counted
             some_steps(loops["ours"])
         times = in_turns({name: partial(some_steps, steps) for name, steps in loops.items()}, 1 + rounds // 2)
         for steps in loops.values():
             steps.close()
     what, here = f"training at 32 pixels, batch {BATCH}, {best}", f"{pace(times, 'ours', count):.1f} images/s"
-    yield Row(what, here, f"bare optimizer steps: {pace(times, 'bare', count):.1f} images/s", f"{ratio(times, 'ours', 'bare')} times the time")
+    yield Row(
+        what,
+        here,
+        f"bare optimizer steps: {pace(times, 'bare', count):.1f} images/s",
+        f"{ratio(times, 'ours', 'bare')} times the time",
+    )
     for name in list(loops)[2:]:
-        yield Row(what, here, f"{name}: {pace(times, name, count):.1f} images/s", f"{ratio(times, name, 'ours')} times as fast")
+        yield Row(
+            what,
+            here,
+            f"{name}: {pace(times, name, count):.1f} images/s",
+            f"{ratio(times, name, 'ours')} times as fast",
+        )
     if not installed:
         yield Row(what, here, "denoising-diffusion-pytorch: not installed")

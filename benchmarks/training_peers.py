@@ -86,7 +86,10 @@ def by_ddp(files: Files, as_ours: bool) -> Iterator[None]:
     from ema_pytorch import EMA
 
     chain = GaussianDiffusion(AsTheirs(network(as_ours)), image_size=32).to(best_device()).train()
-    optimizer, average = torch.optim.Adam(chain.parameters(), lr=1e-4, betas=(0.9, 0.99)), EMA(chain, beta=0.995, update_every=10)
+    optimizer, average = (
+        torch.optim.Adam(chain.parameters(), lr=1e-4, betas=(0.9, 0.99)),
+        EMA(chain, beta=0.995, update_every=10),
+    )
     for pictures in batches(files, workers=os.cpu_count()):
         with computing(as_ours):
             loss = chain(pictures.to(best_device()))
@@ -116,7 +119,10 @@ class AsTheirs(nn.Module):
 def stand_in_for_torchvision() -> None:
     """denoising-diffusion-pytorch imports torchvision for its own loader and its grids; where it is not installed, an empty module is enough."""
     if find_spec("torchvision") is None:
-        print("torchvision is not installed: an empty module stands in for it, since Files does what its transforms would.", file=sys.stderr)
+        print(
+            "torchvision is not installed: an empty module stands in for it, since Files does what its transforms would.",
+            file=sys.stderr,
+        )
         empty = ModuleType("torchvision")
         empty.__spec__ = ModuleSpec("torchvision", None)
         empty.transforms = empty.utils = empty

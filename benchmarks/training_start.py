@@ -35,7 +35,9 @@ def first_step(pictures: Path, home: Path, number: Iterator[int]) -> None:
 def rows(rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         write_jpegs(pictures := Path(folder) / "pictures")
-        times = in_turns({"imports": imported, "train": partial(first_step, pictures, Path(folder), count())}, 1 + rounds // 2)
+        times = in_turns(
+            {"imports": imported, "train": partial(first_step, pictures, Path(folder), count())}, 1 + rounds // 2
+        )
     yield Row(
         f"from `train` on {COUNT} JPEG files to its first step",
         f"{median(times['train']):.1f} s",

@@ -18,14 +18,14 @@ from tqdm import tqdm
 
 from benchmarks.quality_against_steps import excess
 from diffusion_demo import data
-from diffusion_demo.evaluation.feature_classifier import features_of, load_judge
+from diffusion_demo.evaluation.feature_classifier import extract_features, load_feature_classifier
 from diffusion_demo.evaluation.frechet import frechet_estimate
 from diffusion_demo.images import contact_sheet, save_png, to_float, to_uint8
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.runtime.device import best_device
 from diffusion_demo.sampling.generate import last_step, upsample
 from diffusion_demo.sampling.image_writer import BATCH_SIZE
-from diffusion_demo.sampling.request import Request, pictures_of
+from diffusion_demo.sampling.request import Request, image_specs
 
 UPSAMPLER = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-64"
 SAMPLES = 8
@@ -37,7 +37,9 @@ def enlarged(upsampler: Checkpoint, small: Tensor, seed: int) -> Tensor:
     for start in range(0, len(small), BATCH_SIZE):
         part = small[start : start + BATCH_SIZE]
         request = Request(num_images=len(part), seed=seed + start)
-        parts.append(to_uint8(last_step(upsample(upsampler, part, request, pictures_of(request, upsampler.description))).xt))
+        parts.append(
+            to_uint8(last_step(upsample(upsampler, part, request, image_specs(request, upsampler.description))).xt)
+        )
     return torch.cat(parts)
 
 
@@ -61,19 +63,33 @@ def main() -> None:
     bicubic = to_uint8(F.interpolate(to_float(small), real.shape[-2:], mode="bicubic"))
     samples = [enlarged(upsampler, small, 1000 * i) for i in tqdm(range(SAMPLES), unit="sample of each")]
     mean = torch.stack(samples).double().mean(0)
-    judge = load_judge(best_device())
-    reference = features_of(quarters(real), judge)
-    print(f"{len(real)} held-out images, {about.small_size} to {about.image_size} pixels, {Request.sampler} with {Request.steps} steps\n")
+    judge = load_feature_classifier(best_device())
+    reference = extract_features(quarters(real), judge)
+    print(
+        f"{len(real)} held-out images, {about.small_size} to {about.image_size} pixels, {Request.sampler} with {Request.steps} steps\n"
+    )
     print("| | PSNR, dB | Frechet distance of quarters | farther than bicubic |\n|---|---|---|---|")
-    bicubic_features = features_of(quarters(bicubic), judge)
-    for name, made in (("bicubic", bicubic), ("one sample", samples[0]), (f"mean of {SAMPLES} samples", mean.round().to(torch.uint8))):
-        decibels, features = psnr(made, real), features_of(quarters(made), judge)
+    bicubic_features = extract_features(quarters(bicubic), judge)
+    for name, made in (
+        ("bicubic", bicubic),
+        ("one sample", samples[0]),
+        (f"mean of {SAMPLES} samples", mean.round().to(torch.uint8)),
+    ):
+        decibels, features = psnr(made, real), extract_features(quarters(made), judge)
         distance, error = frechet_estimate(features, reference), decibels.std() / len(decibels) ** 0.5
         more, spread = excess(features, bicubic_features, reference)
         farther = "" if made is bicubic else f"{more:+.3f} ± {spread:.3f}"
-        print(f"| {name} | {decibels.mean():.2f} ± {error:.2f} | {distance.value:.3f} ± {distance.standard_error:.3f} | {farther} |")
+        print(
+            f"| {name} | {decibels.mean():.2f} ± {error:.2f} | {distance.value:.3f} ± {distance.standard_error:.3f} | {farther} |"
+        )
     if len(sys.argv) > 3:
-        shown = [F.interpolate(small.float(), real.shape[-2:]).to(torch.uint8), bicubic, samples[0], mean.round().to(torch.uint8), real]
+        shown = [
+            F.interpolate(small.float(), real.shape[-2:]).to(torch.uint8),
+            bicubic,
+            samples[0],
+            mean.round().to(torch.uint8),
+            real,
+        ]
         chosen = torch.linspace(0, len(real) - 1, 12).long()
         save_png(Path(sys.argv[3]), contact_sheet(torch.stack(shown, 1)[chosen].flatten(0, 1), columns=10))
 

@@ -2,11 +2,11 @@
 
 import os
 
-from diffusion_demo.runtime.cpu_quota import granted_cores
+from diffusion_demo.runtime.cpu_quota import cpu_quota
 
 # What torch reads once, on loading. Two OpenMP threads that spin while a neighbor uses a core ran ten times slower than one.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-if (_cores := granted_cores()) and _cores < (os.cpu_count() or 1):
+if (_cores := cpu_quota()) and _cores < (os.cpu_count() or 1):
     os.environ.setdefault("OMP_NUM_THREADS", str(_cores))
 
 __version__ = "0.1.0"

@@ -42,7 +42,11 @@ def contact_sheet(pixels: Tensor, columns: int | None = None) -> Image.Image:
     rows = -(-count // columns)
     sheet = torch.full((rows * columns, channels, height, width), 255, dtype=torch.uint8)
     sheet[:count] = pixels
-    sheet = sheet.reshape(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4).reshape(channels, rows * height, columns * width)
+    sheet = (
+        sheet.reshape(rows, columns, channels, height, width)
+        .permute(2, 0, 3, 1, 4)
+        .reshape(channels, rows * height, columns * width)
+    )
     return to_pil(sheet)
 
 

@@ -102,17 +102,27 @@ def write_zip(path: Path, split: str, images_per_class: int, size: int) -> None:
     with Pool(os.cpu_count()) as pool, zipfile.ZipFile(partial, "w") as archive:
         for spec, png, attributes in pool.imap(_encode, list_specs(split, images_per_class, size), chunksize=64):
             archive.writestr(zipfile.ZipInfo(spec.file_name, EPOCH), png)
-            metadata.append(json.dumps({"file_name": spec.file_name, "class": spec.class_name, "attributes": attributes}))
+            metadata.append(
+                json.dumps({"file_name": spec.file_name, "class": spec.class_name, "attributes": attributes})
+            )
         archive.writestr(zipfile.ZipInfo("metadata.jsonl", EPOCH), "\n".join(metadata) + "\n", zipfile.ZIP_DEFLATED)
     partial.replace(path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the zips go; not a folder that git tracks")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="where the zips go; not a folder that git tracks"
+    )
     parser.add_argument("--size", type=int, default=32, choices=(16, 32, 64, 128), help="side in pixels (default: 32)")
     for split, default in (("train", 10_000), ("validation", 1_000), ("test", 1_000)):
-        parser.add_argument(f"--{split}", type=int, default=default, metavar="N", help=f"images per class (default: {default}, at most 20000)")
+        parser.add_argument(
+            f"--{split}",
+            type=int,
+            default=default,
+            metavar="N",
+            help=f"images per class (default: {default}, at most 20000)",
+        )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     for split in FIRST_SEED:

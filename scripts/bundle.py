@@ -16,16 +16,16 @@ from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file
 
 from diffusion_demo.images import contact_sheet, save_png, to_pil, to_uint8
-from diffusion_demo.models.checkpoint import Checkpoint, halve_weights, load_checkpoint
+from diffusion_demo.models.checkpoint import Checkpoint, copy_as_float16, load_checkpoint
 from diffusion_demo.models.classifier import load_classifier, save_classifier
-from diffusion_demo.models.metadata import CLASSIFIER, describe, has_classifier
+from diffusion_demo.models.metadata import CLASSIFIER, has_classifier, load_metadata
 from diffusion_demo.models.model_card import model_card
-from diffusion_demo.sampling.generate import last_step, noise_of, sample
+from diffusion_demo.sampling.generate import last_step, make_noise, sample
 from diffusion_demo.sampling.image_writer import file_name, settings_of
-from diffusion_demo.sampling.presets import DEFAULT, PRESETS, usual_interval
-from diffusion_demo.sampling.request import Request, pictures_of
+from diffusion_demo.sampling.presets import DEFAULT, PRESETS, default_guidance_interval
+from diffusion_demo.sampling.request import Request, image_specs
 from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.ui.preview.frames import film, first_frame, frame
+from diffusion_demo.ui.preview.frames import first_frame, frame, make_animation
 from diffusion_demo.ui.preview.showcase import FOLDER, THUMBNAILS
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
@@ -64,7 +64,11 @@ MODELS = {"avatars-32": AVATARS, "avatars-64": AVATARS, "emoji-32": NOTO, "emoji
 def shown_request(checkpoint: Checkpoint) -> Request:
     """Return the request for sixteen images at the page's default settings, seeds 0 to 15."""
     sampler, steps, eta = PRESETS[DEFAULT]
-    guidance = {"guidance_scale": 2.0, "guidance_interval": usual_interval(len(checkpoint.diffusion))} if checkpoint.description.guidance else {}
+    guidance = (
+        {"guidance_scale": 2.0, "guidance_interval": default_guidance_interval(len(checkpoint.diffusion))}
+        if checkpoint.description.guidance
+        else {}
+    )
     return Request(num_images=16, sampler=sampler, steps=steps, eta=eta, seed=0, precision="fp32", **guidance)
 
 
@@ -74,18 +78,20 @@ def install(name: str, run: RunFolder, ema_decay: float | None) -> None:
     if source is None:
         raise SystemExit(f"{run.path} holds no checkpoint yet.")
     target = CHECKPOINTS / name
-    if describe(source).task == "classifier":
+    if load_metadata(source).task == "classifier":
         source, target = run.best() or source, target / CLASSIFIER
         shutil.rmtree(target, ignore_errors=True)
         save_classifier(target, load_classifier(source / CLASSIFIER).half())
-        (target / "README.md").write_text(_licensed((source / "README.md").read_text(encoding="utf-8"), name), encoding="utf-8")
+        (target / "README.md").write_text(
+            _licensed((source / "README.md").read_text(encoding="utf-8"), name), encoding="utf-8"
+        )
         return
     staging = CHECKPOINTS / f".{name}.partial"
     shutil.rmtree(staging, ignore_errors=True)
-    halve_weights(source, staging)
+    copy_as_float16(source, staging)
     if ema_decay is not None:
         _averaged(source, ema_decay).half().save_pretrained(staging / "unet")
-    description = replace(describe(source), titles=MODELS[name].titles)
+    description = replace(load_metadata(source), titles=MODELS[name].titles)
     if ema_decay is not None:
         description = replace(description, held_out_loss=None)  # which was measured with the first decay's average
     description.save(staging)
@@ -126,8 +132,8 @@ def render(name: str) -> None:
 
 
 def _render_showcase(folder: Path, name: str, checkpoint: Checkpoint, request: Request) -> None:
-    pictures = pictures_of(request, checkpoint.description)
-    frames = [first_frame(noise_of(checkpoint, pictures)(), len(checkpoint.diffusion))]
+    pictures = image_specs(request, checkpoint.description)
+    frames = [first_frame(make_noise(checkpoint, pictures)(), len(checkpoint.diffusion))]
     for made in sample(checkpoint, request):
         frames.append(frame(made))
     showcase = folder / FOLDER
@@ -137,7 +143,7 @@ def _render_showcase(folder: Path, name: str, checkpoint: Checkpoint, request: R
     for picture, settings in zip(pixels, settings_of(request, pictures, name, checkpoint), strict=True):
         save_png(showcase / file_name(settings["seed"]), to_pil(picture), settings)
     status = "Made beforehand; drag the slider to see how."
-    (showcase / "film.json").write_text(json.dumps(film(frames, made.total, status)), encoding="utf-8")
+    (showcase / "film.json").write_text(json.dumps(make_animation(frames, made.total, status)), encoding="utf-8")
     sheet = contact_sheet(pixels)
     save_png(folder / "grid.png", sheet.resize((sheet.width * 4, sheet.height * 4), 0))
 
@@ -158,8 +164,15 @@ def _licensed(card: str, name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", choices=MODELS)
-    parser.add_argument("--run", type=RunFolder, metavar="DIR", help="take the weights of this run; without it they stay")
-    parser.add_argument("--ema-decay", type=float, metavar="D", help="take the average of this decay, one of the run's (default: its first)")
+    parser.add_argument(
+        "--run", type=RunFolder, metavar="DIR", help="take the weights of this run; without it they stay"
+    )
+    parser.add_argument(
+        "--ema-decay",
+        type=float,
+        metavar="D",
+        help="take the average of this decay, one of the run's (default: its first)",
+    )
     arguments = parser.parse_args()
     if arguments.run:
         install(arguments.name, arguments.run, arguments.ema_decay)

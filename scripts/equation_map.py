@@ -47,13 +47,29 @@ def table() -> str:
     lines = ["| what | source | function | tests | on the page |", "|---|---|---|---|---|"]
     for row in rows():
         function = f"[`{row.function}`]({row.file})"
-        cells = (row.what.replace("|", "\\|"), "; ".join(row.sources), function, ", ".join(row.tests), ", ".join(row.page))
+        cells = (
+            row.what.replace("|", "\\|"),
+            "; ".join(row.sources),
+            function,
+            ", ".join(row.tests),
+            ", ".join(row.page),
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _reading_order(path: Path) -> int:
-    order = ["schedules", "timesteps", "process", "losses", "likelihood", "samplers", "reconstruction", "guidance", "oracles"]
+    order = [
+        "schedules",
+        "timesteps",
+        "process",
+        "losses",
+        "likelihood",
+        "samplers",
+        "reconstruction",
+        "guidance",
+        "oracles",
+    ]
     return order.index(path.stem) if path.stem in order else -1
 
 
@@ -64,7 +80,11 @@ def _functions(tree: ast.Module):
             yield node.name, node
         elif isinstance(node, ast.ClassDef):
             yield node.name, node
-            yield from ((f"{node.name}.{item.name}", item) for item in node.body if isinstance(item, ast.FunctionDef) and item.name[0] != "_")
+            yield from (
+                (f"{node.name}.{item.name}", item)
+                for item in node.body
+                if isinstance(item, ast.FunctionDef) and item.name[0] != "_"
+            )
 
 
 def _first_sentence(docstring: str) -> str:
@@ -78,7 +98,13 @@ def _test_files() -> dict[str, set[str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 for inner in ast.walk(node):
-                    name = inner.attr if isinstance(inner, ast.Attribute) else inner.id if isinstance(inner, ast.Name) else None
+                    name = (
+                        inner.attr
+                        if isinstance(inner, ast.Attribute)
+                        else inner.id
+                        if isinstance(inner, ast.Name)
+                        else None
+                    )
                     if name:
                         found[name].add(path.stem)
     return found

@@ -43,7 +43,9 @@ def augmented(images: Tensor) -> Tensor:
     side = images.shape[-1]
     padded = nn.functional.pad(images, (SHIFT,) * 4, value=1.0)
     corners = torch.randint(0, 2 * SHIFT + 1, (len(images), 2)).tolist()
-    moved = torch.stack([picture[:, y : y + side, x : x + side] for picture, (y, x) in zip(padded, corners, strict=True)])
+    moved = torch.stack(
+        [picture[:, y : y + side, x : x + side] for picture, (y, x) in zip(padded, corners, strict=True)]
+    )
     return ((moved + 1) * (0.85 + 0.3 * torch.rand(len(images), 3, 1, 1)) - 1).clamp(-1, 1)
 
 
@@ -66,7 +68,9 @@ def train(source: str) -> None:
         judge.train()
         for batch in torch.randperm(len(pictures)).split(BATCH_SIZE)[: len(pictures) // BATCH_SIZE]:
             images = augmented(to_float(pictures.images[batch]))
-            loss = nn.functional.cross_entropy(judge(images, clean(images)), pictures.labels[batch], label_smoothing=0.1)
+            loss = nn.functional.cross_entropy(
+                judge(images, clean(images)), pictures.labels[batch], label_smoothing=0.1
+            )
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()

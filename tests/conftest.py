@@ -18,8 +18,8 @@ from sklearn.datasets import load_digits
 
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
-from diffusion_demo.models.checkpoint import load_checkpoint, save_checkpoint, scheduler_of
-from diffusion_demo.models.metadata import Description
+from diffusion_demo.models.checkpoint import load_checkpoint, make_scheduler, save_checkpoint
+from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import build_unet
 from tests.models.ho import ho_network, ho_scheduler
@@ -29,7 +29,20 @@ settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASSES = ("one", "three", "two")
-TINY = ["--preset", "tiny", "--image-size", "16", "--channels", "1", "--batch-size", "8", "--precision", "fp32", "--warmup-steps", "2"]
+TINY = [
+    "--preset",
+    "tiny",
+    "--image-size",
+    "16",
+    "--channels",
+    "1",
+    "--batch-size",
+    "8",
+    "--precision",
+    "fp32",
+    "--warmup-steps",
+    "2",
+]
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +85,18 @@ def digits(tmp_path_factory):
 def trained_run(digits, command, tiny, tmp_path_factory):
     """A run folder that the real command made in 12 steps."""
     folder = tmp_path_factory.mktemp("trained")
-    options = ["--learning-rate", "2e-3", "--save-every", "6", "--sample-every", "12", "--max-steps", "12", "--num-train-timesteps", "100"]
+    options = [
+        "--learning-rate",
+        "2e-3",
+        "--save-every",
+        "6",
+        "--sample-every",
+        "12",
+        "--max-steps",
+        "12",
+        "--num-train-timesteps",
+        "100",
+    ]
     done = command("train", "--data", digits, "--run", "run", *tiny, *options, cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder / "run"
@@ -92,9 +116,11 @@ def random_checkpoint(tmp_path_factory):
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), "epsilon", "learned_range")
-    description = Description(16, 3, 1000, CLASSES, guidance=True, images_seen=640, steps=20, command="a test")
+    description = CheckpointMetadata(16, 3, 1000, CLASSES, guidance=True, images_seen=640, steps=20, command="a test")
     folder = tmp_path_factory.mktemp("random") / "random"
-    save_checkpoint(folder, unet, scheduler_of("squaredcos_cap_v2", diffusion), description, model_card(description, 1, None))
+    save_checkpoint(
+        folder, unet, make_scheduler("squaredcos_cap_v2", diffusion), description, model_card(description, 1, None)
+    )
     return folder
 
 

@@ -65,11 +65,17 @@ def test_the_mathematics_prints_nothing_opens_no_file_and_holds_no_long_function
 @pytest.mark.parametrize(
     ("name", "forbidden"),
     [
-        ("diffusion", ["images", "data", "machine", "models", "request", "sampling", "training", "evaluation", "cli", "ui"]),
+        (
+            "diffusion",
+            ["images", "data", "machine", "models", "request", "sampling", "training", "evaluation", "cli", "ui"],
+        ),
         ("images", ["models", "request", "sampling", "training", "evaluation", "cli", "ui"]),
         ("data", ["models", "request", "sampling", "training", "evaluation", "cli", "ui"]),
         ("models", ["request", "sampling", "training", "evaluation", "cli", "ui"]),
-        ("request", ["sampling", "picture_files", "comparing", "varying", "grid", "training", "evaluation", "cli", "ui"]),
+        (
+            "request",
+            ["sampling", "picture_files", "comparing", "varying", "grid", "training", "evaluation", "cli", "ui"],
+        ),
         ("sampling", ["picture_files", "comparing", "varying", "grid", "training", "evaluation", "cli", "ui"]),
         ("comparing", ["varying", "grid", "training", "evaluation", "cli", "ui"]),
         ("varying", ["comparing", "grid", "training", "evaluation", "cli", "ui"]),
@@ -94,7 +100,12 @@ def test_only_the_training_loop_imports_accelerate():
 
 
 def test_nothing_unpickles():
-    calls = [(path.name, ast.unparse(node.func)) for path in SOURCES for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    calls = [
+        (path.name, ast.unparse(node.func))
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    ]
     assert not offenders(SOURCES, ["pickle"])
     assert [call for call in calls if call[1] in ("torch.load", "torch.save")] == [("openai_file.py", "torch.load")]
     assert "weights_only=True" in (PACKAGE / "models" / "openai_file.py").read_text(encoding="utf-8")

@@ -23,7 +23,11 @@ def test_values_beyond_the_range_are_clipped_and_the_rest_rounded_to_nearest():
 
 def test_to_pil_keeps_grey_and_colour():
     colour = torch.tensor([10, 20, 30], dtype=torch.uint8).reshape(3, 1, 1).expand(3, 2, 4)
-    assert to_pil(colour).mode == "RGB" and to_pil(colour).size == (4, 2) and to_pil(colour).getpixel((3, 1)) == (10, 20, 30)
+    assert (
+        to_pil(colour).mode == "RGB"
+        and to_pil(colour).size == (4, 2)
+        and to_pil(colour).getpixel((3, 1)) == (10, 20, 30)
+    )
     assert to_pil(colour[:1]).mode == "L" and to_pil(colour[:1]).getpixel((0, 0)) == 10
 
 

@@ -15,9 +15,18 @@ def library_code():
 
 
 def test_the_library_example_trains_samples_and_measures_without_page_accelerate_or_diffusers(tmp_path):
-    loaded = "\nimport sys; print('loaded', [name for name in ('gradio', 'accelerate', 'diffusers') if name in sys.modules])"
+    loaded = (
+        "\nimport sys; print('loaded', [name for name in ('gradio', 'accelerate', 'diffusers') if name in sys.modules])"
+    )
     line = [sys.executable, "-c", library_code() + loaded]
-    done = subprocess.run(line, cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        line,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0, done.stderr
     assert "loaded []" in done.stdout and "step 20 of 20" in done.stdout
     bits = float(re.search(r"bits/dim: tensor\(([\d.]+)\)", done.stdout)[1])

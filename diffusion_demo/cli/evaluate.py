@@ -16,20 +16,48 @@ MEANINGS = (
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--checkpoint", metavar="DIR|HUB_ID", help="as for sample; not needed with --samples, but for nll")
-    parser.add_argument("--data", required=True, metavar="DIR|ZIP|NPZ", help="images, sub-folders are classes; or a reference batch (arr_0)")
-    parser.add_argument("--samples", metavar="DIR|NPZ", help="measure these images, a folder or a sample batch (arr_0), instead of sampling")
+    parser.add_argument(
+        "--checkpoint", metavar="DIR|HUB_ID", help="as for sample; not needed with --samples, but for nll"
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR|ZIP|NPZ",
+        help="images, sub-folders are classes; or a reference batch (arr_0)",
+    )
+    parser.add_argument(
+        "--samples",
+        metavar="DIR|NPZ",
+        help="measure these images, a folder or a sample batch (arr_0), instead of sampling",
+    )
     parser.add_argument("--metrics", metavar="NAMES", help=MEANINGS)
-    parser.add_argument("--features", default="judge", choices=("judge", "inception"), help="judge: our own; inception: needs torch-fidelity")
-    parser.add_argument("--steps", type=steps, metavar="N", help="of the chain (nll; default: all) and of the sampler (default: 12)")
+    parser.add_argument(
+        "--features",
+        default="judge",
+        choices=("judge", "inception"),
+        help="judge: our own; inception: needs torch-fidelity",
+    )
+    parser.add_argument(
+        "--steps", type=steps, metavar="N", help="of the chain (nll; default: all) and of the sampler (default: 12)"
+    )
     parser.add_argument("--num-images", type=int, default=512, metavar="N", help="images sampled; default: 512")
     parser.add_argument("--sampler", default="dpm_solver", metavar="NAME", help="default: dpm_solver")
     parser.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="default: 1, off")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first image, and of what is drawn for the errors")
     parser.add_argument(
-        "--work", type=Path, metavar="DIR", help="keep samples and partial results here, and go on from them; nn draws its pairs here"
+        "--seed", type=int, default=0, metavar="S", help="of the first image, and of what is drawn for the errors"
     )
-    parser.add_argument("--save-npz", type=Path, metavar="FILE", help="write the samples as the papers' code does: arr_0, and arr_1 for classes")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="keep samples and partial results here, and go on from them; nn draws its pairs here",
+    )
+    parser.add_argument(
+        "--save-npz",
+        type=Path,
+        metavar="FILE",
+        help="write the samples as the papers' code does: arr_0, and arr_1 for classes",
+    )
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout, with the curve over t")
 
 
@@ -52,20 +80,20 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from tqdm import tqdm
 
     from diffusion_demo import data
-    from diffusion_demo.evaluation.class_matching import measure_nll, pictures_in_proportion
+    from diffusion_demo.evaluation.class_matching import measure_nll, specs_in_proportion
     from diffusion_demo.evaluation.metrics import check, compare
     from diffusion_demo.evaluation.npz import check_target, write_npz
     from diffusion_demo.evaluation.reference import reference_at
-    from diffusion_demo.evaluation.report import sentences
+    from diffusion_demo.evaluation.report import report_lines
     from diffusion_demo.evaluation.samples import given, sampled
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.models.metadata import checkpoint_name
     from diffusion_demo.runtime.device import best_device
-    from diffusion_demo.training.run_folder import checkpoint_of
+    from diffusion_demo.training.run_folder import resolve_checkpoint
 
     report, checkpoint, samples = {}, None, None
     if parsed.checkpoint:
-        folder = checkpoint_of(parsed.checkpoint)
+        folder = resolve_checkpoint(parsed.checkpoint)
         checkpoint, name = load_checkpoint(folder, best_device()), checkpoint_name(folder)
         report |= {"checkpoint": name, "weights": checkpoint.weights}
     reference = reference_at(parsed.data)
@@ -73,7 +101,9 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
     # All that can be refused is refused before the hours begin.
     if "nll" in metrics and not isinstance(reference.source, data.Report):
-        raise BadInput("nll is measured on a folder or zip of images, not on a batch; give one as --data, or leave nll out.")
+        raise BadInput(
+            "nll is measured on a folder or zip of images, not on a batch; give one as --data, or leave nll out."
+        )
     if parsed.save_npz:
         check_target(parsed.save_npz)
     if parsed.samples:
@@ -82,15 +112,21 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         request = _request(parsed)
         request.check(checkpoint.description)
     if compared:
-        count, side = (len(samples.images), samples.images.shape[3]) if samples else (parsed.num_images, checkpoint.description.image_size)
+        count, side = (
+            (len(samples.images), samples.images.shape[3])
+            if samples
+            else (parsed.num_images, checkpoint.description.image_size)
+        )
         check(compared, count, side, reference)
         extractor = _extractor(parsed.features)
 
     if "nll" in metrics:
         with tqdm(unit="picture", disable=parsed.json, delay=1) as bar:
-            report["nll"] = measure_nll(checkpoint, reference.source, parsed.steps, parsed.seed, parsed.work, bar.update)
+            report["nll"] = measure_nll(
+                checkpoint, reference.source, parsed.steps, parsed.seed, parsed.work, bar.update
+            )
     if samples is None and (compared or parsed.save_npz):
-        pictures = pictures_in_proportion(reference.classes, checkpoint.description, request)
+        pictures = specs_in_proportion(reference.classes, checkpoint.description, request)
         with tqdm(total=len(pictures), unit="image", disable=parsed.json, delay=1) as bar:
             samples = sampled(checkpoint, name, request, pictures, parsed.work, bar.update)
     if parsed.save_npz:
@@ -99,27 +135,31 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     if compared:
         report |= {"samples": {"pictures": len(samples.images)} | samples.made, "features": extractor.name}
         report |= compare(samples, reference, compared, extractor, parsed.seed, parsed.work)
-    print(json.dumps(report) if parsed.json else "\n".join(sentences(report)))
+    print(json.dumps(report) if parsed.json else "\n".join(report_lines(report)))
     return 0
 
 
 def _request(parsed: argparse.Namespace):
-    from diffusion_demo.sampling.presets import USUAL_ETA
+    from diffusion_demo.sampling.presets import DEFAULT_ETA
     from diffusion_demo.sampling.request import Request
 
     return Request(
         num_images=parsed.num_images,
         sampler=parsed.sampler,
         steps=Request.steps if parsed.steps is None else parsed.steps,
-        eta=USUAL_ETA.get(parsed.sampler, 0.0),
+        eta=DEFAULT_ETA.get(parsed.sampler, 0.0),
         seed=parsed.seed,
         guidance_scale=parsed.guidance_scale,
     )
 
 
 def _extractor(name: str):
-    from diffusion_demo.evaluation.feature_classifier import judge_extractor, load_judge
+    from diffusion_demo.evaluation.feature_classifier import feature_classifier_extractor, load_feature_classifier
     from diffusion_demo.evaluation.inception import inception_extractor
     from diffusion_demo.runtime.device import best_device
 
-    return inception_extractor(best_device()) if name == "inception" else judge_extractor(load_judge(best_device()))
+    return (
+        inception_extractor(best_device())
+        if name == "inception"
+        else feature_classifier_extractor(load_feature_classifier(best_device()))
+    )

@@ -10,8 +10,17 @@ from functools import partial
 from pathlib import Path
 
 from diffusion_demo.data import names
-from diffusion_demo.data.file_errors import explained
-from diffusion_demo.data.listing import MAX_FILE_BYTES, MAX_FILES, NO_FILE, TOO_LARGE, Listing, open_file, read_all, too_many
+from diffusion_demo.data.file_errors import readable
+from diffusion_demo.data.listing import (
+    MAX_FILE_BYTES,
+    MAX_FILES,
+    NO_FILE,
+    TOO_LARGE,
+    Listing,
+    open_file,
+    read_all,
+    too_many,
+)
 from diffusion_demo.errors import BadInput
 
 MAX_TOTAL_BYTES = 20_000_000_000
@@ -32,8 +41,17 @@ def open_zip(path: Path) -> Iterator[Listing]:
     with file, _archive(file, name) as archive:
         members = [info for info in archive.infolist() if not info.filename.endswith(("/", "\\"))]
         # zipfile never gives more of a member than its stated size, so this bounds what will be read.
-        if sum(info.file_size for info in members if names.suffix(info.filename) in names.PICTURES and not _problem(info)) > MAX_TOTAL_BYTES:
-            raise BadInput(f"{name} unpacks to more than {MAX_TOTAL_BYTES // 1_000_000_000} GB; unpack it and give the folder.")
+        if (
+            sum(
+                info.file_size
+                for info in members
+                if names.suffix(info.filename) in names.PICTURES and not _problem(info)
+            )
+            > MAX_TOTAL_BYTES
+        ):
+            raise BadInput(
+                f"{name} unpacks to more than {MAX_TOTAL_BYTES // 1_000_000_000} GB; unpack it and give the folder."
+            )
         listing = Listing(name)
         for info in members:
             listing.add(names.split(_name(info)), partial(_read, archive, info), _problem(info))
@@ -93,5 +111,5 @@ def _problem(info: zipfile.ZipInfo) -> str | None:
 
 
 def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    with explained(), archive.open(info) as file:
+    with readable(), archive.open(info) as file:
         return read_all(file)

@@ -16,14 +16,16 @@ import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
-from diffusion_demo.data.file_errors import Unreadable
-from diffusion_demo.data.preprocess import Framing, decode
+from diffusion_demo.data.file_errors import UnreadableFile
+from diffusion_demo.data.preprocess import ImageTransform, decode
 from diffusion_demo.data.report import Entry, Report
 from diffusion_demo.data.source import listed, title_of
 from diffusion_demo.errors import BadInput
 
 
-def cached(folder: Path, name: str, key: dict, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]) -> np.ndarray:
+def cached(
+    folder: Path, name: str, key: dict, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]
+) -> np.ndarray:
     """uint8 of `shape`: mapped from NAME.npy where NAME.json beside it holds this key, else filled and written there first.
 
     Writing into the array changes no file. Raises BadInput when the disk has no room or cannot be written to.
@@ -45,7 +47,9 @@ def cached(folder: Path, name: str, key: dict, shape: tuple[int, ...], fill: Cal
         os.replace(partial, key_file)
         return open_memmap(array_file, "c")
     except OSError as error:
-        raise BadInput(f"Cannot keep the decoded images in {folder} ({error.strerror or error}); choose another folder.") from error
+        raise BadInput(
+            f"Cannot keep the decoded images in {folder} ({error.strerror or error}); choose another folder."
+        ) from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -64,7 +68,9 @@ def _opened(array_file: Path, key_file: Path, key: dict, shape: tuple[int, ...])
 def _check_room(folder: Path, needed: int) -> None:
     # A mapped file on a full disk does not raise: it kills the process.
     if shutil.disk_usage(folder).free < needed + (1 << 20):
-        raise BadInput(f"The decoded images take {needed / 1e9:.1f} GB, more than {folder} has free; choose another folder.")
+        raise BadInput(
+            f"The decoded images take {needed / 1e9:.1f} GB, more than {folder} has free; choose another folder."
+        )
 
 
 # To be raised when the same bytes come out as other pixels: what was decoded before is then decoded anew.
@@ -72,7 +78,7 @@ DECODER = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class ImageTensors:
     """Decoded images: uint8 [N, C, S, S], and class indices int64 [N] (the null class for an image without one)."""
 
     images: Tensor
@@ -82,36 +88,38 @@ class Pictures:
         return len(self.images)
 
 
-def load(report: Report, image_size: int, channels: int, held_out: bool) -> Pictures:
+def load(report: Report, image_size: int, channels: int, held_out: bool) -> ImageTensors:
     """The report's training images, or its held-out ones, as center squares in memory."""
-    return load_framed(report, Framing(image_size, channels), held_out)
+    return load_transformed(report, ImageTransform(image_size, channels), held_out)
 
 
-def load_framed(report: Report, framing: Framing, held_out: bool, cache: Path | None = None) -> Pictures:
+def load_transformed(
+    report: Report, transform: ImageTransform, held_out: bool, cache: Path | None = None
+) -> ImageTensors:
     """The report's training images, or its held-out ones, in the order of their names.
 
     With a `cache` folder they lie there, mapped and not read into memory, and are decoded once for the same images and framing.
     Raises BadInput when an image is no longer what the report says.
     """
     entries = [entry for entry in report.entries if entry.held_out == held_out]
-    shape, fill = (len(entries), *framing.shape), partial(_fill, report, entries, framing)
+    shape, fill = (len(entries), *transform.shape), partial(_fill, report, entries, transform)
     if cache is not None and entries:
-        key = {"decoder": DECODER, "framing": asdict(framing), "pictures": _digest(entries)}
+        key = {"decoder": DECODER, "framing": asdict(transform), "pictures": _digest(entries)}
         images = cached(cache, "held_out" if held_out else "training", key, shape, fill)
     else:
         images = np.empty(shape, np.uint8)
         fill(images)
     index = {name: i for i, name in enumerate(report.class_names)}
     labels = torch.tensor([index.get(entry.class_name, len(index)) for entry in entries], dtype=torch.int64)
-    return Pictures(torch.from_numpy(images), labels)
+    return ImageTensors(torch.from_numpy(images), labels)
 
 
-def examples(report: Report, count: int, framing: Framing | None = None) -> Tensor:
+def examples(report: Report, count: int, transform: ImageTransform | None = None) -> Tensor:
     """At most `count` images from all over the report, exactly as a network will see them: uint8 [N, C, S, S]. Raises BadInput as load does."""
-    framing, total = framing or Framing(), len(report.entries)
+    transform, total = transform or ImageTransform(), len(report.entries)
     chosen = [report.entries[i * total // min(count, total)] for i in range(min(count, total))]
-    images = np.empty((len(chosen), *framing.shape), np.uint8)
-    _fill(report, chosen, framing, images)
+    images = np.empty((len(chosen), *transform.shape), np.uint8)
+    _fill(report, chosen, transform, images)
     return torch.from_numpy(images)
 
 
@@ -119,7 +127,7 @@ def _digest(entries: Sequence[Entry]) -> str:
     return hashlib.sha256("".join(entry.digest for entry in entries).encode()).hexdigest()
 
 
-def _fill(report: Report, entries: Sequence[Entry], framing: Framing, images: np.ndarray) -> None:
+def _fill(report: Report, entries: Sequence[Entry], transform: ImageTransform, images: np.ndarray) -> None:
     """Decode each entry's image into its row, whatever order they lie in."""
     rows = {entry.name: row for row, entry in enumerate(entries)}
     with listed(report.source) as listing:
@@ -129,9 +137,11 @@ def _fill(report: Report, entries: Sequence[Entry], framing: Framing, images: np
             try:
                 data = member.read()
                 if hashlib.sha256(data).hexdigest() != entries[row].digest:
-                    raise Unreadable("It is another image than before; put the old one back, or start again.")
-                images[row] = decode(data, framing)
-            except Unreadable as reason:
+                    raise UnreadableFile("It is another image than before; put the old one back, or start again.")
+                images[row] = decode(data, transform)
+            except UnreadableFile as reason:
                 raise BadInput(f"{member.label} has changed since it was looked at: {reason}") from reason
     if rows:
-        raise BadInput(f"{next(iter(rows))} has disappeared from {title_of(report.source)} since it was looked at; put it back, or start again.")
+        raise BadInput(
+            f"{next(iter(rows))} has disappeared from {title_of(report.source)} since it was looked at; put it back, or start again."
+        )

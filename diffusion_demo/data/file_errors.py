@@ -11,26 +11,26 @@ MAX_PIXELS = 64_000_000
 TOO_MANY_PIXELS = f"It has more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller."
 
 
-class Unreadable(BadInput):
+class UnreadableFile(BadInput):
     """One file cannot be used; the message is a sentence about it, to stand beside its name."""
 
 
 # What reading a file and decoding it raise, and nothing else.
-UNREADABLE = (OSError, Unreadable)
+UNREADABLE = (OSError, UnreadableFile)
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def readable() -> Iterator[None]:
     """Whatever a file makes its reader raise becomes Unreadable: damaged bytes bring out nearly every exception there is."""
     try:
         yield
-    except Unreadable:
+    except UnreadableFile:
         raise
     except Exception as error:
-        raise Unreadable(why(error)) from error
+        raise UnreadableFile(reason_for(error)) from error
 
 
-def why(error: Exception) -> str:
+def reason_for(error: Exception) -> str:
     """The sentence for an exception of the operating system, of zipfile or of Pillow."""
     match error:
         case UnidentifiedImageError():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from diffusion_demo.data import names
-from diffusion_demo.data.file_errors import Unreadable, explained, why
+from diffusion_demo.data.file_errors import UnreadableFile, readable, reason_for
 from diffusion_demo.errors import BadInput
 
 MAX_FILES = 250_000
@@ -50,7 +50,7 @@ class Listing:
         if not parts or names.is_hidden(parts):
             return
         kind = names.suffix(parts[-1])
-        if kind in names.OTHER_PICTURES:
+        if kind in names.OTHER_IMAGE_SUFFIXES:
             problem = f"{kind.upper()} images are not read here; save it as PNG or JPEG."
         elif kind in names.ARCHIVES:
             problem = "It is an archive inside; unpack it first."
@@ -105,12 +105,16 @@ def list_folder(root: Path) -> Listing:
                 _add(listing, folders, (*parts, entry.name), entry, inside)
         except OSError as error:
             if not parts:
-                raise BadInput(f"The folder {root} cannot be opened ({error.strerror}); change its permissions.") from error
-            listing.skip(parts, why(error))
+                raise BadInput(
+                    f"The folder {root} cannot be opened ({error.strerror}); change its permissions."
+                ) from error
+            listing.skip(parts, reason_for(error))
     return listing
 
 
-def _add(listing: Listing, folders: list[tuple[str, ...]], place: tuple[str, ...], entry: os.DirEntry, inside: str) -> None:
+def _add(
+    listing: Listing, folders: list[tuple[str, ...]], place: tuple[str, ...], entry: os.DirEntry, inside: str
+) -> None:
     if names.is_hidden([entry.name]):
         return
     if entry.is_symlink():
@@ -143,7 +147,7 @@ def list_files(paths: Iterable[Path]) -> Listing:
 
 def read_file(path: str) -> bytes:
     """Raises Unreadable, with the reason."""
-    with explained(), open_file(path) as file:
+    with readable(), open_file(path) as file:
         return read_all(file)
 
 
@@ -153,7 +157,7 @@ def open_file(path: str) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | sum(getattr(os, flag, 0) for flag in flags))
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise Unreadable(NO_FILE)
+        raise UnreadableFile(NO_FILE)
     return os.fdopen(descriptor, "rb")
 
 
@@ -163,8 +167,8 @@ def read_all(file: BinaryIO) -> bytes:
     while piece := file.read(PIECE_BYTES):
         count += len(piece)
         if count > MAX_FILE_BYTES:
-            raise Unreadable(TOO_LARGE)
+            raise UnreadableFile(TOO_LARGE)
         pieces.append(piece)
     if not pieces:
-        raise Unreadable("It is empty; copy it again.")
+        raise UnreadableFile("It is empty; copy it again.")
     return b"".join(pieces)

@@ -6,7 +6,9 @@ import unicodedata
 from collections.abc import Iterable
 
 PICTURES = frozenset({"bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"})
-OTHER_PICTURES = frozenset({"avif", "cr2", "dng", "heic", "heif", "ico", "jp2", "jxl", "nef", "psd", "raw", "svg"})
+OTHER_IMAGE_SUFFIXES = frozenset(
+    {"avif", "cr2", "dng", "heic", "heif", "ico", "jp2", "jxl", "nef", "psd", "raw", "svg"}
+)
 ARCHIVES = frozenset({"7z", "bz2", "gz", "rar", "tar", "tgz", "xz", "zip"})
 MAX_FOLDER = 100
 MAX_LABEL = 200
@@ -48,7 +50,7 @@ def suffix(base: str) -> str:
     return base.rpartition(".")[2].lower() if "." in base else ""
 
 
-def class_of(base: str) -> str:
+def parse_class(base: str) -> str:
     """The class that a file name begins with: "cat" of cat_01.png; the whole name where it has no underscore."""
     return shortened(base.split("_")[0], MAX_FOLDER)
 

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-from diffusion_demo.data.file_errors import MAX_PIXELS, TOO_MANY_PIXELS, Unreadable, explained
+from diffusion_demo.data.file_errors import MAX_PIXELS, TOO_MANY_PIXELS, UnreadableFile, readable
 from diffusion_demo.errors import BadInput
 
 FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]
-GREY_MODES = ("1", "L", "LA")
+GRAYSCALE_MODES = ("1", "L", "LA")
 
 # They speak of tags and bytes that a person cannot mend, and the image is either read or refused with a reason.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def open_picture(data: bytes) -> Image.Image:
+def open_image(data: bytes) -> Image.Image:
     """The image's header: its size and mode are known, its pixels are not decoded yet."""
     image = Image.open(io.BytesIO(data), formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
-        raise Unreadable(TOO_MANY_PIXELS)
+        raise UnreadableFile(TOO_MANY_PIXELS)
     return image
 
 
@@ -46,9 +46,9 @@ def flat(image: Image.Image, background: str, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def is_grey(image: Image.Image) -> bool:
+def is_grayscale(image: Image.Image) -> bool:
     """Are the channels of an upright image equal everywhere."""
-    if image.mode in GREY_MODES:
+    if image.mode in GRAYSCALE_MODES:
         return True
     pixels = np.asarray(flat(image, "white", "RGB"))
     # Most color images show it in a few of their pixels.
@@ -62,7 +62,9 @@ def _eight_bits(values: np.ndarray) -> Image.Image:
     low, high = finite.min(), finite.max()
     if low >= 0:
         low, high = 0, next((top for top in (1, 255, 65535) if high <= top), high)
-    scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) * (255 / max(high - low, np.finfo(np.float32).tiny))
+    scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) * (
+        255 / max(high - low, np.finfo(np.float32).tiny)
+    )
     return Image.fromarray(scaled.clip(0, 255).round().astype(np.uint8))
 
 
@@ -73,7 +75,7 @@ OVERSAMPLING = 3
 
 
 @dataclass(frozen=True)
-class Framing:
+class ImageTransform:
     """The square's side in pixels; channels: 1 or 3; fit: the center square ("crop"), the whole image on the background ("pad"), or
     the whole image pressed into the square ("squash"); background: "#rrggbb", also where an image is transparent.
 
@@ -87,7 +89,9 @@ class Framing:
 
     def __post_init__(self):
         if not (isinstance(self.image_size, int) and 1 <= self.image_size <= LARGEST):
-            raise BadInput(f"The image size must be a whole number from 1 to {LARGEST}, not {self.image_size!r}.", "image_size")
+            raise BadInput(
+                f"The image size must be a whole number from 1 to {LARGEST}, not {self.image_size!r}.", "image_size"
+            )
         if self.channels not in (1, 3):
             raise BadInput(f"Channels must be 1 (grayscale) or 3 (color), not {self.channels!r}.", "channels")
         if self.fit not in FITS:
@@ -100,24 +104,24 @@ class Framing:
         return self.channels, self.image_size, self.image_size
 
 
-def decode(data: bytes, framing: Framing) -> np.ndarray:
+def decode(data: bytes, transform: ImageTransform) -> np.ndarray:
     """One image's bytes -> uint8 [C, S, S]. Raises Unreadable."""
-    with explained():
-        image = upright(open_picture(data), OVERSAMPLING * framing.image_size)
-        image = flat(image, framing.background, "RGB" if framing.channels == 3 else "L")
-        pixels = np.asarray(_square(image, framing))
-    channels, side, _ = framing.shape
+    with readable():
+        image = upright(open_image(data), OVERSAMPLING * transform.image_size)
+        image = flat(image, transform.background, "RGB" if transform.channels == 3 else "L")
+        pixels = np.asarray(_square(image, transform))
+    channels, side, _ = transform.shape
     return np.ascontiguousarray(pixels.reshape(side, side, channels).transpose(2, 0, 1))
 
 
-def _square(image: Image.Image, framing: Framing) -> Image.Image:
-    side, scaling = framing.image_size, Image.Resampling.LANCZOS
-    if framing.fit == "crop":
+def _square(image: Image.Image, transform: ImageTransform) -> Image.Image:
+    side, scaling = transform.image_size, Image.Resampling.LANCZOS
+    if transform.fit == "crop":
         return ImageOps.fit(image, (side, side), scaling)
-    if framing.fit == "squash":
+    if transform.fit == "squash":
         return image.resize((side, side), scaling)
     scale = side / max(image.size)
     width, height = (max(1, round(scale * length)) for length in image.size)
-    square = Image.new("RGB", (side, side), framing.background).convert(image.mode)
+    square = Image.new("RGB", (side, side), transform.background).convert(image.mode)
     square.paste(image.resize((width, height), scaling), ((side - width) // 2, (side - height) // 2))
     return square

@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from statistics import median_low
 
-from diffusion_demo.data.preprocess import Framing
+from diffusion_demo.data.preprocess import ImageTransform
 from diffusion_demo.data.source import Source, title_of
 
-FEW_PICTURES = 100
+FEW_IMAGES = 100
 UNEQUAL = 10  # times as many images in the largest class as in the smallest
 MANY = 0.1  # of all images
 
@@ -77,7 +77,9 @@ class Report:
             "held_out": sum(entry.held_out for entry in self.entries),
             "classes": self.classes,
             "rejected": len(self.rejected),
-            "shorter_sides": {"smallest": min(sides), "median": median_low(sides), "largest": max(sides)} if sides else {},
+            "shorter_sides": {"smallest": min(sides), "median": median_low(sides), "largest": max(sides)}
+            if sides
+            else {},
             "not_square": sum(entry.width != entry.height for entry in self.entries),
             "greyscale": sum(entry.grey for entry in self.entries),
             "copies": self.copies,
@@ -86,18 +88,24 @@ class Report:
     @property
     def warnings(self) -> tuple[str, ...]:
         """`warnings_for` the usual framing."""
-        return self.warnings_for(Framing())
+        return self.warnings_for(ImageTransform())
 
-    def warnings_for(self, framing: Framing) -> tuple[str, ...]:
+    def warnings_for(self, transform: ImageTransform) -> tuple[str, ...]:
         """A sentence for each thing that will show in a model trained on these images in this framing."""
-        return tuple(filter(None, (self._few(), self._small(framing), self._unequal(), self._copies(), self._grey(framing))))
+        return tuple(
+            filter(None, (self._few(), self._small(transform), self._unequal(), self._copies(), self._grey(transform)))
+        )
 
     def _few(self) -> str | None:
         training = sum(not entry.held_out for entry in self.entries)
-        return f"Only {training} images to train on: expect copies of them rather than new ones." if training < FEW_PICTURES else None
+        return (
+            f"Only {training} images to train on: expect copies of them rather than new ones."
+            if training < FEW_IMAGES
+            else None
+        )
 
-    def _small(self, framing: Framing) -> str | None:
-        small, size = sum(entry.side < framing.image_size for entry in self.entries), framing.image_size
+    def _small(self, transform: ImageTransform) -> str | None:
+        small, size = sum(entry.side < transform.image_size for entry in self.entries), transform.image_size
         if small <= MANY * len(self.entries):
             return None
         return f"{small:,} of {len(self.entries):,} images are smaller than {size} pixels and will be blurred: choose a smaller size."
@@ -119,7 +127,7 @@ class Report:
             return None
         return f"{self.copies:,} of {len(self.entries):,} images are exact copies of others and will be drawn more often: leave the copies out."
 
-    def _grey(self, framing: Framing) -> str | None:
-        if framing.channels == 1 or not all(entry.grey for entry in self.entries):
+    def _grey(self, transform: ImageTransform) -> str | None:
+        if transform.channels == 1 or not all(entry.grey for entry in self.entries):
             return None
         return "All images are gray: with 1 channel instead of 3 they are learned sooner."

@@ -25,7 +25,9 @@ def source_of(given: str | Path | Iterable[str | Path]) -> Source:
 
 def title_of(source: Source) -> str:
     """What a source is called where its place does not matter."""
-    return f"{len(source):,} files" if isinstance(source, tuple) else names.safe(os.path.basename(os.path.abspath(source)))
+    return (
+        f"{len(source):,} files" if isinstance(source, tuple) else names.safe(os.path.basename(os.path.abspath(source)))
+    )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 CLASSES = ("circles", "faces", "squares", "triangles")
-COLOURS = ((220, 38, 38), (37, 99, 235), (22, 163, 74), (234, 179, 8))
+COLORS = ((220, 38, 38), (37, 99, 235), (22, 163, 74), (234, 179, 8))
 RADII = (0.2, 0.4)
 SIDE, OVERSAMPLING = 64, 4
 
@@ -19,7 +19,7 @@ def draw(class_name: str, generator: random.Random) -> Image.Image:
     """One image of a class, SIDE pixels wide."""
     side = SIDE * OVERSAMPLING
     image = Image.new("RGB", (side, side), "white")
-    pen, colour = ImageDraw.Draw(image), generator.choice(COLOURS)
+    pen, colour = ImageDraw.Draw(image), generator.choice(COLORS)
     radius = generator.uniform(*RADII) * side
     x, y = (generator.uniform(radius, side - radius) for _ in range(2))
     box = (x - radius, y - radius, x + radius, y + radius)
@@ -43,7 +43,7 @@ def _face(pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, smiles: b
     pen.arc(mouth, start, end, fill="black", width=max(1, round(0.1 * radius)))
 
 
-def write_drawn(folder: Path, each: int = 100, seed: int = 0) -> None:
+def write_synthetic(folder: Path, each: int = 100, seed: int = 0) -> None:
     """`each` images of every class as PNG files in class folders; the same ones every time."""
     generator = random.Random(seed)
     for class_name in CLASSES:

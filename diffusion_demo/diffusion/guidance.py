@@ -20,7 +20,9 @@ def within(t: Tensor, interval: Interval | None) -> bool:
     return interval is None or interval[0] <= int(t[0]) <= interval[1]
 
 
-def classifier_free(model: Denoiser, scale: float, null_class: int | None, channels: int, interval: Interval | None = None) -> Denoiser:
+def classifier_free(
+    model: Denoiser, scale: float, null_class: int | None, channels: int, interval: Interval | None = None
+) -> Denoiser:
     """eps = eps_u + scale (eps_c - eps_u). Ho and Salimans 2022, Eq. 6, with scale = w + 1.
 
     scale 1 is the conditional model as it is, 0 the unconditional one. Only the first `channels` outputs are guided: a learned
@@ -29,12 +31,18 @@ def classifier_free(model: Denoiser, scale: float, null_class: int | None, chann
     Raises ValueError for a scale other than 1 without a null class.
     """
     if scale != 1 and null_class is None:
-        raise ValueError("a model without a null class cannot be guided without a classifier: take scale 1, or a classifier's gradient")
+        raise ValueError(
+            "a model without a null class cannot be guided without a classifier: take scale 1, or a classifier's gradient"
+        )
 
     def guided(xt: Tensor, t: Tensor, class_labels: Tensor) -> Tensor:
         if not within(t, interval):
             return model(xt, t, class_labels=class_labels)
-        both = model(torch.cat([xt, xt]), torch.cat([t, t]), class_labels=torch.cat([class_labels, torch.full_like(class_labels, null_class)]))
+        both = model(
+            torch.cat([xt, xt]),
+            torch.cat([t, t]),
+            class_labels=torch.cat([class_labels, torch.full_like(class_labels, null_class)]),
+        )
         conditional, unconditional = both.chunk(2)
         eps_c, eps_u = conditional[:, :channels], unconditional[:, :channels]
         return torch.cat([eps_u + scale * (eps_c - eps_u), conditional[:, channels:]], dim=1)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.diffusion.losses import decoder_term, kl_term, mean_flat, normal_kl
-from diffusion_demo.diffusion.process import Denoiser, Diffusion, ask
+from diffusion_demo.diffusion.process import Denoiser, Diffusion, call_model
 from diffusion_demo.diffusion.samplers import Noise
 
 
@@ -29,7 +29,9 @@ def prior_bits(diffusion: Diffusion, x0: Tensor) -> Tensor:
     return (mean_flat(normal_kl(q.mean, q.log_variance.expand_as(q.mean), zero, zero)) / math.log(2)).to(x0.dtype)
 
 
-def bound_terms(model: Denoiser, diffusion: Diffusion, x0: Tensor, noise: Noise, *, clip: bool = True, **condition) -> Iterator[Term]:
+def bound_terms(
+    model: Denoiser, diffusion: Diffusion, x0: Tensor, noise: Noise, *, clip: bool = True, **condition
+) -> Iterator[Term]:
     """L_{T-1} ... L_0 of images x0 [N, C, H, W] (uint8 / 127.5 - 1), one network call each, with one draw of noise each.
 
     Sum their bits and add prior_bits for the bound. Works on a respaced chain too, as a bound for fewer steps. DDPM Eq. 5.
@@ -37,7 +39,7 @@ def bound_terms(model: Denoiser, diffusion: Diffusion, x0: Tensor, noise: Noise,
     for i in reversed(range(len(diffusion))):
         eps = noise()
         xt = diffusion.q_sample(x0, i, eps)
-        p = diffusion.p(ask(model, diffusion, xt, i, **condition), xt, i, clip)
+        p = diffusion.p(call_model(model, diffusion, xt, i, **condition), xt, i, clip)
         bits = kl_term(diffusion.q_posterior(x0, xt, i), p) if i else decoder_term(p, x0)
         yield Term(i, bits, mean_flat((p.x0 - x0) ** 2), mean_flat((p.eps - eps) ** 2))
 

@@ -79,7 +79,14 @@ LOSSES = ("simple", "hybrid", "hybrid_unscaled", "kl", "rescaled_kl")
 
 
 def training_losses(
-    diffusion: Diffusion, output: Tensor, x0: Tensor, xt: Tensor, t: Tensor, eps: Tensor, kind: str = "hybrid", snr_gamma: float | None = None
+    diffusion: Diffusion,
+    output: Tensor,
+    x0: Tensor,
+    xt: Tensor,
+    t: Tensor,
+    eps: Tensor,
+    kind: str = "hybrid",
+    snr_gamma: float | None = None,
 ) -> Losses:
     """The loss of the network's output at (x_t, t), in float32.
 

@@ -72,7 +72,10 @@ def pixels(probabilities: Tensor, abar: Tensor) -> Denoiser:
     log_prior = probabilities.cpu().double().flatten(1).log()
 
     def expected_x0(x: Tensor, a: Tensor) -> Tensor:
-        rows = [torch.softmax(log_prior - (row - b.sqrt() * levels) ** 2 / (2 * (1 - b)), dim=0) for row, b in zip(x, a, strict=True)]
+        rows = [
+            torch.softmax(log_prior - (row - b.sqrt() * levels) ** 2 / (2 * (1 - b)), dim=0)
+            for row, b in zip(x, a, strict=True)
+        ]
         return torch.stack([(share * levels).sum(0) for share in rows])
 
     return _denoiser(expected_x0, abar)

@@ -61,7 +61,9 @@ class Diffusion:
         if self.betas.ndim != 1 or not bool(((self.betas > 0) & (self.betas <= 1)).all()):
             raise ValueError("betas must be one row of numbers in (0, 1]")
         if self.prediction_type not in PREDICTION_TYPES:
-            raise ValueError(f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}, not {self.prediction_type!r}")
+            raise ValueError(
+                f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}, not {self.prediction_type!r}"
+            )
         if self.variance_type not in VARIANCE_TYPES:
             raise ValueError(f"variance_type must be one of {', '.join(VARIANCE_TYPES)}, not {self.variance_type!r}")
         object.__setattr__(self, "betas", self.betas.double())
@@ -87,7 +89,7 @@ class Diffusion:
         """The chain's first t + 1 levels: what leads from x_t back to x_0."""
         return self.respaced(list(range(t + 1)))
 
-    def told(self, t: int | Tensor, xt: Tensor) -> Tensor:
+    def model_timesteps(self, t: int | Tensor, xt: Tensor) -> Tensor:
         """What the network is told at index t of the chain, [N] on x_t's device: int64, or float32 where time_scale is not 1."""
         steps = self.timesteps[torch.as_tensor(t, device="cpu")].expand(len(xt)).to(xt.device)
         return steps if self.time_scale == 1 else steps * self.time_scale
@@ -163,13 +165,17 @@ class Diffusion:
     def q_step(self, x_prev: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
         """x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) eps: one link of the Markov chain. DDPM Eq. 2. Raises ValueError for other shapes."""
         _check_shape("the noise", eps, x_prev)
-        return self.gather((1 - self.betas).sqrt(), t, x_prev) * x_prev + self.gather(self.betas.sqrt(), t, x_prev) * eps
+        return (
+            self.gather((1 - self.betas).sqrt(), t, x_prev) * x_prev + self.gather(self.betas.sqrt(), t, x_prev) * eps
+        )
 
     def q_posterior(self, x0: Tensor, xt: Tensor, t: int | Tensor) -> Gaussian:
         """q(x_{t-1} | x_t, x_0). DDPM Eq. 6 and 7. Raises ValueError unless x_0 is shaped like x_t."""
         _check_shape("x_0", x0, xt)
         mean = self.gather(self.posterior_coef_x0, t, xt) * x0 + self.gather(self.posterior_coef_xt, t, xt) * xt
-        return Gaussian(mean, self.gather(self.posterior_variance, t, xt), self.gather(self.posterior_log_variance, t, xt))
+        return Gaussian(
+            mean, self.gather(self.posterior_variance, t, xt), self.gather(self.posterior_log_variance, t, xt)
+        )
 
     # x0 <-> eps <-> v
 
@@ -213,7 +219,9 @@ class Diffusion:
         channels = xt.shape[1]
         wanted = channels * (2 if self.learns_variance else 1)
         if output.shape[1] != wanted:
-            raise ValueError(f"with variance_type {self.variance_type} the network must output {wanted} channels, not {output.shape[1]}")
+            raise ValueError(
+                f"with variance_type {self.variance_type} the network must output {wanted} channels, not {output.shape[1]}"
+            )
         _check_shape("the network's prediction", output[:, :channels], xt)
         return (output[:, :channels], output[:, channels:]) if self.learns_variance else (output, None)
 
@@ -255,12 +263,14 @@ class Diffusion:
         return Reverse(mean, variance, log_variance, x0, self.eps_from_x0(xt, t, x0))
 
 
-def ask(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int | Tensor, **condition) -> Tensor:
+def call_model(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int | Tensor, **condition) -> Tensor:
     """The network's output at x_t and index t of the chain, in x_t's dtype. Raises FloatingPointError where it is not finite."""
-    output = model(xt, diffusion.told(t, xt), **condition).to(xt.dtype)
+    output = model(xt, diffusion.model_timesteps(t, xt), **condition).to(xt.dtype)
     if not math.isfinite(output.sum()) and (broken := int((~torch.isfinite(output)).sum())):  # the sum alone is quicker
-        steps = sorted(set(diffusion.told(t, xt).tolist()))
-        raise FloatingPointError(f"{broken} of the {output.numel()} numbers that the network answers at t = {steps} are NaN or infinite")
+        steps = sorted(set(diffusion.model_timesteps(t, xt).tolist()))
+        raise FloatingPointError(
+            f"{broken} of the {output.numel()} numbers that the network answers at t = {steps} are NaN or infinite"
+        )
     return output
 
 

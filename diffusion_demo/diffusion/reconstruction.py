@@ -8,7 +8,9 @@ from diffusion_demo.diffusion.process import Denoiser, Diffusion
 from diffusion_demo.diffusion.samplers import Noise, Step, ddpm
 
 
-def reconstruct(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int, noise: Noise, *, clip: bool = True, **condition) -> Iterator[Step]:
+def reconstruct(
+    model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int, noise: Noise, *, clip: bool = True, **condition
+) -> Iterator[Step]:
     """Draws of p_theta(x_0 | x_t) for x_t [N, C, H, W] at index t: one for each row, which may all be the same x_t. DDPM Figure 7.
 
     Raises IndexError for a t outside the chain.
@@ -19,7 +21,16 @@ def reconstruct(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int, noise
 
 
 def interpolate(
-    model: Denoiser, diffusion: Diffusion, a: Tensor, b: Tensor, shares: Tensor, t: int, noise: Noise, *, clip: bool = True, **condition
+    model: Denoiser,
+    diffusion: Diffusion,
+    a: Tensor,
+    b: Tensor,
+    shares: Tensor,
+    t: int,
+    noise: Noise,
+    *,
+    clip: bool = True,
+    **condition,
 ) -> Iterator[Step]:
     """Images between a and b, each [1, C, H, W]: (1 - share) a_t + share b_t for each share [N], brought back from t. DDPM Figure 8.
 

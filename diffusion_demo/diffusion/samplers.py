@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.diffusion.guidance import Gradient, shift_eps, shift_mean
-from diffusion_demo.diffusion.process import Denoiser, Diffusion, Reverse, ask
+from diffusion_demo.diffusion.process import Denoiser, Diffusion, Reverse, call_model
 from diffusion_demo.diffusion.schedules import log_signal_to_noise
 
 Noise = Callable[[], Tensor]
@@ -39,13 +39,22 @@ def _walk(model: Denoiser, diffusion: Diffusion, xt: Tensor, move, clip: bool, c
     """Down the chain: at each index the network's p_theta, and from it the next x by `move(p, xt, i)`."""
     total = len(diffusion)
     for i in reversed(range(total)):
-        p = diffusion.p(ask(model, diffusion, xt, i, **condition), xt, i, clip)
+        p = diffusion.p(call_model(model, diffusion, xt, i, **condition), xt, i, clip)
         xt = move(p, xt, i)
-        yield Step(int(diffusion.timesteps[i]), int(diffusion.timesteps[i - 1]) if i else -1, xt, p.x0, total - i, total)
+        yield Step(
+            int(diffusion.timesteps[i]), int(diffusion.timesteps[i - 1]) if i else -1, xt, p.x0, total - i, total
+        )
 
 
 def ddpm(
-    model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, *, clip: bool = True, gradient: Gradient | None = None, **condition
+    model: Denoiser,
+    diffusion: Diffusion,
+    xT: Tensor,
+    noise: Noise,
+    *,
+    clip: bool = True,
+    gradient: Gradient | None = None,
+    **condition,
 ) -> Iterator[Step]:
     """Ancestral sampling: x_{t-1} = mu_theta + Sigma_theta^(1/2) z, without noise in the last step. DDPM Algorithm 2.
 
@@ -53,7 +62,7 @@ def ddpm(
     """
 
     def move(p: Reverse, xt: Tensor, i: int) -> Tensor:
-        p = shift_mean(p, gradient(xt, diffusion.told(i, xt))) if gradient else p
+        p = shift_mean(p, gradient(xt, diffusion.model_timesteps(i, xt))) if gradient else p
         return p.mean + torch.exp(0.5 * p.log_variance) * noise() if i else p.mean
 
     return _walk(model, diffusion, xT, move, clip, condition)
@@ -79,7 +88,7 @@ def ddim(
     direction = (1 - diffusion.abar_prev - sigma**2).clamp(min=0).sqrt()
 
     def move(p: Reverse, xt: Tensor, i: int) -> Tensor:
-        p = shift_eps(diffusion, p, xt, i, gradient(xt, diffusion.told(i, xt))) if gradient else p
+        p = shift_eps(diffusion, p, xt, i, gradient(xt, diffusion.model_timesteps(i, xt))) if gradient else p
         mean = diffusion.gather(diffusion.abar_prev.sqrt(), i, xt) * p.x0 + diffusion.gather(direction, i, xt) * p.eps
         return mean + diffusion.gather(sigma, i, xt) * noise() if i else mean
 
@@ -87,7 +96,13 @@ def ddim(
 
 
 def ddim_encode(
-    model: Denoiser, diffusion: Diffusion, x0: Tensor, *, clip: bool = False, gradient: Gradient | None = None, **condition
+    model: Denoiser,
+    diffusion: Diffusion,
+    x0: Tensor,
+    *,
+    clip: bool = False,
+    gradient: Gradient | None = None,
+    **condition,
 ) -> Iterator[Step]:
     """x_0 to x_T, the reverse of ddim with eta = 0: x_{t+1} = sqrt(abar_{t+1}) x_0 + sqrt(1 - abar_{t+1}) eps. DDIM Eq. 14.
 
@@ -95,12 +110,14 @@ def ddim_encode(
     early for fewer artefacts (ADM appendix F). Raises ValueError for a classifier's gradient, which would not be undone by decoding.
     """
     if gradient is not None:
-        raise ValueError("an image cannot be encoded with a classifier's guidance: leave the gradient out, and guide the decoding")
+        raise ValueError(
+            "an image cannot be encoded with a classifier's guidance: leave the gradient out, and guide the decoding"
+        )
     abar_next = torch.cat([diffusion.abar[1:], diffusion.abar.new_zeros(1)])
     xt, total = x0, len(diffusion)
     for i in range(total):
         t = int(diffusion.timesteps[i])
-        p = diffusion.p(ask(model, diffusion, xt, i, **condition), xt, i, clip)
+        p = diffusion.p(call_model(model, diffusion, xt, i, **condition), xt, i, clip)
         xt = diffusion.gather(abar_next.sqrt(), i, xt) * p.x0 + diffusion.gather((1 - abar_next).sqrt(), i, xt) * p.eps
         reached = int(diffusion.timesteps[i + 1]) if i + 1 < total else t
         yield Step(t, reached, xt, p.x0, i + 1, total)
@@ -129,7 +146,7 @@ def dpm_solver(
     half_log_snr, total, x0s = (0.5 * log_signal_to_noise(diffusion.abar)).tolist(), len(diffusion), deque(maxlen=2)
 
     def move(p: Reverse, xt: Tensor, i: int) -> Tensor:
-        p = shift_eps(diffusion, p, xt, i, gradient(xt, diffusion.told(i, xt))) if gradient else p
+        p = shift_eps(diffusion, p, xt, i, gradient(xt, diffusion.model_timesteps(i, xt))) if gradient else p
         x0 = p.x0.clamp(-1, 1) if clip else p.x0
         x0s.append(x0)
         if i == 0:
@@ -137,7 +154,10 @@ def dpm_solver(
         step, carried = half_log_snr[i - 1] - half_log_snr[i], x0
         if i < total - 2:
             carried = x0 + step / (2 * (half_log_snr[i] - half_log_snr[i + 1])) * (x0 - x0s[-2])
-        mean = sigma[i - 1] / sigma[i] * math.exp(-eta * step) * xt - alpha[i - 1] * math.expm1(-(1 + eta) * step) * carried
+        mean = (
+            sigma[i - 1] / sigma[i] * math.exp(-eta * step) * xt
+            - alpha[i - 1] * math.expm1(-(1 + eta) * step) * carried
+        )
         return mean + sigma[i - 1] * math.sqrt(-math.expm1(-2 * eta * step)) * noise() if eta else mean
 
     return _walk(model, diffusion, xT, move, clip, condition)

@@ -17,7 +17,9 @@ def linear_betas(num_timesteps: int) -> Tensor:
     DDPM section 4 (T = 1000); the scaling is the Improved DDPM code's. Raises ValueError for T <= 20, where beta reaches 1.
     """
     if num_timesteps <= 20:
-        raise ValueError(f"the scaled linear schedule needs more than 20 timesteps, not {num_timesteps}: beta would reach 1")
+        raise ValueError(
+            f"the scaled linear schedule needs more than 20 timesteps, not {num_timesteps}: beta would reach 1"
+        )
     scale = 1000 / num_timesteps
     return torch.linspace(scale * 1e-4, scale * 0.02, num_timesteps, dtype=torch.float64)
 
@@ -53,7 +55,9 @@ def jsd_betas(num_timesteps: int) -> Tensor:
 
 def sigmoid_betas(num_timesteps: int, beta_start: float = 1e-4, beta_end: float = 0.02) -> Tensor:
     """beta_t along a sigmoid from -6 to 6 between beta_start and beta_end: diffusers' "sigmoid" (GeoDiff)."""
-    return torch.sigmoid(torch.linspace(-6, 6, num_timesteps, dtype=torch.float64)) * (beta_end - beta_start) + beta_start
+    return (
+        torch.sigmoid(torch.linspace(-6, 6, num_timesteps, dtype=torch.float64)) * (beta_end - beta_start) + beta_start
+    )
 
 
 SCHEDULES = {

@@ -32,7 +32,9 @@ def spaced_timesteps(num_timesteps: int, spacing: int | str) -> list[int]:
 
 def _count(text: str, num_timesteps: int) -> int:
     if not text.strip().lstrip("-").isdecimal() or not 1 <= int(text) <= num_timesteps:
-        raise ValueError(f"steps must be from 1 to {num_timesteps} (the timesteps that the model was trained with), not {text.strip() or 'nothing'}")
+        raise ValueError(
+            f"steps must be from 1 to {num_timesteps} (the timesteps that the model was trained with), not {text.strip() or 'nothing'}"
+        )
     return int(text)
 
 
@@ -73,7 +75,11 @@ def _by_formula(kind: str, num_timesteps: int, count: int) -> list[int]:
         return sorted(round(num_timesteps - i * num_timesteps / count) - 1 for i in range(count))
     if kind == "quadratic":
         top = (num_timesteps - 1) ** 0.5
-        return sorted({round((i * top / max(1, count - 1)) ** 2) for i in range(count)}) if count > 1 else [num_timesteps - 1]
+        return (
+            sorted({round((i * top / max(1, count - 1)) ** 2) for i in range(count)})
+            if count > 1
+            else [num_timesteps - 1]
+        )
     raise ValueError(f"no spacing is called {kind!r}; there are leading, trailing and quadratic")
 
 

@@ -12,13 +12,20 @@ from diffusion_demo import data
 from diffusion_demo.errors import BadInput
 from diffusion_demo.evaluation.nll import measure_bound
 from diffusion_demo.models.checkpoint import Checkpoint
-from diffusion_demo.models.metadata import Description
-from diffusion_demo.sampling.request import Picture, Request, check_steps
+from diffusion_demo.models.metadata import CheckpointMetadata
+from diffusion_demo.sampling.request import ImageSpec, Request, check_steps
 
 Progress = Callable[[int], None]
 
 
-def measure_nll(checkpoint: Checkpoint, found: data.Report, steps: int | str | None, seed: int, work: Path | None, progress: Progress) -> dict:
+def measure_nll(
+    checkpoint: Checkpoint,
+    found: data.Report,
+    steps: int | str | None,
+    seed: int,
+    work: Path | None,
+    progress: Progress,
+) -> dict:
     """The bound on the held-out images, or on all where none were held out. Raises BadInput for a step count that the chain cannot have."""
     description = checkpoint.description
     if steps is not None:
@@ -26,11 +33,11 @@ def measure_nll(checkpoint: Checkpoint, found: data.Report, steps: int | str | N
     held_out = any(entry.held_out for entry in found.entries)
     pictures = data.load(found, description.image_size, description.channels, held_out=held_out)
     labels = class_indices(found.class_names, description)[pictures.labels]
-    bound = measure_bound(checkpoint, data.Pictures(pictures.images, labels), steps, seed, work, progress)
+    bound = measure_bound(checkpoint, data.ImageTensors(pictures.images, labels), steps, seed, work, progress)
     return {"held_out": held_out} | bound.report()
 
 
-def class_indices(names: tuple[str, ...], description: Description) -> Tensor:
+def class_indices(names: tuple[str, ...], description: CheckpointMetadata) -> Tensor:
     """The model's class index of each class of the data, and last of an image without one: int64 [len(names) + 1].
 
     What the model does not know is its null class. Raises BadInput when the model has classes, but no null class for that.
@@ -39,7 +46,9 @@ def class_indices(names: tuple[str, ...], description: Description) -> Tensor:
         return torch.zeros(len(names) + 1, dtype=torch.int64)
     known = {name: i for i, name in enumerate(description.class_names)}
     if not description.guidance and not (names and set(names) <= known.keys()):
-        raise BadInput(f"The model has classes, but no null class for images of others; call the data's folders {_few(description.class_names)}.")
+        raise BadInput(
+            f"The model has classes, but no null class for images of others; call the data's folders {_few(description.class_names)}."
+        )
     return torch.tensor([known.get(name, description.null_class) for name in [*names, None]])
 
 
@@ -47,24 +56,24 @@ def _few(names: tuple[str, ...]) -> str:
     return ", ".join(names[:12]) + (" and so on" if len(names) > 12 else "")
 
 
-def pictures_like(found: data.Report, description: Description, request: Request) -> list[Picture]:
+def specs_like_data(found: data.Report, description: CheckpointMetadata, request: Request) -> list[ImageSpec]:
     """The request's seeds, with the model's classes in the proportions of the data, as near as they can be in every beginning of the list.
 
     The null class is left out; where the data knows none of the model's classes, they are all as frequent.
     """
-    return pictures_in_proportion(Counter(entry.class_name for entry in found.entries), description, request)
+    return specs_in_proportion(Counter(entry.class_name for entry in found.entries), description, request)
 
 
-def pictures_in_proportion(counts: Counter[str], description: Description, request: Request) -> list[Picture]:
-    """`pictures_like` data that has so many images of each class."""
+def specs_in_proportion(counts: Counter[str], description: CheckpointMetadata, request: Request) -> list[ImageSpec]:
+    """`specs_like_data` data that has so many images of each class."""
     seeds = range(request.seed, request.seed + request.num_images)
     if not description.class_names:
-        return [Picture(seed, None) for seed in seeds]
+        return [ImageSpec(seed, None) for seed in seeds]
     sizes = np.array([counts[name] for name in description.class_names], float)
     shares = sizes / sizes.sum() if sizes.any() else np.full(len(sizes), 1 / len(sizes))
     drawn, pictures = np.zeros(len(shares)), []
     for i, seed in enumerate(seeds):
         missing = int(np.argmax(shares * (i + 1) - drawn))
         drawn[missing] += 1
-        pictures.append(Picture(seed, missing))
+        pictures.append(ImageSpec(seed, missing))
     return pictures

@@ -34,13 +34,19 @@ def _network() -> torch.nn.Module:
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
-        raise BadInput("--features inception needs torch-fidelity: pip install torch-fidelity, or use --features judge.") from error
+        raise BadInput(
+            "--features inception needs torch-fidelity: pip install torch-fidelity, or use --features judge."
+        ) from error
     except (OSError, RuntimeError) as error:  # a torchvision that was built for another torch
-        raise BadInput(f"torch-fidelity is there but does not load ({_first_line(error)}); mend it, or use --features judge.") from error
+        raise BadInput(
+            f"torch-fidelity is there but does not load ({_first_line(error)}); mend it, or use --features judge."
+        ) from error
     try:
         return FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"])
     except Exception as error:  # whatever a network, a cache or a cut file raises
-        raise BadInput(f"Inception's weights cannot be had ({_first_line(error)}); try again with a network, or use --features judge.") from error
+        raise BadInput(
+            f"Inception's weights cannot be had ({_first_line(error)}); try again with a network, or use --features judge."
+        ) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -13,8 +13,13 @@ MOST_COMPARED = 1000
 SHEET_ROWS, SHEET_GROUPS = 16, 4
 
 
-def measure_copies(
-    samples: tuple[Tensor, Tensor], pictures: tuple[Tensor, Tensor], training: int, extractor: Extractor, seed: int, sheet: Path | None
+def measure_memorization(
+    samples: tuple[Tensor, Tensor],
+    pictures: tuple[Tensor, Tensor],
+    training: int,
+    extractor: Extractor,
+    seed: int,
+    sheet: Path | None,
 ) -> dict:
     """How near samples are to training images, in pixels (root mean square, of 255) and in features, beside images not trained on; for JSON.
 
@@ -39,7 +44,11 @@ def measure_copies(
     if sheet:
         _draw(samples[0], torch.cat([images[:training], mirrored]), found, sheet)
     kind = "held-out images" if len(images) > training else "other training images"
-    return report | {"training": training, "compared_with": f"{len(others)} {kind}", "sheet": str(sheet) if sheet else None}
+    return report | {
+        "training": training,
+        "compared_with": f"{len(others)} {kind}",
+        "sheet": str(sheet) if sheet else None,
+    }
 
 
 def _flat(images: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.evaluation.extractor import Extractor, Features
 from diffusion_demo.evaluation.frechet import frechet_estimate
 from diffusion_demo.evaluation.inception_score import inception_score, score_estimate, split_scores
-from diffusion_demo.evaluation.memorization import measure_copies
-from diffusion_demo.evaluation.precision_recall import MOST, NEIGHBOURS, precision_recall_estimates
+from diffusion_demo.evaluation.memorization import measure_memorization
+from diffusion_demo.evaluation.precision_recall import MOST, NEIGHBORS, precision_recall_estimates
 from diffusion_demo.evaluation.reference import Reference
 from diffusion_demo.evaluation.samples import Samples
 
@@ -43,16 +43,29 @@ class Comparison:
     def inception_score(self) -> dict:
         estimate = score_estimate(self.ours.probabilities, self.seed)
         own = {"splits": split_scores(self.ours.probabilities)._asdict(), "classes": self.ours.probabilities.shape[1]}
-        return {"score": estimate.value} | estimate.spread() | own | {"score_of_reference": inception_score(self.theirs.probabilities)}
+        return (
+            {"score": estimate.value}
+            | estimate.spread()
+            | own
+            | {"score_of_reference": inception_score(self.theirs.probabilities)}
+        )
 
     def precision_recall(self) -> dict:
         estimates = precision_recall_estimates(self.ours.vectors, self.theirs.vectors, self.seed)
-        figures = {name: {"value": e.value} | e.spread() for name, e in zip(("precision", "recall"), estimates, strict=True)}
-        return figures | {"neighbours": NEIGHBOURS, "samples": min(MOST, len(self.samples)), "reference": min(MOST, len(self.pictures))}
+        figures = {
+            name: {"value": e.value} | e.spread() for name, e in zip(("precision", "recall"), estimates, strict=True)
+        }
+        return figures | {
+            "neighbours": NEIGHBORS,
+            "samples": min(MOST, len(self.samples)),
+            "reference": min(MOST, len(self.pictures)),
+        }
 
     def nn(self) -> dict:
         sides = (self.samples, self.ours.vectors), (self.pictures, self.theirs.vectors)
-        return measure_copies(*sides, self.training, self.extractor, self.seed, self.work / "nearest.png" if self.work else None)
+        return measure_memorization(
+            *sides, self.training, self.extractor, self.seed, self.work / "nearest.png" if self.work else None
+        )
 
 
 MEASURES = {
@@ -71,10 +84,19 @@ def check(metrics: Sequence[str], samples: int, side: int, reference: Reference)
     if min(samples, len(reference)) < FEWEST[neediest]:
         raise BadInput(f"{neediest} needs at least {FEWEST[neediest]} samples and as many images to compare them with.")
     if "nn" in metrics and isinstance(reference.source, Tensor) and reference.source.shape[2:] != (side, side):
-        raise BadInput(f"nn compares pixels, so the images of --data must be {side} x {side} as the samples are; leave nn out.")
+        raise BadInput(
+            f"nn compares pixels, so the images of --data must be {side} x {side} as the samples are; leave nn out."
+        )
 
 
-def compare(samples: Samples, reference: Reference, metrics: Sequence[str], extractor: Extractor, seed: int = 0, work: Path | None = None) -> dict:
+def compare(
+    samples: Samples,
+    reference: Reference,
+    metrics: Sequence[str],
+    extractor: Extractor,
+    seed: int = 0,
+    work: Path | None = None,
+) -> dict:
     """The figures of each of the metrics, with what they were measured in and of how many. Every resampling begins at `seed`.
 
     nn draws its nearest pairs into `work`. Raises BadInput when that cannot be written.
@@ -83,7 +105,9 @@ def compare(samples: Samples, reference: Reference, metrics: Sequence[str], extr
     check(metrics, len(samples.images), side, reference)
     training, held_out = reference.parts(side, channels)
     pictures = torch.cat([training, held_out])
-    found = Comparison(samples.images, pictures, extractor(samples.images), extractor(pictures), len(training), extractor, seed, work)
+    found = Comparison(
+        samples.images, pictures, extractor(samples.images), extractor(pictures), len(training), extractor, seed, work
+    )
     common = {"samples": len(samples.images), "reference": len(pictures), "features": extractor.name}
     try:
         return {name: common | measure(found) for name, measure in MEASURES.items() if name in metrics}

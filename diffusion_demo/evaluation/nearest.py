@@ -58,5 +58,8 @@ def closeness(samples: Tensor, others: Tensor, seed: int = 0) -> Closeness:
     def ratio(ours: Tensor, theirs: Tensor) -> float:
         return float(ours.median() / theirs.median().clamp(min=1e-9))  # 0 where most images are there twice
 
-    estimates = (bootstrap(statistic, samples, others, seed=seed) for statistic in (partial(share_below, 0.5), partial(share_below, 0.05), ratio))
+    estimates = (
+        bootstrap(statistic, samples, others, seed=seed)
+        for statistic in (partial(share_below, 0.5), partial(share_below, 0.05), ratio)
+    )
     return Closeness(*estimates, float(samples.median()), float(others.median()))

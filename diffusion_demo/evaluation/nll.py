@@ -12,14 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from diffusion_demo.data import Pictures
+from diffusion_demo.data import ImageTensors
 from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits, rate_distortion
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.unet import as_denoiser
-from diffusion_demo.runtime.parallel import side_by_side, slices
+from diffusion_demo.runtime.parallel import parallel_map, split_rows
 from diffusion_demo.sampling.generate import SeededNoise
 
 BATCH_SIZE = 16
@@ -51,7 +51,10 @@ class Bound:
             "L_0": float(self.bits[:, 0].mean()),
             "L_1 to L_T-1": float(self.bits[:, 1:].sum(1).mean()),
             "L_T": float(self.prior.mean()),
-            "curve": [dict(zip(("t", "bits", "x0_mse", "eps_mse"), row, strict=True)) for row in zip(*(c.tolist() for c in columns), strict=True)],
+            "curve": [
+                dict(zip(("t", "bits", "x0_mse", "eps_mse"), row, strict=True))
+                for row in zip(*(c.tolist() for c in columns), strict=True)
+            ],
             "rate_distortion": [
                 {"t": int(self.timesteps[t]), "rate": rate, "distortion": distortion}
                 for t, rate, distortion in rate_distortion(self.prior, self.bits, self.x0_mse)
@@ -61,7 +64,7 @@ class Bound:
 
 def measure_bound(
     checkpoint: Checkpoint,
-    pictures: Pictures,
+    pictures: ImageTensors,
     steps: int | str | None = None,
     seed: int = 0,
     work: Path | None = None,
@@ -72,14 +75,20 @@ def measure_bound(
     labels of images are the checkpoint's class indices. Batches are kept in the folder `work`, where a call that was cut short goes on.
     Raises BadInput when `work` cannot be written or holds the measurement of something else.
     """
-    chain = checkpoint.diffusion if steps is None else checkpoint.diffusion.respaced(spaced_timesteps(len(checkpoint.diffusion), steps))
+    chain = (
+        checkpoint.diffusion
+        if steps is None
+        else checkpoint.diffusion.respaced(spaced_timesteps(len(checkpoint.diffusion), steps))
+    )
     about = {"weights": checkpoint.weights, "seed": str(seed), "timesteps": json.dumps(chain.timesteps.tolist())}
     parts = []
     try:
         if work:
             work.mkdir(parents=True, exist_ok=True)
         for start in range(0, len(pictures), BATCH_SIZE):
-            batch = Pictures(pictures.images[start : start + BATCH_SIZE], pictures.labels[start : start + BATCH_SIZE])
+            batch = ImageTensors(
+                pictures.images[start : start + BATCH_SIZE], pictures.labels[start : start + BATCH_SIZE]
+            )
             file = work / f"bound_{start:08d}.safetensors" if work else None
             part = _read(file, about | _digest(batch)) if file else None
             if part is None:
@@ -93,25 +102,34 @@ def measure_bound(
     return Bound(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]}, timesteps=chain.timesteps)
 
 
-def _measure(checkpoint: Checkpoint, chain, batch: Pictures, seeds: range) -> dict[str, Tensor]:
-    cuts = slices(len(batch), checkpoint.unet)
-    parts = side_by_side(lambda cut: _walk(checkpoint, chain, Pictures(batch.images[cut], batch.labels[cut]), seeds[cut]), cuts)
+def _measure(checkpoint: Checkpoint, chain, batch: ImageTensors, seeds: range) -> dict[str, Tensor]:
+    cuts = split_rows(len(batch), checkpoint.unet)
+    parts = parallel_map(
+        lambda cut: _walk(checkpoint, chain, ImageTensors(batch.images[cut], batch.labels[cut]), seeds[cut]), cuts
+    )
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 @torch.no_grad()
-def _walk(checkpoint: Checkpoint, chain, batch: Pictures, seeds: range) -> dict[str, Tensor]:
+def _walk(checkpoint: Checkpoint, chain, batch: ImageTensors, seeds: range) -> dict[str, Tensor]:
     device = checkpoint.unet.device
     x0, labels = to_float(batch.images).to(device), batch.labels.to(device)
     condition = {"class_labels": labels} if checkpoint.description.class_names else {}
     noise = SeededNoise(list(seeds), x0.shape[1:], device)
     terms = list(bound_terms(as_denoiser(checkpoint.unet, "fp32"), chain, x0, noise, **condition))[::-1]
-    columns = {name: torch.stack([getattr(term, name) for term in terms], dim=1) for name in ("bits", "x0_mse", "eps_mse")}
-    return {name: part.cpu().double().contiguous() for name, part in ({"prior": prior_bits(chain, x0)} | columns).items()}
+    columns = {
+        name: torch.stack([getattr(term, name) for term in terms], dim=1) for name in ("bits", "x0_mse", "eps_mse")
+    }
+    return {
+        name: part.cpu().double().contiguous() for name, part in ({"prior": prior_bits(chain, x0)} | columns).items()
+    }
 
 
-def _digest(batch: Pictures) -> dict[str, str]:
-    return {"pictures": hashlib.sha256(batch.images.numpy().tobytes()).hexdigest(), "labels": json.dumps(batch.labels.tolist())}
+def _digest(batch: ImageTensors) -> dict[str, str]:
+    return {
+        "pictures": hashlib.sha256(batch.images.numpy().tobytes()).hexdigest(),
+        "labels": json.dumps(batch.labels.tolist()),
+    }
 
 
 def _read(file: Path, about: dict[str, str]) -> dict[str, Tensor] | None:

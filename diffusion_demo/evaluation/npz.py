@@ -29,15 +29,23 @@ def read_npz(path: str | Path) -> tuple[Tensor, Tensor | None]:
             arrays = {name: file[name] for name in ("arr_0", "arr_1") if name in file.files}
     except FileNotFoundError as error:
         raise BadInput(f"There is nothing at {path}; give an .npz file that is there.") from error
-    except (*UNREADABLE, AttributeError, TypeError) as error:  # a lone array or a pickle in a file of that name has no files
-        raise BadInput(f"{path} is no sample batch, or damaged; it must be an .npz file with the images as arr_0.") from error
+    except (
+        *UNREADABLE,
+        AttributeError,
+        TypeError,
+    ) as error:  # a lone array or a pickle in a file of that name has no files
+        raise BadInput(
+            f"{path} is no sample batch, or damaged; it must be an .npz file with the images as arr_0."
+        ) from error
     if "arr_0" not in arrays:
         raise BadInput(f"{path} holds no arr_0; a sample batch keeps its images, uint8 [N, H, W, 3], under that name.")
     images, labels = arrays["arr_0"], arrays.get("arr_1")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
         raise BadInput(f"arr_0 of {path} must be uint8 [N, H, W, 3], not {images.dtype} {list(images.shape)}.")
     if labels is not None and not (np.issubdtype(labels.dtype, np.integer) and labels.shape == images.shape[:1]):
-        raise BadInput(f"arr_1 of {path} must be one whole number for each of the {len(images)} images, not {labels.dtype} {list(labels.shape)}.")
+        raise BadInput(
+            f"arr_1 of {path} must be one whole number for each of the {len(images)} images, not {labels.dtype} {list(labels.shape)}."
+        )
     images = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     return images, None if labels is None else torch.from_numpy(labels.astype(np.int64))
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diffusion_demo.evaluation.bootstrap import RESAMPLES, Estimate
 
-NEIGHBOURS = 3
+NEIGHBORS = 3
 MOST = 10_000  # images of a side; ADM's reference batches hold as many. All distances between them are kept in memory.
 
 
@@ -19,7 +19,7 @@ class _Distances(NamedTuple):
     between: Tensor
 
 
-def precision_recall(samples: Tensor, reference: Tensor, k: int = NEIGHBOURS) -> tuple[float, float]:
+def precision_recall(samples: Tensor, reference: Tensor, k: int = NEIGHBORS) -> tuple[float, float]:
     """The share of samples [N, D] inside a ball of the reference [M, D], and the share of the reference inside one of the samples. Eq. 1 to 3.
 
     A ball reaches from a point to its k-th nearest neighbor in its own set, itself not counted; N and M are at least k + 1.
@@ -40,8 +40,8 @@ def precision_recall_estimates(samples: Tensor, reference: Tensor, seed: int = 0
     def drawn(count: int) -> Tensor:
         return torch.randint(count, (count,), generator=generator)
 
-    redrawn = [_shares(distances, drawn(len(samples)), drawn(len(reference)), NEIGHBOURS) for _ in range(RESAMPLES)]
-    whole = _shares(distances, torch.arange(len(samples)), torch.arange(len(reference)), NEIGHBOURS)
+    redrawn = [_shares(distances, drawn(len(samples)), drawn(len(reference)), NEIGHBORS) for _ in range(RESAMPLES)]
+    whole = _shares(distances, torch.arange(len(samples)), torch.arange(len(reference)), NEIGHBORS)
     errors = torch.tensor(redrawn).std(dim=0).tolist()
     return Estimate(whole[0], errors[0]), Estimate(whole[1], errors[1])
 

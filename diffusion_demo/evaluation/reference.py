@@ -20,7 +20,9 @@ class Reference:
     @property
     def classes(self) -> Counter[str]:
         """How many images there are of each class, as far as that is known."""
-        return Counter() if isinstance(self.source, Tensor) else Counter(entry.class_name for entry in self.source.entries)
+        return (
+            Counter() if isinstance(self.source, Tensor) else Counter(entry.class_name for entry in self.source.entries)
+        )
 
     def __len__(self) -> int:
         return len(self.source) if isinstance(self.source, Tensor) else len(self.source.entries)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 
-def sentences(report: dict) -> Iterator[str]:
+def report_lines(report: dict) -> Iterator[str]:
     """One line or two a measure, in the order of the report."""
     if "samples" in report:
         yield _samples(report)
@@ -45,7 +45,9 @@ def _score(found: dict) -> Iterator[str]:
 
 
 def _precision_recall(found: dict) -> Iterator[str]:
-    parts = (f"{name} {found[name]['value']:.3f} ± {found[name]['standard_error']:.3f}" for name in ("precision", "recall"))
+    parts = (
+        f"{name} {found[name]['value']:.3f} ± {found[name]['standard_error']:.3f}" for name in ("precision", "recall")
+    )
     counts = f"{found['samples']} samples, {found['reference']} images, {found['neighbours']} neighbors"
     yield f"{', '.join(parts).capitalize()} ({counts})"
 

@@ -16,7 +16,7 @@ from diffusion_demo.images import read_settings, to_uint8
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.sampling.generate import last_step, sample_batch
 from diffusion_demo.sampling.image_writer import BATCH_SIZE, sample_to_folder, settings_of
-from diffusion_demo.sampling.request import Picture, Request
+from diffusion_demo.sampling.request import ImageSpec, Request
 
 OF_ONE_PICTURE = ("seed", "class", "num_images")
 
@@ -31,15 +31,24 @@ class Samples:
 
 
 def sampled(
-    checkpoint: Checkpoint, name: str, request: Request, pictures: list[Picture], work: Path | None, progress: Callable[[int], None]
+    checkpoint: Checkpoint,
+    name: str,
+    request: Request,
+    pictures: list[ImageSpec],
+    work: Path | None,
+    progress: Callable[[int], None],
 ) -> Samples:
     """These images of the checkpoint, kept in the folder work/samples and taken from there where they are in it."""
     if work:
-        images = torch.stack([_read(path) for path in sample_to_folder(checkpoint, name, request, pictures, work / "samples", progress)])
+        images = torch.stack(
+            [_read(path) for path in sample_to_folder(checkpoint, name, request, pictures, work / "samples", progress)]
+        )
     else:
         parts = []
         for start in range(0, len(pictures), BATCH_SIZE):
-            parts.append(to_uint8(last_step(sample_batch(checkpoint, request, pictures[start : start + BATCH_SIZE])).xt))
+            parts.append(
+                to_uint8(last_step(sample_batch(checkpoint, request, pictures[start : start + BATCH_SIZE])).xt)
+            )
             progress(len(parts[-1]))
         images = torch.cat(parts)
     labels = torch.tensor([picture.class_index for picture in pictures]) if checkpoint.description.class_names else None
@@ -65,7 +74,7 @@ def given(path: str | Path) -> Samples:
         raise BadInput(f"{name} of the samples in {path} cannot be read: {reason}")
     if len({side for entry in found.entries for side in (entry.width, entry.height)}) > 1:
         raise BadInput(f"The samples in {path} must all be squares of one size; give the folder that holds them alone.")
-    images = data.examples(found, len(found.entries), data.Framing(found.entries[0].width, 3))
+    images = data.examples(found, len(found.entries), data.ImageTransform(found.entries[0].width, 3))
     try:
         made = _made([read_settings(Path(path) / entry.name) for entry in found.entries])
     except BadInput:  # images that were not made here
@@ -77,4 +86,8 @@ def _made(settings: list[dict]) -> dict:
     """What the settings of all the images share, with the first and the last seed; nothing where they are not of one making."""
     shared = [{name: value for name, value in one.items() if name not in OF_ONE_PICTURE} for one in settings]
     seeds = [one["seed"] for one in settings if "seed" in one]
-    return shared[0] | {"seeds": [min(seeds), max(seeds)]} if len(seeds) == len(settings) and all(one == shared[0] for one in shared) else {}
+    return (
+        shared[0] | {"seeds": [min(seeds), max(seeds)]}
+        if len(seeds) == len(settings) and all(one == shared[0] for one in shared)
+        else {}
+    )

@@ -27,7 +27,9 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pixels = x.flatten(2)
         tokens = torch.cat([pixels.mean(2, keepdim=True), pixels], dim=2) + self.positional_embedding
-        q, k, v = self.qkv(tokens.transpose(1, 2)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each [N, heads, tokens, C / heads]
+        q, k, v = (
+            self.qkv(tokens.transpose(1, 2)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # each [N, heads, tokens, C / heads]
         return self.proj(functional.scaled_dot_product_attention(q[:, :, :1], k, v).flatten(1))
 
 

@@ -10,7 +10,14 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import FILE
 
 # Every JSON file that is read here: in the parts' own folders, or at the root as the first diffusers repositories have them.
-CONFIGS = ("model_index.json", FILE, "unet/config.json", "config.json", "scheduler/scheduler_config.json", "scheduler_config.json")
+CONFIGS = (
+    "model_index.json",
+    FILE,
+    "unet/config.json",
+    "config.json",
+    "scheduler/scheduler_config.json",
+    "scheduler_config.json",
+)
 
 
 def local_folder(checkpoint: str | Path, files: Iterable[str] = CONFIGS) -> Path:

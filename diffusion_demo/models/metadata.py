@@ -7,13 +7,19 @@ from pathlib import Path
 from diffusion_demo.errors import BadInput
 
 FILE = "diffusion_demo.json"
-NO_CHECKPOINT = "{} is no checkpoint: it should hold model_index.json, unet and scheduler as diffusers writes them, and " + FILE + " if it is ours."
+NO_CHECKPOINT = (
+    "{} is no checkpoint: it should hold model_index.json, unet and scheduler as diffusers writes them, and "
+    + FILE
+    + " if it is ours."
+)
 # What a checkpoint folder can hold so that stock diffusers reads it the same way (its "learned" is a variance, ours a log variance).
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
 VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned_range")
 # What a network is for: images from noise, the class of a noisy image (models/classifier.py), or an image from a smaller one.
 TASKS = ("diffusion", "classifier", "upsampler")
-CLASSIFIER = "classifier"  # the folder of a classifier: in a checkpoint of its own, or in that of the model that it guides
+CLASSIFIER = (
+    "classifier"  # the folder of a classifier: in a checkpoint of its own, or in that of the model that it guides
+)
 # Perfect models in closed form (models/oracle.py): their names stand where a folder can, and what a person reads for them.
 ORACLES = {
     "oracle-memory": "perfect: knows the sixteen images by heart",
@@ -24,7 +30,7 @@ ORACLES = {
 
 
 @dataclass(frozen=True)
-class Description:
+class CheckpointMetadata:
     """image_size in pixels; class_names in the order of their indices (empty: no classes); titles: plain words for
     class names that need them; guidance: was the null class trained; origin: what training went on from, and how that was made to fit;
     held_out_loss: of these weights on the images that were held out, where there were any; task: one of TASKS; small_size: of the images that
@@ -59,27 +65,27 @@ class Description:
         (folder / FILE).write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def describe(folder: str | Path) -> Description:
+def load_metadata(folder: str | Path) -> CheckpointMetadata:
     """The description of a checkpoint: a folder of ours or of diffusers, a model's name on the Hub, or an oracle's.
 
     Raises BadInput with one sentence when there is none.
     """
     if str(folder) in ORACLES:
-        return Description(image_size=32, channels=3, num_train_timesteps=1000)
-    from diffusion_demo.models.diffusers_format import describe_diffusers
+        return CheckpointMetadata(image_size=32, channels=3, num_train_timesteps=1000)
+    from diffusion_demo.models.diffusers_format import diffusers_metadata
     from diffusion_demo.models.hub import local_folder
 
     name, folder = str(folder), local_folder(folder)
     if not (folder / FILE).is_file():
         try:
-            return describe_diffusers(folder, name)
+            return diffusers_metadata(folder, name)
         except TypeError as error:
             raise BadInput(f"The configs of {name} cannot be read ({error}); copy the model again.") from error
     if not (folder / "model_index.json").is_file() and not has_classifier(folder):
         raise BadInput(NO_CHECKPOINT.format(name))
     try:
         fields = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return Description(**fields | {"class_names": tuple(fields["class_names"])})
+        return CheckpointMetadata(**fields | {"class_names": tuple(fields["class_names"])})
     except (ValueError, TypeError, KeyError) as error:
         raise BadInput(f"{folder / FILE} cannot be read ({error}); copy the checkpoint again.") from error
 

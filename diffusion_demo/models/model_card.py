@@ -1,10 +1,14 @@
 """The model card: the README.md inside a checkpoint folder."""
 
-from diffusion_demo.models.metadata import Description
+from diffusion_demo.models.metadata import CheckpointMetadata
 
 # What a network of each task is called, the Hub's word for that, and what can be done with it.
 KINDS = {
-    "diffusion": ("A diffusion model", "unconditional-image-generation", "Sample from it:\n\n    {command} --checkpoint THIS_FOLDER --out images"),
+    "diffusion": (
+        "A diffusion model",
+        "unconditional-image-generation",
+        "Sample from it:\n\n    {command} --checkpoint THIS_FOLDER --out images",
+    ),
     "classifier": (
         "A noisy classifier",
         "image-classification",
@@ -20,7 +24,9 @@ KINDS = {
 NAMED_CLASSES = 50  # more are counted
 
 
-def model_card(description: Description, parameters: int, training_loss: float | None = None, network: str = "UNet2DModel") -> str:
+def model_card(
+    description: CheckpointMetadata, parameters: int, training_loss: float | None = None, network: str = "UNet2DModel"
+) -> str:
     """Markdown with the Hub's front matter: what the model is, how it was made, its final losses if it was trained here, how to use it.
 
     network is its class's name.
@@ -52,7 +58,7 @@ tags:
 """
 
 
-def _classes(d: Description) -> list[str]:
+def _classes(d: CheckpointMetadata) -> list[str]:
     if not d.class_names:
         return []
     count, first, last = len(d.class_names), d.class_names[0], d.class_names[-1]
@@ -60,7 +66,7 @@ def _classes(d: Description) -> list[str]:
     return [f"- Classes: {names}{' (and a null class, so it can be guided)' if d.guidance else ''}"]
 
 
-def _training(d: Description, training_loss: float | None) -> list[str]:
+def _training(d: CheckpointMetadata, training_loss: float | None) -> list[str]:
     lines = [f"- {'Began with' if d.data else 'Origin'}: {d.origin}"] if d.origin else []
     if d.data:
         lines = [

@@ -15,7 +15,7 @@ from diffusion_demo.diffusion.process import Denoiser, Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
-from diffusion_demo.models.metadata import describe
+from diffusion_demo.models.metadata import load_metadata
 from diffusion_demo.paths import CHECKPOINTS
 
 PICTURES = CHECKPOINTS / "avatars-32" / "showcase"
@@ -29,7 +29,9 @@ class OracleNetwork(nn.Module):
         super().__init__()
         self.denoiser, self.device = denoiser, torch.device("cpu")
 
-    def forward(self, xt: Tensor, t: Tensor, class_labels: Tensor | None = None, return_dict: bool = False) -> tuple[Tensor]:
+    def forward(
+        self, xt: Tensor, t: Tensor, class_labels: Tensor | None = None, return_dict: bool = False
+    ) -> tuple[Tensor]:
         return (self.denoiser(xt, t),)
 
 
@@ -40,7 +42,7 @@ def load_oracle(name: str) -> Checkpoint:
     diffusion = Diffusion(named_betas(SCHEDULE, 1000), "epsilon", "fixed_small")
     denoiser = _BUILDERS[name](pixels, diffusion.abar)
     weights = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()[:12]
-    return Checkpoint(OracleNetwork(denoiser).eval(), diffusion, describe(name), SCHEDULE, weights)
+    return Checkpoint(OracleNetwork(denoiser).eval(), diffusion, load_metadata(name), SCHEDULE, weights)
 
 
 def _memory(pixels: Tensor, abar: Tensor) -> Denoiser:
@@ -61,4 +63,9 @@ def _pixels(pixels: Tensor, abar: Tensor) -> Denoiser:
     return oracles.pixels(nn.functional.one_hot(pixels.long(), 256).double().mean(0).permute(3, 0, 1, 2), abar)
 
 
-_BUILDERS = {"oracle-memory": _memory, "oracle-mixture": _mixture, "oracle-gaussian": _gaussian, "oracle-pixels": _pixels}
+_BUILDERS = {
+    "oracle-memory": _memory,
+    "oracle-mixture": _mixture,
+    "oracle-gaussian": _gaussian,
+    "oracle-pixels": _pixels,
+}

@@ -32,7 +32,13 @@ PRESETS = {
 
 
 def build_unet(
-    preset: str, image_size: int, channels: int, learns_variance: bool, num_classes: int, dropout: float | None = None, enlarges: bool = False
+    preset: str,
+    image_size: int,
+    channels: int,
+    learns_variance: bool,
+    num_classes: int,
+    dropout: float | None = None,
+    is_upsampler: bool = False,
 ) -> UNet2DModel:
     """A freshly initialized network for square images; num_classes named classes and, if there are any, a null class after them.
 
@@ -42,14 +48,17 @@ def build_unet(
     that the levels do not divide.
     """
     if preset not in PRESETS:
-        raise BadInput(f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}, or a paper's U-Net such as adm-64.", "preset")
+        raise BadInput(
+            f"There is no preset {preset!r}; choose one of {', '.join(PRESETS)}, or a paper's U-Net such as adm-64.",
+            "preset",
+        )
     shape = PRESETS[preset]
     check_image_size(image_size, levels=len(shape.widths))
     lowest = len(shape.widths) - 1
     attends = [level == lowest or image_size >> level in shape.attention_sides for level in range(lowest + 1)]
     unet = UNet2DModel(
         sample_size=image_size,
-        in_channels=channels * (2 if enlarges else 1),
+        in_channels=channels * (2 if is_upsampler else 1),
         out_channels=channels * (2 if learns_variance else 1),
         block_out_channels=shape.widths,
         layers_per_block=shape.blocks,
@@ -75,7 +84,8 @@ def check_image_size(image_size: int, levels: int) -> None:
     if image_size % step or image_size < 4 * step:
         below = max(image_size // step, 4) * step
         raise BadInput(
-            f"An image size of {image_size} does not fit {levels} levels; the nearest that do are {below} and {below + step}.", "image_size"
+            f"An image size of {image_size} does not fit {levels} levels; the nearest that do are {below} and {below + step}.",
+            "image_size",
         )
 
 
@@ -98,18 +108,22 @@ def as_denoiser(unet: nn.Module, precision: str, small: Tensor | None = None) ->
     """
     device, config = unet.device.type, getattr(unet, "config", {})
     if (config.get("in_channels", 3) in (1, 3)) != (small is None):
-        what = "an upsampler: give it small images to enlarge" if small is None else "no upsampler, so it cannot enlarge images"
+        what = (
+            "an upsampler: give it small images to enlarge"
+            if small is None
+            else "no upsampler, so it cannot enlarge images"
+        )
         raise BadInput(f"This model is {what}.")
 
     def denoise(xt: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
         if small is not None:
-            xt = beside(xt, small.repeat(len(xt) // len(small), 1, 1, 1))
+            xt = concat_low_res(xt, small.repeat(len(xt) // len(small), 1, 1, 1))
         with torch.autocast(device, torch.bfloat16) if precision == "bf16" else nullcontext():
             return unet(xt, t, class_labels=class_labels, return_dict=False)[0].float()
 
     return denoise
 
 
-def beside(xt: Tensor, small: Tensor) -> Tensor:
+def concat_low_res(xt: Tensor, small: Tensor) -> Tensor:
     """x_t [N, C, S, S] and after it the small images [N, C, s, s], bilinearly enlarged: what an upsampler sees, [N, 2C, S, S]."""
     return torch.cat([xt, nn.functional.interpolate(small, xt.shape[-2:], mode="bilinear")], dim=1)

@@ -6,7 +6,7 @@ from pathlib import Path
 CGROUP = Path("/sys/fs/cgroup")
 
 
-def granted_cores(cgroup: Path = CGROUP) -> int | None:
+def cpu_quota(cgroup: Path = CGROUP) -> int | None:
     """As many whole cores as the quota of Linux' cgroups is worth, at least one; None where there is no quota."""
     for read in (_version_2, _version_1):
         with suppress(OSError, ValueError):  # no such file, or no number: no such quota

@@ -25,7 +25,9 @@ def fastest_precision(device_type: str) -> str:
     """
     if device_type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if device_type == "cpu" and (_cpu_has("_is_amx_tile_supported") or (_cpu_has("_is_avx512_bf16_supported") and _cpu_is_amd())):
+    if device_type == "cpu" and (
+        _cpu_has("_is_amx_tile_supported") or (_cpu_has("_is_avx512_bf16_supported") and _cpu_is_amd())
+    ):
         return "bf16"
     return "fp32"
 

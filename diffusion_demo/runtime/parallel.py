@@ -20,7 +20,7 @@ SMALL = 50_000_000  # weights; with more of them a core alone spends its time on
 _one_at_a_time = threading.Lock()
 
 
-def slices(rows: int, network: nn.Module) -> list[slice]:
+def split_rows(rows: int, network: nn.Module) -> list[slice]:
     """How to cut so many rows for the cores, evenly: in one piece where there is no gain, as on a GPU, in few rows or in a large network."""
     cores = torch.get_num_threads()
     alone = rows < cores or network.device.type != "cpu" or sum(p.numel() for p in network.parameters()) > SMALL
@@ -28,7 +28,7 @@ def slices(rows: int, network: nn.Module) -> list[slice]:
     return [slice(start, end) for start, end in pairwise(rows * i // count for i in range(count + 1))]
 
 
-def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+def parallel_map(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
     """work(part) of all parts at once, on a core each, and the results in the order of the parts.
 
     Raises what went wrong, once all have ended. Whether gradients are kept is for `work` to say: that of the caller does not count there.

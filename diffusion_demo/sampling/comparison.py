@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import Description
-from diffusion_demo.sampling.presets import USUAL_ETA
-from diffusion_demo.sampling.request import Request, check_steps, class_index, steps_of
+from diffusion_demo.models.metadata import CheckpointMetadata
+from diffusion_demo.sampling.presets import DEFAULT_ETA
+from diffusion_demo.sampling.request import Request, check_steps, class_index, request_timesteps
 
 MAX_CELLS = 64
 AXES = {
@@ -22,7 +22,12 @@ AXES = {
     "class": str,
     "checkpoint": str,
 }
-TITLES = {"calls": "network calls", "guidance_scale": "guidance", "classifier_scale": "classifier guidance", "checkpoint": "model"}
+TITLES = {
+    "calls": "network calls",
+    "guidance_scale": "guidance",
+    "classifier_scale": "classifier guidance",
+    "checkpoint": "model",
+}
 ANY_CLASS = "mixed"
 
 
@@ -64,30 +69,37 @@ class Comparison:
     down: Axis | None
     calls: int
 
-    def cells(self, describe: Callable[[str], Description]) -> list[Cell]:
+    def cells(self, load_metadata: Callable[[str], CheckpointMetadata]) -> list[Cell]:
         """The cells, each checkpoint's together, so that it is loaded once. Raises BadInput before anything is made."""
         if self.down and self.down.name == self.across.name:
             raise BadInput(f"Both sides vary the {self.across.title}; choose another setting for one of them.")
         rows = self.down.values if self.down else (None,)
         if len(rows) * len(self.across.values) > MAX_CELLS:
-            raise BadInput(f"This grid would have {len(rows) * len(self.across.values)} cells; {MAX_CELLS} are the most.")
+            raise BadInput(
+                f"This grid would have {len(rows) * len(self.across.values)} cells; {MAX_CELLS} are the most."
+            )
         cells = [
-            self._cell(row, column, {self.across.name: value} | ({self.down.name: rows[row]} if self.down else {}), describe)
+            self._cell(
+                row,
+                column,
+                {self.across.name: value} | ({self.down.name: rows[row]} if self.down else {}),
+                load_metadata,
+            )
             for row in range(len(rows))
             for column, value in enumerate(self.across.values)
         ]
         order = list(dict.fromkeys(cell.checkpoint for cell in cells))
         return sorted(cells, key=lambda cell: order.index(cell.checkpoint))
 
-    def _cell(self, row: int, column: int, varied: dict, describe: Callable[[str], Description]) -> Cell:
+    def _cell(self, row: int, column: int, varied: dict, load_metadata: Callable[[str], CheckpointMetadata]) -> Cell:
         checkpoint = varied.pop("checkpoint", self.checkpoint)
-        about = describe(checkpoint)
+        about = load_metadata(checkpoint)
         calls = None if "steps" in varied else varied.pop("calls", self.calls)
         if "class" in varied:
             name = varied.pop("class")
             varied["class_index"] = None if name == ANY_CLASS else class_index(name, about)
         if "sampler" in varied and "eta" not in varied:
-            varied["eta"] = USUAL_ETA.get(varied["sampler"], 0.0)
+            varied["eta"] = DEFAULT_ETA.get(varied["sampler"], 0.0)
         request = replace(self.base, **varied)
         if calls is not None:
             least = 1 if request.guidance_scale == 1 else 2
@@ -96,7 +108,7 @@ class Comparison:
             request = replace(request, steps=calls // least)
             if request.guidance_interval is None:
                 check_steps(request.steps, about)
-            else:  # fewer calls a step, so more steps: `fitted` knows how many when the chain is at hand
+            else:  # fewer calls a step, so more steps: `fit_steps_to_calls` knows how many when the chain is at hand
                 request = replace(request, steps=min(request.steps, about.num_train_timesteps))
         request.check(about)
         return Cell(row, column, checkpoint, request, calls)
@@ -125,14 +137,14 @@ def _value(name: str, word: str) -> str | int | float:
 
 def network_calls(request: Request, diffusion: Diffusion) -> int:
     """How often an image asks the network: once a step, and once more where classifier-free guidance acts."""
-    visited = steps_of(request, diffusion)
+    visited = request_timesteps(request, diffusion)
     if request.guidance_scale == 1:
         return len(visited)
     lowest, highest = request.guidance_interval or (0, len(diffusion) - 1)
     return len(visited) + sum(lowest <= t <= highest for t in visited)
 
 
-def fitted(cell: Cell, diffusion: Diffusion) -> Request:
+def fit_steps_to_calls(cell: Cell, diffusion: Diffusion) -> Request:
     """The cell's request with the most steps that its calls allow, on the chain of its checkpoint."""
     if cell.calls is None:
         return cell.request

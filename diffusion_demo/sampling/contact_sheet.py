@@ -10,56 +10,76 @@ HEAD, CAPTION = 22, 18  # the sizes of the letters, in pixels
 
 
 @dataclass(frozen=True)
-class Drawn:
+class GridImage:
     """A cell: its image, already a contact sheet where there are several, and the words under it."""
 
     picture: Image.Image
     caption: str
 
 
-def labelled_grid(cells: dict[tuple[int, int], Drawn], columns: list[str], rows: list[str], below: str) -> Image.Image:
+def labeled_grid(
+    cells: dict[tuple[int, int], GridImage], columns: list[str], rows: list[str], below: str
+) -> Image.Image:
     """The cells that there are, by (row, column), the others left gray. Images are enlarged by whole numbers, so that pixels stay square."""
     head, caption = ImageFont.load_default(HEAD), ImageFont.load_default(CAPTION)
     largest = max([1, *(max(drawn.picture.size) for drawn in cells.values())])
     side = largest * -(-CELL // largest)
-    beside = min(CELL, max(int(head.getlength(word)) for row in rows for word in row.split() or [""])) + GAP if any(rows) else 0
-    tops, sides = [wrapped(text, head, side) for text in columns], [wrapped(text, head, beside) for text in rows]
+    concat_low_res = (
+        min(CELL, max(int(head.getlength(word)) for row in rows for word in row.split() or [""])) + GAP
+        if any(rows)
+        else 0
+    )
+    tops, sides = (
+        [wrap_text(text, head, side) for text in columns],
+        [wrap_text(text, head, concat_low_res) for text in rows],
+    )
     top = GAP + max(len(lines) for lines in tops) * (HEAD + 4)
-    under = max([1, *(len(wrapped(drawn.caption, caption, side)) for drawn in cells.values())]) * (CAPTION + 4)
-    width = GAP + beside + len(columns) * (side + GAP)
-    foot = wrapped(below, caption, width - 2 * GAP)
+    under = max([1, *(len(wrap_text(drawn.caption, caption, side)) for drawn in cells.values())]) * (CAPTION + 4)
+    width = GAP + concat_low_res + len(columns) * (side + GAP)
+    foot = wrap_text(below, caption, width - 2 * GAP)
     height = top + len(rows) * (side + under + GAP) + len(foot) * (CAPTION + 4) + GAP
     page = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(page)
     for column, lines in enumerate(tops):
-        _write(pen, lines, (GAP + beside + column * (side + GAP), GAP // 2), head, INK)
+        _write(pen, lines, (GAP + concat_low_res + column * (side + GAP), GAP // 2), head, INK)
     for row, lines in enumerate(sides):
         y = top + row * (side + under + GAP)
         _write(pen, lines, (GAP, y), head, INK)
         for column in range(len(columns)):
-            corner = (GAP + beside + column * (side + GAP), y)
+            corner = (GAP + concat_low_res + column * (side + GAP), y)
             _cell(page, pen, cells.get((row, column)), corner, side, caption)
     _write(pen, foot, (GAP, height - GAP - len(foot) * (CAPTION + 4)), caption, FAINT)
     return page
 
 
-def _cell(page: Image.Image, pen: ImageDraw.ImageDraw, drawn: Drawn | None, corner: tuple[int, int], side: int, font: ImageFont.FreeTypeFont) -> None:
+def _cell(
+    page: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    drawn: GridImage | None,
+    corner: tuple[int, int],
+    side: int,
+    font: ImageFont.FreeTypeFont,
+) -> None:
     x, y = corner
     if drawn is None:
         pen.rectangle((x, y, x + side - 1, y + side - 1), fill=EMPTY)
         return
     factor = max(1, side // max(drawn.picture.size))
-    picture = drawn.picture.resize((drawn.picture.width * factor, drawn.picture.height * factor), Image.Resampling.NEAREST)
+    picture = drawn.picture.resize(
+        (drawn.picture.width * factor, drawn.picture.height * factor), Image.Resampling.NEAREST
+    )
     page.paste(picture, (x + (side - picture.width) // 2, y + (side - picture.height) // 2))
-    _write(pen, wrapped(drawn.caption, font, side), (x, y + side + 2), font, FAINT)
+    _write(pen, wrap_text(drawn.caption, font, side), (x, y + side + 2), font, FAINT)
 
 
-def _write(pen: ImageDraw.ImageDraw, lines: list[str], corner: tuple[int, int], font: ImageFont.FreeTypeFont, colour: str) -> None:
+def _write(
+    pen: ImageDraw.ImageDraw, lines: list[str], corner: tuple[int, int], font: ImageFont.FreeTypeFont, colour: str
+) -> None:
     for number, line in enumerate(lines):
         pen.text((corner[0], corner[1] + number * (font.size + 4)), line, fill=colour, font=font)
 
 
-def wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
+def wrap_text(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     """The text in lines of at most `width` pixels, broken between words and, where a word is wider, within it."""
     lines = [""]
     for word in text.split():

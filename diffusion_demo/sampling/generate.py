@@ -15,11 +15,11 @@ from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import resolve_precision
-from diffusion_demo.runtime.parallel import side_by_side, slices
-from diffusion_demo.sampling.request import Picture, Request, pictures_of, steps_of
+from diffusion_demo.runtime.parallel import parallel_map, split_rows
+from diffusion_demo.sampling.request import ImageSpec, Request, image_specs, request_timesteps
 
-LEAST_SIGNAL = 1e-3  # of abar_t, for a classifier's guidance of ddim
-SECOND_STAGE = 2**49  # between an image's seed and that of the noise in which it is enlarged
+MIN_SIGNAL = 1e-3  # of abar_t, for a classifier's guidance of ddim
+UPSAMPLER_SEED_OFFSET = 2**49  # between an image's seed and that of the noise in which it is enlarged
 
 
 class SeededNoise:
@@ -33,11 +33,13 @@ class SeededNoise:
         return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)
 
 
-def noise_of(checkpoint: Checkpoint, pictures: list[Picture]) -> SeededNoise:
+def make_noise(checkpoint: Checkpoint, pictures: list[ImageSpec]) -> SeededNoise:
     """The noise of some images; the first draw is x_T. An upsampler's is another than that of the model whose images it enlarges."""
     d = checkpoint.description
-    apart = SECOND_STAGE if d.task == "upsampler" else 0
-    return SeededNoise([picture.seed + apart for picture in pictures], (d.channels, d.image_size, d.image_size), checkpoint.unet.device)
+    apart = UPSAMPLER_SEED_OFFSET if d.task == "upsampler" else 0
+    return SeededNoise(
+        [picture.seed + apart for picture in pictures], (d.channels, d.image_size, d.image_size), checkpoint.unet.device
+    )
 
 
 def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
@@ -46,18 +48,20 @@ def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
     Raises BadInput before the first step when the request cannot be met.
     """
     request.check(checkpoint.description)
-    return sample_batch(checkpoint, request, pictures_of(request, checkpoint.description))
+    return sample_batch(checkpoint, request, image_specs(request, checkpoint.description))
 
 
-def sample_batch(checkpoint: Checkpoint, request: Request, pictures: list[Picture], small: Tensor | None = None) -> Iterator[Step]:
+def sample_batch(
+    checkpoint: Checkpoint, request: Request, pictures: list[ImageSpec], small: Tensor | None = None
+) -> Iterator[Step]:
     """Sample these images in one batch, with everything but seeds and classes as the request says.
 
     small, float [N, C, s, s] in [-1, 1], are the images that an upsampler enlarges. Raises BadInput for a model that is of another kind than the
     request needs, and when the network's answers are not finite.
     """
-    parts = slices(len(pictures), checkpoint.unet)
+    parts = split_rows(len(pictures), checkpoint.unet)
     walks = [_walk(checkpoint, request, pictures[part], None if small is None else small[part]) for part in parts]
-    while (steps := side_by_side(lambda walk: next(walk, None), walks))[0]:
+    while (steps := parallel_map(lambda walk: next(walk, None), walks))[0]:
         yield steps[0] if len(steps) == 1 else _joined(steps)
 
 
@@ -67,8 +71,8 @@ def _joined(steps: list[Step]) -> Step:
 
 
 @torch.no_grad()
-def _walk(checkpoint: Checkpoint, request: Request, pictures: list[Picture], small: Tensor | None) -> Iterator[Step]:
-    description, device, noise = checkpoint.description, checkpoint.unet.device, noise_of(checkpoint, pictures)
+def _walk(checkpoint: Checkpoint, request: Request, pictures: list[ImageSpec], small: Tensor | None) -> Iterator[Step]:
+    description, device, noise = checkpoint.description, checkpoint.unet.device, make_noise(checkpoint, pictures)
     if description.task == "classifier":
         raise BadInput("This is a classifier, which makes no images; it can guide a model that does (--classifier).")
     denoiser, condition = as_denoiser(checkpoint.unet, resolve_precision(request.precision, device), small), {}
@@ -79,7 +83,7 @@ def _walk(checkpoint: Checkpoint, request: Request, pictures: list[Picture], sma
             denoiser = classifier_free(denoiser, request.guidance_scale, null_class, description.channels, interval)
     if request.classifier_scale:
         condition["gradient"] = _gradient(checkpoint, request, pictures)
-    chain = checkpoint.diffusion.respaced(steps_of(request, checkpoint.diffusion))
+    chain = checkpoint.diffusion.respaced(request_timesteps(request, checkpoint.diffusion))
     options = {} if request.sampler == "ddpm" else {"eta": request.eta}
     try:
         yield from SAMPLERS[request.sampler](denoiser, chain, noise(), noise, **options, **condition)
@@ -87,12 +91,16 @@ def _walk(checkpoint: Checkpoint, request: Request, pictures: list[Picture], sma
         raise BadInput(f"The model gives no numbers ({error}); use --precision fp32 or another checkpoint.") from error
 
 
-def _gradient(checkpoint: Checkpoint, request: Request, pictures: list[Picture]) -> Gradient:
+def _gradient(checkpoint: Checkpoint, request: Request, pictures: list[ImageSpec]) -> Gradient:
     classifier = checkpoint.classifier
     if classifier is None:
-        raise BadInput("This model has no classifier beside it; set the classifier's scale to 0, or name one (--classifier).")
+        raise BadInput(
+            "This model has no classifier beside it; set the classifier's scale to 0, or name one (--classifier)."
+        )
     names, known = checkpoint.description.class_names, list(classifier.config.class_names)
-    labels = torch.tensor([known.index(names[picture.class_index]) for picture in pictures], device=checkpoint.unet.device)
+    labels = torch.tensor(
+        [known.index(names[picture.class_index]) for picture in pictures], device=checkpoint.unet.device
+    )
     return classifier_gradient(classifier, labels, request.classifier_scale, _steady(request, checkpoint.diffusion))
 
 
@@ -104,18 +112,24 @@ def _steady(request: Request, diffusion: Diffusion) -> Interval | None:
     if request.sampler != "ddim":
         return request.guidance_interval
     low, high = request.guidance_interval or (0, len(diffusion) - 1)
-    return low, min(high, int((diffusion.abar >= LEAST_SIGNAL).sum()) - 1)
+    return low, min(high, int((diffusion.abar >= MIN_SIGNAL).sum()) - 1)
 
 
-def upsample(upsampler: Checkpoint, small: Tensor, request: Request, pictures: list[Picture]) -> Iterator[Step]:
+def upsample(upsampler: Checkpoint, small: Tensor, request: Request, pictures: list[ImageSpec]) -> Iterator[Step]:
     """Enlarge images, uint8 [N, C, s, s], step by step, with the sampler, steps and eta of the request that made them, unguided.
 
     Improved DDPM section 5; ADM section 5.2. Raises BadInput where the upsampler knows other images.
     """
     about = upsampler.description
-    if small.shape[1] != about.channels or small.shape[-1] >= about.image_size or about.small_size not in (None, small.shape[-1]):
+    if (
+        small.shape[1] != about.channels
+        or small.shape[-1] >= about.image_size
+        or about.small_size not in (None, small.shape[-1])
+    ):
         wanted = f"of {about.small_size} pixels, " if about.small_size else ""
-        raise BadInput(f"The upsampler takes images {wanted}{about.channels} channels; these have {small.shape[-1]} and {small.shape[1]}.")
+        raise BadInput(
+            f"The upsampler takes images {wanted}{about.channels} channels; these have {small.shape[-1]} and {small.shape[1]}."
+        )
     plain = replace(request, guidance_scale=1.0, classifier_scale=0.0)
     return sample_batch(upsampler, plain, pictures, to_float(small).to(upsampler.unet.device))
 

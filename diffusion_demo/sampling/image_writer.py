@@ -10,12 +10,14 @@ from diffusion_demo.images import read_settings, save_png, to_pil, to_uint8
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.runtime.device import resolve_precision
 from diffusion_demo.sampling.generate import last_step, sample_batch, upsample
-from diffusion_demo.sampling.request import Picture, Request
+from diffusion_demo.sampling.request import ImageSpec, Request
 
 BATCH_SIZE = 16
 
 
-def settings_of(request: Request, pictures: list[Picture], checkpoint_name: str, checkpoint: Checkpoint, **helpers: str) -> list[dict]:
+def settings_of(
+    request: Request, pictures: list[ImageSpec], checkpoint_name: str, checkpoint: Checkpoint, **helpers: str
+) -> list[dict]:
     """For each image, what makes it again: the text inside its PNG. helpers: the names of the upsampler and the classifier that took part."""
     common = asdict(request) | {
         "program": f"diffusion_demo {__version__}",
@@ -26,8 +28,10 @@ def settings_of(request: Request, pictures: list[Picture], checkpoint_name: str,
     }
     del common["class_index"]
     common["guidance_interval"] = list(request.guidance_interval) if request.guidance_interval else None
-    seldom = {"guidance_interval": None, "classifier_scale": 0.0}
-    common = {name: value for name, value in common.items() if name not in seldom or value != seldom[name]} | helpers
+    optional_fields = {"guidance_interval": None, "classifier_scale": 0.0}
+    common = {
+        name: value for name, value in common.items() if name not in optional_fields or value != optional_fields[name]
+    } | helpers
     names = checkpoint.description.class_names
     return [common | {"seed": seed} | ({} if index is None else {"class": names[index]}) for seed, index in pictures]
 
@@ -40,10 +44,10 @@ def sample_to_folder(
     checkpoint: Checkpoint,
     checkpoint_name: str,
     request: Request,
-    pictures: list[Picture],
+    pictures: list[ImageSpec],
     out: Path,
     progress: Callable[[int], None] = lambda images: None,
-    enlarge_with: Checkpoint | None = None,
+    upsampler: Checkpoint | None = None,
     **helpers: str,
 ) -> list[Path]:
     """Write one PNG per image into `out`, in batches, and return their paths. Images already there with the same settings are kept.
@@ -62,8 +66,8 @@ def sample_to_folder(
             batch = missing[start : start + BATCH_SIZE]
             seeds = [pictures[i] for i in batch]
             made = to_uint8(last_step(sample_batch(checkpoint, request, seeds)).xt)
-            if enlarge_with:
-                made = to_uint8(last_step(upsample(enlarge_with, made, request, seeds)).xt)
+            if upsampler:
+                made = to_uint8(last_step(upsample(upsampler, made, request, seeds)).xt)
             for i, pixels in zip(batch, made, strict=True):
                 save_png(paths[i], to_pil(pixels), settings[i])
             progress(len(batch))

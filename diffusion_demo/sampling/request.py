@@ -8,7 +8,7 @@ from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.samplers import SAMPLERS
 from diffusion_demo.diffusion.timesteps import log_snr_timesteps, spaced_timesteps
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import Description
+from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.runtime.device import PRECISIONS
 
 MAX_SEED = 2**48
@@ -33,7 +33,7 @@ class Request:
     guidance_interval: tuple[int, int] | None = None
     classifier_scale: float = 0.0
 
-    def check(self, description: Description) -> None:
+    def check(self, description: CheckpointMetadata) -> None:
         """Raise BadInput, in one sentence, for what the model cannot do."""
         if self.num_images < 1:
             raise BadInput(f"The number of images must be at least 1, not {self.num_images}.")
@@ -49,24 +49,31 @@ class Request:
         if not 0 <= self.classifier_scale <= 100:
             raise BadInput(f"The classifier's scale must be from 0 (off) to 100, not {self.classifier_scale:g}.")
         last = description.num_train_timesteps - 1
-        if self.guidance_interval is not None and not 0 <= self.guidance_interval[0] <= self.guidance_interval[1] <= last:
-            raise BadInput(f"Guidance acts from a lower t to a higher, both from 0 to {last}; not {self.guidance_interval}.")
+        if (
+            self.guidance_interval is not None
+            and not 0 <= self.guidance_interval[0] <= self.guidance_interval[1] <= last
+        ):
+            raise BadInput(
+                f"Guidance acts from a lower t to a higher, both from 0 to {last}; not {self.guidance_interval}."
+            )
         if self.precision not in PRECISIONS:
             raise BadInput(f"Precision must be one of {', '.join(PRECISIONS)}, not {self.precision!r}.")
         if self.class_index is not None and not 0 <= self.class_index < len(description.class_names):
             raise BadInput(f"There is no class {self.class_index}; {_classes_sentence(description)}")
         if self.guidance_scale != 1 and not description.guidance:
-            raise BadInput("This model was trained without a null class, so it cannot be guided; set the guidance scale to 1.")
+            raise BadInput(
+                "This model was trained without a null class, so it cannot be guided; set the guidance scale to 1."
+            )
 
 
-def steps_of(request: Request, diffusion: Diffusion) -> list[int]:
+def request_timesteps(request: Request, diffusion: Diffusion) -> list[int]:
     """The timesteps that a request visits, ascending: dpm_solver's are even in log SNR, the others' in t, unless the request names them."""
     if request.sampler == "dpm_solver" and isinstance(request.steps, int):
         return log_snr_timesteps(diffusion.abar, request.steps)
     return spaced_timesteps(len(diffusion), request.steps)
 
 
-def check_steps(steps: int | str, description: Description) -> None:
+def check_steps(steps: int | str, description: CheckpointMetadata) -> None:
     """Raise BadInput for steps that the model's chain cannot be walked in."""
     try:
         spaced_timesteps(description.num_train_timesteps, steps)
@@ -74,7 +81,7 @@ def check_steps(steps: int | str, description: Description) -> None:
         raise BadInput(f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
 
 
-def class_index(name: str, description: Description) -> int:
+def class_index(name: str, description: CheckpointMetadata) -> int:
     """The index of a class given by name, title or number. Raises BadInput, naming the classes that there are."""
     for words in (description.class_names, [description.title(c) for c in description.class_names]):
         if name in words:
@@ -84,29 +91,29 @@ def class_index(name: str, description: Description) -> int:
     raise BadInput(f"There is no class {name!r}; {_classes_sentence(description)}")
 
 
-def _classes_sentence(description: Description) -> str:
+def _classes_sentence(description: CheckpointMetadata) -> str:
     if not description.class_names:
         return "this model has no classes."
     return f"choose one of {', '.join(map(description.title, description.class_names))}, or a number from 0 to {len(description.class_names) - 1}."
 
 
-def class_of_seed(seed: int, num_classes: int) -> int:
+def draw_class(seed: int, num_classes: int) -> int:
     """The class that a seed draws when none is asked for."""
     return random.Random(seed).randrange(num_classes)
 
 
-class Picture(NamedTuple):
+class ImageSpec(NamedTuple):
     """What tells one image of a request from the others: its seed, and its class (None for a model without classes)."""
 
     seed: int
     class_index: int | None
 
 
-def pictures_of(request: Request, description: Description) -> list[Picture]:
+def image_specs(request: Request, description: CheckpointMetadata) -> list[ImageSpec]:
     """The images of a request: seed + i each, with the class that was asked for or the one that the seed draws."""
     seeds = range(request.seed, request.seed + request.num_images)
     if not description.class_names:
-        return [Picture(seed, None) for seed in seeds]
+        return [ImageSpec(seed, None) for seed in seeds]
     if request.class_index is not None:
-        return [Picture(seed, request.class_index) for seed in seeds]
-    return [Picture(seed, class_of_seed(seed, len(description.class_names))) for seed in seeds]
+        return [ImageSpec(seed, request.class_index) for seed in seeds]
+    return [ImageSpec(seed, draw_class(seed, len(description.class_names))) for seed in seeds]

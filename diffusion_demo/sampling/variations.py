@@ -13,11 +13,11 @@ from diffusion_demo.diffusion.reconstruction import interpolate, reconstruct
 from diffusion_demo.diffusion.samplers import Step
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import Checkpoint
-from diffusion_demo.models.metadata import Description
+from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import resolve_precision
-from diffusion_demo.sampling.generate import noise_of
-from diffusion_demo.sampling.request import Picture, Request
+from diffusion_demo.sampling.generate import make_noise
+from diffusion_demo.sampling.request import ImageSpec, Request
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,15 @@ class Variation:
     guidance_scale: float = 1.0
     precision: str = "auto"
 
-    def check(self, description: Description) -> None:
+    def check(self, description: CheckpointMetadata) -> None:
         """Raise BadInput, in one sentence, for what the model cannot do."""
         if not 0 < self.how_far <= 100:
             raise BadInput(f"How far must be more than 0 and at most 100 percent, not {self.how_far:g}.")
         if not 1 <= self.steps <= description.num_train_timesteps:
             raise BadInput(f"Steps must be from 1 to {description.num_train_timesteps}, not {self.steps}.")
-        Request(self.num_images, seed=self.seed, steps=1, class_index=self.class_index, guidance_scale=self.guidance_scale).check(description)
+        Request(
+            self.num_images, seed=self.seed, steps=1, class_index=self.class_index, guidance_scale=self.guidance_scale
+        ).check(description)
 
     def level(self, num_timesteps: int) -> int:
         """The t, of 0 .. T-1, that how_far stands for."""
@@ -53,15 +55,15 @@ class Variation:
         count = min(self.steps, top + 1)
         return diffusion.respaced([round(i * top / max(1, count - 1)) if count > 1 else top for i in range(count)])
 
-    def pictures(self) -> list[Picture]:
-        return [Picture(seed, self.class_index) for seed in range(self.seed, self.seed + self.num_images)]
+    def pictures(self) -> list[ImageSpec]:
+        return [ImageSpec(seed, self.class_index) for seed in range(self.seed, self.seed + self.num_images)]
 
 
 @torch.no_grad()
 def vary(checkpoint: Checkpoint, x0: Tensor, how: Variation) -> Iterator[Step]:
     """Variations of one image x0, float [1, C, S, S] in [-1, 1], each with its own noise. DDPM Figure 7. Raises BadInput before the first step."""
     how.check(checkpoint.description)
-    noise, chain = noise_of(checkpoint, how.pictures()), how.chain(checkpoint.diffusion)
+    noise, chain = make_noise(checkpoint, how.pictures()), how.chain(checkpoint.diffusion)
     copies = x0.to(checkpoint.unet.device).expand(how.num_images, -1, -1, -1)
     xt = checkpoint.diffusion.q_sample(copies, how.level(len(checkpoint.diffusion)), noise())
     model, condition = _asked(checkpoint, how)
@@ -77,7 +79,7 @@ def mix(checkpoint: Checkpoint, a: Tensor, b: Tensor, how: Variation) -> Iterato
     how.check(checkpoint.description)
     if how.num_images < 2:
         raise BadInput(f"Between two images there must be at least 2, their own, not {how.num_images}.")
-    noise, chain = noise_of(checkpoint, how.pictures()), how.chain(checkpoint.diffusion)
+    noise, chain = make_noise(checkpoint, how.pictures()), how.chain(checkpoint.diffusion)
     model, condition = _asked(checkpoint, how)
     a, b = a.to(checkpoint.unet.device), b.to(checkpoint.unet.device)
     yield from interpolate(model, chain, a, b, torch.linspace(0, 1, how.num_images), len(chain) - 1, noise, **condition)
@@ -98,7 +100,9 @@ def _asked(checkpoint: Checkpoint, how: Variation) -> tuple[Denoiser, dict]:
     return model, {"class_labels": torch.tensor(labels, device=device)}
 
 
-def settings_of(how: Variation, checkpoint_name: str, checkpoint: Checkpoint, made_by: str, sources: list[dict | None]) -> list[dict]:
+def settings_of(
+    how: Variation, checkpoint_name: str, checkpoint: Checkpoint, made_by: str, sources: list[dict | None]
+) -> list[dict]:
     """For each image, how it was made: the text inside its PNG. sources are the settings of the images that it was made from, where known."""
     common = asdict(how) | {
         "program": f"diffusion_demo {__version__}",

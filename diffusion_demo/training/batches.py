@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from diffusion_demo.data import Pictures
+from diffusion_demo.data import ImageTensors
 from diffusion_demo.diffusion.timesteps import LossAwareTimesteps, stratified_timesteps, uniform_timesteps
 from diffusion_demo.images import to_float
 from diffusion_demo.training.config import TrainConfig
 
-HELD_OUT_REPEATS, HELD_OUT_MOST = 4, 512
+HELD_OUT_REPEATS, MAX_HELD_OUT = 4, 512
 
 
 class Batch(NamedTuple):
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
     eps: Tensor
 
 
-def seed_of(seed: int, *numbers: int) -> int:
+def derive_seed(seed: int, *numbers: int) -> int:
     """A seed for torch that differs for every (seed, numbers)."""
     for number in numbers:
         seed = (seed * 6364136223846793005 + number * 1442695040888963407 + 1) % 2**63
@@ -36,10 +36,10 @@ def seed_of(seed: int, *numbers: int) -> int:
 
 def order(seed: int, epoch: int, count: int) -> Tensor:
     """The order of the images in an epoch: int64 [count]."""
-    return torch.randperm(count, generator=torch.Generator().manual_seed(seed_of(seed, 0, epoch)))
+    return torch.randperm(count, generator=torch.Generator().manual_seed(derive_seed(seed, 0, epoch)))
 
 
-def indices_of_step(config: TrainConfig, step: int, count: int) -> Tensor:
+def sample_indices(config: TrainConfig, step: int, count: int) -> Tensor:
     """Which of `count` images step n (from 1) sees: int64 [batch_size]. Epochs follow each other without a gap, so any folder fills a batch."""
     positions = torch.arange((step - 1) * config.batch_size, step * config.batch_size)
     epochs, places = positions // count, positions % count
@@ -50,18 +50,23 @@ def indices_of_step(config: TrainConfig, step: int, count: int) -> Tensor:
     return chosen
 
 
-def batch_of_step(
-    config: TrainConfig, pictures: Pictures, null_class: int | None, num_timesteps: int, step: int, loss_aware: LossAwareTimesteps | None = None
+def make_batch(
+    config: TrainConfig,
+    pictures: ImageTensors,
+    null_class: int | None,
+    num_timesteps: int,
+    step: int,
+    loss_aware: LossAwareTimesteps | None = None,
 ) -> Batch:
     """The whole batch of step n, on the CPU; `loss_aware` draws its t where the config says so."""
-    generator = torch.Generator().manual_seed(seed_of(config.seed, 1, step))
-    chosen = indices_of_step(config, step, len(pictures))
+    generator = torch.Generator().manual_seed(derive_seed(config.seed, 1, step))
+    chosen = sample_indices(config, step, len(pictures))
     x0, labels = to_float(pictures.images[chosen]), pictures.labels[chosen]
     if config.flip:
         flipped = torch.rand(len(x0), generator=generator) < 0.5
         x0[flipped] = x0[flipped].flip(3)
     if config.task == "classifier":
-        x0 = randomly_cropped(x0, generator)
+        x0 = random_crop(x0, generator)
     if null_class is not None:
         labels = labels.masked_fill(torch.rand(len(x0), generator=generator) < config.label_dropout, null_class)
     if loss_aware:
@@ -72,20 +77,24 @@ def batch_of_step(
     return Batch(x0, labels, t, weights, torch.randn(x0.shape, generator=generator))
 
 
-def randomly_cropped(x0: Tensor, generator: torch.Generator) -> Tensor:
+def random_crop(x0: Tensor, generator: torch.Generator) -> Tensor:
     """Of each image [N, C, S, S] a square of 0.8 to all of its side, somewhere, at the image's size: as ADM's code trains classifiers."""
     count = len(x0)
     share = 0.8 + 0.2 * torch.rand(count, generator=generator)
     shift = (1 - share).unsqueeze(1) * (2 * torch.rand(count, 2, generator=generator) - 1)
     places = torch.cat([torch.diag_embed(share.unsqueeze(1).expand(-1, 2)), shift.unsqueeze(2)], dim=2)
-    return F.grid_sample(x0, F.affine_grid(places, list(x0.shape), align_corners=False), align_corners=False, padding_mode="border")
+    return F.grid_sample(
+        x0, F.affine_grid(places, list(x0.shape), align_corners=False), align_corners=False, padding_mode="border"
+    )
 
 
-def held_out_batches(pictures: Pictures, num_timesteps: int, size: int):
+def held_out_batches(pictures: ImageTensors, num_timesteps: int, size: int):
     """The held-out images, a few times each or some of them once, at t and noise that never change: seconds of work however many there are."""
-    generator = torch.Generator().manual_seed(seed_of(0, 2))
-    count = min(HELD_OUT_REPEATS * len(pictures), max(HELD_OUT_MOST, size))
-    chosen = torch.arange(count) % len(pictures) if count > len(pictures) else torch.arange(count) * len(pictures) // count
+    generator = torch.Generator().manual_seed(derive_seed(0, 2))
+    count = min(HELD_OUT_REPEATS * len(pictures), max(MAX_HELD_OUT, size))
+    chosen = (
+        torch.arange(count) % len(pictures) if count > len(pictures) else torch.arange(count) * len(pictures) // count
+    )
     images, labels = pictures.images[chosen], pictures.labels[chosen]
     t = stratified_timesteps(len(images), num_timesteps, generator)
     eps = torch.randn(images.shape, generator=generator)

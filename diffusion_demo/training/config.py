@@ -8,8 +8,12 @@ from diffusion_demo.training.lr_schedule import LRSchedule
 
 # From call to call of one run: where the images lie, and how to live with less memory.
 MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing")
-SCHEDULE = ("lr_scheduler", "lr_total_steps", "lr_decay_steps")  # may change on resume as long as no step already taken would have differed
-ENLARGED_BY = 2  # by an upsampler
+SCHEDULE = (
+    "lr_scheduler",
+    "lr_total_steps",
+    "lr_decay_steps",
+)  # may change on resume as long as no step already taken would have differed
+UPSCALE_FACTOR = 2  # by an upsampler
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,9 @@ class TrainConfig:
     warmup_steps: int = 200  # steps over which the learning rate climbs from 0
     lr_scheduler: str = "constant_with_warmup"  # cosine or warmup_stable_decay where the number of steps is known: better at the end of the run
     lr_total_steps: int | None = None  # the step at which cosine and warmup_stable_decay reach 0 and the run ends
-    lr_decay_steps: int | None = None  # length of the final decay of warmup_stable_decay; None takes a fifth of the steps
+    lr_decay_steps: int | None = (
+        None  # length of the final decay of warmup_stable_decay; None takes a fifth of the steps
+    )
     weight_decay: float = 0.0
     grad_clip: float = 1.0  # the largest norm of the gradient
     ema_decays: tuple[float, ...] = (0.9995,)  # of the averaged weights; the first is the one that is sampled from
@@ -37,7 +43,9 @@ class TrainConfig:
     class_from: str = "folder"  # file_name where the class is what stands before the first _ of each name
     flip: bool = True  # mirror half of the images; off for text and for anything with a left and a right
     label_dropout: float = 0.1  # share of labels replaced by the null class, for guidance; 0 turns guidance off
-    small_noise: float = 0.0  # most noise on the small images of an upsampler: 0.05 where it will enlarge what another model made
+    small_noise: float = (
+        0.0  # most noise on the small images of an upsampler: 0.05 where it will enlarge what another model made
+    )
     beta_schedule: str = "squaredcos_cap_v2"
     num_train_timesteps: int = 1000
     prediction_type: str = "epsilon"
@@ -46,14 +54,16 @@ class TrainConfig:
     snr_gamma: float | None = None  # min-SNR weighting of the squared error; 5 in its paper, None for equal weights
     timestep_sampler: str = "stratified"  # loss_aware with rescaled_kl, whose gradient is noisy
     precision: str = "auto"
-    accumulation: int = 1  # parts that a batch is worked through in, one after the other: the same result in less memory
+    accumulation: int = (
+        1  # parts that a batch is worked through in, one after the other: the same result in less memory
+    )
     gradient_checkpointing: bool = False  # less memory, slower, the same result
     save_every: int = 500
     sample_every: int = 500
     seed: int = 0
 
     def __post_init__(self):
-        from diffusion_demo.data import CLASSES_FROM, Framing
+        from diffusion_demo.data import CLASSES_FROM, ImageTransform
         from diffusion_demo.diffusion.losses import LOSSES
         from diffusion_demo.diffusion.schedules import SCHEDULES
         from diffusion_demo.diffusion.timesteps import TIMESTEP_SAMPLERS
@@ -78,7 +88,9 @@ class TrainConfig:
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             if not low <= value <= high:
-                raise BadInput(f"{name.replace('_', ' ').capitalize()} must be from {low:g} to {high:g}, not {value:g}.", name)
+                raise BadInput(
+                    f"{name.replace('_', ' ').capitalize()} must be from {low:g} to {high:g}, not {value:g}.", name
+                )
         choices = {
             "task": TASKS,
             "channels": (1, 3),
@@ -93,24 +105,37 @@ class TrainConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise BadInput(
-                    f"{name.replace('_', ' ').capitalize()} must be one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}.", name
+                    f"{name.replace('_', ' ').capitalize()} must be one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}.",
+                    name,
                 )
         if self.task == "classifier" and self.gradient_checkpointing:
-            raise BadInput("A classifier cannot recompute what it does not keep; leave out --gradient-checkpointing.", "gradient_checkpointing")
+            raise BadInput(
+                "A classifier cannot recompute what it does not keep; leave out --gradient-checkpointing.",
+                "gradient_checkpointing",
+            )
         if self.batch_size % self.accumulation:
-            raise BadInput(f"A batch of {self.batch_size} cannot be cut into {self.accumulation} equal parts; choose a divisor.", "accumulation")
-        Framing(self.image_size, self.channels, self.fit, self.background)  # says what is wrong with them
+            raise BadInput(
+                f"A batch of {self.batch_size} cannot be cut into {self.accumulation} equal parts; choose a divisor.",
+                "accumulation",
+            )
+        ImageTransform(self.image_size, self.channels, self.fit, self.background)  # says what is wrong with them
         if self.task != "classifier" and self.loss == "simple" and self.variance_type == "learned_range":
-            raise BadInput("The simple loss does not train a learned variance; choose the hybrid loss, or the variance type fixed_large.", "loss")
+            raise BadInput(
+                "The simple loss does not train a learned variance; choose the hybrid loss, or the variance type fixed_large.",
+                "loss",
+            )
         if not self.ema_decays or not all(0 <= decay < 1 for decay in self.ema_decays):
-            raise BadInput(f"EMA decays must be numbers from 0 up to, not including, 1, not {self.ema_decays}.", "ema_decays")
+            raise BadInput(
+                f"EMA decays must be numbers from 0 up to, not including, 1, not {self.ema_decays}.", "ema_decays"
+            )
         _ = self.lr_schedule  # raises BadInput for settings that contradict each other
         if self.snr_gamma is not None:
             if not 0 < self.snr_gamma <= 1000:
                 raise BadInput(f"SNR gamma must be above 0 and at most 1000, not {self.snr_gamma:g}.", "snr_gamma")
             if self.task == "classifier" or self.loss in ("kl", "rescaled_kl") or self.prediction_type == "previous":
                 raise BadInput(
-                    "SNR gamma weights the squared error of epsilon, sample or v prediction; leave it out for this task or loss.", "snr_gamma"
+                    "SNR gamma weights the squared error of epsilon, sample or v prediction; leave it out for this task or loss.",
+                    "snr_gamma",
                 )
         if self.dropout is not None and not 0 <= self.dropout < 1:
             raise BadInput(f"Dropout must be from 0 up to, not including, 1, not {self.dropout:g}.", "dropout")
@@ -136,10 +161,15 @@ def inherit(given: dict) -> dict:
     from diffusion_demo.models.unet import check_image_size
 
     if given["init_from"] in ORACLES:
-        raise BadInput(f"{given['init_from']} is a formula without weights; go on from a trained checkpoint.", "init_from")
+        raise BadInput(
+            f"{given['init_from']} is a formula without weights; go on from a trained checkpoint.", "init_from"
+        )
     start, task = load_checkpoint(given["init_from"]), given.get("task", "diffusion")
     if (start.description.task, task) not in [*((same, same) for same in TASKS), ("diffusion", "classifier")]:
-        raise BadInput(f"The model to go on from was trained for the task {start.description.task}, not {task}; choose another.", "init_from")
+        raise BadInput(
+            f"The model to go on from was trained for the task {start.description.task}, not {task}; choose another.",
+            "init_from",
+        )
     size, channels = start.description.image_size, start.description.channels
     brought = {
         "num_train_timesteps": len(start.diffusion),
@@ -151,13 +181,21 @@ def inherit(given: dict) -> dict:
         raise BadInput("The checkpoint to go on from brings its own network; leave out --preset.")
     if (asked := given.get("image_size", size)) != size:
         if task == "classifier":
-            raise BadInput(f"A classifier stays at the size of what it goes on from, {size}; leave out --image-size.", "image_size")
+            raise BadInput(
+                f"A classifier stays at the size of what it goes on from, {size}; leave out --image-size.", "image_size"
+            )
         check_image_size(asked, levels=len(start.unet.config.block_out_channels))
     if task != "diffusion" and given.get("channels", channels) != channels:
         raise BadInput(f"The model to go on from works with {channels} channels; leave out --channels.", "channels")
     if channels == 3 and given.get("channels") == 1:
-        raise BadInput("The model to go on from makes color images, and takes grayscale ones as they are: keep 3 channels.", "channels")
+        raise BadInput(
+            "The model to go on from makes color images, and takes grayscale ones as they are: keep 3 channels.",
+            "channels",
+        )
     for name, value in brought.items():
         if given.get(name, value) != value:
-            raise BadInput(f"The checkpoint to go on from has {name.replace('_', ' ')} {value}; leave out --{name.replace('_', '-')}.", name)
+            raise BadInput(
+                f"The checkpoint to go on from has {name.replace('_', ' ')} {value}; leave out --{name.replace('_', '-')}.",
+                name,
+            )
     return {"image_size": size, "channels": channels} | given | brought

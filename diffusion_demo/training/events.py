@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass
 class Event:
     def to_json(self) -> dict:
         name = type(self).__name__
-        return {"type": name[0].lower() + "".join(f"_{c.lower()}" if c.isupper() else c for c in name[1:])} | asdict(self)
+        return {"type": name[0].lower() + "".join(f"_{c.lower()}" if c.isupper() else c for c in name[1:])} | asdict(
+            self
+        )
 
 
 @dataclass(frozen=True)

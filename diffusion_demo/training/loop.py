@@ -22,19 +22,19 @@ from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import save_png
 from diffusion_demo.runtime.device import best_device, resolve_precision
-from diffusion_demo.runtime.parallel import slices
+from diffusion_demo.runtime.parallel import split_rows
 from diffusion_demo.training import events
-from diffusion_demo.training.batches import Batch, batch_of_step, held_out_batches, seed_of
+from diffusion_demo.training.batches import Batch, derive_seed, held_out_batches, make_batch
 from diffusion_demo.training.config import SCHEDULE, TrainConfig
-from diffusion_demo.training.cpu.memory_layout import for_cpu
-from diffusion_demo.training.cpu.parallel_backward import add_gradient
-from diffusion_demo.training.initialize import begin
-from diffusion_demo.training.resource_errors import EXHAUSTION, what_ran_out
+from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
+from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient
+from diffusion_demo.training.initialize import load_or_build
+from diffusion_demo.training.resource_errors import RESOURCE_ERRORS, resource_advice
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.state import load_state, save_state
-from diffusion_demo.training.tasks import task_of
+from diffusion_demo.training.tasks import make_task
 
-MOST_IN_MEMORY = 1_000_000_000  # bytes of decoded images; more of them are mapped from a file in the run's folder
+MAX_BYTES_IN_MEMORY = 1_000_000_000  # bytes of decoded images; more of them are mapped from a file in the run's folder
 REPORT_EVERY = 5
 FIRST_PREVIEW = 20
 RECENT_REPORTS = 20
@@ -58,7 +58,9 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
     accelerator = Accelerator(
         mixed_precision="bf16" if precision == "bf16" else "no",
         cpu=best_device().type == "cpu",
-        kwargs_handlers=[AutocastKwargs(cache_enabled=False)],  # every weight is used once, and the cache is one for all threads
+        kwargs_handlers=[
+            AutocastKwargs(cache_enabled=False)
+        ],  # every weight is used once, and the cache is one for all threads
     )
     with run.lock() if accelerator.is_main_process else nullcontext():
         if run.exists and not resume:
@@ -72,7 +74,9 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
         if resume:
             _, begun_with, command = run.read_config()
             if {name: summary.get(name) for name in begun_with} != begun_with:  # a later release may count more things
-                raise BadInput(f"The images in {config.data} are not those that the run began with; put them back, or start a new run.")
+                raise BadInput(
+                    f"The images in {config.data} are not those that the run began with; put them back, or start a new run."
+                )
         trainer = _Trainer(accelerator, precision, config, report, run, command)
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
@@ -84,8 +88,8 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
                 if accelerator.is_main_process:
                     run.append(event)
                     yield event
-        except EXHAUSTION as error:
-            advice = what_ran_out(error, config)
+        except RESOURCE_ERRORS as error:
+            advice = resource_advice(error, config)
             if advice is None or not accelerator.is_main_process:
                 raise
             failed = events.Failed(trainer.step, advice)
@@ -97,21 +101,36 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
 class _Trainer:
     """The objects of one call: network, averages, optimizer, images."""
 
-    def __init__(self, accelerator: Accelerator, precision: str, config: TrainConfig, report: data.Report, run: RunFolder, command: str):
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        precision: str,
+        config: TrainConfig,
+        report: data.Report,
+        run: RunFolder,
+        command: str,
+    ):
         self.accelerator, self.precision, self.config, self.run = accelerator, precision, config, run
         torch.manual_seed(config.seed)
         latest = run.latest()
-        start = begin(config, latest, report, command)
-        unet, self.diffusion, self.description, self.task = start.unet, start.diffusion, start.description, task_of(start, config)
+        start = load_or_build(config, latest, report, command)
+        unet, self.diffusion, self.description, self.task = (
+            start.unet,
+            start.diffusion,
+            start.description,
+            make_task(start, config),
+        )
         if accelerator.device.type == "cpu":
-            for_cpu(unet)
+            optimize_for_cpu(unet)
         else:
             unet.to(memory_format=torch.channels_last)
         self.parameters = sum(p.numel() for p in unet.parameters())
         self.averages = {decay: EMAModel(unet.parameters(), decay=decay, foreach=True) for decay in config.ema_decays}
         self.loss_aware = LossAwareTimesteps(len(self.diffusion)) if config.timestep_sampler == "loss_aware" else None
         self.averaged = type(unet).from_config(unet.config)
-        optimizer = torch.optim.AdamW(unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True)
+        optimizer = torch.optim.AdamW(
+            unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
+        )
         self.step, self.initial_images = 0, self.description.images_seen
         if latest is not None:
             counters = load_state(latest / "state", unet, optimizer, self.averages, self.loss_aware)
@@ -122,11 +141,15 @@ class _Trainer:
         if config.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
         self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
-        framing = data.Framing(self.description.image_size, self.description.channels, config.fit, config.background)
-        self.warnings = report.warnings_for(framing)
-        cache = run.path / "cache" if len(report.entries) * math.prod(framing.shape) > MOST_IN_MEMORY else None
+        transform = data.ImageTransform(
+            self.description.image_size, self.description.channels, config.fit, config.background
+        )
+        self.warnings = report.warnings_for(transform)
+        cache = run.path / "cache" if len(report.entries) * math.prod(transform.shape) > MAX_BYTES_IN_MEMORY else None
         with accelerator.main_process_first():
-            self.pictures, self.held_out = (data.load_framed(report, framing, held_out=part, cache=cache) for part in (False, True))
+            self.pictures, self.held_out = (
+                data.load_transformed(report, transform, held_out=part, cache=cache) for part in (False, True)
+            )
         self.latest_held_out: events.HeldOut | None = None
         self.recent_losses: deque[float] = deque(maxlen=RECENT_REPORTS)
 
@@ -208,17 +231,25 @@ class _Trainer:
     def _train_step(self, meter: "_Meter") -> bool:
         """One optimizer step; False when the loss or its gradient was not finite, in which case no weight was changed."""
         config, accelerator, step = self.config, self.accelerator, self.step + 1
-        batch = batch_of_step(config, self.pictures, self.task.null_class, len(self.diffusion), step, self.loss_aware)
+        batch = make_batch(config, self.pictures, self.task.null_class, len(self.diffusion), step, self.loss_aware)
         mine = Batch(*(part[accelerator.process_index :: accelerator.num_processes] for part in batch))
-        seed = seed_of(config.seed, 3, step, accelerator.process_index)
+        seed = derive_seed(config.seed, 3, step, accelerator.process_index)
         torch.manual_seed(seed)
         self.unet.train()
         measured = []
         for i in range(config.accumulation):
             part = self._on_device(Batch(*(tensor.chunk(config.accumulation)[i] for tensor in mine)))
-            cuts = slices(len(part.t), self.unet) if accelerator.num_processes == 1 else [slice(None)]
+            cuts = split_rows(len(part.t), self.unet) if accelerator.num_processes == 1 else [slice(None)]
             with accelerator.no_sync(self.unet) if i + 1 < config.accumulation else nullcontext():
-                rows = add_gradient(self.unet, self.task.losses, part, cuts, seed_of(seed, i), 1 / config.accumulation, accelerator.backward)
+                rows = accumulate_gradient(
+                    self.unet,
+                    self.task.losses,
+                    part,
+                    cuts,
+                    derive_seed(seed, i),
+                    1 / config.accumulation,
+                    accelerator.backward,
+                )
             measured.append(rows)
         rows = torch.cat(measured)
         norm = accelerator.clip_grad_norm_(self.unet.parameters(), config.grad_clip)
@@ -239,14 +270,22 @@ class _Trainer:
 
     def _on_device(self, batch: Batch) -> Batch:
         """All but t, which is looked up in tables on the CPU."""
-        moved = {name: getattr(batch, name).to(self.accelerator.device, non_blocking=True) for name in ("x0", "labels", "weights", "eps")}
+        moved = {
+            name: getattr(batch, name).to(self.accelerator.device, non_blocking=True)
+            for name in ("x0", "labels", "weights", "eps")
+        }
         return batch._replace(**moved)
 
     def _whole_batch(self, mine: Tensor) -> Tensor:
         """This process's rows of the batch -> the whole batch's, in their order: every n-th row is one of n processes' own."""
         if self.accelerator.num_processes == 1:
             return mine
-        return self.accelerator.gather(mine).unflatten(0, (self.accelerator.num_processes, -1)).transpose(0, 1).flatten(0, 1)
+        return (
+            self.accelerator.gather(mine)
+            .unflatten(0, (self.accelerator.num_processes, -1))
+            .transpose(0, 1)
+            .flatten(0, 1)
+        )
 
     def _averaged_unet(self) -> nn.Module:
         """The averaged weights in a network of their own: the live ones are never touched."""
@@ -278,7 +317,12 @@ class _Trainer:
                 rows.append(self.task.losses(unet, self._on_device(batch)))
             ts.append(batch.t)
         loss, error, _ = torch.cat(rows).T.cpu()
-        return events.HeldOut(self.step, loss.mean().item(), error.mean().item(), _by_noise(error, torch.cat(ts), len(self.diffusion), TENTHS))
+        return events.HeldOut(
+            self.step,
+            loss.mean().item(),
+            error.mean().item(),
+            _by_noise(error, torch.cat(ts), len(self.diffusion), TENTHS),
+        )
 
     def _save(self) -> Iterator[events.Event]:
         if self.accelerator.is_main_process:
@@ -286,7 +330,9 @@ class _Trainer:
                 self.latest_held_out = self._measure_held_out()
                 yield self.latest_held_out
             held_out_loss = self.latest_held_out.loss if self.latest_held_out else None
-            description = replace(self.description, images_seen=self.images_seen, steps=self.step, held_out_loss=held_out_loss)
+            description = replace(
+                self.description, images_seen=self.images_seen, steps=self.step, held_out_loss=held_out_loss
+            )
             training_loss = sum(self.recent_losses) / len(self.recent_losses) if self.recent_losses else None
 
             def write(folder: Path) -> None:

@@ -26,15 +26,24 @@ class LRSchedule:
 
     def __post_init__(self):
         if self.lr_scheduler not in LR_SCHEDULERS:
-            raise BadInput(f"Learning-rate schedule must be one of {', '.join(LR_SCHEDULERS)}, not {self.lr_scheduler!r}.", "lr_scheduler")
+            raise BadInput(
+                f"Learning-rate schedule must be one of {', '.join(LR_SCHEDULERS)}, not {self.lr_scheduler!r}.",
+                "lr_scheduler",
+            )
         if not self.ends:
             for name in ("lr_total_steps", "lr_decay_steps"):
                 if getattr(self, name) is not None:
                     flag = f"--{name.replace('_', '-')}"
-                    raise BadInput(f"{flag} has no meaning for the schedule {self.lr_scheduler}; leave it out, or choose another schedule.", name)
+                    raise BadInput(
+                        f"{flag} has no meaning for the schedule {self.lr_scheduler}; leave it out, or choose another schedule.",
+                        name,
+                    )
             return
         if self.lr_total_steps is None:
-            raise BadInput(f"The schedule {self.lr_scheduler} needs its last step: add --lr-total-steps N or --max-steps N.", "lr_total_steps")
+            raise BadInput(
+                f"The schedule {self.lr_scheduler} needs its last step: add --lr-total-steps N or --max-steps N.",
+                "lr_total_steps",
+            )
         if self.lr_total_steps <= self.warmup_steps:
             raise BadInput(
                 f"The learning-rate schedule ends at step {self.lr_total_steps}, within its warm-up of {self.warmup_steps} steps; "
@@ -43,7 +52,9 @@ class LRSchedule:
             )
         if self.lr_decay_steps is not None:
             if self.lr_scheduler == "cosine":
-                raise BadInput("A cosine schedule decays over all of its steps; leave out --lr-decay-steps.", "lr_decay_steps")
+                raise BadInput(
+                    "A cosine schedule decays over all of its steps; leave out --lr-decay-steps.", "lr_decay_steps"
+                )
             if not 1 <= self.lr_decay_steps <= self.lr_total_steps - self.warmup_steps:
                 raise BadInput(
                     f"The decay must be from 1 step to the {self.lr_total_steps - self.warmup_steps} steps after the warm-up, not "

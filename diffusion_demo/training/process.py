@@ -12,7 +12,7 @@ from diffusion_demo.paths import ROOT
 from diffusion_demo.training.run_folder import RunFolder
 
 LOG = "trainer.log"
-WORDS = ("stop", "sample_now", "save_now")
+COMMANDS = ("stop", "sample_now", "save_now")
 
 
 def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen:
@@ -29,11 +29,13 @@ def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    threading.Thread(target=child.wait, name=f"wait for {run.path.name}", daemon=True).start()  # or it would be a zombie at its end
+    threading.Thread(
+        target=child.wait, name=f"wait for {run.path.name}", daemon=True
+    ).start()  # or it would be a zombie at its end
     return child
 
 
-def arguments_of(run: RunFolder, given: dict, max_minutes: float) -> list[str]:
+def make_arguments(run: RunFolder, given: dict, max_minutes: float) -> list[str]:
     """What a person would type after `train` for a new run with these settings of TrainConfig."""
     words = ["--run", str(run.path), "--max-minutes", f"{max_minutes:g}"]
     for name, value in given.items():
@@ -45,7 +47,7 @@ def arguments_of(run: RunFolder, given: dict, max_minutes: float) -> list[str]:
     return words
 
 
-def is_launched(run: RunFolder) -> bool:
+def is_running(run: RunFolder) -> bool:
     """Is there a trainer of this run among the processes, be it still loading or already ending?"""
     words = ["diffusion_demo", "train", "--run", str(run.path)]
     return any(_in_order(words, process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
@@ -55,15 +57,15 @@ def _in_order(words: list[str], line: list[str]) -> bool:
     return any(line[i : i + len(words)] == words for i in range(len(line)))
 
 
-def tell(run: RunFolder, word: str) -> None:
+def send_command(run: RunFolder, word: str) -> None:
     """Ask the run's trainer to stop (it saves and ends), sample_now or save_now, after the step at hand."""
-    if word not in WORDS:
-        raise ValueError(f"a trainer understands {', '.join(WORDS)}, not {word!r}")
+    if word not in COMMANDS:
+        raise ValueError(f"a trainer understands {', '.join(COMMANDS)}, not {word!r}")
     with run.control_file.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"type": word}) + "\n")
 
 
-def last_words(run: RunFolder) -> str:
+def last_log_line(run: RunFolder) -> str:
     """The last line that the trainer printed: why it refused, where no event says so."""
     log = run.path / LOG
     if not log.exists():

@@ -22,6 +22,7 @@ def resumed_config(run: RunFolder, given: dict) -> TrainConfig:
     resumed = replace(config, **changes, **{name: given[name] for name in MAY_DIFFER if name in given})
     if changes and not resumed.lr_schedule.agrees_until(config.lr_schedule, counters["step"]):
         raise BadInput(
-            f"This schedule differs from the run's within the {counters['step']} steps already taken; start the decay later.", "lr_scheduler"
+            f"This schedule differs from the run's within the {counters['step']} steps already taken; start the decay later.",
+            "lr_scheduler",
         )
     return resumed

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import describe
+from diffusion_demo.models.metadata import load_metadata
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.events import Event
 
@@ -44,9 +44,13 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout as error:
-            raise BadInput(f"Another trainer is at work on {self.path}; stop it first, or choose another run folder.") from error
+            raise BadInput(
+                f"Another trainer is at work on {self.path}; stop it first, or choose another run folder."
+            ) from error
         except OSError as error:
-            raise BadInput(f"Cannot write to {self.path} ({error.strerror or error}); choose another run folder.") from error
+            raise BadInput(
+                f"Cannot write to {self.path} ({error.strerror or error}); choose another run folder."
+            ) from error
         try:
             yield
         finally:
@@ -58,8 +62,10 @@ class RunFolder:
 
     def write_config(self, config: TrainConfig, data: dict, command: str) -> None:
         """Write config.json: what to do, on what data (with the digests of the images that are held out), and the command that said so."""
-        write_atomically(
-            self.config_file, json.dumps({"config": asdict(config), "data": data, "command": command}, indent=2, ensure_ascii=False) + "\n"
+        atomic_write(
+            self.config_file,
+            json.dumps({"config": asdict(config), "data": data, "command": command}, indent=2, ensure_ascii=False)
+            + "\n",
         )
 
     def read_config(self) -> tuple[TrainConfig, dict, str]:
@@ -78,7 +84,7 @@ class RunFolder:
         if self.events_file.exists():
             events = self.events_file.read_bytes()
             if events and not events.endswith(b"\n"):
-                write_atomically(self.events_file, events[: events.rfind(b"\n") + 1].decode())
+                atomic_write(self.events_file, events[: events.rfind(b"\n") + 1].decode())
 
     def append(self, event: Event) -> None:
         """Add a line to events.jsonl, or nothing at all: on a full disk no half a line stays."""
@@ -122,7 +128,7 @@ class RunFolder:
         losses = {}
         for path in self.checkpoints.glob("step_*"):
             with suppress(BadInput):  # a damaged one is not the best
-                losses[path] = describe(path).held_out_loss
+                losses[path] = load_metadata(path).held_out_loss
         measured = {path: loss for path, loss in losses.items() if loss is not None}
         return min(measured, key=measured.get, default=None)
 
@@ -143,26 +149,28 @@ class RunFolder:
         if final.exists():
             shutil.rmtree(final)
         os.replace(partial, final)
-        write_atomically(self.checkpoints / "latest", final.name + "\n")
+        atomic_write(self.checkpoints / "latest", final.name + "\n")
         best = self.best()
-        for old in sorted(self.checkpoints.glob("step_*"), key=lambda path: path.stat().st_mtime_ns)[:-KEPT_CHECKPOINTS]:
+        for old in sorted(self.checkpoints.glob("step_*"), key=lambda path: path.stat().st_mtime_ns)[
+            :-KEPT_CHECKPOINTS
+        ]:
             if old != best:
                 shutil.rmtree(old)
         return final
 
 
-def checkpoint_of(path: str | Path) -> Path:
+def resolve_checkpoint(path: str | Path) -> Path:
     """The newest checkpoint of a run folder; any other folder as it is."""
     return RunFolder(path).latest() or Path(path)
 
 
-def start_of(text: str | Path) -> str:
+def resolve_init_from(text: str | Path) -> str:
     """What a person calls a model to go on from -> a setting that means the same from any folder: a path, or a model's name on the Hub as it is."""
-    start = checkpoint_of(text)
+    start = resolve_checkpoint(text)
     return str(start.resolve()) if start.is_dir() else start.as_posix()
 
 
-def write_atomically(path: Path, text: str) -> None:
+def atomic_write(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")

@@ -30,9 +30,14 @@ def save_state(
     folder.mkdir(parents=True)
     save_file({name: p.detach().contiguous() for name, p in unet.state_dict().items()}, folder / "weights.safetensors")
     moments = optimizer.state_dict()["state"]
-    save_file({f"{i}.{key}": value.contiguous() for i, entry in moments.items() for key, value in entry.items()}, folder / "optimizer.safetensors")
+    save_file(
+        {f"{i}.{key}": value.contiguous() for i, entry in moments.items() for key, value in entry.items()},
+        folder / "optimizer.safetensors",
+    )
     for decay, average in averages.items():
-        save_file({str(i): p.contiguous() for i, p in enumerate(average.shadow_params)}, folder / f"ema_{decay}.safetensors")
+        save_file(
+            {str(i): p.contiguous() for i, p in enumerate(average.shadow_params)}, folder / f"ema_{decay}.safetensors"
+        )
     if loss_aware:
         save_file({"losses": loss_aware.losses, "counts": loss_aware.counts}, folder / TIMESTEPS_FILE)
     counters = counters | {"ema_steps": next(iter(averages.values())).optimization_step}
@@ -44,21 +49,33 @@ def read_counters(folder: Path) -> dict:
     try:
         return json.loads((folder / "counters.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadInput(f"{folder} is damaged or incomplete; remove {folder.parent} to resume from the checkpoint before it.") from error
+        raise BadInput(
+            f"{folder} is damaged or incomplete; remove {folder.parent} to resume from the checkpoint before it."
+        ) from error
 
 
 def load_state(
-    folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[float, EMAModel], loss_aware: LossAwareTimesteps | None
+    folder: Path,
+    unet: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    averages: dict[float, EMAModel],
+    loss_aware: LossAwareTimesteps | None,
 ) -> dict:
     """Put the state back into freshly built objects, and return the counters. Raises BadInput when it is damaged."""
     try:
         return _load_state(folder, unet, optimizer, averages, loss_aware)
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise BadInput(f"{folder} is damaged or incomplete; remove {folder.parent} to go on from the checkpoint before it.") from error
+        raise BadInput(
+            f"{folder} is damaged or incomplete; remove {folder.parent} to go on from the checkpoint before it."
+        ) from error
 
 
 def _load_state(
-    folder: Path, unet: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[float, EMAModel], loss_aware: LossAwareTimesteps | None
+    folder: Path,
+    unet: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    averages: dict[float, EMAModel],
+    loss_aware: LossAwareTimesteps | None,
 ) -> dict:
     unet.load_state_dict(load_file(folder / "weights.safetensors"))
     moments: dict[int, dict[str, Tensor]] = {}

@@ -34,7 +34,7 @@ class Status:
     saved: tuple[dict, ...] = field(default=(), repr=False)
 
 
-def status_of(run: RunFolder) -> Status:
+def read_status(run: RunFolder) -> Status:
     """The run's status now. Raises OSError only when its files cannot be read."""
     events = _events(run.events_file, _size(run.events_file))
     starts = [event for event in events if event["type"] == "start"]

@@ -9,10 +9,10 @@ from diffusion_demo.diffusion.losses import training_losses
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import best_device, resolve_precision
-from diffusion_demo.runtime.parallel import slices
+from diffusion_demo.runtime.parallel import split_rows
 from diffusion_demo.training.batches import Batch
-from diffusion_demo.training.cpu.memory_layout import for_cpu
-from diffusion_demo.training.cpu.parallel_backward import add_gradient
+from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
+from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient
 
 STEPS = 4
 
@@ -25,7 +25,7 @@ def images_per_second(unet: torch.nn.Module, diffusion: Diffusion, batch_size: i
     device = best_device()
     unet = unet.to(device, memory_format=torch.channels_last).train()
     if device.type == "cpu":
-        for_cpu(unet)
+        optimize_for_cpu(unet)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-6, foreach=True)
     denoiser = as_denoiser(unet, resolve_precision("auto", device))
     channels, size, classes = unet.config.in_channels, unet.config.sample_size, unet.config.num_class_embeds
@@ -35,13 +35,15 @@ def images_per_second(unet: torch.nn.Module, diffusion: Diffusion, batch_size: i
 
     def losses(network: torch.nn.Module, part: Batch) -> torch.Tensor:
         xt = diffusion.q_sample(part.x0, part.t, part.eps)
-        output = denoiser(xt, diffusion.told(part.t, xt), **({"class_labels": part.labels} if classes else {}))
+        output = denoiser(
+            xt, diffusion.model_timesteps(part.t, xt), **({"class_labels": part.labels} if classes else {})
+        )
         return training_losses(diffusion, output, part.x0, xt, part.t, part.eps).loss.unsqueeze(1)
 
     seconds = []
     for _ in range(STEPS):
         begun = time.perf_counter()
-        add_gradient(unet, losses, batch, slices(batch_size, unet), seed=0)
+        accumulate_gradient(unet, losses, batch, split_rows(batch_size, unet), seed=0)
         optimizer.step()
         optimizer.zero_grad()
         if device.type == "cuda":

@@ -59,13 +59,17 @@ THEME = gr.themes.Default(
 )
 
 # The chosen tab is in the accent, which themes have but one of: too light on white, too dark on the night.
-CONTRAST = "button[role=tab].selected{color:var(--primary-600)} .dark button[role=tab].selected{color:var(--primary-400)}"
+CONTRAST = (
+    "button[role=tab].selected{color:var(--primary-600)} .dark button[role=tab].selected{color:var(--primary-400)}"
+)
 
 
 def build() -> gr.Blocks:
     """The whole page. Nothing heavy is loaded here."""
     age = 60 * settings().temporary_minutes
-    with GuardedBlocks(settings(), title="Diffusion Demo", analytics_enabled=False, delete_cache=(min(age, 3600), age)) as page:
+    with GuardedBlocks(
+        settings(), title="Diffusion Demo", analytics_enabled=False, delete_cache=(min(age, 3600), age)
+    ) as page:
         gr.Markdown(INTRODUCTION, elem_id="introduction")
         with gr.Tabs() as tabs:
             with gr.Tab("Sample", id="sample"):
@@ -94,11 +98,17 @@ def _cannot_listen(host: str, port: int) -> str | None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve the page until Ctrl-C. Returns the exit code: 2 when the port is taken, or a setting makes no sense."""
-    malloc.few_arenas()
-    parser = argparse.ArgumentParser(prog="python app.py", description="See, run and train diffusion models in the browser.")
+    malloc.limit_arenas()
+    parser = argparse.ArgumentParser(
+        prog="python app.py", description="See, run and train diffusion models in the browser."
+    )
     on_space = "SPACE_ID" in os.environ
-    parser.add_argument("--host", default="0.0.0.0" if on_space else "127.0.0.1", help="default: %(default)s, this machine alone")
-    parser.add_argument("--port", type=int, choices=range(1, 65536), metavar="PORT", default=7860, help="default: %(default)s")
+    parser.add_argument(
+        "--host", default="0.0.0.0" if on_space else "127.0.0.1", help="default: %(default)s, this machine alone"
+    )
+    parser.add_argument(
+        "--port", type=int, choices=range(1, 65536), metavar="PORT", default=7860, help="default: %(default)s"
+    )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser window")
     parsed = parser.parse_args(arguments)
     if problem := _cannot_listen(parsed.host, parsed.port):

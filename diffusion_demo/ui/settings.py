@@ -83,7 +83,18 @@ PUBLIC = {
     "idle_minutes": 15,
     "temporary_minutes": 60,
 }
-NUMBERS = ("images", "steps", "minutes", "runs_at_once", "upload_mb", "disk_gb", "queue", "calls_a_minute", "idle_minutes", "temporary_minutes")
+NUMBERS = (
+    "images",
+    "steps",
+    "minutes",
+    "runs_at_once",
+    "upload_mb",
+    "disk_gb",
+    "queue",
+    "calls_a_minute",
+    "idle_minutes",
+    "temporary_minutes",
+)
 
 
 def _switch(environment: Mapping[str, str], name: str, usual: bool) -> bool:

@@ -36,7 +36,11 @@ def url(trained_run, tmp_path_factory):
     environment = os.environ | {"DIFFUSION_DEMO_RUNS": str(trained_run.parent)}
     log = (tmp_path_factory.mktemp("log") / "server.txt").open("w+")
     server = subprocess.Popen(
-        [sys.executable, "app.py", "--no-browser", "--port", str(port)], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+        [sys.executable, "app.py", "--no-browser", "--port", str(port)],
+        cwd=ROOT,
+        env=environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
     )
     address = f"http://127.0.0.1:{port}"
     for _ in range(240):
@@ -58,7 +62,8 @@ def chromium():
     """Debian's Chromium where there is one, else the one that `playwright install chromium` downloaded."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         yield browser
         browser.close()
@@ -71,8 +76,15 @@ def open_page(chromium, url):
 
     def watch(page: Page) -> None:
         page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
-        page.on("console", lambda message: problems.append(f"console: {message.text}") if message.type == "error" else None)
-        page.on("request", lambda request: None if request.url.startswith((url, "data:", "blob:")) else problems.append(f"left: {request.url}"))
+        page.on(
+            "console", lambda message: problems.append(f"console: {message.text}") if message.type == "error" else None
+        )
+        page.on(
+            "request",
+            lambda request: (
+                None if request.url.startswith((url, "data:", "blob:")) else problems.append(f"left: {request.url}")
+            ),
+        )
 
     def open_one(viewport=DESKTOP, theme="light") -> Page:
         context = chromium.new_context(viewport=viewport, color_scheme=theme, accept_downloads=True)

@@ -83,8 +83,16 @@ class Visitor:
 
     def call(self, number: int, data: list, event_data=None, most_seconds: float = 60) -> "Answer":
         """Join the queue and listen to the end, or give up and leave after most_seconds."""
-        asked = {"data": data, "fn_index": number, "session_hash": self.session, "event_data": event_data, "trigger_id": None}
-        joined = self.http.post("/gradio_api/queue/join", content=json.dumps(asked), headers={"content-type": "application/json"})
+        asked = {
+            "data": data,
+            "fn_index": number,
+            "session_hash": self.session,
+            "event_data": event_data,
+            "trigger_id": None,
+        }
+        joined = self.http.post(
+            "/gradio_api/queue/join", content=json.dumps(asked), headers={"content-type": "application/json"}
+        )
         if joined.status_code != 200:
             return Answer(joined.status_code, joined.text, [])
         event, texts, messages, end = joined.json()["event_id"], [], [], time.monotonic() + most_seconds
@@ -101,7 +109,9 @@ class Visitor:
                     if message["msg"] in ("process_completed", "close_stream", "unexpected_error"):
                         break
                 if time.monotonic() > end:
-                    self.http.post("/gradio_api/cancel", json={"session_hash": self.session, "fn_index": number, "event_id": event})
+                    self.http.post(
+                        "/gradio_api/cancel", json={"session_hash": self.session, "fn_index": number, "event_id": event}
+                    )
                     break
         return Answer(200, "\n".join(texts), messages)
 
@@ -110,7 +120,9 @@ class Visitor:
         number = self.number_of("sample")
         named = {"Model": "avatars-32", "Class": "mixed", "Images": images, "Steps": steps, "Seed": seed, "Guidance": 1}
         labels = [self.components[i]["props"].get("label") for i in self.functions[number]["inputs"]]
-        return self.call(number, [named.get(label, value) for label, value in zip(labels, self.usual(number), strict=True)])
+        return self.call(
+            number, [named.get(label, value) for label, value in zip(labels, self.usual(number), strict=True)]
+        )
 
 
 class Answer:

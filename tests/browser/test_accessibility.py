@@ -10,7 +10,11 @@ from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
 
 TABS = ("Sample", "Train", "Inspect")
 # Gradio's own: the button of an upload area is named otherwise than what stands in it, those of image examples are not named at all.
-GRADIOS_OWN = {"label-content-name-mismatch": "", "button-name": "gallery-item", "scrollable-region-focusable": "cm-scroller"}
+GRADIOS_OWN = {
+    "label-content-name-mismatch": "",
+    "button-name": "gallery-item",
+    "scrollable-region-focusable": "cm-scroller",
+}
 OPTIONS = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 
 
@@ -23,7 +27,9 @@ def serious(page) -> dict[str, list[str]]:
     places = {}
     for violation in (v for v in found if v["impact"] in ("serious", "critical")):
         ours = [node for node in violation["nodes"] if GRADIOS_OWN.get(violation["id"], "nowhere") not in node["html"]]
-        places[violation["id"]] = [f"{node['html'][:160]}: {node['failureSummary'].splitlines()[-1].strip()}" for node in ours]
+        places[violation["id"]] = [
+            f"{node['html'][:160]}: {node['failureSummary'].splitlines()[-1].strip()}" for node in ours
+        ]
     return {rule: nodes for rule, nodes in places.items() if nodes}
 
 
@@ -59,7 +65,9 @@ def test_keys_alone_make_pictures(open_page):
             break
     else:
         raise AssertionError("Tab never comes to Generate")
-    outlined = "button => { const s = getComputedStyle(button); return s.outlineStyle !== 'none' || s.boxShadow !== 'none' }"
+    outlined = (
+        "button => { const s = getComputedStyle(button); return s.outlineStyle !== 'none' || s.boxShadow !== 'none' }"
+    )
     assert generate.evaluate(outlined), "the focus can be seen"
     page.keyboard.press("Enter")
     expect(page.locator("#stage .status").first).to_contain_text("2 images in", timeout=60_000)

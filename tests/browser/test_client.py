@@ -30,7 +30,13 @@ def files(gallery):
 def test_sample_with_the_parameters_that_it_always_had(client):
     _stage, gallery, archive, *_ = client.predict("avatars-32", "robot", 2, "ddim", 3, 2.0, 0.0, 41, api_name="/sample")
     first, second = map(settings_in, files(gallery))
-    assert (first["seed"], second["seed"], first["class"], first["steps"], first["sampler"]) == (41, 42, "robot", 3, "ddim")
+    assert (first["seed"], second["seed"], first["class"], first["steps"], first["sampler"]) == (
+        41,
+        42,
+        "robot",
+        3,
+        "ddim",
+    )
     assert first["guidance_interval"] == [400, 999] and "classifier_scale" not in first
     assert Path(archive["value"]).suffix == ".zip"
 
@@ -40,13 +46,17 @@ def test_sample_with_what_is_new_and_with_nothing_at_all(client):
     settings = settings_in(files(gallery)[0])
     assert settings["guidance_interval"] == [100, 899] and settings["checkpoint"] == "avatars-32"
     with pytest.raises(AppError, match="no classifier beside it"):
-        client.predict(model="oracle-memory", num_images=1, steps=2, guidance_scale=1, classifier_scale=3, api_name="/sample")
+        client.predict(
+            model="oracle-memory", num_images=1, steps=2, guidance_scale=1, classifier_scale=3, api_name="/sample"
+        )
     with pytest.raises(AppError, match="twice as large"):
         client.predict(model="run/step_000012", num_images=1, steps=2, guidance_scale=1, twice=True, api_name="/sample")
 
 
 def test_compare(client):
-    _status, grid, *_ = client.predict(across="guidance_scale", columns="1, 3", down="none", calls=4, per_cell=1, seed=9, api_name="/compare")
+    _status, grid, *_ = client.predict(
+        across="guidance_scale", columns="1, 3", down="none", calls=4, per_cell=1, seed=9, api_name="/compare"
+    )
     settings = settings_in(grid)
     assert settings["across"] == {"setting": "guidance_scale", "values": [1.0, 3.0]} and settings["seed"] == 9
 
@@ -56,7 +66,9 @@ def test_vary_and_interpolate(client):
     _, gallery, *_ = client.predict(picture=a, how_far=40, num_images=2, steps=2, seed=3, api_name="/vary")
     assert [settings_in(path)["seed"] for path in files(gallery)] == [3, 4]
     assert settings_in(files(gallery)[0])["of"][0]["seed"] == 0
-    _, gallery, *_ = client.predict(picture=a, other=b, how_far=40, num_images=3, steps=2, seed=3, api_name="/interpolate")
+    _, gallery, *_ = client.predict(
+        picture=a, other=b, how_far=40, num_images=3, steps=2, seed=3, api_name="/interpolate"
+    )
     assert [source["seed"] for source in settings_in(files(gallery)[2])["of"]] == [0, 1]
 
 
@@ -64,7 +76,14 @@ def test_what_is_wrong_is_said(client):
     with pytest.raises(AppError, match="euler"):
         client.predict(sampler="euler", api_name="/sample")
     with pytest.raises(AppError, match="oracle-memory has no classifier beside it"):
-        client.predict(model="oracle-memory", guidance_scale=1, across="classifier_scale", columns="0, 1", down="none", api_name="/compare")
+        client.predict(
+            model="oracle-memory",
+            guidance_scale=1,
+            across="classifier_scale",
+            columns="0, 1",
+            down="none",
+            api_name="/compare",
+        )
     with pytest.raises(AppError, match="whole number, not 'x'"):
         client.predict(across="seed", columns="x", down="none", api_name="/compare")
 

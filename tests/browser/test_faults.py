@@ -46,9 +46,13 @@ def test_a_server_killed_while_sampling_is_noticed_and_the_page_recovers(chromiu
         generate(page, 16, 500)
         expect(page.locator("#stage .status").first).to_contain_text(re.compile(r"Step [1-9]"), timeout=SOON)
         server.kill()
-        expect(page.get_by_test_id("toast-body").or_(page.get_by_text(re.compile("connection", re.I))).first).to_be_visible(timeout=SOON)
+        expect(
+            page.get_by_test_id("toast-body").or_(page.get_by_text(re.compile("connection", re.I))).first
+        ).to_be_visible(timeout=SOON)
         server.start()
-        expect(page.locator("#stage .status").first).to_contain_text("Made beforehand", timeout=SOON)  # gradio has loaded the page anew
+        expect(page.locator("#stage .status").first).to_contain_text(
+            "Made beforehand", timeout=SOON
+        )  # gradio has loaded the page anew
         expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled(timeout=SOON)
         generate(page, 2, 4)
         expect(page.locator("#stage .status").first).to_contain_text("2 images in", timeout=SOON)
@@ -97,10 +101,13 @@ def test_a_disk_that_takes_no_more_is_said_and_left_as_it_was(runs, tmp_path):
         visitor.call(visitor.number_of("_refresh"), [None, ""])
         before = sorted(str(path) for path in runs.rglob("*"))
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (2_000, resource.RLIM_INFINITY))
-        look = visitor.number_of("look_at_drawn")
-        for name, data in (("look_at_drawn", visitor.usual(look)), ("pack", ["whole", ""])):
+        look = visitor.number_of("scan_synthetic")
+        for name, data in (("scan_synthetic", visitor.usual(look)), ("pack", ["whole", ""])):
             answer = visitor.call(visitor.number_of(name), data)
-            assert not answer.succeeded and re.search("room|zip cannot be made", answer.error or ""), (name, answer.text[-500:])
+            assert not answer.succeeded and re.search("room|zip cannot be made", answer.error or ""), (
+                name,
+                answer.text[-500:],
+            )
         assert sorted(str(path) for path in runs.rglob("*") if ".uploads" not in path.parts) == before
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         assert visitor.sample().succeeded and visitor.call(look, visitor.usual(look)).succeeded
@@ -111,7 +118,7 @@ def test_runs_that_cannot_be_written_are_said(tmp_path):
     (tmp_path / "runs").write_text("in the way")
     with serving(tmp_path, {}) as server:
         visitor = Visitor(server.url)
-        look = visitor.number_of("look_at_drawn")
+        look = visitor.number_of("scan_synthetic")
         answer = visitor.call(look, visitor.usual(look))
         assert not answer.succeeded and "cannot be kept" in answer.error
         assert visitor.sample().succeeded
@@ -121,7 +128,10 @@ DAMAGES = {
     "config-is-no-json": ("config.json", b"{"),
     "config-is-empty": ("config.json", b""),
     "config-is-a-list": ("config.json", b"[1]"),
-    "config-of-odd-values": ("config.json", b'{"config": {"data": 5, "image_size": "x"}, "data": null, "command": null}'),
+    "config-of-odd-values": (
+        "config.json",
+        b'{"config": {"data": 5, "image_size": "x"}, "data": null, "command": null}',
+    ),
     "events-are-no-json": ("events.jsonl", b"nonsense\n"),
     "events-are-numbers": ("events.jsonl", b"5\n6\n"),
     "events-are-no-text": ("events.jsonl", b"\xff\xfe\n"),
@@ -156,14 +166,19 @@ def test_damaged_runs_harm_nothing_but_themselves(trained_run, tmp_path):
             if name.startswith("events"):
                 assert "Damaged" in answer.text and "cannot be read" in answer.text
             for deed in ("open_latest", "pack", "resume"):
-                answer = visitor.call(visitor.number_of(deed), [name, "", "A first look, 3 minutes"][: len(visitor.usual(visitor.number_of(deed)))])
+                answer = visitor.call(
+                    visitor.number_of(deed),
+                    [name, "", "A first look, 3 minutes"][: len(visitor.usual(visitor.number_of(deed)))],
+                )
                 assert answer.succeeded or answer.error, (name, deed, answer.text)
                 visitor.call(visitor.number_of("stop_run"), [name, ""])
         assert "whole" in visitor.call(visitor.number_of("list_runs"), [""]).text
         for name in DAMAGES:
             while not (answer := visitor.call(visitor.number_of("delete"), [name, ""])).succeeded:
                 assert "being trained" in answer.error, answer.text
-                visitor.call(visitor.number_of("stop_run"), [name, ""])  # once more: a trainer that just begins has not read the first
+                visitor.call(
+                    visitor.number_of("stop_run"), [name, ""]
+                )  # once more: a trainer that just begins has not read the first
         assert sorted(path.name for path in server.runs.iterdir() if not path.name.startswith(".")) == ["whole"]
 
 

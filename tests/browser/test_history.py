@@ -59,7 +59,9 @@ def test_a_kept_picture_can_be_downloaded_with_its_settings_and_its_settings_use
     make(page, 50, images=2, steps=3)
     set_seed(page, 7)
     page.locator(KEPT).nth(1).click()
-    expect(words_of(page)).to_contain_text("seed 51, DPM-Solver++, 3 steps, eta 0.5, guidance 2, guided for t from 401 to 1000, model avatars-32")
+    expect(words_of(page)).to_contain_text(
+        "seed 51, DPM-Solver++, 3 steps, eta 0.5, guidance 2, guided for t from 401 to 1000, model avatars-32"
+    )
     with page.expect_download() as download:
         page.locator(".viewer").get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == "seed_00000051.png"
@@ -125,4 +127,6 @@ def test_a_long_history_scrolls_by_itself_and_makes_no_phones_page_wider(open_pa
     make(page, 30, images=8)
     expect(page.locator(KEPT)).to_have_count(8)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
-    assert page.locator("#history .strip").evaluate("strip => strip.scrollWidth > strip.clientWidth + 64 && strip.clientWidth > 300")
+    assert page.locator("#history .strip").evaluate(
+        "strip => strip.scrollWidth > strip.clientWidth + 64 && strip.clientWidth > 300"
+    )

@@ -22,7 +22,9 @@ def linked(chromium, url):
         def open_at(query: str) -> Page:
             page = context.new_page()
             page.goto(f"{url}/?{query}")
-            page.locator("#inspector canvas.xt").or_(page.get_by_role("tab", name="Inspect", selected=False)).first.wait_for(timeout=60_000)
+            page.locator("#inspector canvas.xt").or_(
+                page.get_by_role("tab", name="Inspect", selected=False)
+            ).first.wait_for(timeout=60_000)
             return page
 
         yield open_at
@@ -42,7 +44,10 @@ def test_a_link_opens_the_page_at_what_it_names(linked):
     expect(page.get_by_label("T, the number of steps")).to_have_value("2000")
     expect(page.locator("#image img")).to_have_attribute("src", re.compile("tower"))
     assert (
-        np.abs(np.array(pixels(page, "x0")).reshape(128, 128, 4)[..., :3] - explorer_data.square(get_image("tower.jpg")).transpose(1, 2, 0)).max()
+        np.abs(
+            np.array(pixels(page, "x0")).reshape(128, 128, 4)[..., :3]
+            - explorer_data.square(get_image("tower.jpg")).transpose(1, 2, 0)
+        ).max()
         <= 1
     )
     assert abs(factors(page)[0] - alphas_cumprod(named_betas("squaredcos_cap_v2", 2000))[399].sqrt()) < 1e-4
@@ -50,7 +55,10 @@ def test_a_link_opens_the_page_at_what_it_names(linked):
     assert np.abs(np.array(pixels(page, "eps")).reshape(128, 128, 4)[..., :3] - wanted).max() <= 1
 
 
-@pytest.mark.parametrize("query", ["example=../../etc/passwd&schedule=nonsense&t=1001&T=1e400&noise=99999999999", "t=-5&T=abc&noise=x&tab=nowhere"])
+@pytest.mark.parametrize(
+    "query",
+    ["example=../../etc/passwd&schedule=nonsense&t=1001&T=1e400&noise=99999999999", "t=-5&T=abc&noise=x&tab=nowhere"],
+)
 def test_what_a_link_cannot_mean_is_ignored(linked, query):
     page = linked(query)
     page.get_by_role("tab", name="Inspect").click()
@@ -79,7 +87,10 @@ def test_the_strip_is_kept_as_a_picture(inspector, tmp_path):
     download.value.save_as(tmp_path / "strip.png")
     strip = np.asarray(Image.open(tmp_path / "strip.png").convert("RGB"))
     assert strip.shape == (188, 8 + 9 * 136, 3)
-    assert np.abs(strip[8:136, 8:136].astype(int) - explorer_data.square(get_image("lion.jpg")).transpose(1, 2, 0)).max() <= 1
+    assert (
+        np.abs(strip[8:136, 8:136].astype(int) - explorer_data.square(get_image("lion.jpg")).transpose(1, 2, 0)).max()
+        <= 1
+    )
     assert (strip[140:170].min(axis=(0, 2)) < 128).sum() > 60, "the values of t are written under the images"
 
 
@@ -126,8 +137,11 @@ def test_a_picture_that_is_too_large_or_none_at_all_is_refused_and_the_last_one_
     before = pixels(inspector, "x0")
     Image.new("L", (8000, 7000)).save(tmp_path / "huge.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"nothing" * 10)
-    sentences = {"huge.png": "It has more than 50 megapixels; make it smaller.", "broken.png": "It is damaged or cut short; copy or save it again."}
-    for name, sentence in sentences.items():
+    report_lines = {
+        "huge.png": "It has more than 50 megapixels; make it smaller.",
+        "broken.png": "It is damaged or cut short; copy or save it again.",
+    }
+    for name, sentence in report_lines.items():
         upload(inspector, tmp_path / name)
         expect(inspector.get_by_test_id("toast-body").filter(has_text=sentence).first).to_be_visible()
         assert pixels(inspector, "x0") == before

@@ -75,8 +75,13 @@ def test_the_table_of_the_divergence_ends_with_the_bounds_own_term(name, steps):
 def test_every_schedule_that_can_have_so_many_steps_is_handed_over_and_the_others_are_named():
     value = explorer_data.explorer(explorer_data.square(get_image("lion.jpg")), 0, 10, "lion")
     assert [schedule["name"] for schedule in value["schedules"]] == [name for name in SCHEDULES if name != "linear"]
-    assert [schedule["label"] for schedule in value["missing"]] == ["linear"] and "more than 20" in value["missing"][0]["why"]
-    assert all(schedule["warning"] == terminal_warning(alphas_cumprod(named_betas(schedule["name"], 10))) for schedule in value["schedules"])
+    assert [schedule["label"] for schedule in value["missing"]] == ["linear"] and "more than 20" in value["missing"][0][
+        "why"
+    ]
+    assert all(
+        schedule["warning"] == terminal_warning(alphas_cumprod(named_betas(schedule["name"], 10)))
+        for schedule in value["schedules"]
+    )
 
 
 @pytest.mark.parametrize("wanted", [None, 1, 4001, 2.5, float("nan"), float("inf"), -3])
@@ -95,7 +100,10 @@ def test_the_equation_shows_the_packages_numbers(inspector):
         for t in (1, 500, 1000):
             set_t(inspector, t)
             signal, noise = factors(inspector)
-            assert abs(signal - abar[t - 1].sqrt()) < 1e-4 and abs(noise - (1 - abar[t - 1]).sqrt()) < 1e-4, (schedule, t)
+            assert abs(signal - abar[t - 1].sqrt()) < 1e-4 and abs(noise - (1 - abar[t - 1]).sqrt()) < 1e-4, (
+                schedule,
+                t,
+            )
 
 
 def test_the_noisy_picture_is_the_packages(inspector):
@@ -186,7 +194,9 @@ def test_the_list_shows_each_schedules_end_and_its_value_at_t(inspector):
             inspector.locator(f"#inspector input[name=inspect-view][value={view}]").check()
             assert math.isclose(number(inspector, f"{row} .now"), value[699], rel_tol=6e-3), (name, view)
         ends_well = terminal_warning(abar) is None
-        expect(inspector.locator(f"#inspector {row} .snr")).to_contain_text("✓ ends in noise" if ends_well else "✗ image left")
+        expect(inspector.locator(f"#inspector {row} .snr")).to_contain_text(
+            "✓ ends in noise" if ends_well else "✗ image left"
+        )
 
 
 def test_the_curves_are_the_packages_tables_and_the_cursor_follows_t(inspector):
@@ -234,7 +244,9 @@ def test_another_number_of_steps_keeps_the_place_and_says_which_schedules_cannot
     expect(inspector.get_by_label("use cosine")).to_be_checked()
     inspector.get_by_label("draw constant").check()
     expect(inspector.locator("#inspector tr[data-name=const] .snr")).to_contain_text("✗ image left")
-    expect(inspector.locator("#inspector .missing")).to_contain_text(terminal_warning(alphas_cumprod(named_betas("const", 20))))
+    expect(inspector.locator("#inspector .missing")).to_contain_text(
+        terminal_warning(alphas_cumprod(named_betas("const", 20)))
+    )
     set_steps(inspector, "4000")
     expect(inspector.locator("#inspector .t-value")).to_have_text("1000 of 4000")
     assert abs(factors(inspector)[0] - alphas_cumprod(named_betas("squaredcos_cap_v2", 4000))[999].sqrt()) < 1e-4
@@ -259,13 +271,19 @@ def test_the_divergence_is_the_packages(inspector):
         choose(inspector, name)
         set_t(inspector, t)
         diffusion = Diffusion(named_betas(name, 1000))
-        assert math.isclose(number(inspector, ".kl-number"), explorer_data.kl_bits(diffusion, lion())[t - 1], rel_tol=6e-3)
+        assert math.isclose(
+            number(inspector, ".kl-number"), explorer_data.kl_bits(diffusion, lion())[t - 1], rel_tol=6e-3
+        )
         assert math.isclose(number(inspector, ".kl-end"), prior_bits(diffusion, lion().double()), rel_tol=6e-3)
 
 
 def test_the_histogram_is_that_of_the_noisy_picture(inspector):
     t = 250
-    xt = Diffusion(named_betas("linear", 1000)).q_sample(lion(), t - 1, explorer_data.noise(0).permute(2, 0, 1)[None]).numpy()
+    xt = (
+        Diffusion(named_betas("linear", 1000))
+        .q_sample(lion(), t - 1, explorer_data.noise(0).permute(2, 0, 1)[None])
+        .numpy()
+    )
     assert abs(number(inspector, ".mean") - xt.mean()) < 1e-3 and abs(number(inspector, ".spread") - xt.std()) < 1e-3
     svg = inspector.locator("#inspector svg.histogram")
     axis = [float(mark.get_attribute("y1")) for mark in svg.locator(".grid").all()]
@@ -296,5 +314,7 @@ def test_it_fits_every_screen_and_its_text_can_be_read(open_page, name, viewport
     set_steps(page, "300")
     page.locator("#inspector input[name=inspect-view][value=snr]").check()
     expect(page.locator("#inspector .t-value")).to_have_text("75 of 300")
-    assert page.evaluate("document.querySelector('#inspector .numbers').getBoundingClientRect().right <= window.innerWidth - 16")
+    assert page.evaluate(
+        "document.querySelector('#inspector .numbers').getBoundingClientRect().right <= window.innerWidth - 16"
+    )
     assert all(page.locator(f"#inspector svg.{plot} .line").count() for plot in ("histogram", "kl", "curve"))

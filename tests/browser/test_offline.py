@@ -27,7 +27,11 @@ def watched(tmp_path):
     """An environment whose Python processes write down where they connect to, and the file that they write."""
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(HOOK)
-    kept = {name: value for name, value in os.environ.items() if name not in ("HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED", "TRANSFORMERS_OFFLINE")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED", "TRANSFORMERS_OFFLINE")
+    }
     file = tmp_path / "connections.txt"
     return kept | {"PYTHONPATH": f"{tmp_path / 'hook'}:{ROOT}", "CONNECTIONS": str(file)}, file
 
@@ -35,7 +39,9 @@ def watched(tmp_path):
 def test_the_log_sees_connections_and_look_ups(watched):
     environment, file = watched
     attempts = "import socket; s = socket.socket(); s.settimeout(0.01)\n"
-    attempts += "for attempt in (lambda: s.connect(('192.0.2.1', 9)), lambda: socket.getaddrinfo('nowhere.invalid', 80)):\n"
+    attempts += (
+        "for attempt in (lambda: s.connect(('192.0.2.1', 9)), lambda: socket.getaddrinfo('nowhere.invalid', 80)):\n"
+    )
     attempts += "    try: attempt()\n    except OSError: pass"
     subprocess.run([sys.executable, "-c", attempts], env=environment, check=True)
     assert file.read_text().splitlines() == ["socket.connect 192.0.2.1", "socket.getaddrinfo nowhere.invalid"]
@@ -46,13 +52,25 @@ def test_the_server_connects_to_nobody(watched, tmp_path):
     with serving(tmp_path, environment) as server:
         visitor = Visitor(server.url)
         assert visitor.sample().succeeded
-        for name in ("inspect", "_show", "look_at_drawn", "_refresh", "_refresh_models", "list_runs"):
+        for name in ("inspect", "_show", "scan_synthetic", "_refresh", "_refresh_models", "list_runs"):
             assert visitor.call(visitor.number_of(name), visitor.usual(visitor.number_of(name))).succeeded, name
     assert not file.exists(), file.read_text()
 
 
 def test_a_trainer_connects_to_nobody(watched, digits, tiny, tmp_path):
     environment, file = watched
-    line = [sys.executable, "-m", "diffusion_demo", "train", "--data", str(digits), "--run", str(tmp_path / "run"), *tiny, "--max-steps", "2"]
+    line = [
+        sys.executable,
+        "-m",
+        "diffusion_demo",
+        "train",
+        "--data",
+        str(digits),
+        "--run",
+        str(tmp_path / "run"),
+        *tiny,
+        "--max-steps",
+        "2",
+    ]
     subprocess.run(line, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=300)
     assert not file.exists(), file.read_text()

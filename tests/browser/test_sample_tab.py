@@ -55,7 +55,9 @@ def test_finished_pictures_stand_there_before_any_click(open_page):
     page = open_page()
     thumbnails = page.locator("#gallery button.thumbnail-lg img")
     expect(thumbnails).to_have_count(16)
-    assert page.evaluate("[...document.querySelectorAll('#gallery img, #stage img')].every(i => i.complete && i.naturalWidth > 0)")
+    assert page.evaluate(
+        "[...document.querySelectorAll('#gallery img, #stage img')].every(i => i.complete && i.naturalWidth > 0)"
+    )
     expect(page.locator("#stage .status")).to_contain_text("Made beforehand")
 
 
@@ -178,7 +180,12 @@ def test_the_newest_checkpoint_of_a_run_can_be_sampled(open_page, tmp_path):
     download_first(page).save_as(tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as image:
         settings = json.loads(image.text["diffusion_demo"])
-        assert (settings["checkpoint"], settings["class"], image.mode, image.size) == ("run/step_000012", "three", "L", (16, 16))
+        assert (settings["checkpoint"], settings["class"], image.mode, image.size) == (
+            "run/step_000012",
+            "three",
+            "L",
+            (16, 16),
+        )
     set_steps(page, 101)
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("Steps must be from 1 to 100")
@@ -195,7 +202,10 @@ def test_a_perfect_model_is_sampled_like_any_other(open_page, tmp_path):
     with Image.open(tmp_path / "one.png") as image:
         assert json.loads(image.text["diffusion_demo"])["checkpoint"] == "oracle-memory"
         made = np.asarray(image, int)
-    shown = [np.asarray(Image.open(path), int) for path in (ROOT / "checkpoints" / "avatars-32" / "showcase").glob("seed_*.png")]
+    shown = [
+        np.asarray(Image.open(path), int)
+        for path in (ROOT / "checkpoints" / "avatars-32" / "showcase").glob("seed_*.png")
+    ]
     assert min(np.abs(made - picture).max() for picture in shown) <= 2
 
 
@@ -218,7 +228,19 @@ def test_page_and_command_line_make_the_same_pictures(open_page, tmp_path):
     generate(page, images=2, steps=3)
     download_first(page).save_as(tmp_path / "page.png")
     arguments = ["--num-images", "2", "--steps", "3", "--seed", "7", "--guidance-scale", "2.0"]
-    assert main(["sample", "--checkpoint", str(ROOT / "checkpoints" / "avatars-32"), *arguments, "--out", str(tmp_path / "cli")]) == 0
+    assert (
+        main(
+            [
+                "sample",
+                "--checkpoint",
+                str(ROOT / "checkpoints" / "avatars-32"),
+                *arguments,
+                "--out",
+                str(tmp_path / "cli"),
+            ]
+        )
+        == 0
+    )
     assert (tmp_path / "page.png").read_bytes() == (tmp_path / "cli" / "seed_00000007.png").read_bytes()
 
 
@@ -327,7 +349,9 @@ def test_an_openai_file_is_dropped_told_about_and_chosen(open_page, tmp_path):
     expect(start).to_be_enabled()
     start.click()
     expect(page.get_by_text("does not tell everything").first).to_be_visible()
-    page.get_by_label("What the file does not tell").fill("--num-heads 1 --beta-schedule cosine --num-train-timesteps 100 --image-size 16")
+    page.get_by_label("What the file does not tell").fill(
+        "--num-heads 1 --beta-schedule cosine --num-train-timesteps 100 --image-size 16"
+    )
     start.click()
     expect(page.locator("#bring-report")).to_contain_text("parameters", timeout=60_000)
     expect(page.get_by_label("Model", exact=True)).to_have_value(re.compile("ema_0"))

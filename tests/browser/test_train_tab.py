@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from sklearn.datasets import load_digits
 
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.training.run_folder import checkpoint_of
+from diffusion_demo.training.run_folder import resolve_checkpoint
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, open_part
 
 SOON = 120_000
@@ -25,7 +25,9 @@ def archive(tmp_path_factory):
         source = load_digits()
         for digit, name in ((1, "one"), (2, "two"), (3, "three")):
             for i, pixels in enumerate(source.images[source.target == digit][:40]):
-                Image.fromarray((255 - pixels * 255 / 16).astype("uint8")).resize((32, 32), Image.Resampling.BICUBIC).save(folder / "digit.png")
+                Image.fromarray((255 - pixels * 255 / 16).astype("uint8")).resize(
+                    (32, 32), Image.Resampling.BICUBIC
+                ).save(folder / "digit.png")
                 file.write(folder / "digit.png", f"{name}/{i:03d}.png")
         file.writestr("two/broken.png", b"no image at all")
     return folder / "my digits.zip"
@@ -36,7 +38,10 @@ def no_trainer_is_left(trained_run):
     """Trainers outlive the page and the server: that is what they are for, but not after a test."""
     yield
     for process in psutil.process_iter(["cmdline"]):
-        if str(trained_run.parent) in (line := " ".join(process.info["cmdline"] or [])) and "diffusion_demo train" in line:
+        if (
+            str(trained_run.parent) in (line := " ".join(process.info["cmdline"] or []))
+            and "diffusion_demo train" in line
+        ):
             process.kill()
 
 
@@ -164,7 +169,7 @@ def test_runs_can_be_compared_kept_as_a_zip_and_deleted(open_page, trained_run, 
     with zipfile.ZipFile(tmp_path / "copy.zip") as archive:
         archive.extractall(tmp_path)
         assert not [name for name in archive.namelist() if "/state/" in name]
-    assert load_checkpoint(checkpoint_of(tmp_path / "copy")).description.steps == 12
+    assert load_checkpoint(resolve_checkpoint(tmp_path / "copy")).description.steps == 12
     page.get_by_role("button", name="Delete the run above").click()
     page.get_by_role("button", name="Keep it").click()
     page.get_by_role("button", name="Delete the run above").click()

@@ -80,7 +80,12 @@ def test_a_picture_is_varied_from_the_viewer_with_its_own_class_and_model(open_p
     assert names == ["vary_seed_00000005_00.png", "vary_seed_00000005_01.png"]
     with Image.open(tmp_path / names[1]) as image:
         settings = json.loads(image.text["diffusion_demo"])
-    assert (settings["made_by"], settings["seed"], settings["class"], settings["checkpoint"]) == ("vary", 6, "robot", "avatars-32")
+    assert (settings["made_by"], settings["seed"], settings["class"], settings["checkpoint"]) == (
+        "vary",
+        6,
+        "robot",
+        "avatars-32",
+    )
     assert settings["of"][0]["seed"] == 60
     expect(page.locator(KEPT)).to_have_count(3)
     page.locator(KEPT).first.click()
@@ -112,7 +117,9 @@ def test_a_file_that_is_no_picture_is_one_sentence(open_page, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     page = open_page()
     open_vary(page)
-    page.locator("#vary-one").get_by_label("Clear").or_(page.locator("#vary-one").get_by_label("Remove Image")).first.click()
+    page.locator("#vary-one").get_by_label("Clear").or_(
+        page.locator("#vary-one").get_by_label("Remove Image")
+    ).first.click()
     page.locator("#vary").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("Drop an image first")
     page.get_by_test_id("toast-close").click()

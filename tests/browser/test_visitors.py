@@ -11,7 +11,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from diffusion_demo.ui.server.fair_queue import Turns
+from diffusion_demo.ui.server.fair_queue import FairQueue
 from diffusion_demo.ui.settings import SESSIONS
 from tests.browser.servers import ON_A_SPACE, Visitor, serving
 
@@ -19,7 +19,12 @@ from tests.browser.servers import ON_A_SPACE, Visitor, serving
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, trained_run):
     folder = tmp_path_factory.mktemp("visitors")
-    told = {"DIFFUSION_DEMO_TRAINING": "on", "DIFFUSION_DEMO_WATCH": "off", "DIFFUSION_DEMO_CALLS_A_MINUTE": "100", "DIFFUSION_DEMO_DISK_GB": "1"}
+    told = {
+        "DIFFUSION_DEMO_TRAINING": "on",
+        "DIFFUSION_DEMO_WATCH": "off",
+        "DIFFUSION_DEMO_CALLS_A_MINUTE": "100",
+        "DIFFUSION_DEMO_DISK_GB": "1",
+    }
     with serving(folder, ON_A_SPACE | told) as server:
         yield server
 
@@ -27,7 +32,10 @@ def server(tmp_path_factory, trained_run):
 def pixels(visitor: Visitor, answer) -> list[bytes]:
     """The finished images as the visitor may fetch them."""
     files = [item["image"]["path"] for item in answer.completed["output"]["data"][1]]
-    return [np.asarray(Image.open(io.BytesIO(visitor.http.get(f"/gradio_api/file={path}").content))).tobytes() for path in files]
+    return [
+        np.asarray(Image.open(io.BytesIO(visitor.http.get(f"/gradio_api/file={path}").content))).tobytes()
+        for path in files
+    ]
 
 
 def test_everybody_gets_the_pictures_of_their_own_seed(server):
@@ -75,7 +83,7 @@ def test_the_oldest_visits_are_forgotten_and_such_a_visitor_is_served_as_a_new_o
 
 
 def test_first_requests_come_before_second_ones():
-    turns, order, started = Turns(most=10), [], threading.Event()
+    turns, order, started = FairQueue(most=10), [], threading.Event()
 
     def take(name: str, visitor: str, ready: threading.Event) -> None:
         with turns.ticket(visitor, visitor) as places:
@@ -100,7 +108,7 @@ def test_first_requests_come_before_second_ones():
 def test_no_more_than_the_bound_may_wait_and_who_leaves_makes_room():
     import gradio as gr
 
-    turns = Turns(most=2)
+    turns = FairQueue(most=2)
     with turns.ticket("a", "1") as mine:
         assert list(mine) == []
         with turns.ticket("b", "2") as places:
@@ -126,7 +134,7 @@ def owned(server, tmp_path):
     owner = Visitor(server.url, "198.51.100.60")
     refresh = owner.number_of("_refresh")
     held = owner.call(refresh, [None, ""]).completed["output"]["data"][2]
-    found = owner.call(owner.number_of("look_at_drawn"), owner.usual(owner.number_of("look_at_drawn")))
+    found = owner.call(owner.number_of("scan_synthetic"), owner.usual(owner.number_of("scan_synthetic")))
     assert found.succeeded and len(held) > 30
     number = owner.number_of("start")
     data = owner.usual(number)
@@ -159,7 +167,12 @@ def test_with_a_login_nothing_is_had_without_it(tmp_path):
     with serving(tmp_path, ON_A_SPACE | {"DIFFUSION_DEMO_LOGIN": "me:secret"}) as server:
         for route in ("config", "gradio_api/info", "gradio_api/file=x"):
             assert httpx.get(f"{server.url}/{route}").status_code == 401
-        assert httpx.post(f"{server.url}/gradio_api/queue/join", json={"data": [], "fn_index": 0, "session_hash": "x"}).status_code == 401
+        assert (
+            httpx.post(
+                f"{server.url}/gradio_api/queue/join", json={"data": [], "fn_index": 0, "session_hash": "x"}
+            ).status_code
+            == 401
+        )
         assert httpx.post(f"{server.url}/gradio_api/upload", files={"files": ("a.png", b"x")}).status_code == 401
         with httpx.Client(base_url=server.url) as client:
             assert client.post("/login", data={"username": "me", "password": "wrong"}).status_code == 400

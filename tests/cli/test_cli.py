@@ -25,7 +25,9 @@ def names(folder):
 @pytest.fixture(scope="module")
 def nine(command, random_checkpoint, tmp_path_factory):
     folder = tmp_path_factory.mktemp("nine")
-    done = command("sample", "--checkpoint", random_checkpoint, "--num-images", 9, "--seed", 7, *FAST, "--out", "out", cwd=folder)
+    done = command(
+        "sample", "--checkpoint", random_checkpoint, "--num-images", 9, "--seed", 7, *FAST, "--out", "out", cwd=folder
+    )
     assert done.returncode == 0, done.stderr
     return folder / "out"
 
@@ -43,7 +45,19 @@ def test_sample_writes_exactly_the_pictures_of_its_seeds(nine):
 
 
 def test_the_same_command_gives_the_same_bytes_in_another_folder(command, random_checkpoint, nine, tmp_path):
-    done = command("sample", "--checkpoint", random_checkpoint, "--num-images", 9, "--seed", 7, *FAST, "--out", tmp_path / "a/b c", cwd=tmp_path)
+    done = command(
+        "sample",
+        "--checkpoint",
+        random_checkpoint,
+        "--num-images",
+        9,
+        "--seed",
+        7,
+        *FAST,
+        "--out",
+        tmp_path / "a/b c",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert names(tmp_path / "a/b c") == NINE
     for name in NINE:
@@ -70,7 +84,20 @@ def test_what_is_there_is_kept_and_what_is_missing_is_made(command, random_check
 
 def test_pictures_of_other_settings_are_not_mixed_in(command, random_checkpoint, copy_of_nine):
     before = {name: (copy_of_nine / name).read_bytes() for name in NINE}
-    arguments = ["--checkpoint", random_checkpoint, "--num-images", 10, "--seed", 7, "--steps", 4, "--precision", "fp32", "--out", copy_of_nine]
+    arguments = [
+        "--checkpoint",
+        random_checkpoint,
+        "--num-images",
+        10,
+        "--seed",
+        7,
+        "--steps",
+        4,
+        "--precision",
+        "fp32",
+        "--out",
+        copy_of_nine,
+    ]
     done = command("sample", *arguments, cwd=copy_of_nine.parent)
     assert_refused(done, "seed_00000007.png", "other settings")
     assert {name: (copy_of_nine / name).read_bytes() for name in names(copy_of_nine)} == before
@@ -78,8 +105,17 @@ def test_pictures_of_other_settings_are_not_mixed_in(command, random_checkpoint,
 
 def test_a_png_says_how_it_was_made_but_not_when_or_where(nine, random_checkpoint):
     settings = read_settings(nine / NINE[0])
-    assert settings["seed"] == 7 and settings["num_images"] == 1 and settings["steps"] == 3 and settings["sampler"] == "dpm_solver"
-    assert settings["checkpoint"] == "random" and settings["class"] in ("one", "two", "three") and settings["precision"] == "fp32"
+    assert (
+        settings["seed"] == 7
+        and settings["num_images"] == 1
+        and settings["steps"] == 3
+        and settings["sampler"] == "dpm_solver"
+    )
+    assert (
+        settings["checkpoint"] == "random"
+        and settings["class"] in ("one", "two", "three")
+        and settings["precision"] == "fp32"
+    )
     text = Image.open(nine / NINE[0]).text
     assert list(text) == ["diffusion_demo"]
     data = (nine / NINE[0]).read_bytes()
@@ -115,7 +151,9 @@ def odd_folders(random_checkpoint, tmp_path):
         (["--colour", "red"], ["--colour"]),
     ],
 )
-def test_sample_refuses_bad_input_with_one_sentence_and_leaves_nothing(command, random_checkpoint, odd_folders, arguments, words):
+def test_sample_refuses_bad_input_with_one_sentence_and_leaves_nothing(
+    command, random_checkpoint, odd_folders, arguments, words
+):
     before = names(odd_folders)
     defaults = ["--checkpoint", random_checkpoint, "--num-images", "1", *FAST, "--out", "out"]
     assert_refused(command("sample", *defaults, *arguments, cwd=odd_folders), *words)
@@ -142,15 +180,21 @@ def test_sample_refuses_bad_input_with_one_sentence_and_leaves_nothing(command, 
         (["--out", "file/below"], "file"),
     ],
 )
-def test_what_a_model_cannot_do_is_refused_in_one_sentence(random_checkpoint, odd_folders, monkeypatch, capsys, arguments, words):
+def test_what_a_model_cannot_do_is_refused_in_one_sentence(
+    random_checkpoint, odd_folders, monkeypatch, capsys, arguments, words
+):
     monkeypatch.chdir(odd_folders)
     before = names(odd_folders)
     try:
-        code = main(["sample", "--checkpoint", str(random_checkpoint), "--num-images", "1", *FAST, "--out", "out", *arguments])
+        code = main(
+            ["sample", "--checkpoint", str(random_checkpoint), "--num-images", "1", *FAST, "--out", "out", *arguments]
+        )
     except SystemExit as left:
         code = left.code
     printed = capsys.readouterr()
-    assert code == 2 and words in printed.err and printed.err.endswith(".\n") and printed.err.count("\n") == 1, printed.err
+    assert code == 2 and words in printed.err and printed.err.endswith(".\n") and printed.err.count("\n") == 1, (
+        printed.err
+    )
     assert printed.out == "" and names(odd_folders) == before
 
 
@@ -169,12 +213,23 @@ def test_every_command_explains_itself(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", [["app.py"], ["-m", "diffusion_demo", "doctor"], ["-m", "diffusion_demo", "sample", "--checkpoint", "x", "--out", "y"]]
+    "line",
+    [
+        ["app.py"],
+        ["-m", "diffusion_demo", "doctor"],
+        ["-m", "diffusion_demo", "sample", "--checkpoint", "x", "--out", "y"],
+    ],
 )
 def test_without_the_packages_a_sentence_says_how_to_get_them(line):
-    done = subprocess.run([sys.executable, "-S", *line], cwd=ROOT, capture_output=True, text=True)  # -S: nothing that was installed
+    done = subprocess.run(
+        [sys.executable, "-S", *line], cwd=ROOT, capture_output=True, text=True
+    )  # -S: nothing that was installed
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.count("\n") == 1 and "is not installed" in done.stderr and "pip install -r requirements.txt" in done.stderr
+    assert (
+        done.stderr.count("\n") == 1
+        and "is not installed" in done.stderr
+        and "pip install -r requirements.txt" in done.stderr
+    )
 
 
 def test_doctor_reports_for_people_and_for_programs(command, tmp_path):
@@ -186,9 +241,24 @@ def test_doctor_reports_for_people_and_for_programs(command, tmp_path):
     assert all(name in plain.stdout for name in report)
 
 
-def test_a_command_that_is_killed_leaves_whole_pictures_only_and_goes_on_later(command, environment, random_checkpoint, nine, tmp_path):
-    arguments = ["sample", "--checkpoint", str(random_checkpoint), "--num-images", "9", "--seed", "7", *FAST, "--out", "out"]
-    child = subprocess.Popen([sys.executable, "-m", "diffusion_demo", *arguments], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+def test_a_command_that_is_killed_leaves_whole_pictures_only_and_goes_on_later(
+    command, environment, random_checkpoint, nine, tmp_path
+):
+    arguments = [
+        "sample",
+        "--checkpoint",
+        str(random_checkpoint),
+        "--num-images",
+        "9",
+        "--seed",
+        "7",
+        *FAST,
+        "--out",
+        "out",
+    ]
+    child = subprocess.Popen(
+        [sys.executable, "-m", "diffusion_demo", *arguments], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL
+    )
     while not (tmp_path / "out").exists() and child.poll() is None:
         time.sleep(0.01)
     child.kill()

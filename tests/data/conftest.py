@@ -7,7 +7,7 @@ import gradio.media
 import pytest
 from PIL import Image
 
-from diffusion_demo.data import Framing, decode
+from diffusion_demo.data import ImageTransform, decode
 
 
 @pytest.fixture
@@ -22,11 +22,11 @@ def write_colours(folder, count, start=0, size=(8, 8)):
         Image.new("RGB", size, (i * 7 % 256, i * 13 % 256, i)).save(folder / f"{i:03d}.png")
 
 
-def one_pixel(path, channels=3, at=(0, 0), size=8, **framing):
-    return decode(path.read_bytes(), Framing(size, channels, **framing))[:, at[1], at[0]].tolist()
+def one_pixel(path, channels=3, at=(0, 0), size=8, **transform):
+    return decode(path.read_bytes(), ImageTransform(size, channels, **transform))[:, at[1], at[0]].tolist()
 
 
-def zip_of(folder, target, extra=()):
+def write_zip_of(folder, target, extra=()):
     with zipfile.ZipFile(target, "w") as archive:
         for path in sorted(folder.rglob("*")):
             if path.is_file():

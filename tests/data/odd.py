@@ -34,7 +34,9 @@ def half(data):
 
 def png(*chunks):
     """A PNG of (kind, data) chunks with right checksums."""
-    parts = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
+    parts = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
@@ -55,7 +57,9 @@ def zeros(count):
     """`count` zero bytes as a zip packs them."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     piece = bytes(1 << 20)
-    return b"".join(packer.compress(piece[: min(1 << 20, count - i)]) for i in range(0, count, 1 << 20)) + packer.flush()
+    return (
+        b"".join(packer.compress(piece[: min(1 << 20, count - i)]) for i in range(0, count, 1 << 20)) + packer.flush()
+    )
 
 
 def bzip2_zeros(count):
@@ -65,7 +69,15 @@ def bzip2_zeros(count):
 
 def member(name, data, **changes):
     """One member for `raw_zip`: stored, unless the changes say otherwise; they name fields of either header."""
-    fields = {"flags": 0, "method": 0, "crc": zlib.crc32(data), "packed": len(data), "size": len(data), "mode": FILE, "local_name": name}
+    fields = {
+        "flags": 0,
+        "method": 0,
+        "crc": zlib.crc32(data),
+        "packed": len(data),
+        "size": len(data),
+        "mode": FILE,
+        "local_name": name,
+    }
     return {"name": name, "data": data} | fields | changes
 
 
@@ -74,8 +86,27 @@ def raw_zip(*members, copies=1):
     body, directory = b"", b""
     for m in members:
         numbers = (m["method"], 0, 0, m["crc"], m["packed"], m["size"])
-        local = struct.pack("<4s2B4HL2L2H", b"PK\3\4", 20, 0, m["flags"], *numbers, len(m["local_name"]), 0) + m["local_name"]
-        central = struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 3, 20, 0, m["flags"], *numbers, len(m["name"]), 0, 0, 0, 0, m["mode"] << 16, len(body))
+        local = (
+            struct.pack("<4s2B4HL2L2H", b"PK\3\4", 20, 0, m["flags"], *numbers, len(m["local_name"]), 0)
+            + m["local_name"]
+        )
+        central = struct.pack(
+            "<4s4B4HL2L5H2L",
+            b"PK\1\2",
+            20,
+            3,
+            20,
+            0,
+            m["flags"],
+            *numbers,
+            len(m["name"]),
+            0,
+            0,
+            0,
+            0,
+            m["mode"] << 16,
+            len(body),
+        )
         directory += (central + m["name"]) * copies
         body += local + m["data"]
     count = min(copies * len(members), 0xFFFF)
@@ -103,4 +134,6 @@ def scanned(source, root):
 
 
 def good_members():
-    return [member(name.encode(), saved(Image.new("RGB", (8, 8), (i, 0, 0)), "PNG")) for i, name in enumerate(sorted(GOOD))]
+    return [
+        member(name.encode(), saved(Image.new("RGB", (8, 8), (i, 0, 0)), "PNG")) for i, name in enumerate(sorted(GOOD))
+    ]

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from diffusion_demo.data import Framing, decode, examples, load, load_framed, scan
+from diffusion_demo.data import ImageTransform, decode, examples, load, load_transformed, scan
 from diffusion_demo.errors import BadInput
-from tests.data.conftest import tree, write_colours, zip_of
+from tests.data.conftest import tree, write_colours, write_zip_of
 
-FRAMING = Framing(16, 1)
+FRAMING = ImageTransform(16, 1)
 
 
 def test_pictures_are_decoded_as_they_are(digits):
@@ -26,16 +26,16 @@ def test_pictures_are_decoded_as_they_are(digits):
 
 def test_the_short_call_is_the_long_one_with_the_usual_framing(digits):
     report = scan(digits)
-    short, long = load(report, 12, 3, True), load_framed(report, Framing(12, 3), held_out=True)
+    short, long = load(report, 12, 3, True), load_transformed(report, ImageTransform(12, 3), held_out=True)
     assert short.images.equal(long.images) and short.labels.equal(long.labels)
 
 
 def test_every_picture_is_framed_as_it_is_alone(photograph, tmp_path):
     with Image.open(photograph) as image:
         image.crop((0, 0, 256, 100)).save(tmp_path / "a.png")
-    framing = Framing(24, 3, "pad", "#00ff00")
-    pictures = load_framed(scan(tmp_path), framing, held_out=False)
-    assert np.array_equal(pictures.images[0].numpy(), decode((tmp_path / "a.png").read_bytes(), framing))
+    transform = ImageTransform(24, 3, "pad", "#00ff00")
+    pictures = load_transformed(scan(tmp_path), transform, held_out=False)
+    assert np.array_equal(pictures.images[0].numpy(), decode((tmp_path / "a.png").read_bytes(), transform))
     assert pictures.images[0, :, 0, 0].tolist() == [0, 255, 0]
 
 
@@ -43,19 +43,24 @@ def test_an_empty_part_has_no_pictures_and_the_right_shape(tmp_path):
     write_colours(tmp_path / "few", 3)
     report = scan(tmp_path / "few")
     for cache in (None, tmp_path / "cache"):
-        pictures = load_framed(report, Framing(8, 3), held_out=True, cache=cache)
-        assert pictures.images.shape == (0, 3, 8, 8) and pictures.images.dtype == torch.uint8 and len(pictures.labels) == 0
+        pictures = load_transformed(report, ImageTransform(8, 3), held_out=True, cache=cache)
+        assert (
+            pictures.images.shape == (0, 3, 8, 8) and pictures.images.dtype == torch.uint8 and len(pictures.labels) == 0
+        )
 
 
 def test_examples_come_from_all_over_and_are_what_training_sees(digits):
-    report, framing = scan(digits), Framing(16, 3, "squash")
-    shown = examples(report, 6, framing)
+    report, transform = scan(digits), ImageTransform(16, 3, "squash")
+    shown = examples(report, 6, transform)
     assert shown.shape == (6, 3, 16, 16) and shown.dtype == torch.uint8
-    everything = torch.cat([load_framed(report, framing, held_out=part).images for part in (False, True)])
+    everything = torch.cat([load_transformed(report, transform, held_out=part).images for part in (False, True)])
     assert all((everything == picture).flatten(1).all(1).any() for picture in shown)
     expected = [digits / report.entries[i].name for i in range(0, 60, 10)]
     assert {path.parent.name for path in expected} == {"one", "two", "three"}
-    assert all(np.array_equal(picture.numpy(), decode(path.read_bytes(), framing)) for picture, path in zip(shown, expected, strict=True))
+    assert all(
+        np.array_equal(picture.numpy(), decode(path.read_bytes(), transform))
+        for picture, path in zip(shown, expected, strict=True)
+    )
 
 
 def test_examples_are_never_more_than_there_are(tmp_path):
@@ -67,13 +72,16 @@ def test_examples_are_never_more_than_there_are(tmp_path):
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
 def test_a_picture_that_disappears_after_the_scan_is_named(tmp_path, packed):
     write_colours(tmp_path / "a", 3)
-    source = zip_of(tmp_path / "a", tmp_path / "a.zip") if packed else tmp_path / "a"
+    source = write_zip_of(tmp_path / "a", tmp_path / "a.zip") if packed else tmp_path / "a"
     report = scan(source)
     (tmp_path / "a" / "001.png").unlink()
     if packed:
-        zip_of(tmp_path / "a", source)
+        write_zip_of(tmp_path / "a", source)
     for call in (lambda: load(report, 8, 3, False), lambda: examples(report, 3)):
-        with pytest.raises(BadInput, match=r"^001\.png has disappeared from a(\.zip)? since it was looked at; put it back, or start again\.$"):
+        with pytest.raises(
+            BadInput,
+            match=r"^001\.png has disappeared from a(\.zip)? since it was looked at; put it back, or start again\.$",
+        ):
             call()
 
 
@@ -106,45 +114,63 @@ def test_a_source_that_disappears_after_the_scan_is_named(tmp_path):
 def test_the_cache_holds_what_memory_would(digits, tmp_path):
     report = scan(digits)
     for held_out in (False, True):
-        memory, first, second = (load_framed(report, FRAMING, held_out, cache) for cache in (None, tmp_path, tmp_path))
+        memory, first, second = (
+            load_transformed(report, FRAMING, held_out, cache) for cache in (None, tmp_path, tmp_path)
+        )
         assert len(memory) > 0
         assert memory.images.equal(first.images) and memory.images.equal(second.images)
         assert memory.labels.equal(first.labels) and memory.labels.equal(second.labels)
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["held_out.json", "held_out.npy", "training.json", "training.npy"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        "held_out.json",
+        "held_out.npy",
+        "training.json",
+        "training.npy",
+    ]
 
 
 def test_the_cache_is_used_and_the_pictures_are_not_read_again(digits, tmp_path):
     shutil.copytree(digits, tmp_path / "digits")
     report = scan(tmp_path / "digits")
-    first = load_framed(report, FRAMING, False, tmp_path / "cache").images.clone()
+    first = load_transformed(report, FRAMING, False, tmp_path / "cache").images.clone()
     before = tree(tmp_path / "cache")
     shutil.rmtree(tmp_path / "digits")
-    assert load_framed(report, FRAMING, False, tmp_path / "cache").images.equal(first)
+    assert load_transformed(report, FRAMING, False, tmp_path / "cache").images.equal(first)
     assert tree(tmp_path / "cache") == before
     with pytest.raises(BadInput, match="nothing at"):
-        load_framed(report, Framing(16, 3), False, tmp_path / "cache")
+        load_transformed(report, ImageTransform(16, 3), False, tmp_path / "cache")
 
 
 def test_the_cache_is_made_anew_for_another_framing_or_other_pictures(digits, tmp_path):
     report = scan(digits)
-    for framing in (FRAMING, Framing(12, 1), Framing(16, 3), Framing(16, 3, "pad"), Framing(16, 3, "pad", "#123456")):
-        found = load_framed(report, framing, False, tmp_path / "cache").images
-        assert found.equal(load_framed(report, framing, False).images)
-        assert json.loads((tmp_path / "cache" / "training.json").read_text())["framing"]["image_size"] == framing.image_size
+    for transform in (
+        FRAMING,
+        ImageTransform(12, 1),
+        ImageTransform(16, 3),
+        ImageTransform(16, 3, "pad"),
+        ImageTransform(16, 3, "pad", "#123456"),
+    ):
+        found = load_transformed(report, transform, False, tmp_path / "cache").images
+        assert found.equal(load_transformed(report, transform, False).images)
+        assert (
+            json.loads((tmp_path / "cache" / "training.json").read_text())["framing"]["image_size"]
+            == transform.image_size
+        )
     shutil.copytree(digits, tmp_path / "fewer")
     (tmp_path / "fewer" / "one" / "000.png").write_bytes((tmp_path / "fewer" / "one" / "001.png").read_bytes())
     other = scan(tmp_path / "fewer")
-    assert load_framed(other, framing, False, tmp_path / "cache").images.equal(load_framed(other, framing, False).images)
+    assert load_transformed(other, transform, False, tmp_path / "cache").images.equal(
+        load_transformed(other, transform, False).images
+    )
 
 
 def test_what_is_done_to_cached_pictures_does_not_reach_the_disk(digits, tmp_path):
     report = scan(digits)
     for _ in ("made", "opened"):
-        images = load_framed(report, FRAMING, False, tmp_path).images
+        images = load_transformed(report, FRAMING, False, tmp_path).images
         before = (tmp_path / "training.npy").read_bytes()
         images.zero_()
         assert (tmp_path / "training.npy").read_bytes() == before
-    assert load_framed(report, FRAMING, False, tmp_path).images.any()
+    assert load_transformed(report, FRAMING, False, tmp_path).images.any()
 
 
 @pytest.mark.parametrize(
@@ -163,19 +189,19 @@ def test_what_is_done_to_cached_pictures_does_not_reach_the_disk(digits, tmp_pat
 )
 def test_a_damaged_cache_is_made_anew(digits, tmp_path, spoil):
     report = scan(digits)
-    good = load_framed(report, FRAMING, False, tmp_path).images.clone()
+    good = load_transformed(report, FRAMING, False, tmp_path).images.clone()
     spoil(tmp_path)
-    assert load_framed(report, FRAMING, False, tmp_path).images.equal(good)
-    assert load_framed(report, FRAMING, False, tmp_path).images.equal(good)
+    assert load_transformed(report, FRAMING, False, tmp_path).images.equal(good)
+    assert load_transformed(report, FRAMING, False, tmp_path).images.equal(good)
 
 
 def test_a_cache_that_could_not_be_finished_leaves_nothing_that_could_be_taken_for_one(tmp_path):
     write_colours(tmp_path / "a", 3)
     report, cache = scan(tmp_path / "a"), tmp_path / "cache"
-    load_framed(report, Framing(8), False, cache)
+    load_transformed(report, ImageTransform(8), False, cache)
     (tmp_path / "a" / "002.png").unlink()
     with pytest.raises(BadInput, match="disappeared"):
-        load_framed(report, Framing(16), False, cache)
+        load_transformed(report, ImageTransform(16), False, cache)
     assert [path.name for path in cache.iterdir()] == ["training.npy"]
 
 
@@ -183,11 +209,11 @@ def test_a_cache_without_room_is_refused_before_it_is_begun(digits, tmp_path, mo
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**6, 10**6 - 5000, 5000))
     with pytest.raises(BadInput, match=r"take 0\.0 GB, more than .*cache has free; choose another folder"):
-        load_framed(scan(digits), FRAMING, False, tmp_path / "cache")
+        load_transformed(scan(digits), FRAMING, False, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 
 
 def test_a_cache_that_cannot_be_written_is_refused_with_a_sentence(digits, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BadInput, match=r"Cannot keep the decoded images in .*file.*; choose another folder"):
-        load_framed(scan(digits), FRAMING, False, tmp_path / "file" / "cache")
+        load_transformed(scan(digits), FRAMING, False, tmp_path / "file" / "cache")

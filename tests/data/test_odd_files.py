@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_demo.data import UNREADABLE, Framing, decode, load, scan
+from diffusion_demo.data import UNREADABLE, ImageTransform, decode, load, scan
 from tests.data import odd
-from tests.data.conftest import write_colours, zip_of
+from tests.data.conftest import write_colours, write_zip_of
 from tests.data.odd import GOOD, half, photo, scanned
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as the package does outside pytest
@@ -26,7 +26,11 @@ REFUSED = {
     "a pickle called png": ("a.png", pickle.dumps({"weights": [1, 2, 3]}), "holds no image"),
     "a PDF called png": ("a.png", b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>", "holds no image"),
     "an icon called png": ("a.png", odd.saved(Image.new("RGB", (16, 16)), "ICO"), "holds no image"),
-    "PostScript called jpg": ("a.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n", "holds no image"),
+    "PostScript called jpg": (
+        "a.jpg",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n",
+        "holds no image",
+    ),
     "a zip called png": ("a.png", odd.packed("b.png", photo(), zipfile.ZIP_STORED), "holds no image"),
     "nothing": ("a.png", b"", "empty"),
     "one byte": ("a.gif", b"G", "holds no image"),
@@ -40,11 +44,23 @@ REFUSED = {
     "a PNG of no pixels": ("a.png", odd.png(odd.png_header(0, 10), (b"IEND", b"")), "damaged|holds no image"),
     "a PNG without pixels": ("a.png", odd.png(odd.png_header(10, 10), (b"IEND", b"")), "cut short"),
     "a decompression bomb": ("a.png", odd.black_png(16_000, 12_000), "more than 64 million pixels"),
-    "a header of a few too many pixels": ("a.png", odd.png(odd.png_header(8001, 8000), (b"IDAT", b"x")), "more than 64 million pixels"),
-    "a GIF of four thousand million pixels": ("a.gif", photo("GIF")[:6] + b"\xff\xff\xff\xff" + photo("GIF")[10:], "more than 64 million pixels"),
+    "a header of a few too many pixels": (
+        "a.png",
+        odd.png(odd.png_header(8001, 8000), (b"IDAT", b"x")),
+        "more than 64 million pixels",
+    ),
+    "a GIF of four thousand million pixels": (
+        "a.gif",
+        photo("GIF")[:6] + b"\xff\xff\xff\xff" + photo("GIF")[10:],
+        "more than 64 million pixels",
+    ),
     "a zip inside": ("more.zip", odd.packed("b.png", photo(), zipfile.ZIP_STORED), "archive inside; unpack it first"),
     "a tar inside": ("more.tar.gz", b"\x1f\x8b", "archive inside; unpack it first"),
-    "a telephone's HEIC": ("IMG_1.HEIC", b"\0\0\0\x18ftypheic", "HEIC images are not read here; save it as PNG or JPEG"),
+    "a telephone's HEIC": (
+        "IMG_1.HEIC",
+        b"\0\0\0\x18ftypheic",
+        "HEIC images are not read here; save it as PNG or JPEG",
+    ),
     "a drawing": ("a.svg", b"<svg/>", "SVG images are not read here"),
 }
 
@@ -55,12 +71,14 @@ def test_a_file_that_cannot_be_used_is_named_with_its_reason_and_the_rest_goes_o
     file, data, reason = REFUSED[name]
     write_colours(tmp_path / "in", 2)
     (tmp_path / "in" / file).write_bytes(data)
-    report = scanned(zip_of(tmp_path / "in", tmp_path / "in.zip") if packed else tmp_path / "in", tmp_path)
+    report = scanned(write_zip_of(tmp_path / "in", tmp_path / "in.zip") if packed else tmp_path / "in", tmp_path)
     assert {entry.name for entry in report.entries} == GOOD and list(report.rejected) == [file]
     words = report.rejected[file]
     assert re.search(reason, words)
     assert words.startswith(("It is ", "It has ", "Whatever ", file.rpartition(".")[2].upper())) and words.endswith(".")
-    assert not any(jargon in words.lower() for jargon in ("bytesio", "0x", "errno", "exception", "decoder", "<", str(tmp_path)))
+    assert not any(
+        jargon in words.lower() for jargon in ("bytesio", "0x", "errno", "exception", "decoder", "<", str(tmp_path))
+    )
 
 
 # Files that are odd, and images all the same.
@@ -90,7 +108,7 @@ def test_an_odd_file_that_is_a_picture_is_taken(name, packed, tmp_path):
     source = tmp_path / "in"
     write_colours(source, 2)
     if packed:
-        source = zip_of(source, tmp_path / "in.zip", [(file, data)])
+        source = write_zip_of(source, tmp_path / "in.zip", [(file, data)])
     else:
         write_deep(source, file, data)
     try:
@@ -99,7 +117,9 @@ def test_an_odd_file_that_is_a_picture_is_taken(name, packed, tmp_path):
         assert not report.rejected and len(load(report, 8, 3, False)) == 3
         assert len(found) <= 200 and (found == unicodedata.normalize("NFC", file) or len(file) > 200)
     finally:
-        subprocess.run(["rm", "-rf", str(tmp_path / "in")], check=True)  # pytest's own way of cleaning up does not go so deep
+        subprocess.run(
+            ["rm", "-rf", str(tmp_path / "in")], check=True
+        )  # pytest's own way of cleaning up does not go so deep
 
 
 def write_deep(folder, name, data):
@@ -160,7 +180,7 @@ def test_bytes_changed_at_random_give_a_picture_or_a_reason(seed):
         for place in random.integers(0, random.choice([40, 120, len(data)]), random.integers(1, 6)):
             data[place] = random.choice([0, 1, 127, 255, random.integers(256)])
         try:
-            assert decode(bytes(data), Framing(8)).shape == (3, 8, 8)
+            assert decode(bytes(data), ImageTransform(8)).shape == (3, 8, 8)
             outcomes["picture"] += 1
         except UNREADABLE as reason:
             assert str(reason).endswith(".")

@@ -7,13 +7,21 @@ import pytest
 from diffusion_demo.data import UNREADABLE, listing, load, scan
 from diffusion_demo.errors import BadInput
 from tests.data import odd
-from tests.data.conftest import tree, write_colours, zip_of
+from tests.data.conftest import tree, write_colours, write_zip_of
 from tests.data.odd import GOOD, good_members, half, member, photo, raw_zip, scanned
 
 # Whole sources that are refused: how to make them, and the sentence.
 SOURCES = {
-    "a zip cut off": (lambda p: p.write_bytes(half(raw_zip(*good_members()))), "in.zip", r"^in\.zip is a damaged zip file, perhaps cut off; make"),
-    "a zip cut off and called otherwise": (lambda p: p.write_bytes(half(raw_zip(*good_members()))), "in.bin", r"^in\.bin is a damaged zip file"),
+    "a zip cut off": (
+        lambda p: p.write_bytes(half(raw_zip(*good_members()))),
+        "in.zip",
+        r"^in\.zip is a damaged zip file, perhaps cut off; make",
+    ),
+    "a zip cut off and called otherwise": (
+        lambda p: p.write_bytes(half(raw_zip(*good_members()))),
+        "in.bin",
+        r"^in\.bin is a damaged zip file",
+    ),
     "an empty file called zip": (lambda p: p.write_bytes(b""), "in.zip", r"^in\.zip is a damaged zip file"),
     "words called zip": (lambda p: p.write_text("words"), "in.zip", r"^in\.zip is a damaged zip file"),
     "a zip whose contents are damaged": (
@@ -26,7 +34,11 @@ SOURCES = {
         "in.zip",
         r"^in\.zip is a damaged zip file",
     ),
-    "words": (lambda p: p.write_text("words"), "notes.txt", r"^notes\.txt is neither a folder nor a zip file of images; give one of these\.$"),
+    "words": (
+        lambda p: p.write_text("words"),
+        "notes.txt",
+        r"^notes\.txt is neither a folder nor a zip file of images; give one of these\.$",
+    ),
     "an image alone": (lambda p: p.write_bytes(photo()), "a.png", r"^a\.png is neither a folder nor a zip"),
     "nothing": (lambda p: None, "nowhere", r"^There is nothing at .*nowhere; give a folder or a zip that is there\.$"),
     "a name that cannot be": (lambda p: None, "a\0b", r"^There is nothing at "),
@@ -130,13 +142,15 @@ def test_a_pipe_that_takes_the_place_of_a_picture_does_not_hang_the_loading(tmp_
 def test_odd_members_of_a_list_are_named_and_the_rest_goes_on(tmp_path):
     write_colours(tmp_path, 2)
     (tmp_path / "folder").mkdir()
-    zip_of(tmp_path, tmp_path / "more.zip")
+    write_zip_of(tmp_path, tmp_path / "more.zip")
     (tmp_path / "linked.png").symlink_to(tmp_path / "000.png")
     paths = [tmp_path / name for name in ("000.png", "001.png", "folder", "more.zip", "gone.png", "linked.png")]
     report = scanned(paths, tmp_path)
     assert {entry.name for entry in report.entries} == GOOD | {"linked.png"}
     words = {"folder": "a folder among files", "more.zip": "an archive inside", "gone.png": "has disappeared"}
-    assert report.rejected.keys() == words.keys() and all(words[name] in reason for name, reason in report.rejected.items())
+    assert report.rejected.keys() == words.keys() and all(
+        words[name] in reason for name, reason in report.rejected.items()
+    )
 
 
 @pytest.mark.parametrize(

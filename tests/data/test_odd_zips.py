@@ -47,7 +47,15 @@ def test_a_name_in_a_zip_is_a_label_and_never_a_path(name, tmp_path):
 
 def test_names_that_are_the_same_or_become_the_same_stay_apart(tmp_path):
     long = b"b/" + b"long" * 100
-    raw = [b"a.png", b"a.png", b"../a.png", b"a\x01.png", b"a\x02.png", long + b"1" + long + b".png", long + b"2" + long + b".png"]
+    raw = [
+        b"a.png",
+        b"a.png",
+        b"../a.png",
+        b"a\x01.png",
+        b"a\x02.png",
+        long + b"1" + long + b".png",
+        long + b"2" + long + b".png",
+    ]
     colours = [odd.saved(Image.new("RGB", (8, 8), (0, i, 0)), "PNG") for i in range(len(raw))]
     (tmp_path / "in.zip").write_bytes(raw_zip(*map(member, raw, colours)))
     report = scanned(tmp_path / "in.zip", tmp_path)
@@ -78,9 +86,15 @@ ZIP_MEMBERS = {
     "a place behind the end": (member(b"a.png", b"", packed=10**6, size=10**6), "damaged|empty"),
     "a size that is too small": (member(b"a.png", photo(), size=100), "damaged"),
     "a stated size of 4 GB": (member(b"a.png", photo(), size=2**32 - 2), "larger than 100 MB"),
-    "a bomb that states its size": (member(b"a.png", odd.zeros(120_000_000), method=8, size=120_000_000), "larger than 100 MB"),
+    "a bomb that states its size": (
+        member(b"a.png", odd.zeros(120_000_000), method=8, size=120_000_000),
+        "larger than 100 MB",
+    ),
     "a bomb that states a small size": (member(b"a.png", odd.zeros(120_000_000), method=8, size=50_000), "damaged"),
-    "a bomb of zeros within the limit": (member(b"a.png", odd.zeros(90_000_000), method=8, crc=0, size=90_000_000), "damaged|no image"),
+    "a bomb of zeros within the limit": (
+        member(b"a.png", odd.zeros(90_000_000), method=8, crc=0, size=90_000_000),
+        "damaged|no image",
+    ),
 }
 
 
@@ -100,7 +114,9 @@ def test_methods_that_unpack_without_bounds_are_not_begun(method, tmp_path):
         scan(tmp_path / "in.zip")
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells how much memory a process had at most")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="only Linux tells how much memory a process had at most"
+)
 def test_the_process_stays_small_and_quiet_whatever_it_is_given(tmp_path):
     bombs = {
         "deflate.png": member(b"deflate.png", odd.zeros(600_000_000), method=8, size=50_000),
@@ -109,7 +125,13 @@ def test_the_process_stays_small_and_quiet_whatever_it_is_given(tmp_path):
         "header.png": member(b"header.png", odd.png(odd.png_header(11_000, 11_000), (b"IDAT", b"x"))),
         "tags.tif": member(b"tags.tif", half(photo("TIFF", compression="tiff_lzw"))),
         "text.png": member(
-            b"text.png", odd.png(odd.png_header(8, 8), (b"zTXt", b"a\0\0" + b"x\x9c" + odd.zeros(600_000_000)), (b"IDAT", b""), (b"IEND", b""))
+            b"text.png",
+            odd.png(
+                odd.png_header(8, 8),
+                (b"zTXt", b"a\0\0" + b"x\x9c" + odd.zeros(600_000_000)),
+                (b"IDAT", b""),
+                (b"IEND", b""),
+            ),
         ),
     }
     (tmp_path / "in.zip").write_bytes(raw_zip(*bombs.values(), *good_members()))

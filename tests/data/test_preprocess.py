@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_demo.data import Framing, decode, scan
-from diffusion_demo.data.preprocess import open_picture, upright
+from diffusion_demo.data import ImageTransform, decode, scan
+from diffusion_demo.data.preprocess import open_image, upright
 from diffusion_demo.errors import BadInput
 from tests.data.conftest import one_pixel
 
@@ -27,7 +27,7 @@ RED, GREEN, WHITE = [255, 0, 0], [0, 255, 0], [255, 255, 255]
 )
 def test_a_framing_that_makes_no_sense_is_refused_with_a_sentence(wrong, sentence):
     with pytest.raises(BadInput, match=sentence):
-        Framing(**wrong)
+        ImageTransform(**wrong)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def striped(tmp_path):
 
 
 def test_crop_keeps_the_centre_and_leaves_out_the_ends(striped):
-    pixels = decode(striped.read_bytes(), Framing(16))
+    pixels = decode(striped.read_bytes(), ImageTransform(16))
     assert (pixels > 230).all(), "the filter reaches a little over the edge"
 
 
@@ -51,18 +51,24 @@ def test_squash_presses_the_whole_picture_into_the_square(striped):
 
 
 def test_pad_shows_the_whole_picture_on_the_background(striped):
-    pixels = decode(striped.read_bytes(), Framing(16, fit="pad", background="#102030")).transpose(1, 2, 0)
+    pixels = decode(striped.read_bytes(), ImageTransform(16, fit="pad", background="#102030")).transpose(1, 2, 0)
     assert np.abs(pixels[8, [1, 8, 14]] - np.array([RED, WHITE, GREEN])).max() < 3
-    assert (pixels[:4] == [16, 32, 48]).all() and (pixels[12:] == [16, 32, 48]).all() and (pixels[4:12] != [16, 32, 48]).any(2).all()
+    assert (
+        (pixels[:4] == [16, 32, 48]).all()
+        and (pixels[12:] == [16, 32, 48]).all()
+        and (pixels[4:12] != [16, 32, 48]).any(2).all()
+    )
 
 
 def test_pad_in_greyscale_uses_the_grey_of_the_background(striped):
-    pixels = decode(striped.read_bytes(), Framing(16, 1, "pad", "#ff0000"))[0]
+    pixels = decode(striped.read_bytes(), ImageTransform(16, 1, "pad", "#ff0000"))[0]
     assert (pixels[:4] == 76).all() and pixels[8, 8] == 255
 
 
 def test_a_square_picture_is_the_same_in_every_fit(photograph):
-    crop, pad, squash = (decode(photograph.read_bytes(), Framing(32, fit=fit)) for fit in ("crop", "pad", "squash"))
+    crop, pad, squash = (
+        decode(photograph.read_bytes(), ImageTransform(32, fit=fit)) for fit in ("crop", "pad", "squash")
+    )
     assert np.array_equal(crop, pad) and np.array_equal(crop, squash) and crop.std() > 10
 
 
@@ -71,7 +77,7 @@ def test_a_square_picture_is_the_same_in_every_fit(photograph):
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (3, 2)])
 def test_the_smallest_and_the_longest_pictures_become_squares(tmp_path, fit, channels, size):
     Image.new("RGB", size, (200, 100, 50)).save(tmp_path / "a.png")
-    pixels = decode((tmp_path / "a.png").read_bytes(), Framing(32, channels, fit))
+    pixels = decode((tmp_path / "a.png").read_bytes(), ImageTransform(32, channels, fit))
     assert pixels.shape == (channels, 32, 32) and pixels.dtype == np.uint8 and pixels.flags.c_contiguous
     assert pixels[:, 15, 15].tolist() == ([200, 100, 50] if channels == 3 else [124])
 
@@ -81,7 +87,7 @@ def test_photographs_are_cut_to_the_centre_square(photograph, tmp_path):
         wide = image.convert("RGB").crop((0, 30, 256, 190))
     wide.save(tmp_path / "wide.png")
     centre = wide.crop((48, 0, 208, 160)).resize((32, 32), Image.Resampling.LANCZOS)
-    found = decode((tmp_path / "wide.png").read_bytes(), Framing(32)).transpose(1, 2, 0)
+    found = decode((tmp_path / "wide.png").read_bytes(), ImageTransform(32)).transpose(1, 2, 0)
     assert found.std() > 10 and np.abs(found.astype(int) - np.asarray(centre).astype(int)).mean() < 3
 
 
@@ -90,9 +96,12 @@ def test_a_large_jpeg_is_decoded_small_and_nobody_sees_it(photograph, tmp_path, 
     with Image.open(photograph) as image:
         image.convert("RGB").resize((1800, 1200)).save(tmp_path / "large.jpg", quality=95)
     data = (tmp_path / "large.jpg").read_bytes()
-    assert upright(open_picture(data), 96).size == (225, 150)
+    assert upright(open_image(data), 96).size == (225, 150)
     Image.open(tmp_path / "large.jpg").save(tmp_path / "large.png")
-    small, whole = (decode(path.read_bytes(), Framing(32, fit=fit)).astype(int) for path in (tmp_path / "large.jpg", tmp_path / "large.png"))
+    small, whole = (
+        decode(path.read_bytes(), ImageTransform(32, fit=fit)).astype(int)
+        for path in (tmp_path / "large.jpg", tmp_path / "large.png")
+    )
     assert np.abs(small - whole).mean() < 1 and np.abs(small - whole).max() < 12
 
 
@@ -142,7 +151,7 @@ def test_exif_rotation_is_applied(tmp_path, kind):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn a quarter clockwise to show
     picture.save(tmp_path / f"a.{kind}", exif=exif)
-    pixels = decode((tmp_path / f"a.{kind}").read_bytes(), Framing(8, 1, "squash"))[0]
+    pixels = decode((tmp_path / f"a.{kind}").read_bytes(), ImageTransform(8, 1, "squash"))[0]
     assert (pixels[:3] > 250).all() and (pixels[5:] < 5).all()
 
 
@@ -202,5 +211,10 @@ def test_cmyk_jpeg_is_read_as_colour(tmp_path):
 @pytest.mark.parametrize("kind", ["gif", "webp", "png", "tif"])
 def test_of_several_frames_the_first_is_taken(tmp_path, kind):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
-    frames[0].save(tmp_path / f"a.{kind}", save_all=True, append_images=frames[1:], **({"lossless": True} if kind == "webp" else {}))
+    frames[0].save(
+        tmp_path / f"a.{kind}",
+        save_all=True,
+        append_images=frames[1:],
+        **({"lossless": True} if kind == "webp" else {}),
+    )
     assert one_pixel(tmp_path / f"a.{kind}") == RED

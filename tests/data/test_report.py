@@ -7,14 +7,19 @@ import shutil
 import pytest
 from PIL import Image
 
-from diffusion_demo.data import Entry, Framing, Report, scan
+from diffusion_demo.data import Entry, ImageTransform, Report, scan
 from tests.data.conftest import write_colours
 
 
 def report_of(*groups):
     """A report of (count, class, side, gray) groups of images that all differ."""
     kinds = [group for group in groups for _ in range(group[0])]
-    return Report("a", tuple(Entry(str(i), name, str(i), i % 10 == 9, side, side, grey) for i, (_, name, side, grey) in enumerate(kinds)))
+    return Report(
+        "a",
+        tuple(
+            Entry(str(i), name, str(i), i % 10 == 9, side, side, grey) for i, (_, name, side, grey) in enumerate(kinds)
+        ),
+    )
 
 
 def test_the_summary_counts_sizes_shapes_grey_pictures_copies_and_rejects(tmp_path):
@@ -68,14 +73,23 @@ def test_the_summary_is_the_same_wherever_the_pictures_lie_and_after_a_way_throu
 def test_real_digits_are_grey_square_and_few(digits):
     report = scan(digits)
     summary = report.summary()
-    assert summary["greyscale"] == 60 and summary["not_square"] == 0 and summary["shorter_sides"] == {"smallest": 16, "median": 16, "largest": 16}
+    assert (
+        summary["greyscale"] == 60
+        and summary["not_square"] == 0
+        and summary["shorter_sides"] == {"smallest": 16, "median": 16, "largest": 16}
+    )
     assert len(report.warnings) == 3
-    assert report.warnings_for(Framing(16, 1)) == report.warnings[:1] and "copies of them" in report.warnings[0]
+    assert report.warnings_for(ImageTransform(16, 1)) == report.warnings[:1] and "copies of them" in report.warnings[0]
 
 
 WARNINGS = [
     ("few images", r"Only 99 images to train on", report_of((109, "", 64, False)), report_of((120, "", 64, False))),
-    ("small ones", r"15 of 120 images are smaller than 32", report_of((105, "", 32, False), (15, "", 31, False)), report_of((120, "", 32, False))),
+    (
+        "small ones",
+        r"15 of 120 images are smaller than 32",
+        report_of((105, "", 32, False), (15, "", 31, False)),
+        report_of((120, "", 32, False)),
+    ),
     (
         "unequal classes",
         r"cats has 200 images, dogs 19",
@@ -88,7 +102,12 @@ WARNINGS = [
         report_of(*((1, f"class {i}", 64, False) for i in range(120))),
         report_of(*((2, f"class {i}", 64, False) for i in range(60))),
     ),
-    ("only gray", r"1 channel instead of 3", report_of((120, "", 64, True)), report_of((119, "", 64, True), (1, "", 64, False))),
+    (
+        "only gray",
+        r"1 channel instead of 3",
+        report_of((120, "", 64, True)),
+        report_of((119, "", 64, True), (1, "", 64, False)),
+    ),
 ]
 
 
@@ -112,6 +131,6 @@ def test_many_copies_are_warned_of_and_some_are_not(tmp_path):
 
 def test_a_smaller_size_and_one_channel_quiet_the_warnings_of_size_and_colour():
     report = report_of((120, "", 20, True))
-    assert len(report.warnings_for(Framing(32, 3))) == 2
-    assert len(report.warnings_for(Framing(20, 3))) == len(report.warnings_for(Framing(32, 1))) == 1
-    assert report.warnings_for(Framing(16, 1)) == ()
+    assert len(report.warnings_for(ImageTransform(32, 3))) == 2
+    assert len(report.warnings_for(ImageTransform(20, 3))) == len(report.warnings_for(ImageTransform(32, 1))) == 1
+    assert report.warnings_for(ImageTransform(16, 1)) == ()

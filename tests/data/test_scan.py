@@ -8,7 +8,7 @@ from PIL import Image
 
 from diffusion_demo.data import load, scan
 from diffusion_demo.errors import BadInput
-from tests.data.conftest import write_colours, zip_of
+from tests.data.conftest import write_colours, write_zip_of
 
 
 def names(report):
@@ -24,7 +24,7 @@ def classes(report):
 
 
 def test_a_zip_gives_what_its_folder_gives(digits, tmp_path):
-    folder, archive = scan(digits), scan(zip_of(digits, tmp_path / "digits.zip"))
+    folder, archive = scan(digits), scan(write_zip_of(digits, tmp_path / "digits.zip"))
     assert folder.entries == archive.entries and len(folder.entries) == 60
     assert folder.class_names == archive.class_names
     for held_out in (False, True):
@@ -41,7 +41,7 @@ def test_a_list_of_files_gives_their_pictures_without_folders(digits, tmp_path):
 
 
 def test_a_list_of_one_zip_or_folder_is_that_zip_or_folder(digits, tmp_path):
-    archive = zip_of(digits, tmp_path / "digits.zip")
+    archive = write_zip_of(digits, tmp_path / "digits.zip")
     assert scan([archive]).entries == scan([str(digits)]).entries == scan(digits).entries
 
 
@@ -83,17 +83,27 @@ def test_pictures_at_the_top_get_the_null_class(tmp_path):
     write_colours(tmp_path / "b", 1, start=2)
     report = scan(tmp_path)
     assert report.class_names == ("a", "b")
-    assert dict(zip(names(report), load(report, 8, 3, False).labels.tolist(), strict=True)) == {"000.png": 2, "a/001.png": 0, "b/002.png": 1}
+    assert dict(zip(names(report), load(report, 8, 3, False).labels.tolist(), strict=True)) == {
+        "000.png": 2,
+        "a/001.png": 0,
+        "b/002.png": 1,
+    }
 
 
 def test_with_file_names_the_class_stands_before_the_first_underscore_and_folders_say_nothing(tmp_path):
     for i, name in enumerate(["x/cat_001.png", "y/cat_big_one.png", "y/dog_1.png", "_nothing.png", "wolf.png"]):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / name)
-    expected = {"x/cat_001.png": "cat", "y/cat_big_one.png": "cat", "y/dog_1.png": "dog", "_nothing.png": "", "wolf.png": "wolf.png"}
+    expected = {
+        "x/cat_001.png": "cat",
+        "y/cat_big_one.png": "cat",
+        "y/dog_1.png": "dog",
+        "_nothing.png": "",
+        "wolf.png": "wolf.png",
+    }
     assert classes(scan(tmp_path, class_from="file_name")) == expected
     assert scan(tmp_path).class_names == ("x", "y")
-    assert classes(scan(zip_of(tmp_path, tmp_path.parent / "named.zip"), "file_name")) == expected
+    assert classes(scan(write_zip_of(tmp_path, tmp_path.parent / "named.zip"), "file_name")) == expected
     assert scan(sorted(tmp_path.rglob("*.png")), "file_name").classes == {"cat": 2, "dog": 1, "wolf.png": 1}
 
 
@@ -111,7 +121,9 @@ def test_the_held_out_tenth_is_decided_by_the_bytes_alone(digits, tmp_path):
     for i, path in enumerate(sorted(digits.rglob("*.png"), key=lambda p: p.name)):
         shutil.copy(path, tmp_path / f"renamed {i}.PNG")
     after = {e.digest for e in scan(tmp_path).entries if e.held_out}
-    assert before and before == after == {d for d in map(sha256, digits.rglob("*.png")) if int(d, 16) % 10 == 0}, "or old runs cannot go on"
+    assert before and before == after == {d for d in map(sha256, digits.rglob("*.png")) if int(d, 16) % 10 == 0}, (
+        "or old runs cannot go on"
+    )
 
 
 def test_the_held_out_part_is_about_a_tenth_and_apart_from_the_rest(tmp_path):
@@ -151,7 +163,16 @@ def test_progress_is_told_after_each_file_also_after_one_that_cannot_be_used(tmp
 
 
 def test_every_kind_of_picture_is_one_in_upper_and_lower_case(tmp_path):
-    kinds = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP", "bmp": "BMP", "gif": "GIF", "tif": "TIFF", "tiff": "TIFF"}
+    kinds = {
+        "png": "PNG",
+        "jpg": "JPEG",
+        "jpeg": "JPEG",
+        "webp": "WEBP",
+        "bmp": "BMP",
+        "gif": "GIF",
+        "tif": "TIFF",
+        "tiff": "TIFF",
+    }
     for suffix, kind in kinds.items():
         for name in (f"a.{suffix}", f"B.{suffix.upper()}"):
             Image.new("RGB", (8, 8), "teal").save(tmp_path / name, kind)
@@ -169,5 +190,5 @@ def test_hidden_files_are_no_pictures_and_not_counted_and_other_files_are_counte
     (tmp_path / "README").write_text("not an image")
     report = scan(tmp_path)
     assert names(report) == ["000.png"] and report.rejected == {} and report.ignored == 2
-    zipped = scan(zip_of(tmp_path, tmp_path.parent / f"{tmp_path.name}.zip"))
+    zipped = scan(write_zip_of(tmp_path, tmp_path.parent / f"{tmp_path.name}.zip"))
     assert zipped.entries == report.entries and zipped.rejected == {} and zipped.ignored == 2

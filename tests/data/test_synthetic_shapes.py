@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from diffusion_demo.data.synthetic_shapes import CLASSES, COLOURS, RADII, SIDE, draw, write_drawn
+from diffusion_demo.data.synthetic_shapes import CLASSES, COLORS, RADII, SIDE, draw, write_synthetic
 
 
 def shape_of(image):
@@ -23,7 +23,7 @@ def test_colours_are_evenly_often_and_radii_uniform(class_name):
     generator = random.Random(0)
     drawn = [shape_of(draw(class_name, generator)) for _ in range(400)]
     counts = Counter(colour for colour, _ in drawn)
-    assert set(counts) == set(COLOURS) and stats.chisquare(list(counts.values())).pvalue > 1e-3
+    assert set(counts) == set(COLORS) and stats.chisquare(list(counts.values())).pvalue > 1e-3
     radii = [(right - left) / 2 for _, (left, _, right, _) in drawn]
     low, high = RADII
     assert stats.kstest(radii, stats.uniform(low, high - low).cdf).statistic < 0.12
@@ -31,8 +31,8 @@ def test_colours_are_evenly_often_and_radii_uniform(class_name):
 
 
 def test_the_same_pictures_are_drawn_every_time(tmp_path):
-    write_drawn(tmp_path / "a", each=3)
-    write_drawn(tmp_path / "b", each=3)
+    write_synthetic(tmp_path / "a", each=3)
+    write_synthetic(tmp_path / "b", each=3)
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.png"))
     assert len(files) == 3 * len(CLASSES)
     assert all((tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files)

@@ -19,11 +19,17 @@ def model(xt, t, class_labels):
 
 
 def test_guidance_goes_from_the_null_class_past_the_class_and_takes_the_variance_of_the_class():
-    xt, t, labels = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(0)), torch.tensor([5, 5]), torch.tensor([0, 2])
+    xt, t, labels = (
+        torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(0)),
+        torch.tensor([5, 5]),
+        torch.tensor([0, 2]),
+    )
     named, null = model(xt, t, labels), model(xt, t, torch.full_like(labels, NULL))
     for scale in (0.0, 0.5, 1.0, 3.0):
         guided = classifier_free(model, scale, NULL, 2)(xt, t, class_labels=labels)
-        torch.testing.assert_close(guided[:, :2], (1 - scale) * null[:, :2] + scale * named[:, :2], rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(
+            guided[:, :2], (1 - scale) * null[:, :2] + scale * named[:, :2], rtol=1e-5, atol=1e-4
+        )
         assert torch.equal(guided[:, 2:], named[:, 2:])
 
 
@@ -47,7 +53,10 @@ def two_points():
 @pytest.mark.parametrize("t", [0, 1, 50, 99])
 def test_the_exact_classifier_turns_the_unconditional_model_into_the_conditional_one(t):
     points, diffusion, classifier = two_points()
-    xt, times = torch.randn(5, 1, 1, 2, generator=torch.Generator().manual_seed(t), dtype=torch.float64), torch.full((5,), t)
+    xt, times = (
+        torch.randn(5, 1, 1, 2, generator=torch.Generator().manual_seed(t), dtype=torch.float64),
+        torch.full((5,), t),
+    )
     labels = torch.tensor([0, 1, 1, 0, 1])
     p = diffusion.p(finite_set(points, diffusion.abar)(xt, times), xt, t, clip=False)
     shifted = shift_eps(diffusion, p, xt, t, classifier_gradient(classifier, labels, 1.0)(xt, times))

@@ -25,7 +25,9 @@ def test_the_prior_term_is_the_kl_of_two_gaussians(schedule):
     abar = float(diffusion.abar[-1])
     for value, found in zip(x0.flatten().tolist(), prior_bits(diffusion, x0).tolist(), strict=True):
         q = stats.norm(math.sqrt(abar) * value, math.sqrt(1 - abar))
-        expected, _ = integrate.quad(lambda x, q=q: q.pdf(x) * (q.logpdf(x) - stats.norm.logpdf(x)), -9, 9, epsabs=1e-12)
+        expected, _ = integrate.quad(
+            lambda x, q=q: q.pdf(x) * (q.logpdf(x) - stats.norm.logpdf(x)), -9, 9, epsabs=1e-12
+        )
         assert found == pytest.approx(expected / math.log(2), rel=1e-6, abs=1e-9)
 
 
@@ -46,7 +48,9 @@ def test_a_picture_known_by_heart_costs_its_decoder_alone(kept):
 
 def test_the_bound_stays_above_the_entropy_and_comes_nearer_with_more_steps():
     """Two images, drawn evenly: one bit over two dimensions."""
-    pictures = torch.tensor([-1.0, 1.0], dtype=torch.float64).reshape(2, 1, 1, 1).expand(2, 1, 1, 2).repeat(128, 1, 1, 1)
+    pictures = (
+        torch.tensor([-1.0, 1.0], dtype=torch.float64).reshape(2, 1, 1, 1).expand(2, 1, 1, 2).repeat(128, 1, 1, 1)
+    )
     means = []
     for num_timesteps in (50, 200, 800):
         diffusion = Diffusion(named_betas("linear", num_timesteps), variance_type="fixed_small")
@@ -60,7 +64,9 @@ def test_the_bound_stays_above_the_entropy_and_comes_nearer_with_more_steps():
 def test_with_the_exact_denoiser_of_grey_pixels_the_bound_nears_the_entropy_from_above():
     """1,024 independent pixels: as many draws of each of 16 distributions of 256 levels, so the bound's own noise is small."""
     generator = torch.Generator().manual_seed(0)
-    scores = torch.randn(256, 1, 4, 4, generator=generator, dtype=torch.float64) * torch.linspace(0.2, 5, 16).reshape(1, 1, 4, 4)
+    scores = torch.randn(256, 1, 4, 4, generator=generator, dtype=torch.float64) * torch.linspace(0.2, 5, 16).reshape(
+        1, 1, 4, 4
+    )
     probabilities = torch.softmax(scores, dim=0)
     drawn = torch.multinomial(probabilities.flatten(1).T, 64, replacement=True, generator=generator)
     pictures = drawn.T.reshape(64, 1, 4, 4).double() / 127.5 - 1
@@ -69,7 +75,9 @@ def test_with_the_exact_denoiser_of_grey_pixels_the_bound_nears_the_entropy_from
     gaps = []
     for num_timesteps in (50, 200, 1000):
         diffusion = Diffusion(named_betas("squaredcos_cap_v2", num_timesteps), variance_type="fixed_small")
-        terms = bound_terms(pixels(probabilities, diffusion.abar), diffusion, pictures, draws(num_timesteps, pictures.shape))
+        terms = bound_terms(
+            pixels(probabilities, diffusion.abar), diffusion, pictures, draws(num_timesteps, pictures.shape)
+        )
         totals = sum(term.bits for term in terms) + prior_bits(diffusion, pictures)
         gap = totals - own
         gaps.append(float(gap.mean()))
@@ -82,7 +90,9 @@ def test_rate_and_distortion_of_gaussian_data_are_the_known_ones():
     """The x_0 predicted from x_t is off by the posterior's standard deviation; what was sent by then is what the terms above t cost."""
     diffusion = Diffusion(named_betas("linear", 100), variance_type="fixed_small")
     variance = 0.2
-    x0 = math.sqrt(variance) * torch.randn(512, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x0 = math.sqrt(variance) * torch.randn(
+        512, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     oracle = gaussian(torch.zeros(1, 4, 4), math.sqrt(variance) * torch.eye(16, dtype=torch.float64), diffusion.abar)
     terms = list(bound_terms(oracle, diffusion, x0, draws(1, x0.shape), clip=False))[::-1]
     bits, mse = (torch.stack([getattr(term, name) for term in terms], dim=1) for name in ("bits", "x0_mse"))

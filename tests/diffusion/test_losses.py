@@ -60,9 +60,14 @@ def test_decoder_gives_the_256_values_a_total_probability_of_1(mean, log_scale):
 @given(st.floats(-1.2, 1.2), st.floats(-6, 1))
 def test_decoder_is_within_one_thousandth_of_the_exact_normal(mean, log_scale):
     x0 = np.arange(256) / 127.5 - 1
-    upper, lower = stats.norm.cdf(x0 + 1 / 255, mean, np.exp(log_scale)), stats.norm.cdf(x0 - 1 / 255, mean, np.exp(log_scale))
+    upper, lower = (
+        stats.norm.cdf(x0 + 1 / 255, mean, np.exp(log_scale)),
+        stats.norm.cdf(x0 - 1 / 255, mean, np.exp(log_scale)),
+    )
     upper[-1], lower[0] = 1, 0
-    found = decoder_log_likelihood(torch.from_numpy(x0), torch.full((256,), mean).double(), torch.full((256,), log_scale).double()).exp()
+    found = decoder_log_likelihood(
+        torch.from_numpy(x0), torch.full((256,), mean).double(), torch.full((256,), log_scale).double()
+    ).exp()
     np.testing.assert_allclose(found.numpy(), upper - lower, rtol=0, atol=1e-3)
 
 
@@ -95,7 +100,9 @@ def test_a_row_at_t_0_is_given_the_decoder_term_and_any_other_its_kl():
     xt = diffusion.q_sample(x0, t, eps)
     p = diffusion.p(0.9 * eps, xt, t)
     kl = kl_term(diffusion.q_posterior(x0, xt, t), p)
-    torch.testing.assert_close(vlb_term(diffusion, 0.9 * eps, x0, xt, t), torch.stack([decoder_term(p, x0)[0], kl[1], kl[2]]))
+    torch.testing.assert_close(
+        vlb_term(diffusion, 0.9 * eps, x0, xt, t), torch.stack([decoder_term(p, x0)[0], kl[1], kl[2]])
+    )
 
 
 def test_a_variance_apart_from_the_posterior_costs_its_kl():
@@ -192,7 +199,8 @@ def test_the_unscaled_hybrid_counts_the_bound_term_once():
 
 
 @pytest.mark.parametrize(
-    ("variance_type", "kind", "words"), [("learned_range", "simple", "hybrid"), ("fixed_large", "huber", "simple, hybrid, hybrid_unscaled, kl")]
+    ("variance_type", "kind", "words"),
+    [("learned_range", "simple", "hybrid"), ("fixed_large", "huber", "simple, hybrid, hybrid_unscaled, kl")],
 )
 def test_a_loss_that_cannot_be_had_is_refused(variance_type, kind, words):
     diffusion = Diffusion(named_betas("linear", 100), variance_type=variance_type)
@@ -215,7 +223,11 @@ def test_min_snr_weighs_the_same_error_of_x0_alike_whatever_is_predicted(predict
     xt = diffusion.q_sample(x0, t, eps)
     wrong = x0 + 0.1  # whose error of x0 is 0.01
     eps_of_wrong = diffusion.eps_from_x0(xt, t, wrong)
-    output = {"epsilon": eps_of_wrong, "sample": wrong, "v_prediction": diffusion.v_from_x0_eps(wrong, t, eps_of_wrong)}[prediction_type]
+    output = {
+        "epsilon": eps_of_wrong,
+        "sample": wrong,
+        "v_prediction": diffusion.v_from_x0_eps(wrong, t, eps_of_wrong),
+    }[prediction_type]
     found = training_losses(diffusion, output, x0, xt, t, eps, "simple", snr_gamma=5.0)
     snr = diffusion.abar[t] / (1 - diffusion.abar[t])
     torch.testing.assert_close(found.loss, (0.01 * snr.clamp(max=5)).float(), rtol=1e-3, atol=1e-6)

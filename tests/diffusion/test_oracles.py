@@ -16,7 +16,12 @@ PAPERS = ("linear", "squaredcos_cap_v2")
 
 D = 4
 SHAPE = (1, 2, 2)
-CASES = [("ddpm", "fixed_small", 1.0), ("ddpm", "fixed_large", None), ("ddim", "fixed_small", 0.0), ("ddim", "fixed_small", 0.5)]
+CASES = [
+    ("ddpm", "fixed_small", 1.0),
+    ("ddpm", "fixed_large", None),
+    ("ddim", "fixed_small", 0.0),
+    ("ddim", "fixed_small", 0.5),
+]
 
 
 def gaussian(mean, covariance, abar):
@@ -84,37 +89,57 @@ def test_gaussian_oracle_is_the_score_of_the_noisy_data(schedule, covariance):
 
 def test_gaussian_oracle_of_few_directions_and_a_floor_is_that_of_the_whole_covariance():
     abar = Diffusion(named_betas("linear", 1000)).abar
-    root, mean = torch.randn(2, D, generator=torch.Generator().manual_seed(5), dtype=torch.float64), torch.full(SHAPE, 0.1)
+    root, mean = (
+        torch.randn(2, D, generator=torch.Generator().manual_seed(5), dtype=torch.float64),
+        torch.full(SHAPE, 0.1),
+    )
     whole = root.T @ root + 0.3 * torch.eye(D, dtype=torch.float64)
-    x, t = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64), torch.tensor([0, 400, 999])
+    x, t = (
+        torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64),
+        torch.tensor([0, 400, 999]),
+    )
     torch.testing.assert_close(oracles.gaussian(mean, root, abar, floor=0.3)(x, t), gaussian(mean, whole, abar)(x, t))
 
 
 def test_gaussian_oracle_reads_each_row_at_its_own_t(covariance):
     abar = Diffusion(named_betas("linear", 1000)).abar
     model = gaussian(torch.zeros(SHAPE), covariance, abar)
-    x, t = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64), torch.tensor([0, 400, 999])
+    x, t = (
+        torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(1), dtype=torch.float64),
+        torch.tensor([0, 400, 999]),
+    )
     for row in range(3):
         torch.testing.assert_close(model(x, t)[row : row + 1], model(x[row : row + 1], t[row : row + 1]))
 
 
 def test_the_recursion_with_eta_1_is_the_ancestral_one():
     diffusion = Diffusion(named_betas("linear", 1000))
-    assert recursion(diffusion, 0.7, 20, "fixed_small", 1.0) == pytest.approx(recursion(diffusion, 0.7, 20, "fixed_small", None), rel=1e-9)
+    assert recursion(diffusion, 0.7, 20, "fixed_small", 1.0) == pytest.approx(
+        recursion(diffusion, 0.7, 20, "fixed_small", None), rel=1e-9
+    )
 
 
 @pytest.mark.parametrize("schedule", PAPERS)
 @pytest.mark.parametrize(("name", "variance_type", "eta"), CASES)
 @pytest.mark.parametrize("steps", [1, 2, 10, 50])
-def test_sampling_gaussian_data_has_the_covariance_of_the_linear_recursion(schedule, name, variance_type, eta, steps, covariance):
+def test_sampling_gaussian_data_has_the_covariance_of_the_linear_recursion(
+    schedule, name, variance_type, eta, steps, covariance
+):
     diffusion = Diffusion(named_betas(schedule, 1000), variance_type=variance_type)
     eigenvalues, directions = torch.linalg.eigh(covariance)
-    expected = [recursion(diffusion, value, steps, variance_type, None if name == "ddpm" else eta) for value in eigenvalues.tolist()]
+    expected = [
+        recursion(diffusion, value, steps, variance_type, None if name == "ddpm" else eta)
+        for value in eigenvalues.tolist()
+    ]
     found = sampled_covariance(name, diffusion, covariance, steps, eta)
-    torch.testing.assert_close(found, directions @ torch.diag(torch.tensor(expected, dtype=torch.float64)) @ directions.T, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        found, directions @ torch.diag(torch.tensor(expected, dtype=torch.float64)) @ directions.T, rtol=1e-5, atol=1e-5
+    )
 
 
-@pytest.mark.parametrize(("name", "variance_type", "eta"), [*CASES, *(("dpm_solver", "fixed_small", eta) for eta in (0.0, 0.5, 1.0))])
+@pytest.mark.parametrize(
+    ("name", "variance_type", "eta"), [*CASES, *(("dpm_solver", "fixed_small", eta) for eta in (0.0, 0.5, 1.0))]
+)
 def test_more_steps_bring_the_covariance_to_that_of_the_data(name, variance_type, eta, covariance):
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), variance_type=variance_type)
     found = {steps: sampled_covariance(name, diffusion, covariance, steps, eta) for steps in (10, 50, 250)}
@@ -202,7 +227,9 @@ def test_mixture_oracle_is_the_score_of_the_noisy_mixture(t, members):
     x = torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     a, centres = abar[t], members.double().flatten(1)
     each = torch.distributions.Normal(a.sqrt() * centres, (a * 0.05 + 1 - a).sqrt())
-    density = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(weights), torch.distributions.Independent(each, 1))
+    density = torch.distributions.MixtureSameFamily(
+        torch.distributions.Categorical(weights), torch.distributions.Independent(each, 1)
+    )
     points = x.flatten(1).clone().requires_grad_()
     (score,) = torch.autograd.grad(density.log_prob(points).sum(), points)
     eps = mixture(members, 0.05, abar, weights)(x, torch.full((4,), t))
@@ -213,13 +240,17 @@ def test_mixture_oracle_of_one_component_is_the_gaussian_one():
     abar = Diffusion(named_betas("squaredcos_cap_v2", 1000)).abar
     mean, x = torch.full(SHAPE, 0.2, dtype=torch.float64), torch.randn(2, *SHAPE, dtype=torch.float64)
     t = torch.tensor([3, 700])
-    torch.testing.assert_close(mixture(mean.unsqueeze(0), 0.3, abar)(x, t), gaussian(mean, 0.3 * torch.eye(D, dtype=torch.float64), abar)(x, t))
+    torch.testing.assert_close(
+        mixture(mean.unsqueeze(0), 0.3, abar)(x, t), gaussian(mean, 0.3 * torch.eye(D, dtype=torch.float64), abar)(x, t)
+    )
 
 
 def grey_levels(seed=0, shape=(1, 2, 2)):
     """The probabilities of 256 gray levels in each of a few pixels: some flat, some peaked, the first black or white only."""
     generator = torch.Generator().manual_seed(seed)
-    scores = torch.randn(256, *shape, generator=generator, dtype=torch.float64) * torch.linspace(0.5, 6, shape[-1] * shape[-2]).reshape(shape)
+    scores = torch.randn(256, *shape, generator=generator, dtype=torch.float64) * torch.linspace(
+        0.5, 6, shape[-1] * shape[-2]
+    ).reshape(shape)
     probabilities = torch.softmax(scores, dim=0)
     probabilities[:, 0, 0, 0] = 0
     probabilities[[0, 255], 0, 0, 0] = 0.5
@@ -231,7 +262,9 @@ def test_pixel_oracle_weighs_the_grey_levels_by_bayes_rule(t):
     diffusion = Diffusion(named_betas("linear", 1000))
     probabilities, a = grey_levels(), diffusion.abar[t]
     generator = torch.Generator().manual_seed(1)
-    drawn = torch.multinomial(probabilities.flatten(1).T, 3, generator=generator).T.reshape(3, 1, 2, 2).double() / 127.5 - 1
+    drawn = (
+        torch.multinomial(probabilities.flatten(1).T, 3, generator=generator).T.reshape(3, 1, 2, 2).double() / 127.5 - 1
+    )
     xt = diffusion.q_sample(drawn, t, torch.randn(3, 1, 2, 2, generator=generator, dtype=torch.float64))
     x0 = diffusion.x0_from_eps(xt, t, pixels(probabilities, diffusion.abar)(xt, torch.full((3,), t)))
     levels = torch.arange(256, dtype=torch.float64) / 127.5 - 1

@@ -26,7 +26,9 @@ def even_in_log_snr(abar, steps):
 def error_at_the_lowest_noise_level(name, schedule, steps):
     """|x - what the flow leads to| after the last step but one, which ends at t = 0, for one number of variance VARIANCE."""
     diffusion = Diffusion(named_betas(schedule, NUM_TIMESTEPS))
-    oracle = gaussian(torch.zeros(1, 1, 1), torch.full((1, 1), math.sqrt(VARIANCE), dtype=torch.float64), diffusion.abar)
+    oracle = gaussian(
+        torch.zeros(1, 1, 1), torch.full((1, 1), math.sqrt(VARIANCE), dtype=torch.float64), diffusion.abar
+    )
     kept = even_in_log_snr(diffusion.abar, steps) if name == "dpm_solver" else spaced_timesteps(NUM_TIMESTEPS, steps)
     chain, xT = diffusion.respaced(kept), torch.ones(1, 1, 1, 1, dtype=torch.float64)
     *_, before_last, _ = SAMPLERS[name](oracle, chain, xT, lambda: torch.zeros_like(xT), clip=False)

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffusion_demo.diffusion.process import Diffusion, ask
+from diffusion_demo.diffusion.process import Diffusion, call_model
 from diffusion_demo.diffusion.samplers import ddpm
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
@@ -98,8 +98,14 @@ def test_posterior_at_t_0_is_x0_itself(schedule):
 @pytest.mark.parametrize("schedule", PAPERS)
 def test_posterior_log_variance_at_t_0_is_the_value_of_t_1(schedule):
     diffusion = Diffusion(named_betas(schedule, 1000))
-    assert diffusion.posterior_log_variance[0] == diffusion.posterior_log_variance[1] == diffusion.posterior_variance[1].log()
-    torch.testing.assert_close(diffusion.posterior_log_variance[1:].exp(), diffusion.posterior_variance[1:], rtol=1e-12, atol=0)
+    assert (
+        diffusion.posterior_log_variance[0]
+        == diffusion.posterior_log_variance[1]
+        == diffusion.posterior_variance[1].log()
+    )
+    torch.testing.assert_close(
+        diffusion.posterior_log_variance[1:].exp(), diffusion.posterior_variance[1:], rtol=1e-12, atol=0
+    )
 
 
 def test_fixed_large_is_beta_but_the_posterior_variance_of_t_1_at_t_0():
@@ -107,9 +113,13 @@ def test_fixed_large_is_beta_but_the_posterior_variance_of_t_1_at_t_0():
     xt = normal(1, 1, 2, 2)
     for t in (1, 500, 999):
         variance, log_variance = diffusion.p_variance(None, xt, t)
-        assert variance.item() == diffusion.betas[t] and log_variance.item() == pytest.approx(diffusion.betas[t].log().item())
+        assert variance.item() == diffusion.betas[t] and log_variance.item() == pytest.approx(
+            diffusion.betas[t].log().item()
+        )
     variance, log_variance = diffusion.p_variance(None, xt, 0)
-    assert variance.item() == diffusion.posterior_variance[1] and log_variance.item() == pytest.approx(variance.log().item())
+    assert variance.item() == diffusion.posterior_variance[1] and log_variance.item() == pytest.approx(
+        variance.log().item()
+    )
 
 
 @pytest.mark.parametrize("t", [0, 1, 500, 999])
@@ -185,11 +195,15 @@ def test_each_row_of_a_batch_is_read_at_its_own_t():
 def test_coefficients_at_the_end_of_the_cosine_schedule_survive_float32():
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000))
     xt = normal(1, 1, 4, 4).float()
-    assert diffusion.x0_from_eps(torch.zeros_like(xt), 999, torch.ones_like(xt)).mean().item() == pytest.approx(-20291, abs=1)
+    assert diffusion.x0_from_eps(torch.zeros_like(xt), 999, torch.ones_like(xt)).mean().item() == pytest.approx(
+        -20291, abs=1
+    )
     assert diffusion.x0_from_eps(xt, 999, xt).dtype == torch.float32
 
 
-@pytest.mark.parametrize(("variance_type", "channels", "wanted"), [("fixed_small", 6, 3), ("fixed_large", 4, 3), ("learned_range", 3, 6)])
+@pytest.mark.parametrize(
+    ("variance_type", "channels", "wanted"), [("fixed_small", 6, 3), ("fixed_large", 4, 3), ("learned_range", 3, 6)]
+)
 def test_a_wrong_number_of_output_channels_is_refused(variance_type, channels, wanted):
     diffusion = Diffusion(named_betas("linear", 1000), variance_type=variance_type)
     with pytest.raises(ValueError, match=f"{variance_type}.* {wanted} channels, not {channels}"):
@@ -243,10 +257,13 @@ def test_a_chain_that_ends_in_pure_noise_is_refused_to_eps_alone():
 def test_the_network_is_told_the_original_t_rescaled_where_the_chain_says_so():
     xt = torch.zeros(3, 1, 2, 2)
     plain = Diffusion(named_betas("linear", 4000)).respaced([0, 10, 3999])
-    assert plain.told(2, xt).tolist() == [3999] * 3 and plain.told(torch.tensor([0, 1, 2]), xt).dtype == torch.int64
+    assert (
+        plain.model_timesteps(2, xt).tolist() == [3999] * 3
+        and plain.model_timesteps(torch.tensor([0, 1, 2]), xt).dtype == torch.int64
+    )
     rescaled = Diffusion(named_betas("linear", 4000), time_scale=1000 / 4000).respaced([0, 10, 3999])
-    assert rescaled.told(torch.tensor([0, 1, 2]), xt).tolist() == [0, 2.5, 999.75]
-    assert rescaled.told(1, xt).dtype == torch.float32
+    assert rescaled.model_timesteps(torch.tensor([0, 1, 2]), xt).tolist() == [0, 2.5, 999.75]
+    assert rescaled.model_timesteps(1, xt).dtype == torch.float32
 
 
 def test_a_chain_up_to_t_is_its_beginning():
@@ -281,7 +298,7 @@ def test_an_answer_that_is_no_number_is_refused_where_it_enters(value):
         return answer
 
     with pytest.raises(FloatingPointError, match=r"1 of the 8 numbers .* at t = \[42\]"):
-        ask(model, diffusion, xt, 42)
+        call_model(model, diffusion, xt, 42)
     with pytest.raises(FloatingPointError, match=r"at t = \[99\]"):
         next(ddpm(model, diffusion, xt, lambda: normal(2, 1, 2, 2)))
 

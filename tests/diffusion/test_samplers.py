@@ -90,7 +90,9 @@ def test_one_ddim_step_equals_diffusers(schedule, eta, t):
     scheduler.set_timesteps(1000)
     xt, output = noisy_pictures(diffusion, t)
     step = next(ddim(lambda x, t: output, diffusion.respaced(range(t + 1)), xt, noise_from(9), eta=eta))
-    theirs = scheduler.step(output, t, xt, eta=eta, use_clipped_model_output=True, variance_noise=noise_from(9)()).prev_sample
+    theirs = scheduler.step(
+        output, t, xt, eta=eta, use_clipped_model_output=True, variance_noise=noise_from(9)()
+    ).prev_sample
     assert_close_to_diffusers(step.xt, theirs, t)
 
 
@@ -106,7 +108,9 @@ def test_every_step_of_a_respaced_ddim_chain_equals_diffusers(schedule, eta):
     for step in ddim(model, diffusion.respaced(scheduler.timesteps.tolist()), xt, noise_from(9), eta=eta):
         output = model(xt, torch.full((2,), step.t))
         drawn = noise() if step.index < step.total else torch.zeros(SHAPE)
-        theirs = scheduler.step(output, step.t, xt, eta=eta, use_clipped_model_output=True, variance_noise=drawn if eta else None).prev_sample
+        theirs = scheduler.step(
+            output, step.t, xt, eta=eta, use_clipped_model_output=True, variance_noise=drawn if eta else None
+        ).prev_sample
         assert_close_to_diffusers(step.xt, theirs, step.t)
         xt = step.xt
 
@@ -121,14 +125,21 @@ def test_the_dpm_solver_equals_diffusers_from_its_second_step_on(schedule, predi
 
     def model(xt, t):
         eps = oracle(xt, t)
-        return eps if prediction_type == "epsilon" else diffusion.v_from_x0_eps(diffusion.x0_from_eps(xt, t, eps), t, eps)
+        return (
+            eps if prediction_type == "epsilon" else diffusion.v_from_x0_eps(diffusion.x0_from_eps(xt, t, eps), t, eps)
+        )
 
     kept = log_snr_timesteps(diffusion.abar, 12)
     options = {"prediction_type": prediction_type, "beta_schedule": schedule, "final_sigmas_type": "zero"}
     ends = {"beta_start": diffusion.betas[0].item(), "beta_end": diffusion.betas[-1].item()}
-    scheduler = DPMSolverMultistepScheduler(num_train_timesteps=1000, algorithm_type=algorithm, solver_order=2, **options, **ends)
+    scheduler = DPMSolverMultistepScheduler(
+        num_train_timesteps=1000, algorithm_type=algorithm, solver_order=2, **options, **ends
+    )
     scheduler.set_timesteps(timesteps=kept[-2::-1])
-    steps, draw = dpm_solver(model, diffusion.respaced(kept), noise_from(2)(), noise_from(9), eta=eta, clip=False), noise_from(9)
+    steps, draw = (
+        dpm_solver(model, diffusion.respaced(kept), noise_from(2)(), noise_from(9), eta=eta, clip=False),
+        noise_from(9),
+    )
     xt, _ = next(steps).xt, draw()
     for step in steps:
         theirs = scheduler.step(model(xt, torch.full((2,), step.t)), step.t, xt, variance_noise=draw()).prev_sample
@@ -210,7 +221,11 @@ def test_noise_is_drawn_once_for_every_step_but_the_last(name, settings):
         calls.append(1)
         return draw()
 
-    list(SAMPLERS[name](zero_model, whole_chain().respaced(spaced_timesteps(1000, 7)), noise_from(2)(), noise, **settings))
+    list(
+        SAMPLERS[name](
+            zero_model, whole_chain().respaced(spaced_timesteps(1000, 7)), noise_from(2)(), noise, **settings
+        )
+    )
     assert len(calls) == 6
 
 
@@ -233,13 +248,18 @@ def test_leaving_the_loop_early_stops_the_work(name):
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_steps_already_seen_do_not_change_when_the_sampler_goes_on(name):
     steps, kept = [], []
-    for step in SAMPLERS[name](zero_model, whole_chain().respaced(spaced_timesteps(1000, 5)), noise_from(2)(), noise_from(9)):
+    for step in SAMPLERS[name](
+        zero_model, whole_chain().respaced(spaced_timesteps(1000, 5)), noise_from(2)(), noise_from(9)
+    ):
         steps.append(step)
         kept.append(step.xt.clone())
     assert all(torch.equal(step.xt, copy) for step, copy in zip(steps, kept, strict=True))
 
 
-@pytest.mark.parametrize(("name", "settings"), [("ddpm", {}), ("ddim", {}), ("ddim", {"eta": 0.7}), ("dpm_solver", {}), ("dpm_solver", {"eta": 0.7})])
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("ddpm", {}), ("ddim", {}), ("ddim", {"eta": 0.7}), ("dpm_solver", {}), ("dpm_solver", {"eta": 0.7})],
+)
 def test_rows_of_a_batch_do_not_touch_each_other(name, settings):
     diffusion = whole_chain()
     model = finite_set(noise_from(1, (4, *SHAPE[1:]))().clamp(-1, 1), diffusion.abar)
@@ -273,7 +293,15 @@ def test_the_dpm_solver_carries_x0_on_from_its_third_step_only():
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), "sample", "fixed_small")
     kept = [30, 200, 500, 800, 999]
     answers = iter([noise_from(seed, dtype=torch.float64)() for seed in range(20, 25)])
-    steps = list(dpm_solver(lambda xt, t: next(answers), diffusion.respaced(kept), noise_from(2, dtype=torch.float64)(), noise_from(9), clip=False))
+    steps = list(
+        dpm_solver(
+            lambda xt, t: next(answers),
+            diffusion.respaced(kept),
+            noise_from(2, dtype=torch.float64)(),
+            noise_from(9),
+            clip=False,
+        )
+    )
     alpha, sigma = diffusion.abar[kept].sqrt().numpy()[::-1], (1 - diffusion.abar[kept]).sqrt().numpy()[::-1]
     half_log_snr = np.log(alpha / sigma)
     xt, x0 = noise_from(2, dtype=torch.float64)(), [step.x0 for step in steps]

@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from diffusion_demo.diffusion.timesteps import LossAwareTimesteps, spaced_timesteps, stratified_timesteps, uniform_timesteps
+from diffusion_demo.diffusion.timesteps import (
+    LossAwareTimesteps,
+    spaced_timesteps,
+    stratified_timesteps,
+    uniform_timesteps,
+)
 
 
 @given(st.data())

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from diffusion_demo.cli import main
-from diffusion_demo.data import Pictures, load, scan
+from diffusion_demo.data import ImageTensors, load, scan
 from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits
 from diffusion_demo.errors import BadInput
-from diffusion_demo.evaluation.class_matching import class_indices, pictures_like
+from diffusion_demo.evaluation.class_matching import class_indices, specs_like_data
 from diffusion_demo.evaluation.nll import measure_bound
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.metadata import Description
+from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.sampling.generate import SeededNoise
 from diffusion_demo.sampling.request import Request
@@ -36,7 +36,7 @@ def pictures(found):
 
 
 def few(pictures, count):
-    return Pictures(pictures.images[:count], pictures.labels[:count])
+    return ImageTensors(pictures.images[:count], pictures.labels[:count])
 
 
 def test_the_bound_is_its_terms_with_the_noise_of_each_pictures_own_seed(trained, pictures):
@@ -44,16 +44,26 @@ def test_the_bound_is_its_terms_with_the_noise_of_each_pictures_own_seed(trained
     x0 = to_float(pictures.images[2:3])
     noise = SeededNoise([7], (1, 16, 16), torch.device("cpu"))
     with torch.no_grad():
-        terms = list(bound_terms(as_denoiser(trained.unet, "fp32"), trained.diffusion, x0, noise, class_labels=pictures.labels[2:3]))
+        terms = list(
+            bound_terms(
+                as_denoiser(trained.unet, "fp32"), trained.diffusion, x0, noise, class_labels=pictures.labels[2:3]
+            )
+        )
     assert bound.bits.shape == (3, 100) and bound.timesteps.tolist() == list(range(100))
-    torch.testing.assert_close(bound.bits[2], torch.cat([term.bits for term in terms]).flip(0).double(), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        bound.bits[2], torch.cat([term.bits for term in terms]).flip(0).double(), rtol=1e-3, atol=1e-5
+    )
     torch.testing.assert_close(bound.prior[2:3], prior_bits(trained.diffusion, x0).double())
 
 
 def test_a_report_adds_up(trained, pictures):
     bound = measure_bound(trained, few(pictures, 5), steps=10)
     report = bound.report()
-    assert report["pictures"] == 5 and report["steps"] == 10 and len(report["curve"]) == len(report["rate_distortion"]) == 10
+    assert (
+        report["pictures"] == 5
+        and report["steps"] == 10
+        and len(report["curve"]) == len(report["rate_distortion"]) == 10
+    )
     assert report["bits_per_dim"] == pytest.approx(report["L_0"] + report["L_1 to L_T-1"] + report["L_T"])
     assert report["bits_per_dim"] == pytest.approx(report["L_T"] + sum(row["bits"] for row in report["curve"]))
     totals = bound.prior + bound.bits.sum(1)
@@ -83,28 +93,43 @@ def test_a_measurement_that_was_cut_short_goes_on(trained, pictures, tmp_path):
 
 
 def test_classes_are_matched_by_name_and_what_the_model_does_not_know_is_its_null_class():
-    description = Description(16, 1, 100, ("one", "three", "two"), guidance=True)
+    description = CheckpointMetadata(16, 1, 100, ("one", "three", "two"), guidance=True)
     assert class_indices(("five", "two"), description).tolist() == [3, 2, 3]
-    assert class_indices((), Description(16, 1, 100)).tolist() == [0]
+    assert class_indices((), CheckpointMetadata(16, 1, 100)).tolist() == [0]
     for names in (("five", "two"), ()):
         with pytest.raises(BadInput, match="one, three, two"):
-            class_indices(names, Description(16, 1, 100, ("one", "three", "two"), guidance=False))
+            class_indices(names, CheckpointMetadata(16, 1, 100, ("one", "three", "two"), guidance=False))
     with pytest.raises(BadInput, match="one, three, two"):
-        class_indices(("five", "two"), Description(16, 1, 100, ("one", "three", "two"), guidance=False))
+        class_indices(("five", "two"), CheckpointMetadata(16, 1, 100, ("one", "three", "two"), guidance=False))
 
 
 def test_samples_for_a_distance_have_the_datas_mix_of_classes(found):
-    description = Description(16, 1, 100, ("one", "three", "two"), guidance=True)
-    pictures = pictures_like(found, description, Request(num_images=8, seed=5))
+    description = CheckpointMetadata(16, 1, 100, ("one", "three", "two"), guidance=True)
+    pictures = specs_like_data(found, description, Request(num_images=8, seed=5))
     assert [picture.seed for picture in pictures] == list(range(5, 13))
     for end in range(1, 9):
         beginning = [picture.class_index for picture in pictures[:end]]
         assert all(abs(beginning.count(index) - end / 3) < 1 for index in range(3))
-    assert {picture.class_index for picture in pictures_like(found, Description(16, 1, 100), Request(num_images=2))} == {None}
+    assert {
+        picture.class_index for picture in specs_like_data(found, CheckpointMetadata(16, 1, 100), Request(num_images=2))
+    } == {None}
 
 
 def test_the_command_reports_both_measures_and_repeats_itself(command, trained_checkpoint, digits, tmp_path):
-    arguments = ["evaluate", "--checkpoint", trained_checkpoint, "--data", digits, "--steps", 5, "--num-images", 20, "--work", "work", "--json"]
+    arguments = [
+        "evaluate",
+        "--checkpoint",
+        trained_checkpoint,
+        "--data",
+        digits,
+        "--steps",
+        5,
+        "--num-images",
+        20,
+        "--work",
+        "work",
+        "--json",
+    ]
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -115,7 +140,12 @@ def test_the_command_reports_both_measures_and_repeats_itself(command, trained_c
     shutil.rmtree(tmp_path / "work")
     assert json.loads(command(*arguments, cwd=tmp_path).stdout) == report
     plain = command(*arguments[:-1], "--metrics", "fd", cwd=tmp_path)
-    assert plain.returncode == 0 and "Frechet distance" in plain.stdout and "20 samples" in plain.stdout and "from 60 images" in plain.stdout
+    assert (
+        plain.returncode == 0
+        and "Frechet distance" in plain.stdout
+        and "20 samples" in plain.stdout
+        and "from 60 images" in plain.stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -128,9 +158,24 @@ def test_the_command_reports_both_measures_and_repeats_itself(command, trained_c
         (["--checkpoint", "nowhere"], "nowhere"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_in_one_sentence(trained_checkpoint, digits, capsys, tmp_path, monkeypatch, arguments, words):
+def test_what_cannot_be_measured_is_refused_in_one_sentence(
+    trained_checkpoint, digits, capsys, tmp_path, monkeypatch, arguments, words
+):
     monkeypatch.chdir(tmp_path)
-    code = main(["evaluate", "--checkpoint", str(trained_checkpoint), "--data", str(digits), "--metrics", "fd", "--steps", "2", *arguments])
+    code = main(
+        [
+            "evaluate",
+            "--checkpoint",
+            str(trained_checkpoint),
+            "--data",
+            str(digits),
+            "--metrics",
+            "fd",
+            "--steps",
+            "2",
+            *arguments,
+        ]
+    )
     printed = capsys.readouterr()
     assert code == 2 and words in printed.err.splitlines()[-1] and printed.err.rstrip().endswith("."), printed.err
     assert printed.out == "" and not list(tmp_path.iterdir())

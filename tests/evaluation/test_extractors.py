@@ -7,7 +7,11 @@ import torch
 from torch import nn
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.evaluation.feature_classifier import features_of, judge_extractor, load_judge
+from diffusion_demo.evaluation.feature_classifier import (
+    extract_features,
+    feature_classifier_extractor,
+    load_feature_classifier,
+)
 from diffusion_demo.evaluation.inception import inception_extractor
 from diffusion_demo.images import to_float
 
@@ -16,17 +20,23 @@ WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 
 @pytest.fixture(scope="module")
 def judge():
-    return load_judge()
+    return load_feature_classifier()
 
 
 def pictures(count, channels=3, side=32):
-    return torch.randint(0, 256, (count, channels, side, side), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return torch.randint(
+        0, 256, (count, channels, side, side), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+    )
 
 
 def test_one_pass_gives_all_that_the_judge_knows(judge):
-    found = judge_extractor(judge)(pictures(70))
-    assert found.vectors.shape == (70, 96) and found.spatial.shape == (70, 7 * 4 * 4) and found.probabilities.shape == (70, 9)
-    torch.testing.assert_close(found.vectors, features_of(pictures(70), judge))
+    found = feature_classifier_extractor(judge)(pictures(70))
+    assert (
+        found.vectors.shape == (70, 96)
+        and found.spatial.shape == (70, 7 * 4 * 4)
+        and found.probabilities.shape == (70, 9)
+    )
+    torch.testing.assert_close(found.vectors, extract_features(pictures(70), judge))
     torch.testing.assert_close(found.probabilities.sum(1), torch.ones(70))
     with torch.no_grad():
         logits = judge(to_float(pictures(70)), torch.zeros(70, dtype=torch.int64))
@@ -37,18 +47,20 @@ def test_spatial_features_are_of_the_map_that_is_pooled_and_know_where(judge):
     """The whole map, normalised and averaged, is the vectors; a mirrored image has other spatial features at mirrored places."""
     maps = []
     hook = judge.mid_block.register_forward_hook(lambda block, given, output: maps.append(output))
-    found = judge_extractor(judge)(pictures(4))
+    found = feature_classifier_extractor(judge)(pictures(4))
     hook.remove()
     assert len(maps) == 1
     with torch.no_grad():
-        torch.testing.assert_close(nn.functional.silu(judge.norm(maps[0])).mean(dim=(2, 3)), found.vectors, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            nn.functional.silu(judge.norm(maps[0])).mean(dim=(2, 3)), found.vectors, rtol=1e-4, atol=1e-5
+        )
     expected = maps[0][:, :7].unflatten(2, (4, 2)).unflatten(4, (4, 2)).mean(dim=(3, 5)).flatten(1)
     torch.testing.assert_close(found.spatial, expected)
     assert not judge.mid_block._forward_hooks
 
 
 def test_grey_and_larger_pictures_are_read_too(judge):
-    extractor = judge_extractor(judge)
+    extractor = feature_classifier_extractor(judge)
     grey = extractor(pictures(3, channels=1))
     torch.testing.assert_close(grey.spatial, extractor(pictures(3, channels=1).expand(-1, 3, -1, -1)).spatial)
     assert extractor(pictures(2, side=48)).spatial.shape == (2, 112)
@@ -63,7 +75,9 @@ def test_without_torch_fidelity_inception_is_refused_with_what_to_install(monkey
 def test_a_torch_fidelity_that_does_not_load_is_refused_too(monkeypatch, tmp_path):
     """As it is with a torchvision that was built for another torch: the import raises RuntimeError."""
     (tmp_path / "torch_fidelity").mkdir()
-    (tmp_path / "torch_fidelity" / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    (tmp_path / "torch_fidelity" / "__init__.py").write_text(
+        "raise RuntimeError('operator torchvision::nms does not exist')"
+    )
     for name in [name for name in sys.modules if name.partition(".")[0] == "torch_fidelity"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
@@ -84,7 +98,10 @@ def fidelity():
 def test_weights_that_cannot_be_fetched_are_one_sentence(fidelity, monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(BadInput, match=r"^Inception's weights cannot be had \(.+\); try again with a network, or use --features judge\.$"):
+    with pytest.raises(
+        BadInput,
+        match=r"^Inception's weights cannot be had \(.+\); try again with a network, or use --features judge\.$",
+    ):
         inception_extractor()
 
 

@@ -29,13 +29,18 @@ def test_a_set_is_no_distance_from_itself_and_the_order_does_not_matter():
 
 
 def test_it_stands_more_features_than_samples():
-    a, b = torch.randn(8, 20, generator=torch.Generator().manual_seed(0)), torch.randn(9, 20, generator=torch.Generator().manual_seed(1))
+    a, b = (
+        torch.randn(8, 20, generator=torch.Generator().manual_seed(0)),
+        torch.randn(9, 20, generator=torch.Generator().manual_seed(1)),
+    )
     assert 0 < frechet_distance(a, b) < 1000
 
 
 def test_the_standard_error_is_that_of_repeated_experiments():
     """The bootstrap's error from one pair of sets, against the spread of the distance over sixty fresh pairs."""
-    fresh = torch.tensor([frechet_distance(gaussian(256, 2 * i, mean=0.3), gaussian(512, 2 * i + 1)) for i in range(60)])
+    fresh = torch.tensor(
+        [frechet_distance(gaussian(256, 2 * i, mean=0.3), gaussian(512, 2 * i + 1)) for i in range(60)]
+    )
     one = frechet_estimate(gaussian(256, 1000, mean=0.3), gaussian(512, 1001))
     assert one.standard_error == pytest.approx(float(fresh.std()), rel=0.5)
     low, high = one.interval

@@ -5,12 +5,14 @@ import torch
 from PIL import Image
 
 from diffusion_demo.evaluation.extractor import Extractor, Features
-from diffusion_demo.evaluation.memorization import measure_copies
+from diffusion_demo.evaluation.memorization import measure_memorization
 from diffusion_demo.evaluation.nearest import closeness, nearest
 
 
 def pictures(count, seed, channels=3):
-    return torch.randint(0, 256, (count, channels, 8, 8), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    return torch.randint(
+        0, 256, (count, channels, 8, 8), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8
+    )
 
 
 def _halves(pixels):
@@ -24,7 +26,7 @@ HALVES = Extractor("every second pixel", _halves, 64)
 def measured(samples, training, held_out, sheet=None):
     everything = torch.cat([training, held_out])
     sides = ((images, HALVES(images).vectors) for images in (samples, everything))
-    return measure_copies(*sides, len(training), HALVES, 0, sheet)
+    return measure_memorization(*sides, len(training), HALVES, 0, sheet)
 
 
 def test_a_planted_copy_is_found_at_no_distance_in_the_last_block_too():
@@ -51,7 +53,9 @@ def test_closeness_is_a_share_and_a_ratio_with_errors():
     others = torch.arange(1.0, 101.0).double()
     found = closeness(torch.tensor([2.0, 30.0, 80.0, 90.0]).double(), others)
     assert found.nearer.value == 0.5 and found.much_nearer.value == 0.25 and found.ratio.value == pytest.approx(30 / 50)
-    assert (found.median, found.typical) == (30, 50) and min(found.nearer.standard_error, found.ratio.standard_error) > 0
+    assert (found.median, found.typical) == (30, 50) and min(
+        found.nearer.standard_error, found.ratio.standard_error
+    ) > 0
 
 
 def test_where_the_data_is_there_twice_the_ratio_is_still_a_number():
@@ -85,13 +89,19 @@ def test_without_held_out_pictures_the_training_pictures_are_compared_with_each_
 
 def test_pixel_distances_are_root_mean_squares_of_grey_and_colour_alike():
     training = torch.full((2, 1, 8, 8), 100, dtype=torch.uint8)
-    found = measured(torch.full((3, 1, 8, 8), 110, dtype=torch.uint8), training, torch.full((2, 1, 8, 8), 120, dtype=torch.uint8))
-    assert found["in_pixels"]["median_distance"] == pytest.approx(10) and found["in_pixels"]["typical_distance"] == pytest.approx(20)
+    found = measured(
+        torch.full((3, 1, 8, 8), 110, dtype=torch.uint8), training, torch.full((2, 1, 8, 8), 120, dtype=torch.uint8)
+    )
+    assert found["in_pixels"]["median_distance"] == pytest.approx(10) and found["in_pixels"][
+        "typical_distance"
+    ] == pytest.approx(20)
 
 
 def test_the_sheet_shows_each_sample_beside_what_it_is_nearest_to(tmp_path):
     training = pictures(30, 1)
-    measured(torch.cat([pictures(5, 0), training[7:8].flip(3)]), training, pictures(20, 2), tmp_path / "new" / "nearest.png")
+    measured(
+        torch.cat([pictures(5, 0), training[7:8].flip(3)]), training, pictures(20, 2), tmp_path / "new" / "nearest.png"
+    )
     with Image.open(tmp_path / "new" / "nearest.png") as sheet:
         tiles = [sheet.crop((8 * i, 0, 8 * i + 8, 8)).tobytes() for i in range(4)]
         assert sheet.size == (8 * 16, 8 * 2)

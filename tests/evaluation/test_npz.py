@@ -15,7 +15,11 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), dtype=np.uint8)
 def test_a_batch_that_numpy_wrote_is_read(tmp_path):
     np.savez(tmp_path / "a.npz", IMAGES, np.arange(5))
     images, labels = read_npz(tmp_path / "a.npz")
-    assert images.shape == (5, 3, 4, 4) and images.dtype == torch.uint8 and (images.permute(0, 2, 3, 1).numpy() == IMAGES).all()
+    assert (
+        images.shape == (5, 3, 4, 4)
+        and images.dtype == torch.uint8
+        and (images.permute(0, 2, 3, 1).numpy() == IMAGES).all()
+    )
     assert labels.dtype == torch.int64 and labels.tolist() == [0, 1, 2, 3, 4]
     np.savez_compressed(tmp_path / "b.npz", IMAGES)
     images, labels = read_npz(str(tmp_path / "b.npz"))
@@ -30,7 +34,9 @@ def test_what_is_written_is_what_the_papers_code_reads(tmp_path):
         assert (file["arr_0"] == IMAGES).all()
     write_npz(tmp_path / "grey.npz", images[:, :1], None)
     with np.load(tmp_path / "grey.npz") as file:
-        assert file.files == ["arr_0"] and (file["arr_0"] == IMAGES[..., :1]).all() and file["arr_0"].shape == (5, 4, 4, 3)
+        assert (
+            file.files == ["arr_0"] and (file["arr_0"] == IMAGES[..., :1]).all() and file["arr_0"].shape == (5, 4, 4, 3)
+        )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "grey.npz"]
 
 

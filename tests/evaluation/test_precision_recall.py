@@ -46,7 +46,9 @@ def test_distances_are_not_rounded_as_the_papers_half_precision_is():
 
 
 def test_the_standard_errors_are_those_of_repeated_experiments():
-    fresh = torch.tensor([precision_recall(gaussian(128, 2 * i, mean=0.5), gaussian(256, 2 * i + 1)) for i in range(60)])
+    fresh = torch.tensor(
+        [precision_recall(gaussian(128, 2 * i, mean=0.5), gaussian(256, 2 * i + 1)) for i in range(60)]
+    )
     found = precision_recall_estimates(gaussian(128, 1000, mean=0.5), gaussian(256, 1001))
     for estimate, error in zip(found, fresh.std(dim=0).tolist(), strict=True):
         assert estimate.standard_error == pytest.approx(error, rel=0.5)
@@ -55,7 +57,9 @@ def test_the_standard_errors_are_those_of_repeated_experiments():
 
 def test_estimates_are_of_the_whole_sets_and_of_a_draw_of_larger_ones(monkeypatch):
     a, b = gaussian(60, 0), gaussian(90, 1, mean=1.0)
-    assert tuple(estimate.value for estimate in precision_recall_estimates(a, b)) == pytest.approx(precision_recall(a, b))
+    assert tuple(estimate.value for estimate in precision_recall_estimates(a, b)) == pytest.approx(
+        precision_recall(a, b)
+    )
     monkeypatch.setattr(module, "MOST", 40)
     few = precision_recall_estimates(a, b)[0].value * 40
     assert few == pytest.approx(round(few))

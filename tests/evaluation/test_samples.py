@@ -25,7 +25,21 @@ def run(capsys, *arguments):
 def measured(random_checkpoint, digits, command, tmp_path_factory):
     """What the command said of 24 samples of the random checkpoint, and the folder it said it in."""
     folder = tmp_path_factory.mktemp("measured")
-    options = ["--metrics", COMPARED, "--num-images", 24, "--steps", 2, "--seed", 5, "--work", "work", "--save-npz", "batch.npz", "--json"]
+    options = [
+        "--metrics",
+        COMPARED,
+        "--num-images",
+        24,
+        "--steps",
+        2,
+        "--seed",
+        5,
+        "--work",
+        "work",
+        "--save-npz",
+        "batch.npz",
+        "--json",
+    ]
     done = command("evaluate", "--checkpoint", random_checkpoint, "--data", digits, *options, cwd=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), folder
@@ -33,14 +47,35 @@ def measured(random_checkpoint, digits, command, tmp_path_factory):
 
 def test_one_sampling_serves_all_measures_and_each_says_what_it_is_of(measured):
     report, folder = measured
-    assert report["samples"]["pictures"] == 24 and report["samples"]["seeds"] == [5, 28] and report["samples"]["steps"] == 2
-    assert report["checkpoint"] == report["samples"]["checkpoint"] == "random" and report["seed"] == 5 and "nll" not in report
+    assert (
+        report["samples"]["pictures"] == 24
+        and report["samples"]["seeds"] == [5, 28]
+        and report["samples"]["steps"] == 2
+    )
+    assert (
+        report["checkpoint"] == report["samples"]["checkpoint"] == "random"
+        and report["seed"] == 5
+        and "nll" not in report
+    )
     for name in COMPARED.split(","):
-        assert report[name]["samples"] == 24 and report[name]["reference"] == 60 and report[name]["features"] == "judge-32"
+        assert (
+            report[name]["samples"] == 24 and report[name]["reference"] == 60 and report[name]["features"] == "judge-32"
+        )
     assert report["fd"]["dimensions"] == 96 and report["sfd"]["dimensions"] == 112 and report["is"]["classes"] == 9
-    for part in (report["fd"], report["sfd"], report["is"], report["pr"]["precision"], report["pr"]["recall"], report["nn"]["in_pixels"]["ratio"]):
+    for part in (
+        report["fd"],
+        report["sfd"],
+        report["is"],
+        report["pr"]["precision"],
+        report["pr"]["recall"],
+        report["nn"]["in_pixels"]["ratio"],
+    ):
         assert part["standard_error"] >= 0 and part["interval"][0] <= part["interval"][1]
-    assert report["sfd"]["distance"] > 0 and 1 <= report["is"]["score"] <= 9 and report["nn"]["training"] == 60 - report["data"]["held_out"]
+    assert (
+        report["sfd"]["distance"] > 0
+        and 1 <= report["is"]["score"] <= 9
+        and report["nn"]["training"] == 60 - report["data"]["held_out"]
+    )
     assert sorted(path.name for path in (folder / "work").iterdir()) == ["nearest.png", "samples"]
     assert len(list((folder / "work" / "samples").iterdir())) == 24
 
@@ -69,18 +104,44 @@ def test_pictures_are_no_distance_from_themselves_and_copies_show(measured, caps
     batch = folder / "batch.npz"
     report = json.loads(run(capsys, "--samples", batch, "--data", batch, "--metrics", COMPARED, "--json"))
     assert report["data"] == {"source": "batch.npz", "pictures": 24}
-    assert report["fd"]["distance"] == pytest.approx(0, abs=1e-3) and report["sfd"]["distance"] == pytest.approx(0, abs=1e-2)
+    assert report["fd"]["distance"] == pytest.approx(0, abs=1e-3) and report["sfd"]["distance"] == pytest.approx(
+        0, abs=1e-2
+    )
     assert report["pr"]["precision"]["value"] == report["pr"]["recall"]["value"] == 1
     assert report["nn"]["in_pixels"]["nearer"]["value"] == 1 and report["nn"]["in_pixels"]["median_distance"] == 0
-    assert report["nn"]["compared_with"] == "24 other training images" and report["is"]["score"] == report["is"]["score_of_reference"]
+    assert (
+        report["nn"]["compared_with"] == "24 other training images"
+        and report["is"]["score"] == report["is"]["score_of_reference"]
+    )
 
 
 def test_the_report_as_text(measured, digits, capsys, tmp_path):
     _, folder = measured
-    printed = run(capsys, "--samples", folder / "work" / "samples", "--data", digits, "--metrics", COMPARED, "--work", tmp_path / "w")
+    printed = run(
+        capsys,
+        "--samples",
+        folder / "work" / "samples",
+        "--data",
+        digits,
+        "--metrics",
+        COMPARED,
+        "--work",
+        tmp_path / "w",
+    )
     first, *lines = printed.splitlines()
-    assert "24 samples (dpm_solver with 2 steps, eta 0.5, seeds 5 to 28) from 60 images" in first and "judge-32" in first and "seed 0" in first
-    for words in ("Frechet distance", "Spatial Frechet distance", "Inception Score", "Precision", "by pixels", "by features"):
+    assert (
+        "24 samples (dpm_solver with 2 steps, eta 0.5, seeds 5 to 28) from 60 images" in first
+        and "judge-32" in first
+        and "seed 0" in first
+    )
+    for words in (
+        "Frechet distance",
+        "Spatial Frechet distance",
+        "Inception Score",
+        "Precision",
+        "by pixels",
+        "by features",
+    ):
         assert any(words in line and "±" in line for line in lines), printed
     assert str(tmp_path / "w" / "nearest.png") in lines[-1] and (tmp_path / "w" / "nearest.png").exists()
     assert "Frechet distance" in run(capsys, "--samples", folder / "batch.npz", "--data", digits)
@@ -154,7 +215,9 @@ def test_what_cannot_be_measured_is_refused_in_one_sentence(odd, random_checkpoi
         arguments[place : place + 1] = ["--checkpoint", random_checkpoint]
     code = main(["evaluate", *map(str, arguments)])
     printed = capsys.readouterr()
-    assert code == 2 and words in printed.err and printed.err.endswith(".\n") and printed.err.count("\n") == 1, printed.err
+    assert code == 2 and words in printed.err and printed.err.endswith(".\n") and printed.err.count("\n") == 1, (
+        printed.err
+    )
     assert printed.out == "" and sorted(path.name for path in odd.iterdir()) == before
 
 

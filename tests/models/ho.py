@@ -16,7 +16,13 @@ def ho_network(**settings):
     torch.manual_seed(0)
     shape = {"block_out_channels": (32, 64), "layers_per_block": 1, "sample_size": 16}
     blocks = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
-    ho = {"downsample_padding": 0, "freq_shift": 1, "flip_sin_to_cos": False, "norm_eps": 1e-6, "attention_head_dim": None}
+    ho = {
+        "downsample_padding": 0,
+        "freq_shift": 1,
+        "flip_sin_to_cos": False,
+        "norm_eps": 1e-6,
+        "attention_head_dim": None,
+    }
     return UNet2DModel(**shape | blocks | ho | settings)
 
 
@@ -43,5 +49,7 @@ def refusal(checkpoint, name=None):
         load_checkpoint(checkpoint)
     message = str(caught.value)
     assert (name or Path(checkpoint).name) in message
-    assert "\n" not in message and message.endswith(".") and len(message.replace(str(checkpoint), "FOLDER")) < 260, message
+    assert "\n" not in message and message.endswith(".") and len(message.replace(str(checkpoint), "FOLDER")) < 260, (
+        message
+    )
     return message

@@ -11,7 +11,7 @@ from PIL import Image
 from diffusion_demo.images import read_settings, to_uint8
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.sampling.generate import last_step, sample, upsample
-from diffusion_demo.sampling.request import Request, pictures_of
+from diffusion_demo.sampling.request import Request, image_specs
 from diffusion_demo.ui.preview.showcase import THUMBNAILS
 from diffusion_demo.ui.server import model_list
 from scripts.avatars import STYLES
@@ -51,7 +51,11 @@ def test_it_is_a_class_conditional_cosine_model_with_a_null_class(checkpoint):
 
 def test_stock_diffusers_opens_it_and_its_network_answers_the_same(checkpoint, folder):
     pipeline = DDPMPipeline.from_pretrained(folder)
-    x, t, y = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 10, 500, 999]), torch.tensor([0, 3, 8, 9])
+    x, t, y = (
+        torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)),
+        torch.tensor([0, 10, 500, 999]),
+        torch.tensor([0, 3, 8, 9]),
+    )
     with torch.no_grad():
         ours, theirs = checkpoint.unet(x, t, class_labels=y).sample, pipeline.unet(x, t, class_labels=y).sample
     assert ours.abs().max() > 0.1
@@ -60,7 +64,19 @@ def test_stock_diffusers_opens_it_and_its_network_answers_the_same(checkpoint, f
 
 def test_its_command_writes_nine_files_the_same_twice_and_one_alone_alike(command, folder, tmp_path):
     def sample(out, *arguments):
-        done = command("sample", "--checkpoint", folder, "--precision", "fp32", "--steps", 10, "--out", out, *arguments, cwd=tmp_path)
+        done = command(
+            "sample",
+            "--checkpoint",
+            folder,
+            "--precision",
+            "fp32",
+            "--steps",
+            10,
+            "--out",
+            out,
+            *arguments,
+            cwd=tmp_path,
+        )
         assert done.returncode == 0, done.stderr
         return {path.name: path for path in (tmp_path / out).iterdir()}
 
@@ -92,7 +108,9 @@ def test_the_showcase_was_made_by_these_weights(command, folder, tmp_path):
         "--precision",
         "fp32",
     ]
-    done = command("sample", "--checkpoint", folder, "--num-images", 1, "--seed", 3, *options, "--out", "one", cwd=tmp_path)
+    done = command(
+        "sample", "--checkpoint", folder, "--num-images", 1, "--seed", 3, *options, "--out", "one", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     difference = np.abs(np.asarray(Image.open(tmp_path / "one" / shown.name), int) - np.asarray(Image.open(shown), int))
     assert (difference <= 4).mean() >= 0.99
@@ -119,7 +137,7 @@ def test_an_upsampler_of_at_most_two_million_parameters_keeps_the_picture(emoji)
     assert sum(p.numel() for p in upsampler.unet.parameters()) <= 2_000_000
     assert all(path.stat().st_size <= 10_000_000 for path in (ROOT / "checkpoints" / "emoji-64").rglob("*"))
     request = Request(num_images=2, steps=8, seed=3, precision="fp32")
-    pictures = pictures_of(request, emoji.description)
+    pictures = image_specs(request, emoji.description)
     small = to_uint8(last_step(sample(emoji, request)).xt)
     large = to_uint8(last_step(upsample(upsampler, small, request, pictures)).xt)
     assert large.shape == (2, 3, 64, 64)

@@ -11,8 +11,8 @@ from diffusers import DDPMPipeline, DDPMScheduler
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.checkpoint import diffusion_of, load_checkpoint, save_checkpoint, scheduler_of
-from diffusion_demo.models.metadata import Description, checkpoint_name, checkpoints_in, describe
+from diffusion_demo.models.checkpoint import load_checkpoint, make_diffusion, make_scheduler, save_checkpoint
+from diffusion_demo.models.metadata import CheckpointMetadata, checkpoint_name, checkpoints_in, load_metadata
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import PRESETS, build_unet
 
@@ -48,14 +48,16 @@ def test_loading_gives_back_what_was_saved(checkpoint):
 
 @pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2"])
 @pytest.mark.parametrize("num_timesteps", [100, 1000, 4000])
-@pytest.mark.parametrize(("prediction_type", "variance_type"), [("epsilon", "fixed_large"), ("v_prediction", "fixed_small")])
+@pytest.mark.parametrize(
+    ("prediction_type", "variance_type"), [("epsilon", "fixed_large"), ("v_prediction", "fixed_small")]
+)
 def test_every_chain_comes_back_exactly(schedule, num_timesteps, prediction_type, variance_type, tmp_path):
     diffusion = Diffusion(named_betas(schedule, num_timesteps), prediction_type, variance_type)
     save_checkpoint(
         tmp_path / "c",
         build_unet("tiny", 16, 1, learns_variance=False, num_classes=0),
-        scheduler_of(schedule, diffusion),
-        Description(16, 1, num_timesteps),
+        make_scheduler(schedule, diffusion),
+        CheckpointMetadata(16, 1, num_timesteps),
         "",
     )
     found = load_checkpoint(tmp_path / "c")
@@ -76,7 +78,7 @@ def test_weights_are_safetensors_only_and_the_folder_explains_itself(random_chec
 
 
 def test_the_model_card_names_the_classes_and_the_command():
-    description = Description(
+    description = CheckpointMetadata(
         16,
         1,
         100,
@@ -95,10 +97,10 @@ def test_the_model_card_names_the_classes_and_the_command():
 
 
 def test_descriptions_keep_unicode_class_names(tmp_path):
-    description = Description(16, 3, 100, ("кот", "犬"))
+    description = CheckpointMetadata(16, 3, 100, ("кот", "犬"))
     description.save(tmp_path)
     (tmp_path / "model_index.json").write_text("{}")
-    assert describe(tmp_path) == description
+    assert load_metadata(tmp_path) == description
 
 
 def test_checkpoints_are_found_by_name(random_checkpoint):
@@ -189,7 +191,10 @@ def test_a_zero_initialised_network_still_learns():
     assert unet.conv_out.weight.grad.any()
 
 
-@pytest.mark.parametrize(("image_size", "nearest"), [(18, "16 and 20"), (30, "28 and 32"), (12, "16 and 20"), (8, "16 and 20"), (33, "32 and 36")])
+@pytest.mark.parametrize(
+    ("image_size", "nearest"),
+    [(18, "16 and 20"), (30, "28 and 32"), (12, "16 and 20"), (8, "16 and 20"), (33, "32 and 36")],
+)
 def test_an_image_size_that_does_not_fit_is_refused_with_the_nearest_that_do(image_size, nearest):
     with pytest.raises(BadInput, match=f"{image_size}.*{nearest}"):
         build_unet("tiny", image_size, 3, True, 0)
@@ -203,9 +208,9 @@ def test_an_unknown_preset_is_refused_with_those_there_are():
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
 def test_every_schedule_survives_the_scheduler_config(name, tmp_path):
     diffusion = Diffusion(named_betas(name, 100), "v_prediction", "learned_range")
-    scheduler_of(name, diffusion).save_pretrained(tmp_path)
+    make_scheduler(name, diffusion).save_pretrained(tmp_path)
     config = DDPMScheduler.from_pretrained(tmp_path).config
-    torch.testing.assert_close(diffusion_of(config).betas, diffusion.betas, rtol=1e-12, atol=0)
+    torch.testing.assert_close(make_diffusion(config).betas, diffusion.betas, rtol=1e-12, atol=0)
     assert config["beta_schedule"] == name
 
 
@@ -220,10 +225,10 @@ def test_every_schedule_survives_the_scheduler_config(name, tmp_path):
 )
 def test_a_chain_of_diffusers_with_ends_of_its_own_is_the_same_when_it_is_saved_again(settings):
     scheduler = DDPMScheduler(num_train_timesteps=100, **settings)
-    diffusion = diffusion_of(scheduler.config)
+    diffusion = make_diffusion(scheduler.config)
     torch.testing.assert_close(diffusion.betas.float(), scheduler.betas, rtol=1e-5, atol=1e-9)
-    again = scheduler_of(settings["beta_schedule"], diffusion)
-    torch.testing.assert_close(diffusion_of(again.config).betas, diffusion.betas, rtol=1e-12, atol=0)
+    again = make_scheduler(settings["beta_schedule"], diffusion)
+    torch.testing.assert_close(make_diffusion(again.config).betas, diffusion.betas, rtol=1e-12, atol=0)
     assert len(diffusion) == again.config["num_train_timesteps"]
 
 

@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.classifier import Classifier, build_classifier, load_classifier, save_classifier, take_trunk, trunk_of
+from diffusion_demo.models.classifier import (
+    Classifier,
+    build_classifier,
+    copy_trunk,
+    load_classifier,
+    save_classifier,
+    trunk_config,
+)
 from diffusion_demo.models.classifier_heads import POOLS, AttentionPool
 from diffusion_demo.models.unet import PRESETS, build_unet
 
@@ -27,7 +34,9 @@ def randomised(network):
 def test_a_fresh_classifier_has_the_presets_downward_half_and_answers_for_every_class(preset):
     classifier, t = build_classifier(preset, 32, 1, ["a", "b", "c"], dropout=0.0).eval(), torch.tensor([0, 999])
     names = {
-        name for name in build_unet(preset, 32, 1, False, 0).state_dict() if name.startswith(("conv_in", "time_emb", "down_blocks", "mid_block"))
+        name
+        for name in build_unet(preset, 32, 1, False, 0).state_dict()
+        if name.startswith(("conv_in", "time_emb", "down_blocks", "mid_block"))
     }
     assert {name for name in classifier.state_dict() if not name.startswith(("norm", "head"))} == names
     with torch.no_grad():
@@ -52,8 +61,10 @@ def test_the_pool_asks_as_the_mean_and_sees_every_pixel_at_its_place():
 def test_a_classifier_begins_with_a_diffusion_models_downward_half():
     unet = randomised(build_unet("tiny", 16, 3, learns_variance=True, num_classes=3))
     classifier = build_classifier("tiny", 16, 3, ["a", "b"]).eval()
-    head = {name: tensor.clone() for name, tensor in classifier.state_dict().items() if name.startswith(("norm", "head"))}
-    assert take_trunk(classifier, unet) == ()
+    head = {
+        name: tensor.clone() for name, tensor in classifier.state_dict().items() if name.startswith(("norm", "head"))
+    }
+    assert copy_trunk(classifier, unet) == ()
     xt, t, seen = noise(), torch.tensor([3, 700]), []
     unet.mid_block.register_forward_hook(lambda module, inputs, output: seen.append(output))
     classifier.mid_block.register_forward_hook(lambda module, inputs, output: seen.append(output))
@@ -69,14 +80,14 @@ def test_what_does_not_fit_stays_and_is_named():
     classifier = build_classifier("tiny", 16, 1, ["a", "b"])
     first = classifier.conv_in.weight.clone()
     unet = randomised(build_unet("tiny", 16, 3, learns_variance=False, num_classes=0))
-    assert take_trunk(classifier, unet) == ("conv_in.weight",)
+    assert copy_trunk(classifier, unet) == ("conv_in.weight",)
     assert torch.equal(classifier.conv_in.weight, first)
     assert torch.equal(classifier.mid_block.resnets[0].conv2.weight, unet.mid_block.resnets[0].conv2.weight)
 
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_a_saved_classifier_answers_as_before(pool, tmp_path):
-    trunk = trunk_of(build_unet("tiny", 16, 3, learns_variance=False, num_classes=0))
+    trunk = trunk_config(build_unet("tiny", 16, 3, learns_variance=False, num_classes=0))
     classifier = randomised(Classifier(trunk=trunk, class_names=["кот", "犬", "c"], pool=pool, head_channels=16))
     save_classifier(tmp_path / "c", classifier)
     assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["config.json", WEIGHTS]
@@ -105,7 +116,9 @@ def test_a_damaged_classifier_is_refused_in_one_sentence(tmp_path):
         "no such pool": lambda folder: (folder / "config.json").write_text(
             (folder / "config.json").read_text().replace('"pool": "attention"', '"pool": "deep"')
         ),
-        "other widths": lambda folder: (folder / "config.json").write_text((folder / "config.json").read_text().replace("96", "64")),
+        "other widths": lambda folder: (folder / "config.json").write_text(
+            (folder / "config.json").read_text().replace("96", "64")
+        ),
     }
     for name, damage in damages.items():
         save_classifier(tmp_path / name, classifier)

@@ -6,12 +6,20 @@ import shutil
 
 import pytest
 import torch
-from diffusers import AutoencoderKL, DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DConditionModel, UNet2DModel
+from diffusers import (
+    AutoencoderKL,
+    DDIMPipeline,
+    DDIMScheduler,
+    DDPMPipeline,
+    DDPMScheduler,
+    UNet2DConditionModel,
+    UNet2DModel,
+)
 from safetensors.torch import load_file, save_file
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.metadata import describe
+from diffusion_demo.models.metadata import load_metadata
 from diffusion_demo.sampling.generate import sample
 from diffusion_demo.sampling.request import Request
 from tests.models.ho import at_the_root, ho_network, ho_scheduler, refusal
@@ -39,7 +47,10 @@ def test_a_ddpm_pipeline_is_sampled_step_by_step_as_its_own_scheduler_does(ddpm,
     scheduler.save_pretrained(tmp_path / "ddpm" / "scheduler")
     scheduler.set_timesteps(count)
     checkpoint = load_checkpoint(tmp_path / "ddpm")
-    assert checkpoint.description.num_train_timesteps == num_timesteps and checkpoint.diffusion.variance_type == "fixed_large"
+    assert (
+        checkpoint.description.num_train_timesteps == num_timesteps
+        and checkpoint.diffusion.variance_type == "fixed_large"
+    )
     ours = list(sample(checkpoint, Request(num_images=2, sampler="ddpm", steps=steps, seed=7, precision="fp32")))
     theirs = list(diffusers_way(ddpm, scheduler, (7, 8)))
     assert [step.t for step in ours] == scheduler.timesteps.tolist() and len(ours) == count
@@ -55,7 +66,9 @@ def test_a_ddim_pipeline_is_sampled_as_its_own_scheduler_does_and_its_variance_i
     checkpoint = load_checkpoint(tmp_path / "ddim")
     assert (checkpoint.diffusion.prediction_type, checkpoint.diffusion.variance_type) == ("v_prediction", "fixed_small")
     ours = sample(checkpoint, Request(num_images=2, sampler="ddim", steps="ddim20", seed=3, precision="fp32"))
-    for step, x in zip(ours, diffusers_way(tmp_path / "ddim", scheduler, (3, 4), use_clipped_model_output=True), strict=True):
+    for step, x in zip(
+        ours, diffusers_way(tmp_path / "ddim", scheduler, (3, 4), use_clipped_model_output=True), strict=True
+    ):
         torch.testing.assert_close(step.xt, x, rtol=0, atol=1e-4)
 
 
@@ -66,15 +79,15 @@ def test_a_ddim_scheduler_made_from_one_that_learned_its_variance_keeps_it(tmp_p
 
 
 def test_a_diffusers_folder_says_what_it_is(ddpm):
-    description = describe(ddpm)
+    description = load_metadata(ddpm)
     assert (description.image_size, description.channels, description.num_train_timesteps) == (16, 3, 100)
     assert description.class_names == () and not description.guidance and description.images_seen == 0
 
 
 @pytest.mark.parametrize("beside", [True, False], ids=["with model_index.json", "without"])
-def test_the_older_layout_is_the_same_model(ddpm, copy, beside):
+def test_the_older_layout_is_the_same_model(ddpm, copy, concat_low_res):
     at_the_root(copy)
-    if not beside:
+    if not concat_low_res:
         (copy / "model_index.json").unlink()
     x, t = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 90])
     new, old = load_checkpoint(ddpm), load_checkpoint(copy)
@@ -88,7 +101,10 @@ def test_the_scheduler_may_lie_in_its_folder_while_the_network_lies_at_the_root(
         file.rename(copy / file.name)
     (copy / "model_index.json").unlink()
     (copy / "unet").rmdir()
-    assert describe(copy).num_train_timesteps == 100 and load_checkpoint(copy).diffusion.variance_type == "fixed_large"
+    assert (
+        load_metadata(copy).num_train_timesteps == 100
+        and load_checkpoint(copy).diffusion.variance_type == "fixed_large"
+    )
 
 
 def test_classes_without_names_go_by_number_and_the_null_class_is_their_mean(tmp_path):
@@ -96,19 +112,25 @@ def test_classes_without_names_go_by_number_and_the_null_class_is_their_mean(tmp
     DDPMPipeline(unet=network, scheduler=ho_scheduler()).save_pretrained(tmp_path / "classes")
     checkpoint = load_checkpoint(tmp_path / "classes")
     description, table = checkpoint.description, checkpoint.unet.class_embedding.weight
-    assert description.class_names == tuple(map(str, range(12))) and not description.guidance and description.null_class == 12
+    assert (
+        description.class_names == tuple(map(str, range(12)))
+        and not description.guidance
+        and description.null_class == 12
+    )
     assert torch.equal(table[:12], network.class_embedding.weight)
     torch.testing.assert_close(table[12], network.class_embedding.weight.mean(0))
     x, t, y = torch.randn(2, 3, 16, 16), torch.tensor([3, 90]), torch.tensor([0, 11])
     with torch.no_grad():
-        torch.testing.assert_close(checkpoint.unet(x, t, class_labels=y).sample, network(x, t, class_labels=y).sample, rtol=0, atol=1e-5)
+        torch.testing.assert_close(
+            checkpoint.unet(x, t, class_labels=y).sample, network(x, t, class_labels=y).sample, rtol=0, atol=1e-5
+        )
     with pytest.raises(BadInput, match="null class"):
         Request(guidance_scale=2.0).check(description)
 
 
 def test_a_square_may_be_said_as_a_pair(copy):
     edit(copy / "unet" / "config.json", sample_size=[16, 16])
-    assert describe(copy).image_size == 16
+    assert load_metadata(copy).image_size == 16
 
 
 @pytest.mark.parametrize(
@@ -125,9 +147,21 @@ def test_a_square_may_be_said_as_a_pair(copy):
         ("unet/config.json", {"block_out_channels": [32, 96]}, "damaged"),
         ("unet/config.json", {"num_class_embeds": 3}, "damaged"),
         ("unet/config.json", {"_class_name": "UNet1DModel"}, "holds a UNet1DModel.*UNet2DModel"),
-        ("scheduler/scheduler_config.json", {"_class_name": "ScoreSdeVeScheduler"}, "ScoreSdeVeScheduler.*DDPMScheduler"),
-        ("scheduler/scheduler_config.json", {"variance_type": "learned_range"}, "answers 3 channels to 3.*learned_range it must be 6"),
-        ("model_index.json", {"_class_name": "LDMPipeline", "vqvae": ["diffusers", "VQModel"]}, "holds a LDMPipeline.*on pixels"),
+        (
+            "scheduler/scheduler_config.json",
+            {"_class_name": "ScoreSdeVeScheduler"},
+            "ScoreSdeVeScheduler.*DDPMScheduler",
+        ),
+        (
+            "scheduler/scheduler_config.json",
+            {"variance_type": "learned_range"},
+            "answers 3 channels to 3.*learned_range it must be 6",
+        ),
+        (
+            "model_index.json",
+            {"_class_name": "LDMPipeline", "vqvae": ["diffusers", "VQModel"]},
+            "holds a LDMPipeline.*on pixels",
+        ),
     ],
 )
 def test_a_model_of_another_kind_is_refused_by_what_it_is(copy, file, changes, words):
@@ -152,16 +186,26 @@ def test_a_chain_that_cannot_be_read_exactly_is_refused(copy, changes, words):
 
 def test_models_that_are_no_unet2dmodel_are_refused_by_name(tmp_path):
     tiny = {"block_out_channels": (32,), "norm_num_groups": 32}
-    UNet2DConditionModel(down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), **tiny).save_config(tmp_path / "stable" / "unet")
+    UNet2DConditionModel(down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), **tiny).save_config(
+        tmp_path / "stable" / "unet"
+    )
     DDPMScheduler().save_pretrained(tmp_path / "stable" / "scheduler")
     assert "holds a UNet2DConditionModel" in refusal(tmp_path / "stable")
-    parts = {"vae": ["diffusers", "AutoencoderKL"], "unet": ["diffusers", "UNet2DConditionModel"], "safety_checker": [None, None]}
-    (tmp_path / "stable" / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline", **parts}))
+    parts = {
+        "vae": ["diffusers", "AutoencoderKL"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "safety_checker": [None, None],
+    }
+    (tmp_path / "stable" / "model_index.json").write_text(
+        json.dumps({"_class_name": "StableDiffusionPipeline", **parts})
+    )
     assert "holds a StableDiffusionPipeline" in refusal(tmp_path / "stable")
     AutoencoderKL(**tiny).save_config(tmp_path / "vae")
     assert "holds a AutoencoderKL" in refusal(tmp_path / "vae")
     (tmp_path / "text").mkdir()
-    (tmp_path / "text" / "config.json").write_text(json.dumps({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}))
+    (tmp_path / "text" / "config.json").write_text(
+        json.dumps({"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"})
+    )
     assert "holds a GPT2LMHeadModel" in refusal(tmp_path / "text")
 
 

@@ -20,7 +20,9 @@ def by_diffusers(folder, count):
     """DDPMPipeline's own loop, its noise from one generator: x_T, then a draw a step."""
     pipeline, generator = DDPMPipeline.from_pretrained(folder), torch.Generator().manual_seed(3)
     unet, scheduler = pipeline.unet, pipeline.scheduler
-    xt = torch.randn(count, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size, generator=generator)
+    xt = torch.randn(
+        count, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size, generator=generator
+    )
     scheduler.set_timesteps(scheduler.config.num_train_timesteps)
     for t in scheduler.timesteps:
         xt = scheduler.step(unet(xt, t).sample, t, xt, generator=generator).prev_sample
@@ -50,7 +52,9 @@ def test_diffusers_makes_the_same_pictures_from_the_same_noise(trained_checkpoin
 
 
 def test_the_pipeline_itself_runs_on_what_was_exported(trained_checkpoint, tmp_path):
-    assert main(["export", "--checkpoint", str(trained_checkpoint), "--class", "one", "--out", str(tmp_path / "one")]) == 0
+    assert (
+        main(["export", "--checkpoint", str(trained_checkpoint), "--class", "one", "--out", str(tmp_path / "one")]) == 0
+    )
     pipeline = DDPMPipeline.from_pretrained(tmp_path / "one")
     pipeline.set_progress_bar_config(disable=True)
     assert type(pipeline.unet) is UNet2DModel and pipeline.unet.config.num_class_embeds is None
@@ -66,7 +70,9 @@ def test_the_pipeline_itself_runs_on_what_was_exported(trained_checkpoint, tmp_p
         (["--out", "."], "is there already"),
     ],
 )
-def test_what_cannot_be_exported_is_refused_in_one_sentence(trained_checkpoint, tmp_path, monkeypatch, capsys, arguments, words):
+def test_what_cannot_be_exported_is_refused_in_one_sentence(
+    trained_checkpoint, tmp_path, monkeypatch, capsys, arguments, words
+):
     monkeypatch.chdir(tmp_path)
     assert main(["export", "--checkpoint", str(trained_checkpoint), "--out", "out", *arguments]) == 2
     printed = capsys.readouterr().err

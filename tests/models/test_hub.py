@@ -19,7 +19,7 @@ from diffusers import UNet2DModel
 from diffusion_demo.cli import main
 from diffusion_demo.images import read_settings
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.metadata import FILE, checkpoint_name, describe
+from diffusion_demo.models.metadata import FILE, checkpoint_name, load_metadata
 from tests.models.ho import at_the_root, refusal
 
 NAME, COMMIT = "somebody/tiny-ddpm", "0123456789abcdef0123456789abcdef01234567"
@@ -49,19 +49,24 @@ def test_a_name_on_the_hub_is_read_from_the_cache_without_a_network(ddpm, copy, 
         at_the_root(copy)
     put_into(cache, copy)
     found = load_checkpoint(NAME)
-    assert found.description == describe(ddpm) == describe(Path(NAME)) and checkpoint_name(NAME) == NAME
+    assert found.description == load_metadata(ddpm) == load_metadata(Path(NAME)) and checkpoint_name(NAME) == NAME
     assert torch.equal(found.unet.conv_in.weight, load_checkpoint(ddpm).unet.conv_in.weight)
 
 
 def test_a_folder_of_that_name_comes_before_the_hub(random_checkpoint, ddpm, cache, tmp_path):
     put_into(cache, ddpm)
     shutil.copytree(random_checkpoint, tmp_path / NAME)
-    assert describe(NAME).class_names == ("one", "three", "two")
+    assert load_metadata(NAME).class_names == ("one", "three", "two")
 
 
 def test_sample_takes_a_name_on_the_hub(ddpm, cache, capsys):
     put_into(cache, ddpm)
-    assert main(["sample", "--checkpoint", NAME, "--num-images", "2", "--steps", "3", "--precision", "fp32", "--out", "out"]) == 0
+    assert (
+        main(
+            ["sample", "--checkpoint", NAME, "--num-images", "2", "--steps", "3", "--precision", "fp32", "--out", "out"]
+        )
+        == 0
+    )
     capsys.readouterr()
     assert read_settings(Path("out") / "seed_00000001.png")["checkpoint"] == NAME
 
@@ -100,7 +105,7 @@ def test_pickled_weights_of_the_hub_are_refused_and_the_command_that_is_named_co
 
 def test_a_checkpoint_of_ours_on_the_hub_keeps_its_description(random_checkpoint, cache):
     put_into(cache, random_checkpoint)
-    assert (random_checkpoint / FILE).exists() and load_checkpoint(NAME).description == describe(random_checkpoint)
+    assert (random_checkpoint / FILE).exists() and load_checkpoint(NAME).description == load_metadata(random_checkpoint)
 
 
 @contextmanager
@@ -146,7 +151,11 @@ def a_hub_of(models):
 
         def send(self, status, data, headers=None):
             self.send_response(status)
-            for key, value in {"Content-Length": str(len(data)), "Content-Type": "application/json", **(headers or {})}.items():
+            for key, value in {
+                "Content-Length": str(len(data)),
+                "Content-Type": "application/json",
+                **(headers or {}),
+            }.items():
                 self.send_header(key, value)
             self.end_headers()
             if self.command == "GET":
@@ -166,25 +175,49 @@ def at_the_hub(environment, tmp_path):
     """Run Python as a process of its own that takes `address` for the Hub."""
 
     def run(address, *arguments):
-        online = environment | {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": ""}
-        return subprocess.run([sys.executable, *map(str, arguments)], cwd=tmp_path, env=online, capture_output=True, text=True, timeout=120)
+        online = environment | {
+            "HF_HUB_OFFLINE": "0",
+            "HF_ENDPOINT": address,
+            "HF_HOME": str(tmp_path / "home"),
+            "HF_TOKEN": "",
+        }
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            cwd=tmp_path,
+            env=online,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
 
     return run
 
 
 def test_of_a_model_on_the_hub_only_what_is_read_is_fetched_and_then_no_network_is_needed(ddpm, at_the_hub, tmp_path):
     shutil.copytree(ddpm, tmp_path / "both")
-    for file in ("unet/diffusion_pytorch_model.bin", "diffusion_pytorch_model.safetensors", "README.md", "results.json"):
+    for file in (
+        "unet/diffusion_pytorch_model.bin",
+        "diffusion_pytorch_model.safetensors",
+        "README.md",
+        "results.json",
+    ):
         (tmp_path / "both" / file).write_text("not to be fetched")
     words = ["-m", "diffusion_demo", "sample", "--checkpoint", NAME, "--num-images", 1, "--steps", 2, "--out"]
     with a_hub_of({NAME: tmp_path / "both"}) as (address, fetched):
         done = at_the_hub(address, *words, "first")
         assert done.returncode == 0, done.stderr
-    parts = {"model_index.json", "unet/config.json", "scheduler/scheduler_config.json", "unet/diffusion_pytorch_model.safetensors"}
+    parts = {
+        "model_index.json",
+        "unet/config.json",
+        "scheduler/scheduler_config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+    }
     assert sorted(fetched) == sorted(parts)
     done = at_the_hub(address, *words, "second")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "first" / "seed_00000000.png").read_bytes() == (tmp_path / "second" / "seed_00000000.png").read_bytes()
+    assert (tmp_path / "first" / "seed_00000000.png").read_bytes() == (
+        tmp_path / "second" / "seed_00000000.png"
+    ).read_bytes()
 
 
 DESCRIBE = """
@@ -202,7 +235,9 @@ for name in sys.argv[1:]:
 def test_what_the_hub_does_not_give_is_refused_each_in_its_sentence(at_the_hub, tmp_path):
     (tmp_path / "stable" / "unet").mkdir(parents=True)
     parts = {"vae": ["diffusers", "AutoencoderKL"], "unet": ["diffusers", "UNet2DConditionModel"]}
-    (tmp_path / "stable" / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionPipeline", **parts}))
+    (tmp_path / "stable" / "model_index.json").write_text(
+        json.dumps({"_class_name": "StableDiffusionPipeline", **parts})
+    )
     (tmp_path / "stable" / "unet" / "diffusion_pytorch_model.safetensors").write_text("gigabytes")
     with a_hub_of({"some/stable": tmp_path / "stable"}) as (address, fetched):
         done = at_the_hub(address, "-c", DESCRIBE, "some/stable", "some/nothing", "gated/model")

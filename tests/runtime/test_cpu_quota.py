@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from diffusion_demo.runtime.cpu_quota import granted_cores
+from diffusion_demo.runtime.cpu_quota import cpu_quota
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +31,7 @@ def test_the_quota_is_read_in_whole_cores(tmp_path, files, cores):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert granted_cores(tmp_path) == cores
+    assert cpu_quota(tmp_path) == cores
 
 
 @pytest.mark.skipif(os.cpu_count() == 1, reason="there are no fewer cores than one")
@@ -41,7 +41,11 @@ def test_torch_is_told_of_fewer_cores_unless_somebody_said_how_many(tmp_path, qu
     (tmp_path / "cpu.max").write_text(f"{quota}00000 100000")
     module = tmp_path / "diffusion_demo" / "granted.py"
     module.write_text(module.read_text().replace('Path("/sys/fs/cgroup")', f"Path({str(tmp_path)!r})"))
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | ({"OMP_NUM_THREADS": asked} if asked else {})
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | (
+        {"OMP_NUM_THREADS": asked} if asked else {}
+    )
     report = "import os, diffusion_demo; print(os.environ.get('OMP_NUM_THREADS'))"
-    done = subprocess.run([sys.executable, "-c", report], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", report], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == threads

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from diffusion_demo.runtime import parallel
-from diffusion_demo.runtime.parallel import side_by_side, slices
+from diffusion_demo.runtime.parallel import parallel_map, split_rows
 from diffusion_demo.sampling.generate import sample
 from diffusion_demo.sampling.request import Request
 
@@ -30,11 +30,11 @@ class Network(nn.Linear):
 
 def test_rows_are_cut_evenly_and_only_where_that_is_faster(threads, monkeypatch):
     threads(3)
-    assert slices(8, Network("cpu")) == [slice(0, 2), slice(2, 5), slice(5, 8)]
-    assert slices(2, Network("cpu")) == [slice(0, 2)] == slices(2, Network("cuda"))
-    assert slices(8, Network("cuda")) == [slice(0, 8)]
+    assert split_rows(8, Network("cpu")) == [slice(0, 2), slice(2, 5), slice(5, 8)]
+    assert split_rows(2, Network("cpu")) == [slice(0, 2)] == split_rows(2, Network("cuda"))
+    assert split_rows(8, Network("cuda")) == [slice(0, 8)]
     monkeypatch.setattr(parallel, "SMALL", 3)
-    assert slices(8, Network("cpu")) == [slice(0, 8)]
+    assert split_rows(8, Network("cpu")) == [slice(0, 8)]
 
 
 def test_each_core_works_alone_and_all_at_once_while_other_threads_keep_theirs(threads):
@@ -45,7 +45,7 @@ def test_each_core_works_alone_and_all_at_once_while_other_threads_keep_theirs(t
         meet.wait(20)
         return part, torch.get_num_threads(), threading.current_thread().name
 
-    (a, alone, first), (b, also_alone, second) = side_by_side(work, ["a", "b"])
+    (a, alone, first), (b, also_alone, second) = parallel_map(work, ["a", "b"])
     assert (a, b, alone, also_alone) == ("a", "b", 1, 1) and first != second
     elsewhere = []
     for _ in range(2):
@@ -53,7 +53,7 @@ def test_each_core_works_alone_and_all_at_once_while_other_threads_keep_theirs(t
         thread.start()
         thread.join()
     assert torch.get_num_threads() == 2 and elsewhere == [2, 2]
-    assert slices(2, Network("cpu")) == [slice(0, 1), slice(1, 2)]
+    assert split_rows(2, Network("cpu")) == [slice(0, 1), slice(1, 2)]
 
 
 def test_what_goes_wrong_is_raised_once_all_have_ended(threads):
@@ -67,13 +67,21 @@ def test_what_goes_wrong_is_raised_once_all_have_ended(threads):
         ended.set()
 
     with pytest.raises(ValueError, match="no such part"):
-        side_by_side(work, ["wrong", "slow"])
+        parallel_map(work, ["wrong", "slow"])
     assert ended.is_set()
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm_solver"])
 def test_every_step_of_pictures_that_the_cores_share_is_that_of_one_core(checkpoint, threads, sampler):
-    request = Request(num_images=5, sampler=sampler, steps=4, seed=3, guidance_scale=2.0, eta=0.0 if sampler == "ddpm" else 0.5, precision="fp32")
+    request = Request(
+        num_images=5,
+        sampler=sampler,
+        steps=4,
+        seed=3,
+        guidance_scale=2.0,
+        eta=0.0 if sampler == "ddpm" else 0.5,
+        precision="fp32",
+    )
     threads(2)
     shared = list(sample(checkpoint, request))
     again = list(sample(checkpoint, request))

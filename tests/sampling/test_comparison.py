@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import Description
-from diffusion_demo.sampling.comparison import MAX_CELLS, Axis, Comparison, axis, fitted, network_calls
+from diffusion_demo.models.metadata import CheckpointMetadata
+from diffusion_demo.sampling.comparison import MAX_CELLS, Axis, Comparison, axis, fit_steps_to_calls, network_calls
 from diffusion_demo.sampling.generate import last_step, sample
-from diffusion_demo.sampling.presets import USUAL_ETA
+from diffusion_demo.sampling.presets import DEFAULT_ETA
 from diffusion_demo.sampling.request import Request
 from tests.conftest import CLASSES
 
@@ -16,7 +16,7 @@ BASE = Request(num_images=2, seed=5, guidance_scale=2.0, precision="fp32")
 
 
 def cells(across, down=None, calls=16, base=BASE, about=None):
-    known = {"a": about or Description(16, 3, 1000, CLASSES, guidance=True), "b": Description(16, 3, 100)}
+    known = {"a": about or CheckpointMetadata(16, 3, 1000, CLASSES, guidance=True), "b": CheckpointMetadata(16, 3, 100)}
     return Comparison(base, "a", across, down, calls).cells(known.__getitem__)
 
 
@@ -37,7 +37,7 @@ def test_every_cell_asks_the_network_as_often_as_it_says(checkpoint, sampler, sc
     base = replace(BASE, guidance_interval=interval)
     grid = cells(axis("sampler", "dpm_solver, ddim, ddpm"), axis("guidance_scale", f"{scale}"), calls=9, base=base)
     cell = next(cell for cell in grid if cell.request.sampler == sampler)
-    request = fitted(cell, checkpoint.diffusion)
+    request = fit_steps_to_calls(cell, checkpoint.diffusion)
     calls = network_calls(request, checkpoint.diffusion)
     assert calls == counted(checkpoint, request) <= 9
     more = replace(request, steps=request.steps + 1)
@@ -45,13 +45,18 @@ def test_every_cell_asks_the_network_as_often_as_it_says(checkpoint, sampler, sc
 
 
 def test_guided_cells_take_half_the_steps_of_unguided_ones(checkpoint):
-    one, two = (fitted(cell, checkpoint.diffusion) for cell in cells(axis("guidance_scale", "1, 3"), calls=20))
+    one, two = (
+        fit_steps_to_calls(cell, checkpoint.diffusion) for cell in cells(axis("guidance_scale", "1, 3"), calls=20)
+    )
     assert (one.steps, two.steps) == (20, 10)
 
 
 def test_steps_as_an_axis_are_taken_as_they_are(checkpoint):
     grid = cells(axis("steps", "3, 7"), axis("guidance_scale", "1, 2"))
-    assert [(cell.row, cell.column, cell.request.guidance_scale, fitted(cell, checkpoint.diffusion).steps) for cell in grid] == [
+    assert [
+        (cell.row, cell.column, cell.request.guidance_scale, fit_steps_to_calls(cell, checkpoint.diffusion).steps)
+        for cell in grid
+    ] == [
         (0, 0, 1, 3),
         (0, 1, 1, 7),
         (1, 0, 2, 3),
@@ -65,7 +70,10 @@ def test_calls_as_an_axis_are_budgets():
 
 def test_a_model_is_done_with_before_the_next_is_loaded():
     plain = replace(BASE, guidance_scale=1.0)
-    for across, down in ((axis("checkpoint", "b, a"), axis("seed", "1, 2")), (axis("seed", "1, 2"), axis("checkpoint", "b, a"))):
+    for across, down in (
+        (axis("checkpoint", "b, a"), axis("seed", "1, 2")),
+        (axis("seed", "1, 2"), axis("checkpoint", "b, a")),
+    ):
         assert [cell.checkpoint for cell in cells(across, down, base=plain)] == ["b", "b", "a", "a"]
 
 
@@ -80,7 +88,7 @@ def test_values_are_numbers_or_names_once_each():
 
 def test_compared_samplers_have_their_usual_eta_unless_eta_is_compared(checkpoint):
     samplers, base = axis("sampler", "dpm_solver, ddim"), replace(BASE, eta=0.25)
-    assert [cell.request.eta for cell in cells(samplers, None, calls=9, base=base)] == [USUAL_ETA["dpm_solver"], 0]
+    assert [cell.request.eta for cell in cells(samplers, None, calls=9, base=base)] == [DEFAULT_ETA["dpm_solver"], 0]
     assert {cell.request.eta for cell in cells(samplers, axis("eta", "0.1"), calls=9, base=base)} == {0.1}
 
 
@@ -104,7 +112,12 @@ def test_values_that_cannot_be_are_refused(name, words, sentence):
     ("across", "down", "changes", "sentence"),
     [
         (axis("seed", "1"), axis("seed", "2"), {}, "Both sides vary the seed"),
-        (axis("seed", ",".join(map(str, range(13)))), axis("eta", "0, 0.2, 0.4, 0.6, 0.8"), {}, f"65 cells; {MAX_CELLS} are the most"),
+        (
+            axis("seed", ",".join(map(str, range(13)))),
+            axis("eta", "0, 0.2, 0.4, 0.6, 0.8"),
+            {},
+            f"65 cells; {MAX_CELLS} are the most",
+        ),
         (axis("calls", "1"), None, {}, "at least 2 network calls"),
         (axis("calls", "5000"), None, {}, "Steps must be|steps"),
         (axis("steps", "0"), None, {}, "steps|Steps"),

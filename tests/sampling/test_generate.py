@@ -10,14 +10,14 @@ from PIL import Image
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import read_settings, to_float, to_uint8
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.metadata import ORACLES, Description, describe
+from diffusion_demo.models.metadata import ORACLES, CheckpointMetadata, load_metadata
 from diffusion_demo.models.oracle_models import PICTURES
 from diffusion_demo.sampling.generate import SeededNoise, last_step, sample
 from diffusion_demo.sampling.image_writer import sample_to_folder
-from diffusion_demo.sampling.request import MAX_SEED, Request, class_index, class_of_seed, pictures_of
+from diffusion_demo.sampling.request import MAX_SEED, Request, class_index, draw_class, image_specs
 
 FEW = Request(num_images=4, steps=4, seed=7, precision="fp32")
-DESCRIPTION = Description(16, 3, 1000, ("one", "three", "two"), guidance=True)
+DESCRIPTION = CheckpointMetadata(16, 3, 1000, ("one", "three", "two"), guidance=True)
 
 
 def pictures(checkpoint, **changes):
@@ -25,7 +25,15 @@ def pictures(checkpoint, **changes):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"sampler": "ddim"}, {"sampler": "ddim", "eta": 0.5}, {"eta": 0.5}, {"sampler": "ddpm"}, {"precision": "bf16"}]
+    "changes",
+    [
+        {},
+        {"sampler": "ddim"},
+        {"sampler": "ddim", "eta": 0.5},
+        {"eta": 0.5},
+        {"sampler": "ddpm"},
+        {"precision": "bf16"},
+    ],
 )
 def test_the_same_request_gives_the_same_pictures(checkpoint, changes):
     first = pictures(checkpoint, **changes)
@@ -34,13 +42,18 @@ def test_the_same_request_gives_the_same_pictures(checkpoint, changes):
     assert (first[0] - first[1]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("changes", [{"seed": 8}, {"sampler": "ddpm"}, {"steps": 5}, {"eta": 1.0}, {"class_index": 1}, {"guidance_scale": 3.0}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"seed": 8}, {"sampler": "ddpm"}, {"steps": 5}, {"eta": 1.0}, {"class_index": 1}, {"guidance_scale": 3.0}],
+)
 def test_each_setting_changes_the_pictures(checkpoint, changes):
     base = {"sampler": "ddim"}
     assert not torch.equal(pictures(checkpoint, **base), pictures(checkpoint, **base | changes))
 
 
-@pytest.mark.parametrize("settings", [{}, {"sampler": "ddim"}, {"sampler": "ddpm"}, {"sampler": "ddim", "guidance_scale": 2.0}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"sampler": "ddim"}, {"sampler": "ddpm"}, {"sampler": "ddim", "guidance_scale": 2.0}]
+)
 def test_a_picture_alone_is_the_one_in_a_batch(checkpoint, settings):
     together = to_uint8(pictures(checkpoint, seed=1, num_images=9, steps=10, **settings)[8])
     alone = to_uint8(pictures(checkpoint, seed=9, num_images=1, steps=10, **settings)[0])
@@ -50,7 +63,10 @@ def test_a_picture_alone_is_the_one_in_a_batch(checkpoint, settings):
 
 
 def test_the_noise_of_a_seed_is_the_same_to_the_bit_in_any_batch():
-    together, alone = SeededNoise(list(range(1, 10)), (3, 16, 16), torch.device("cpu")), SeededNoise([9], (3, 16, 16), torch.device("cpu"))
+    together, alone = (
+        SeededNoise(list(range(1, 10)), (3, 16, 16), torch.device("cpu")),
+        SeededNoise([9], (3, 16, 16), torch.device("cpu")),
+    )
     for _ in range(3):
         assert torch.equal(together()[8], alone()[0])
 
@@ -62,14 +78,14 @@ def test_the_noise_of_each_seed_and_each_draw_is_another():
 
 
 def classes(description=DESCRIPTION, **request):
-    return [picture.class_index for picture in pictures_of(Request(**request), description)]
+    return [picture.class_index for picture in image_specs(Request(**request), description)]
 
 
 def test_a_class_is_drawn_from_the_seed_alone():
     drawn = classes(num_images=9, seed=1)
-    assert drawn[8] == class_of_seed(9, 3) == classes(num_images=1, seed=9)[0]
+    assert drawn[8] == draw_class(9, 3) == classes(num_images=1, seed=9)[0]
     assert drawn == classes(num_images=9, seed=1, steps=3, sampler="ddpm", guidance_scale=2.0)
-    assert {class_of_seed(seed, 3) for seed in range(30)} == {0, 1, 2}
+    assert {draw_class(seed, 3) for seed in range(30)} == {0, 1, 2}
 
 
 def test_a_class_that_is_asked_for_is_everyones():
@@ -77,19 +93,24 @@ def test_a_class_that_is_asked_for_is_everyones():
 
 
 def test_a_model_without_classes_draws_none():
-    assert classes(Description(16, 3, 1000), num_images=3) == [None, None, None]
+    assert classes(CheckpointMetadata(16, 3, 1000), num_images=3) == [None, None, None]
 
 
 def test_guidance_scale_1_is_the_conditional_model_and_0_the_null_class(checkpoint):
     x, y = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([1, 1])
     with torch.no_grad():
-        conditional, null = (checkpoint.unet(x, torch.tensor([999, 999]), class_labels=label).sample for label in (y, torch.tensor([3, 3])))
+        conditional, null = (
+            checkpoint.unet(x, torch.tensor([999, 999]), class_labels=label).sample
+            for label in (y, torch.tensor([3, 3]))
+        )
     assert not torch.allclose(conditional, null, atol=1e-4)
     noise = SeededNoise([7, 8], (3, 16, 16), torch.device("cpu"))()
     with torch.no_grad():
         expected = checkpoint.unet(noise, torch.tensor([999, 999]), class_labels=torch.tensor([3, 3])).sample[:, :3]
     first = next(sample(checkpoint, dataclasses.replace(FEW, num_images=2, class_index=1, guidance_scale=0.0, steps=2)))
-    torch.testing.assert_close(first.x0, checkpoint.diffusion.p(torch.cat([expected, expected], 1), noise, 999).x0, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        first.x0, checkpoint.diffusion.p(torch.cat([expected, expected], 1), noise, 999).x0, rtol=1e-3, atol=1e-3
+    )
 
 
 def test_with_guidance_0_the_class_does_not_matter(checkpoint):
@@ -138,18 +159,20 @@ def test_what_the_model_cannot_do_is_refused_with_the_value_in_one_sentence(chan
 
 
 def test_the_ends_of_every_range_are_allowed():
-    Request(num_images=1, steps=1000, eta=1.0, seed=MAX_SEED, class_index=2, guidance_scale=100.0, precision="bf16").check(DESCRIPTION)
+    Request(
+        num_images=1, steps=1000, eta=1.0, seed=MAX_SEED, class_index=2, guidance_scale=100.0, precision="bf16"
+    ).check(DESCRIPTION)
     Request(steps=1, eta=0.0, seed=0, guidance_scale=0.0).check(DESCRIPTION)
 
 
 def test_a_model_without_a_null_class_refuses_guidance():
     with pytest.raises(BadInput, match="null class"):
-        Request(guidance_scale=2.0).check(Description(16, 3, 1000, ("a", "b"), guidance=False))
+        Request(guidance_scale=2.0).check(CheckpointMetadata(16, 3, 1000, ("a", "b"), guidance=False))
 
 
 def test_a_model_without_classes_refuses_a_class():
     with pytest.raises(BadInput, match="no classes"):
-        Request(class_index=0).check(Description(16, 3, 1000))
+        Request(class_index=0).check(CheckpointMetadata(16, 3, 1000))
 
 
 @pytest.mark.parametrize(("name", "index"), [("one", 0), ("three", 1), ("two", 2), ("0", 0), ("2", 2)])
@@ -164,12 +187,12 @@ def test_an_unknown_class_is_refused_with_those_there_are(name):
 
 
 def test_a_class_that_is_called_by_a_number_goes_by_its_name():
-    assert class_index("7", Description(16, 3, 1000, ("3", "7"))) == 1
+    assert class_index("7", CheckpointMetadata(16, 3, 1000, ("3", "7"))) == 1
 
 
 def test_files_hold_what_makes_each_picture_again(checkpoint, tmp_path):
     request = dataclasses.replace(FEW, num_images=2, sampler="ddim", eta=0.5)
-    paths = sample_to_folder(checkpoint, "random", request, pictures_of(request, checkpoint.description), tmp_path)
+    paths = sample_to_folder(checkpoint, "random", request, image_specs(request, checkpoint.description), tmp_path)
     settings = read_settings(paths[1])
     again = Request(
         seed=settings["seed"],
@@ -177,19 +200,23 @@ def test_files_hold_what_makes_each_picture_again(checkpoint, tmp_path):
         class_index=class_index(settings["class"], checkpoint.description),
         **{name: settings[name] for name in ("sampler", "steps", "eta", "guidance_scale", "precision")},
     )
-    (path,) = sample_to_folder(checkpoint, settings["checkpoint"], again, pictures_of(again, checkpoint.description), tmp_path / "again")
+    (path,) = sample_to_folder(
+        checkpoint, settings["checkpoint"], again, image_specs(again, checkpoint.description), tmp_path / "again"
+    )
     assert path.name == paths[1].name and path.read_bytes() == paths[1].read_bytes()
 
 
 def test_a_class_goes_by_its_title_too_and_titles_are_what_a_person_is_offered():
-    titled = Description(16, 3, 1000, ("people-body", "animals"), titles={"people-body": "people"})
+    titled = CheckpointMetadata(16, 3, 1000, ("people-body", "animals"), titles={"people-body": "people"})
     assert class_index("people", titled) == class_index("people-body", titled) == 0
     with pytest.raises(BadInput, match="choose one of people, animals,"):
         class_index("plants", titled)
 
 
 def shown():
-    return torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in sorted(PICTURES.glob("seed_*.png"))])
+    return torch.stack(
+        [torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in sorted(PICTURES.glob("seed_*.png"))]
+    )
 
 
 def test_the_oracle_that_knows_sixteen_pictures_by_heart_makes_those_and_no_others():
@@ -200,7 +227,9 @@ def test_the_oracle_that_knows_sixteen_pictures_by_heart_makes_those_and_no_othe
     assert len(distances.argmin(dim=1).unique()) > 5
 
 
-@pytest.mark.parametrize(("name", "nearness"), [("oracle-mixture", (0.05, 0.15)), ("oracle-gaussian", (0.1, 2)), ("oracle-pixels", (0.2, 2))])
+@pytest.mark.parametrize(
+    ("name", "nearness"), [("oracle-mixture", (0.05, 0.15)), ("oracle-gaussian", (0.1, 2)), ("oracle-pixels", (0.2, 2))]
+)
 def test_an_oracle_that_knows_less_makes_pictures_that_are_none_of_the_sixteen(name, nearness):
     made = last_step(sample(load_checkpoint(name), Request(num_images=4, steps=20, precision="fp32"))).xt
     errors = ((made[:, None] - to_float(shown())[None]) ** 2).flatten(2).mean(2).sqrt().min(1).values
@@ -209,9 +238,9 @@ def test_an_oracle_that_knows_less_makes_pictures_that_are_none_of_the_sixteen(n
 
 def test_oracles_are_described_and_called_by_name_alone():
     for name in ORACLES:
-        assert describe(name).image_size == 32 and describe(name).class_names == ()
+        assert load_metadata(name).image_size == 32 and load_metadata(name).class_names == ()
     with pytest.raises(BadInput, match="oracle-magic"):
-        describe("oracle-magic")
+        load_metadata("oracle-magic")
 
 
 def test_a_network_that_gives_no_numbers_is_said_to_in_one_sentence(random_checkpoint):

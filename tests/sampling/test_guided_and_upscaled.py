@@ -11,13 +11,13 @@ from diffusion_demo.diffusion.samplers import SAMPLERS
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import read_settings, to_uint8
-from diffusion_demo.models.checkpoint import guided_by, load_checkpoint, save_checkpoint, scheduler_of
+from diffusion_demo.models.checkpoint import load_checkpoint, make_scheduler, save_checkpoint, with_classifier
 from diffusion_demo.models.classifier import build_classifier, save_classifier, save_classifier_checkpoint
-from diffusion_demo.models.metadata import Description
+from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import as_denoiser, build_unet
-from diffusion_demo.sampling.generate import last_step, noise_of, sample, sample_batch, upsample
-from diffusion_demo.sampling.request import Request, pictures_of
+from diffusion_demo.sampling.generate import last_step, make_noise, sample, sample_batch, upsample
+from diffusion_demo.sampling.request import Request, image_specs
 from tests.conftest import CLASSES
 
 FEW = Request(num_images=3, sampler="ddim", steps=4, seed=7, precision="fp32", class_index=1)
@@ -35,25 +35,31 @@ def classifier_folder(checkpoint, tmp_path_factory):
     """A classifier of random weights that knows the model's classes in another order."""
     torch.manual_seed(1)
     classifier = shaken(build_classifier("tiny", 16, 3, CLASSES[::-1]))
-    description = Description(16, 3, 1000, CLASSES[::-1], task="classifier")
+    description = CheckpointMetadata(16, 3, 1000, CLASSES[::-1], task="classifier")
     folder = tmp_path_factory.mktemp("classifier") / "classifier-16"
-    scheduler = scheduler_of(checkpoint.beta_schedule, checkpoint.diffusion)
+    scheduler = make_scheduler(checkpoint.beta_schedule, checkpoint.diffusion)
     save_classifier_checkpoint(folder, classifier, scheduler, description, model_card(description, 1, None))
     return folder
 
 
 @pytest.fixture(scope="module")
 def guided(checkpoint, classifier_folder):
-    return guided_by(checkpoint, classifier_folder)
+    return with_classifier(checkpoint, classifier_folder)
 
 
 @pytest.fixture(scope="module")
 def upsampler_folder(checkpoint, tmp_path_factory):
     torch.manual_seed(2)
-    unet = shaken(build_unet("tiny", 32, 3, learns_variance=True, num_classes=0, enlarges=True))
-    description = Description(32, 3, 1000, task="upsampler", small_size=16)
+    unet = shaken(build_unet("tiny", 32, 3, learns_variance=True, num_classes=0, is_upsampler=True))
+    description = CheckpointMetadata(32, 3, 1000, task="upsampler", small_size=16)
     folder = tmp_path_factory.mktemp("upsampler") / "upsampler-32"
-    save_checkpoint(folder, unet, scheduler_of(checkpoint.beta_schedule, checkpoint.diffusion), description, model_card(description, 1, None))
+    save_checkpoint(
+        folder,
+        unet,
+        make_scheduler(checkpoint.beta_schedule, checkpoint.diffusion),
+        description,
+        model_card(description, 1, None),
+    )
     return folder
 
 
@@ -69,10 +75,15 @@ def pictures(checkpoint, **changes):
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm_solver"])
 def test_a_classifier_guides_as_its_gradient_says_with_its_own_order_of_classes(guided, sampler):
     request = replace(FEW, sampler=sampler, steps="trailing:4", classifier_scale=3.0)
-    chain, noise = guided.diffusion.respaced(spaced_timesteps(1000, "trailing:4")), noise_of(guided, pictures_of(request, guided.description))
+    chain, noise = (
+        guided.diffusion.respaced(spaced_timesteps(1000, "trailing:4")),
+        make_noise(guided, image_specs(request, guided.description)),
+    )
     sound = (0, max(t for t in range(1000) if guided.diffusion.abar[t] >= 1e-3)) if sampler == "ddim" else None
     gradient = classifier_gradient(guided.classifier, torch.full((3,), CLASSES[::-1].index(CLASSES[1])), 3.0, sound)
-    steps = SAMPLERS[sampler](as_denoiser(guided.unet, "fp32"), chain, noise(), noise, gradient=gradient, class_labels=torch.full((3,), 1))
+    steps = SAMPLERS[sampler](
+        as_denoiser(guided.unet, "fp32"), chain, noise(), noise, gradient=gradient, class_labels=torch.full((3,), 1)
+    )
     with torch.no_grad():
         torch.testing.assert_close(
             last_step(steps).xt, last_step(sample(guided, request)).xt, rtol=0, atol=1e-3
@@ -80,12 +91,22 @@ def test_a_classifier_guides_as_its_gradient_says_with_its_own_order_of_classes(
 
 
 def test_both_kinds_of_guidance_act_together_and_only_inside_the_interval(guided):
-    plain, by_classifier, free = pictures(guided), pictures(guided, classifier_scale=5.0), pictures(guided, guidance_scale=3.0)
+    plain, by_classifier, free = (
+        pictures(guided),
+        pictures(guided, classifier_scale=5.0),
+        pictures(guided, guidance_scale=3.0),
+    )
     both = pictures(guided, classifier_scale=5.0, guidance_scale=3.0)
     for other in (plain, by_classifier, free):
         assert not torch.equal(both, other)
-    outside = {"classifier_scale": 5.0, "guidance_scale": 3.0, "guidance_interval": (400, 410)}  # no step of these four falls there
-    torch.testing.assert_close(pictures(guided, **outside), plain, rtol=0, atol=0.01)  # x_0 from eps at t = 999 magnifies rounding
+    outside = {
+        "classifier_scale": 5.0,
+        "guidance_scale": 3.0,
+        "guidance_interval": (400, 410),
+    }  # no step of these four falls there
+    torch.testing.assert_close(
+        pictures(guided, **outside), plain, rtol=0, atol=0.01
+    )  # x_0 from eps at t = 999 magnifies rounding
     everywhere = pictures(guided, **outside | {"guidance_interval": (0, 999)}, sampler="dpm_solver")
     assert torch.equal(everywhere, pictures(guided, classifier_scale=5.0, guidance_scale=3.0, sampler="dpm_solver"))
 
@@ -101,7 +122,9 @@ def test_a_strong_classifier_raises_what_it_thinks_of_its_class(guided):
 
     def opinion(made):
         with torch.no_grad():
-            return torch.log_softmax(guided.classifier(made, torch.zeros(len(made), dtype=torch.int64)), 1)[:, asked].mean()
+            return torch.log_softmax(guided.classifier(made, torch.zeros(len(made), dtype=torch.int64)), 1)[
+                :, asked
+            ].mean()
 
     assert opinion(pictures(guided, classifier_scale=50.0)) > opinion(pictures(guided)) + 0.01
 
@@ -109,8 +132,8 @@ def test_a_strong_classifier_raises_what_it_thinks_of_its_class(guided):
 def test_a_classifier_guides_a_model_without_classes(checkpoint, classifier_folder):
     torch.manual_seed(0)
     unet = shaken(build_unet("tiny", 16, 3, learns_variance=True, num_classes=0))
-    plain = replace(checkpoint, unet=unet, description=Description(16, 3, 1000))
-    guided = guided_by(plain, classifier_folder)
+    plain = replace(checkpoint, unet=unet, description=CheckpointMetadata(16, 3, 1000))
+    guided = with_classifier(plain, classifier_folder)
     one, two = (last_step(sample(guided, replace(FEW, class_index=i, classifier_scale=20.0))).xt for i in (0, 1))
     assert not torch.equal(one, two)
     with pytest.raises(BadInput, match="null class"):
@@ -128,25 +151,33 @@ def test_a_classifier_beside_the_model_is_loaded_with_it(random_checkpoint, guid
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"description": Description(32, 3, 1000, CLASSES)}, "knows images of 16 pixels"),
-        ({"description": Description(16, 3, 1000, (*CLASSES, "four"))}, "does not know the model's class four"),
+        ({"description": CheckpointMetadata(32, 3, 1000, CLASSES)}, "knows images of 16 pixels"),
+        ({"description": CheckpointMetadata(16, 3, 1000, (*CLASSES, "four"))}, "does not know the model's class four"),
     ],
 )
 def test_a_classifier_of_other_pictures_or_classes_is_refused(checkpoint, classifier_folder, changes, words):
     with pytest.raises(BadInput, match=words):
-        guided_by(replace(checkpoint, **changes), classifier_folder)
+        with_classifier(replace(checkpoint, **changes), classifier_folder)
 
 
-def test_a_classifier_of_another_schedule_and_a_model_in_its_place_are_refused(checkpoint, classifier_folder, random_checkpoint):
+def test_a_classifier_of_another_schedule_and_a_model_in_its_place_are_refused(
+    checkpoint, classifier_folder, random_checkpoint
+):
     shorter = replace(checkpoint, diffusion=checkpoint.diffusion.respaced(list(range(0, 1000, 2))))
     with pytest.raises(BadInput, match="another noise schedule"):
-        guided_by(shorter, classifier_folder)
+        with_classifier(shorter, classifier_folder)
     with pytest.raises(BadInput, match="is no classifier"):
-        guided_by(checkpoint, random_checkpoint)
+        with_classifier(checkpoint, random_checkpoint)
 
 
 @pytest.mark.parametrize(
-    "changes", [{"classifier_scale": -1.0}, {"classifier_scale": float("nan")}, {"guidance_interval": (10, 5)}, {"guidance_interval": (0, 1000)}]
+    "changes",
+    [
+        {"classifier_scale": -1.0},
+        {"classifier_scale": float("nan")},
+        {"guidance_interval": (10, 5)},
+        {"guidance_interval": (0, 1000)},
+    ],
 )
 def test_guidance_that_cannot_be_is_refused(checkpoint, changes):
     with pytest.raises(BadInput):
@@ -159,7 +190,10 @@ def test_guidance_by_a_classifier_that_is_not_there_is_refused(checkpoint):
 
 
 def test_pictures_are_enlarged_from_their_own_seeds_alone_or_in_a_batch(checkpoint, upsampler):
-    request, all_of = replace(FEW, num_images=4, class_index=None), pictures_of(replace(FEW, num_images=4), checkpoint.description)
+    request, all_of = (
+        replace(FEW, num_images=4, class_index=None),
+        image_specs(replace(FEW, num_images=4), checkpoint.description),
+    )
     small = to_uint8(last_step(sample(checkpoint, request)).xt)
     large = to_uint8(last_step(upsample(upsampler, small, request, all_of)).xt)
     assert large.shape == (4, 3, 32, 32) and len({picture.numpy().tobytes() for picture in large}) == 4
@@ -168,12 +202,12 @@ def test_pictures_are_enlarged_from_their_own_seeds_alone_or_in_a_batch(checkpoi
 
 
 def test_the_noise_of_the_second_stage_is_not_that_of_the_first(checkpoint, upsampler):
-    one = pictures_of(replace(FEW, num_images=1), checkpoint.description)
-    assert not torch.equal(noise_of(upsampler, one)()[:, :, :16, :16], noise_of(checkpoint, one)())
+    one = image_specs(replace(FEW, num_images=1), checkpoint.description)
+    assert not torch.equal(make_noise(upsampler, one)()[:, :, :16, :16], make_noise(checkpoint, one)())
 
 
 def test_what_an_upsampler_cannot_take_is_refused(checkpoint, upsampler):
-    one = pictures_of(replace(FEW, num_images=1), checkpoint.description)
+    one = image_specs(replace(FEW, num_images=1), checkpoint.description)
     for channels, side in ((3, 8), (1, 16), (3, 32)):
         with pytest.raises(BadInput, match="The upsampler takes images of 16 pixels, 3 channels"):
             upsample(upsampler, torch.zeros(1, channels, side, side, dtype=torch.uint8), FEW, one)
@@ -183,14 +217,28 @@ def test_what_an_upsampler_cannot_take_is_refused(checkpoint, upsampler):
         next(sample_batch(checkpoint, FEW, one, torch.zeros(1, 3, 8, 8)))
 
 
-def test_the_command_guides_and_enlarges_and_goes_on(random_checkpoint, classifier_folder, upsampler_folder, command, tmp_path):
-    helpers = ["--classifier", classifier_folder, "--classifier-scale", "2", "--guidance-interval", "100", "900", "--upsampler", upsampler_folder]
+def test_the_command_guides_and_enlarges_and_goes_on(
+    random_checkpoint, classifier_folder, upsampler_folder, command, tmp_path
+):
+    helpers = [
+        "--classifier",
+        classifier_folder,
+        "--classifier-scale",
+        "2",
+        "--guidance-interval",
+        "100",
+        "900",
+        "--upsampler",
+        upsampler_folder,
+    ]
     line = ["sample", "--checkpoint", random_checkpoint, "--num-images", "2", "--steps", "3", *helpers, "--out", "out"]
     done = command(*line, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     files = sorted((tmp_path / "out").iterdir())
     settings = [read_settings(path) for path in files]
-    assert [found["upsampler"] for found in settings] == ["upsampler-32"] * 2 and settings[0]["classifier"] == "classifier-16"
+    assert [found["upsampler"] for found in settings] == ["upsampler-32"] * 2 and settings[0][
+        "classifier"
+    ] == "classifier-16"
     assert settings[0]["classifier_scale"] == 2 and settings[0]["guidance_interval"] == [100, 900]
     before = files[1].read_bytes()
     files[0].unlink()

@@ -7,7 +7,7 @@ import torch
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import to_float
-from diffusion_demo.models.metadata import Description
+from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.oracle_models import load_oracle
 from diffusion_demo.sampling.generate import last_step
 from diffusion_demo.sampling.variations import Variation, mix, settings_of, vary
@@ -66,7 +66,8 @@ def test_the_walk_starts_at_its_level_and_ends_clean_in_so_many_steps(checkpoint
 def test_the_class_that_is_asked_for_and_its_guidance_matter(checkpoint):
     x0 = to_float(torch.full((1, 3, 16, 16), 200, dtype=torch.uint8))
     plain, one, guided = (
-        made(vary(checkpoint, x0, replace(HOW, how_far=80, **c))) for c in ({}, {"class_index": 1}, {"class_index": 1, "guidance_scale": 4.0})
+        made(vary(checkpoint, x0, replace(HOW, how_far=80, **c)))
+        for c in ({}, {"class_index": 1}, {"class_index": 1, "guidance_scale": 4.0})
     )
     assert not torch.equal(plain, one) and not torch.equal(one, guided)
 
@@ -94,7 +95,7 @@ def test_two_ends_need_two_pictures(checkpoint):
 
 def test_a_short_chain_can_be_walked_whole():
     how = Variation(how_far=100, steps=100)
-    how.check(Description(16, 1, 100))
+    how.check(CheckpointMetadata(16, 1, 100))
     assert how.level(100) == 99 and Variation(how_far=1).level(100) == 0
 
 

@@ -6,7 +6,12 @@ from scripts.mutations import FAULTS, is_noticed
 
 
 def test_there_are_faults_enough_and_no_two_are_the_same():
-    assert len({(fault.file, fault.right, fault.wrong) for fault in FAULTS}) == len({fault.name for fault in FAULTS}) == len(FAULTS) >= 12
+    assert (
+        len({(fault.file, fault.right, fault.wrong) for fault in FAULTS})
+        == len({fault.name for fault in FAULTS})
+        == len(FAULTS)
+        >= 12
+    )
 
 
 @pytest.mark.parametrize("fault", FAULTS[3:24:14], ids=lambda fault: fault.name)

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from diffusion_demo.data import Pictures, load, scan
+from diffusion_demo.data import ImageTensors, load, scan
 from diffusion_demo.images import to_float
-from diffusion_demo.training.batches import batch_of_step, held_out_batches, indices_of_step
+from diffusion_demo.training.batches import held_out_batches, make_batch, sample_indices
 from diffusion_demo.training.config import TrainConfig
 
 
@@ -16,7 +16,7 @@ def test_held_out_pictures_are_in_no_batch_and_every_other_picture_is_in_each_ep
     config = TrainConfig("digits", batch_size=len(training), flip=False)
     forbidden = {picture.numpy().tobytes() for picture in to_float(held_out.images)}
     for step in (1, 2, 3):
-        batch = batch_of_step(config, training, 3, 1000, step)
+        batch = make_batch(config, training, 3, 1000, step)
         seen = {picture.numpy().tobytes() for picture in batch.x0}
         assert seen == {picture.numpy().tobytes() for picture in to_float(training.images)}
         assert not seen & forbidden
@@ -26,7 +26,9 @@ def test_the_held_out_measure_uses_held_out_pictures_only_at_noise_that_never_ch
     held_out = load(scan(digits), 16, 1, True)
     first, again = list(held_out_batches(held_out, 1000, 8)), list(held_out_batches(held_out, 1000, 8))
     assert sum(len(batch.x0) for batch in first) == 4 * len(held_out)
-    many = Pictures(torch.arange(2000, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 16, 16), torch.arange(2000))
+    many = ImageTensors(
+        torch.arange(2000, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 16, 16), torch.arange(2000)
+    )
     labels = torch.cat([batch.labels for batch in held_out_batches(many, 1000, 64)])
     assert len(labels) == 512 == len(labels.unique()) and labels.max() > 1990, "some of very many, from all over"
     allowed = {picture.numpy().tobytes() for picture in to_float(held_out.images)}
@@ -38,8 +40,8 @@ def test_the_held_out_measure_uses_held_out_pictures_only_at_noise_that_never_ch
 def test_a_batch_is_decided_by_the_seed_and_its_step(digits):
     pictures = load(scan(digits), 16, 1, False)
     config = TrainConfig("digits", batch_size=8)
-    first, again, later = (batch_of_step(config, pictures, 3, 1000, step) for step in (5, 5, 6))
-    other = batch_of_step(TrainConfig("digits", batch_size=8, seed=1), pictures, 3, 1000, 5)
+    first, again, later = (make_batch(config, pictures, 3, 1000, step) for step in (5, 5, 6))
+    other = make_batch(TrainConfig("digits", batch_size=8, seed=1), pictures, 3, 1000, 5)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first.eps, later.eps) and not torch.equal(first.eps, other.eps)
 
@@ -47,7 +49,7 @@ def test_a_batch_is_decided_by_the_seed_and_its_step(digits):
 @pytest.mark.parametrize(("batch_size", "count"), [(32, 3), (8, 20), (7, 7), (5, 13)])
 def test_every_picture_is_seen_equally_often(batch_size, count):
     config = TrainConfig("digits", batch_size=batch_size)
-    seen = torch.cat([indices_of_step(config, step, count) for step in range(1, count + 1)])
+    seen = torch.cat([sample_indices(config, step, count) for step in range(1, count + 1)])
     assert torch.bincount(seen, minlength=count).tolist() == [batch_size] * count
 
 
@@ -55,7 +57,7 @@ def test_labels_are_dropped_to_the_null_class_at_the_rate_asked_for(digits):
     pictures = load(scan(digits), 16, 1, False)
     for rate in (0.0, 0.3):
         config = TrainConfig("digits", batch_size=2000, label_dropout=rate)
-        labels = batch_of_step(config, pictures, 3, 1000, 1).labels
+        labels = make_batch(config, pictures, 3, 1000, 1).labels
         assert abs((labels == 3).float().mean().item() - rate) < 0.05
 
 
@@ -63,6 +65,6 @@ def test_pictures_are_mirrored_half_of_the_time_or_never(digits):
     pictures = load(scan(digits), 16, 1, False)
     originals = {picture.numpy().tobytes() for picture in to_float(pictures.images)}
     for flip, low, high in ((True, 0.4, 0.6), (False, 1.0, 1.0)):
-        x0 = batch_of_step(TrainConfig("digits", batch_size=1000, flip=flip), pictures, None, 1000, 1).x0
+        x0 = make_batch(TrainConfig("digits", batch_size=1000, flip=flip), pictures, None, 1000, 1).x0
         share = sum(picture.numpy().tobytes() in originals for picture in x0) / 1000
         assert low <= share <= high

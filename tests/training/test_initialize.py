@@ -9,9 +9,9 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from diffusion_demo import data
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import load_checkpoint, save_checkpoint
-from diffusion_demo.models.metadata import Description, describe
+from diffusion_demo.models.metadata import CheckpointMetadata, load_metadata
 from diffusion_demo.training.config import TrainConfig, inherit
-from diffusion_demo.training.initialize import begin, fitted
+from diffusion_demo.training.initialize import adapt_to_data, load_or_build
 from diffusion_demo.training.run_folder import RunFolder
 
 TABLE = "class_embedding.weight"
@@ -33,7 +33,9 @@ def small_unet(**settings):
 def plain(tmp_path_factory):
     """A color model without classes, of fixed variance, as diffusers writes it."""
     folder = tmp_path_factory.mktemp("plain") / "plain"
-    DDPMPipeline(unet=small_unet(), scheduler=DDPMScheduler(variance_type="fixed_large", num_train_timesteps=100)).save_pretrained(folder)
+    DDPMPipeline(
+        unet=small_unet(), scheduler=DDPMScheduler(variance_type="fixed_large", num_train_timesteps=100)
+    ).save_pretrained(folder)
     return folder
 
 
@@ -42,7 +44,7 @@ def grey(tmp_path_factory):
     """A grayscale model of ours with a learned variance, two classes and a null class."""
     folder = tmp_path_factory.mktemp("grey") / "grey"
     scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", variance_type="learned_range", num_train_timesteps=100)
-    description = Description(16, 1, 100, ("cat", "dog"), guidance=True, images_seen=40)
+    description = CheckpointMetadata(16, 1, 100, ("cat", "dog"), guidance=True, images_seen=40)
     save_checkpoint(folder, small_unet(in_channels=1, out_channels=2, num_class_embeds=3), scheduler, description, "")
     return folder
 
@@ -51,7 +53,11 @@ def answer(unet, channels=3, size=16, labels=None):
     generator = torch.Generator().manual_seed(1)
     x, t = torch.randn(2, 1, size, size, generator=generator).repeat(1, channels, 1, 1), torch.tensor([3, 90])
     with torch.no_grad():
-        return unet.eval().to(memory_format=torch.channels_last)(x, t, class_labels=None if labels is None else torch.tensor(labels)).sample
+        return (
+            unet.eval()
+            .to(memory_format=torch.channels_last)(x, t, class_labels=None if labels is None else torch.tensor(labels))
+            .sample
+        )
 
 
 def refusal(**given):
@@ -65,10 +71,12 @@ def refusal(**given):
 
 
 def test_classes_of_the_same_name_keep_their_rows_and_the_others_start_as_the_null_class(checkpoint):
-    found = fitted(checkpoint, config(), ("cat", "one", "two"), "random")
+    found = adapt_to_data(checkpoint, config(), ("cat", "one", "two"), "random")
     old, new = checkpoint.unet.state_dict()[TABLE], found.unet.state_dict()[TABLE]
     assert torch.equal(new, old[[3, 0, 2, 3]]) and found.unet.config.num_class_embeds == 4
-    assert found.description.class_names == ("cat", "one", "two") and found.description.origin == "random; new to it: cat"
+    assert (
+        found.description.class_names == ("cat", "one", "two") and found.description.origin == "random; new to it: cat"
+    )
     for name, value in checkpoint.unet.state_dict().items():
         assert name == TABLE or torch.equal(value, found.unet.state_dict()[name])
 
@@ -77,45 +85,55 @@ def test_without_a_trained_null_class_the_mean_of_the_rows_stands_in_for_it(chec
     source = replace(checkpoint, description=replace(checkpoint.description, guidance=False))
     old = source.unet.state_dict()[TABLE]
     for names, rows in ((("cat", "two"), 3), (("one", "three", "two"), 4)):
-        new = fitted(source, config(), names).unet.state_dict()[TABLE]
+        new = adapt_to_data(source, config(), names).unet.state_dict()[TABLE]
         assert len(new) == rows
         torch.testing.assert_close(new[-1], old[:3].mean(0))
         assert names == ("cat", "two") or torch.equal(new[:3], old[:3])
-    assert torch.equal(fitted(source, config(), ("cat", "two")).unet.state_dict()[TABLE][1], old[2])
+    assert torch.equal(adapt_to_data(source, config(), ("cat", "two")).unet.state_dict()[TABLE][1], old[2])
 
 
 def test_the_same_classes_leave_the_network_as_it_is(checkpoint):
-    found = fitted(checkpoint, config(), ("one", "three", "two"), "random")
+    found = adapt_to_data(checkpoint, config(), ("one", "three", "two"), "random")
     assert found.unet is checkpoint.unet and found.description.origin == "random"
 
 
 def test_titles_stay_with_their_classes(checkpoint):
     source = replace(checkpoint, description=replace(checkpoint.description, titles={"one": "a one", "two": "a two"}))
-    assert fitted(source, config(), ("cat", "two")).description.titles == {"two": "a two"}
+    assert adapt_to_data(source, config(), ("cat", "two")).description.titles == {"two": "a two"}
 
 
 def test_a_table_for_a_source_without_classes_starts_at_zero_so_that_it_answers_exactly_as_before(plain):
     source = load_checkpoint(plain)
-    found = fitted(source, config(), ("cat", "dog"), "plain")
+    found = adapt_to_data(source, config(), ("cat", "dog"), "plain")
     assert found.unet.config.num_class_embeds == 3 and not found.unet.state_dict()[TABLE].any()
     for labels in ([0, 1], [2, 2]):
         assert torch.equal(answer(found.unet, labels=labels), answer(source.unet))
-    assert answer(source.unet).std() > 0.01 and found.description.origin == "plain; its table of classes started at zero"
+    assert (
+        answer(source.unet).std() > 0.01 and found.description.origin == "plain; its table of classes started at zero"
+    )
 
 
-def test_of_pictures_without_classes_comes_a_model_without_them_that_begins_as_the_null_class(checkpoint, random_checkpoint, digits):
-    found = begin(config(init_from=str(random_checkpoint)), None, data.scan(digits / "one"), "train")
-    assert found.description.class_names == () and not found.description.guidance and "only the null class" in found.description.origin
+def test_of_pictures_without_classes_comes_a_model_without_them_that_begins_as_the_null_class(
+    checkpoint, random_checkpoint, digits
+):
+    found = load_or_build(config(init_from=str(random_checkpoint)), None, data.scan(digits / "one"), "train")
+    assert (
+        found.description.class_names == ()
+        and not found.description.guidance
+        and "only the null class" in found.description.origin
+    )
     assert found.unet.config.num_class_embeds is None
     torch.testing.assert_close(answer(found.unet), answer(checkpoint.unet, labels=[3, 3]), rtol=1e-4, atol=2e-5)
     assert (answer(found.unet) - answer(checkpoint.unet, labels=[0, 0])).abs().max() > 1e-3
 
 
 def test_a_fresh_start_has_the_classes_of_the_data_and_no_origin(digits):
-    found = begin(config(preset="tiny"), None, data.scan(digits), "the command")
-    assert found.description == replace(found.description, class_names=("one", "three", "two"), guidance=True, origin="", command="the command")
+    found = load_or_build(config(preset="tiny"), None, data.scan(digits), "the command")
+    assert found.description == replace(
+        found.description, class_names=("one", "three", "two"), guidance=True, origin="", command="the command"
+    )
     assert found.unet.config.num_class_embeds == 4 and found.diffusion.learns_variance
-    assert not begin(config(preset="tiny", label_dropout=0.0), None, data.scan(digits), "").description.guidance
+    assert not load_or_build(config(preset="tiny", label_dropout=0.0), None, data.scan(digits), "").description.guidance
 
 
 # color and size
@@ -123,18 +141,27 @@ def test_a_fresh_start_has_the_classes_of_the_data_and_no_origin(digits):
 
 def test_a_network_takes_another_size_that_its_levels_divide(plain):
     given = TrainConfig(**inherit({"data": "pictures", "init_from": str(plain), "image_size": 24}))
-    found = fitted(load_checkpoint(plain), given, (), "it")
+    found = adapt_to_data(load_checkpoint(plain), given, (), "it")
     assert (given.image_size, found.description.image_size, found.unet.config.sample_size) == (24, 24, 24)
-    assert answer(found.unet, size=24).shape == (2, 3, 24, 24) and found.description.origin == "it; from 16 to 24 pixels"
+    assert (
+        answer(found.unet, size=24).shape == (2, 3, 24, 24) and found.description.origin == "it; from 16 to 24 pixels"
+    )
     assert torch.equal(answer(found.unet), answer(load_checkpoint(plain).unet))
 
 
 def test_a_size_that_the_levels_do_not_divide_is_refused_with_the_nearest_that_they_do(plain):
-    assert refusal(init_from=str(plain), image_size=22) == "An image size of 22 does not fit 3 levels; the nearest that do are 20 and 24."
+    assert (
+        refusal(init_from=str(plain), image_size=22)
+        == "An image size of 22 does not fit 3 levels; the nearest that do are 20 and 24."
+    )
 
 
 def test_the_sources_own_size_is_never_refused(tmp_path):
-    deep = {"block_out_channels": (16,) * 4, "down_block_types": ("DownBlock2D",) * 4, "up_block_types": ("UpBlock2D",) * 4}
+    deep = {
+        "block_out_channels": (16,) * 4,
+        "down_block_types": ("DownBlock2D",) * 4,
+        "up_block_types": ("UpBlock2D",) * 4,
+    }
     unet = small_unet(**deep)
     DDPMPipeline(unet=unet, scheduler=DDPMScheduler()).save_pretrained(tmp_path / "deep")
     assert inherit({"data": "pictures", "init_from": str(tmp_path / "deep")})["image_size"] == 16
@@ -143,9 +170,13 @@ def test_the_sources_own_size_is_never_refused(tmp_path):
 def test_a_greyscale_network_in_colour_answers_the_same_in_every_channel(grey):
     given = TrainConfig(**inherit({"data": "pictures", "init_from": str(grey), "channels": 3}))
     source = load_checkpoint(grey)
-    found = fitted(source, given, ("cat", "dog"), "grey")
+    found = adapt_to_data(source, given, ("cat", "dog"), "grey")
     before, after = answer(source.unet, 1, labels=[0, 2]), answer(found.unet, 3, labels=[0, 2])
-    assert after.shape == (2, 6, 16, 16) and found.description.channels == 3 and found.description.origin == "gray; from grayscale to color"
+    assert (
+        after.shape == (2, 6, 16, 16)
+        and found.description.channels == 3
+        and found.description.origin == "gray; from grayscale to color"
+    )
     torch.testing.assert_close(after, before.repeat_interleave(3, dim=1), rtol=0, atol=1e-5)
     assert before.std() > 0.01
 
@@ -154,7 +185,12 @@ def test_what_is_not_said_comes_from_the_source(grey, plain):
     given = inherit({"data": "pictures", "init_from": str(grey)})
     assert (given["channels"], given["image_size"], given["variance_type"]) == (1, 16, "learned_range")
     given = TrainConfig(**inherit({"data": "pictures", "init_from": str(plain)}))
-    assert (given.channels, given.variance_type, given.loss, given.beta_schedule) == (3, "fixed_large", "hybrid", "linear")
+    assert (given.channels, given.variance_type, given.loss, given.beta_schedule) == (
+        3,
+        "fixed_large",
+        "hybrid",
+        "linear",
+    )
 
 
 @pytest.mark.parametrize(
@@ -180,7 +216,18 @@ def test_what_the_source_contradicts_is_refused(plain, given, words):
 @pytest.fixture
 def run(command, tmp_path):
     def train(*arguments):
-        options = ["--batch-size", 4, "--precision", "fp32", "--ema-decays", "0", "--learning-rate", "1e-3", "--warmup-steps", 0]
+        options = [
+            "--batch-size",
+            4,
+            "--precision",
+            "fp32",
+            "--ema-decays",
+            "0",
+            "--learning-rate",
+            "1e-3",
+            "--warmup-steps",
+            0,
+        ]
         done = command("train", "--run", "run", *options, *arguments, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         return RunFolder(tmp_path / "run").latest()
@@ -188,10 +235,16 @@ def run(command, tmp_path):
     return train
 
 
-def test_a_diffusers_model_learns_classes_and_is_saved_and_sampled_as_one_of_ours(plain, digits, run, command, tmp_path):
+def test_a_diffusers_model_learns_classes_and_is_saved_and_sampled_as_one_of_ours(
+    plain, digits, run, command, tmp_path
+):
     latest = run("--data", digits, "--init-from", plain, "--max-steps", 2)
     found = load_checkpoint(latest)
-    assert found.description == describe(latest) and found.description.class_names == ("one", "three", "two") and found.description.guidance
+    assert (
+        found.description == load_metadata(latest)
+        and found.description.class_names == ("one", "three", "two")
+        and found.description.guidance
+    )
     assert (found.diffusion.variance_type, len(found.diffusion), found.beta_schedule) == ("fixed_large", 100, "linear")
     assert torch.equal(found.diffusion.betas, load_checkpoint(plain).diffusion.betas)
     assert found.unet.state_dict()[TABLE].abs().sum(1).count_nonzero() >= 2  # of a table that began with zeros
@@ -207,5 +260,12 @@ def test_pictures_without_classes_make_a_model_without_them_and_the_run_is_resum
     for steps, arguments in ((1, words), (2, ["--resume"])):
         description = load_checkpoint(run(*arguments, "--max-steps", steps)).description
         assert description.class_names == () and not description.guidance
-        assert (description.image_size, description.channels, description.steps, description.images_seen) == (20, 3, steps, 40 + 4 * steps)
-        assert description.origin.startswith("gray; from grayscale to color; from 16 to 20 pixels; of its classes only the null class")
+        assert (description.image_size, description.channels, description.steps, description.images_seen) == (
+            20,
+            3,
+            steps,
+            40 + 4 * steps,
+        )
+        assert description.origin.startswith(
+            "gray; from grayscale to color; from 16 to 20 pixels; of its classes only the null class"
+        )

@@ -44,7 +44,10 @@ def test_a_fifth_of_the_steps_after_the_warm_up_is_the_usual_decay():
         ({"lr_scheduler": "cosine"}, "lr_total_steps"),
         ({"lr_scheduler": "cosine", "lr_total_steps": 10, "warmup_steps": 10}, "lr_total_steps"),
         ({"lr_scheduler": "cosine", "lr_total_steps": 10, "lr_decay_steps": 2}, "lr_decay_steps"),
-        ({"lr_scheduler": "warmup_stable_decay", "lr_total_steps": 10, "warmup_steps": 5, "lr_decay_steps": 6}, "lr_decay_steps"),
+        (
+            {"lr_scheduler": "warmup_stable_decay", "lr_total_steps": 10, "warmup_steps": 5, "lr_decay_steps": 6},
+            "lr_decay_steps",
+        ),
         ({"lr_scheduler": "warmup_stable_decay", "lr_total_steps": 10, "lr_decay_steps": 0}, "lr_decay_steps"),
         ({"lr_total_steps": 10}, "lr_total_steps"),
     ],
@@ -74,7 +77,9 @@ DECAY = ["--lr-scheduler", "warmup_stable_decay", "--lr-total-steps", 8, "--lr-d
     ],
     ids=["cosine", "warmup_stable_decay", "a decay that was added later"],
 )
-def test_a_resumed_run_follows_its_schedule_and_ends_with_the_weights_of_one_that_never_stopped(command, digits, tiny, tmp_path, straight, calls):
+def test_a_resumed_run_follows_its_schedule_and_ends_with_the_weights_of_one_that_never_stopped(
+    command, digits, tiny, tmp_path, straight, calls
+):
     common = ["--data", digits, *tiny, "--save-every", 100, "--sample-every", 100]
     run_in_calls(command, tmp_path, "straight", common, [[*straight, "--max-steps", 8]])
     run_in_calls(command, tmp_path, "halves", common, calls)

@@ -12,8 +12,8 @@ from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.models.unet import build_unet
 from diffusion_demo.training.batches import Batch
-from diffusion_demo.training.cpu.memory_layout import for_cpu
-from diffusion_demo.training.cpu.parallel_backward import add_gradient
+from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
+from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient
 from diffusion_demo.training.cpu.seeded_dropout import SeededDropout, seeded
 
 CHAIN = Diffusion(named_betas("squaredcos_cap_v2", 100), "epsilon", "learned_range")
@@ -23,7 +23,9 @@ WHOLE, CUT = [slice(0, 6)], [slice(0, 2), slice(2, 6)]
 @pytest.fixture
 def batch():
     torch.manual_seed(1)
-    return Batch(torch.randn(6, 3, 16, 16), torch.arange(6) % 3, torch.arange(6) * 15, torch.rand(6), torch.randn(6, 3, 16, 16))
+    return Batch(
+        torch.randn(6, 3, 16, 16), torch.arange(6) % 3, torch.arange(6) * 15, torch.rand(6), torch.randn(6, 3, 16, 16)
+    )
 
 
 def network(dropout):
@@ -44,13 +46,13 @@ def losses(unet, part):
 
 def gradient(unet, batch, cuts, seed=7, share=1.0):
     unet.zero_grad()
-    rows = add_gradient(unet, losses, batch, cuts, seed, share)
+    rows = accumulate_gradient(unet, losses, batch, cuts, seed, share)
     return rows, {name: parameter.grad.clone() for name, parameter in unet.named_parameters()}
 
 
 def test_the_cores_gradient_is_that_of_the_whole_batch(batch):
     unet = network(dropout=0.0)
-    for_cpu(unet)
+    optimize_for_cpu(unet)
     (rows, whole), (same_rows, cut) = gradient(unet, batch, WHOLE), gradient(unet, batch, CUT)
     torch.testing.assert_close(same_rows, rows, rtol=1e-4, atol=1e-5)
     assert not rows.requires_grad and not same_rows.requires_grad
@@ -64,13 +66,13 @@ def test_the_cores_gradient_is_that_of_the_whole_batch(batch):
 def test_what_is_added_adds_up(batch):
     unet = network(dropout=0.0)
     _, once = gradient(unet, batch, CUT)
-    add_gradient(unet, losses, batch, CUT, 7)
+    accumulate_gradient(unet, losses, batch, CUT, 7)
     torch.testing.assert_close(unet.conv_in.weight.grad, 2 * once["conv_in.weight"])
 
 
 def test_chance_is_the_seeds_and_not_the_threads(batch):
     unet = network(dropout=0.3)
-    for_cpu(unet)
+    optimize_for_cpu(unet)
     _, first = gradient(unet, batch, CUT)
     torch.rand(5)  # what others draw meanwhile changes nothing
     _, again = gradient(unet, batch, CUT)
@@ -97,10 +99,15 @@ def test_a_seeded_dropout_drops_the_share_that_it_should_and_no_two_alike():
 def test_a_network_laid_out_for_the_cpu_answers_as_before(batch):
     unet = network(dropout=0.3).eval().to(memory_format=torch.channels_last)
     laid_out = copy.deepcopy(unet)
-    for_cpu(laid_out)
+    optimize_for_cpu(laid_out)
     assert laid_out.conv_in.weight.is_contiguous() and not unet.conv_in.weight.is_contiguous()
     seeded_ones = [module for module in laid_out.modules() if isinstance(module, SeededDropout)]
-    assert len({module.number for module in seeded_ones}) == len(seeded_ones) == sum(type(m) is nn.Dropout for m in unet.modules()) > 5
+    assert (
+        len({module.number for module in seeded_ones})
+        == len(seeded_ones)
+        == sum(type(m) is nn.Dropout for m in unet.modules())
+        > 5
+    )
     assert any(isinstance(module, Attention) for module in unet.modules())
     for side in (16, 32):  # attention among 8x8 places, and among more
         x = torch.randn(2, 3, side, side)

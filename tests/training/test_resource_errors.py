@@ -15,12 +15,24 @@ def limited(environment, digits, tmp_path):
     """Train on the digits in a process that the system refuses more of one resource than so many bytes."""
 
     def run(name, limit, *arguments):
-        line = [sys.executable, "-m", "diffusion_demo", "train", "--data", str(digits), "--run", "run", *map(str, arguments)]
+        line = [
+            sys.executable,
+            "-m",
+            "diffusion_demo",
+            "train",
+            "--data",
+            str(digits),
+            "--run",
+            "run",
+            *map(str, arguments),
+        ]
 
         def less():
             resource.setrlimit(name, (limit, limit))
 
-        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, preexec_fn=less)
+        return subprocess.run(
+            line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, preexec_fn=less
+        )
 
     return run
 
@@ -30,7 +42,20 @@ def only_line_of(done):
 
 
 def test_out_of_memory_says_which_knobs_to_turn(limited, tmp_path):
-    small = ["--preset", "small", "--image-size", 128, "--channels", 1, "--batch-size", 64, "--precision", "fp32", "--max-steps", 2]
+    small = [
+        "--preset",
+        "small",
+        "--image-size",
+        128,
+        "--channels",
+        1,
+        "--batch-size",
+        64,
+        "--precision",
+        "fp32",
+        "--max-steps",
+        2,
+    ]
     only_line_of(limited(resource.RLIMIT_AS, 6_000_000_000, *small))
     failed = RunFolder(tmp_path / "run").events()[-1]
     assert failed["type"] == "failed" and failed["message"].startswith("Out of memory with batches of 64 at 128 pixels")

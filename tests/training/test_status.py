@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from diffusion_demo.training.process import last_words, launch, tell
+from diffusion_demo.training.process import last_log_line, launch, send_command
 from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.training.status import status_of
+from diffusion_demo.training.status import read_status
 
 
 def write_events(folder, *lines):
@@ -30,77 +30,92 @@ def step(number, elapsed=1.0):
 
 
 def test_a_finished_run_says_so(trained_run):
-    status = status_of(RunFolder(trained_run))
+    status = read_status(RunFolder(trained_run))
     assert status.state == "finished" and status.step == 12 and status.images_seen == 96
     assert [event["step"] for event in status.previews] == [12] and [event["step"] for event in status.saved] == [6, 12]
     assert status.seconds_left is None and status.memory is None
 
 
 def test_a_folder_without_events_is_empty(tmp_path):
-    assert status_of(RunFolder(tmp_path / "none")).state == "empty"
+    assert read_status(RunFolder(tmp_path / "none")).state == "empty"
 
 
 def test_a_trainer_that_is_gone_without_a_word_was_interrupted(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    status = status_of(write_events(tmp_path / "run", start(gone.pid), step(1), step(5)))
+    status = read_status(write_events(tmp_path / "run", start(gone.pid), step(1), step(5)))
     assert status.state == "interrupted" and status.step == 5
 
 
 def test_another_program_with_the_trainers_number_is_not_taken_for_it(tmp_path):
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
-        assert status_of(write_events(tmp_path / "run", start(other.pid), step(1))).state == "interrupted"
+        assert read_status(write_events(tmp_path / "run", start(other.pid), step(1))).state == "interrupted"
     finally:
         other.kill()
         other.wait()
 
 
 def test_what_a_later_start_supersedes_is_forgotten(tmp_path):
-    status = status_of(write_events(tmp_path / "run", start(1), step(5), step(10), step(15), start(1, resumed_from=10), step(12)))
+    status = read_status(
+        write_events(tmp_path / "run", start(1), step(5), step(10), step(15), start(1, resumed_from=10), step(12))
+    )
     assert [event["step"] for event in status.steps] == [5, 10, 12] and status.step == 12
 
 
 @pytest.mark.parametrize(
-    ("budget", "left"), [({"max_steps": 40}, 60), ({"max_minutes": 1}, 40), ({"max_steps": 40, "max_minutes": 1}, 40), ({}, None)]
+    ("budget", "left"),
+    [({"max_steps": 40}, 60), ({"max_minutes": 1}, 40), ({"max_steps": 40, "max_minutes": 1}, 40), ({}, None)],
 )
 def test_the_time_left_is_the_nearer_budgets(tmp_path, monkeypatch, budget, left):
     run = write_events(tmp_path / "run", start(os.getpid(), **budget), step(10, elapsed=20))
     monkeypatch.setattr("diffusion_demo.training.status._trainer", lambda pid: __import__("psutil").Process(pid))
-    assert status_of(run).seconds_left == (None if left is None else pytest.approx(left))
+    assert read_status(run).seconds_left == (None if left is None else pytest.approx(left))
 
 
 def test_a_launched_trainer_is_followed_told_to_stop_and_found_finished(digits, tiny, tmp_path, environment):
     run = RunFolder(tmp_path / "run")
-    arguments = ["--data", str(digits), "--run", str(run.path), *tiny, "--max-minutes", "10", "--save-every", "100000", "--sample-every", "100000"]
+    arguments = [
+        "--data",
+        str(digits),
+        "--run",
+        str(run.path),
+        *tiny,
+        "--max-minutes",
+        "10",
+        "--save-every",
+        "100000",
+        "--sample-every",
+        "100000",
+    ]
     child = launch(run, arguments)
-    wait_until(lambda: status_of(run).step >= 1)
-    status = status_of(run)
+    wait_until(lambda: read_status(run).step >= 1)
+    status = read_status(run)
     assert status.state == "running" and status.memory > 50_000_000 and 0 < status.seconds_left <= 600
-    tell(run, "stop")
-    wait_until(lambda: status_of(run).state == "finished")
+    send_command(run, "stop")
+    wait_until(lambda: read_status(run).state == "finished")
     assert child.wait(timeout=30) == 0 and run.latest() is not None
 
 
 def test_a_killed_trainer_is_found_interrupted(digits, tiny, tmp_path):
     run = RunFolder(tmp_path / "run")
     launch(run, ["--data", str(digits), "--run", str(run.path), *tiny, "--max-minutes", "10", "--save-every", "100000"])
-    wait_until(lambda: status_of(run).step >= 1)
-    os.kill(status_of(run).steps and run.events()[0]["pid"], signal.SIGKILL)
-    wait_until(lambda: status_of(run).state == "interrupted")
+    wait_until(lambda: read_status(run).step >= 1)
+    os.kill(read_status(run).steps and run.events()[0]["pid"], signal.SIGKILL)
+    wait_until(lambda: read_status(run).state == "interrupted")
 
 
 def test_a_trainer_that_refuses_says_why_in_its_last_words(tmp_path):
     run = RunFolder(tmp_path / "run")
     child = launch(run, ["--data", str(tmp_path / "nowhere"), "--run", str(run.path), "--max-steps", "1"])
     assert child.wait(timeout=120) == 2
-    assert "nothing at" in last_words(run) and status_of(run).state == "empty"
+    assert "nothing at" in last_log_line(run) and read_status(run).state == "empty"
     shutil.rmtree(run.path)
 
 
 def test_a_trainer_understands_three_words(tmp_path):
     with pytest.raises(ValueError, match="stop, sample_now, save_now, not 'pause'"):
-        tell(RunFolder(tmp_path), "pause")
+        send_command(RunFolder(tmp_path), "pause")
 
 
 def wait_until(condition, seconds=120):

@@ -26,7 +26,9 @@ def background(environment):
 
     def start(*arguments, cwd):
         line = [sys.executable, "-m", "diffusion_demo", "train", *map(str, arguments)]
-        child = subprocess.Popen(line, cwd=cwd, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        child = subprocess.Popen(
+            line, cwd=cwd, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
         children.append(child)
         return child
 
@@ -45,7 +47,16 @@ def wait_for(condition, child, seconds=120):
         time.sleep(0.05)
 
 
-LOSS_AWARE = ["--loss", "kl", "--timestep-sampler", "loss_aware", "--num-train-timesteps", 2, "--prediction-type", "v_prediction"]
+LOSS_AWARE = [
+    "--loss",
+    "kl",
+    "--timestep-sampler",
+    "loss_aware",
+    "--num-train-timesteps",
+    2,
+    "--prediction-type",
+    "v_prediction",
+]
 
 
 @pytest.mark.parametrize(("options", "files"), [(["--dropout", 0.2], 4), (LOSS_AWARE, 5)], ids=["hybrid", "loss-aware"])
@@ -53,7 +64,16 @@ def test_a_resumed_run_ends_with_the_weights_of_one_that_never_stopped(command, 
     common = ["--data", digits, *tiny, "--save-every", 100, "--sample-every", 100, *options]
     for run, budgets in (("straight", [8]), ("halves", [4, 8])):
         for budget in budgets:
-            done = command("train", "--run", run, *common, "--max-steps", budget, *(["--resume"] if budget != budgets[0] else []), cwd=tmp_path)
+            done = command(
+                "train",
+                "--run",
+                run,
+                *common,
+                "--max-steps",
+                budget,
+                *(["--resume"] if budget != budgets[0] else []),
+                cwd=tmp_path,
+            )
             assert done.returncode == 0, done.stderr
     straight, halves = (weights_of(tmp_path / run / "checkpoints" / "step_000008") for run in ("straight", "halves"))
     assert straight.keys() == halves.keys() and len({name.split(":")[0] for name in straight}) == files
@@ -71,14 +91,25 @@ def test_two_processes_draw_t_and_learn_as_one_does(command, environment, digits
         port = probe.getsockname()[1]
     here = ["--num_machines", "1", "--main_process_ip", "127.0.0.1", "--main_process_port", str(port)]
     plain = ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    launcher = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", *here, *plain]
+    launcher = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        *here,
+        *plain,
+    ]
     both = environment | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     line = [*launcher, "-m", "diffusion_demo", "train", "--run", "two", *common]
     done = subprocess.run(line, cwd=tmp_path, env=both, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert of_type(tmp_path / "two", "start")[0]["processes"] == 2
     for one, two in zip(*(of_type(tmp_path / run, "step") for run in ("one", "two")), strict=True):
-        assert two["loss"] == pytest.approx(one["loss"], rel=1e-3) and two["error"] == pytest.approx(one["error"], rel=1e-3)
+        assert two["loss"] == pytest.approx(one["loss"], rel=1e-3) and two["error"] == pytest.approx(
+            one["error"], rel=1e-3
+        )
     one, two = (weights_of(tmp_path / run / "checkpoints" / "step_000006") for run in ("one", "two"))
     assert torch.equal(one["state/timesteps.safetensors:counts"], two["state/timesteps.safetensors:counts"])
     for name in ("state/timesteps.safetensors:losses", "unet/diffusion_pytorch_model.safetensors:conv_in.weight"):
@@ -87,7 +118,20 @@ def test_two_processes_draw_t_and_learn_as_one_does(command, environment, digits
 
 def test_ctrl_c_saves_and_ends_well(background, digits, tiny, tmp_path):
     run = tmp_path / "run"
-    child = background("--data", digits, "--run", run, *tiny, "--max-minutes", 10, "--save-every", 100000, "--sample-every", 100000, cwd=tmp_path)
+    child = background(
+        "--data",
+        digits,
+        "--run",
+        run,
+        *tiny,
+        "--max-minutes",
+        10,
+        "--save-every",
+        100000,
+        "--sample-every",
+        100000,
+        cwd=tmp_path,
+    )
     wait_for(lambda: of_type(run, "step"), child)
     child.send_signal(signal.SIGINT)
     assert child.wait(timeout=60) == 0
@@ -97,7 +141,9 @@ def test_ctrl_c_saves_and_ends_well(background, digits, tiny, tmp_path):
     assert load_checkpoint(RunFolder(run).latest()).description.steps == finished["step"]
 
 
-def test_a_stop_in_control_jsonl_saves_and_ends_well_and_a_second_trainer_is_refused(background, command, digits, tiny, tmp_path):
+def test_a_stop_in_control_jsonl_saves_and_ends_well_and_a_second_trainer_is_refused(
+    background, command, digits, tiny, tmp_path
+):
     run = tmp_path / "run"
     child = background("--data", digits, "--run", run, *tiny, *ENDLESS, cwd=tmp_path)
     wait_for(lambda: of_type(run, "saved"), child)
@@ -141,13 +187,17 @@ def test_a_killed_trainer_goes_on_from_its_last_whole_checkpoint(background, com
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_a_trainer_killed_at_random_instants_ends_with_the_weights_of_one_that_never_was(background, command, digits, tiny, tmp_path, kills):
+def test_a_trainer_killed_at_random_instants_ends_with_the_weights_of_one_that_never_was(
+    background, command, digits, tiny, tmp_path, kills
+):
     steps, common = 12 * kills, ["--data", digits, *tiny, "--save-every", 2, "--sample-every", 30]
     done = command("train", "--run", "straight", *common, "--max-steps", steps, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     run, chance = RunFolder(tmp_path / "killed"), random.Random(kills)
     for _ in range(kills):
-        child = background("--run", run.path, *common, "--max-steps", steps, *(["--resume"] if run.exists else []), cwd=tmp_path)
+        child = background(
+            "--run", run.path, *common, "--max-steps", steps, *(["--resume"] if run.exists else []), cwd=tmp_path
+        )
         before = len(run.events())
         wait_for(lambda before=before: len(run.events()) > before + 1, child)
         time.sleep(chance.uniform(0, 2))
@@ -157,6 +207,10 @@ def test_a_trainer_killed_at_random_instants_ends_with_the_weights_of_one_that_n
             assert load_checkpoint(latest).description.steps == int(latest.name.removeprefix("step_"))
     done = command("train", "--run", run.path, *common, "--max-steps", steps, "--resume", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    straight, killed = (weights_of(tmp_path / name / "checkpoints" / f"step_{steps:06d}") for name in ("straight", "killed"))
-    assert straight.keys() == killed.keys() and not [name for name in straight if not torch.equal(straight[name], killed[name])]
+    straight, killed = (
+        weights_of(tmp_path / name / "checkpoints" / f"step_{steps:06d}") for name in ("straight", "killed")
+    )
+    assert straight.keys() == killed.keys() and not [
+        name for name in straight if not torch.equal(straight[name], killed[name])
+    ]
     assert len([event for event in run.events() if event["type"] == "start"]) == kills + 1

@@ -13,11 +13,11 @@ from diffusion_demo import data
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.metadata import describe, has_classifier
-from diffusion_demo.models.openai.presets import paper_network
+from diffusion_demo.models.metadata import has_classifier, load_metadata
+from diffusion_demo.models.openai.presets import build_paper_network
 from diffusion_demo.sampling.generate import sample
 from diffusion_demo.sampling.request import Request
-from diffusion_demo.training.batches import Batch, randomly_cropped
+from diffusion_demo.training.batches import Batch, random_crop
 from diffusion_demo.training.config import TrainConfig, config_of
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.tasks import Upsampling
@@ -33,7 +33,9 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def classifier_run(folder, digits, command, tiny):
     options = ["--learning-rate", "2e-3", "--ema-decays", "0.9", "--max-steps", "150"]
-    done = command("train", "--data", digits, "--run", "classifier", "--task", "classifier", *tiny, *SHORT, *options, cwd=folder)
+    done = command(
+        "train", "--data", digits, "--run", "classifier", "--task", "classifier", *tiny, *SHORT, *options, cwd=folder
+    )
     assert done.returncode == 0, done.stderr
     return folder / "classifier"
 
@@ -41,7 +43,9 @@ def classifier_run(folder, digits, command, tiny):
 @pytest.fixture(scope="module")
 def upsampler_run(folder, digits, command, tiny):
     options = ["--small-noise", "0.1", "--max-steps", "6"]
-    done = command("train", "--data", digits, "--run", "upsampler", "--task", "upsampler", *tiny, *SHORT, *options, cwd=folder)
+    done = command(
+        "train", "--data", digits, "--run", "upsampler", "--task", "upsampler", *tiny, *SHORT, *options, cwd=folder
+    )
     assert done.returncode == 0, done.stderr
     return folder / "upsampler"
 
@@ -61,13 +65,20 @@ def test_a_classifier_learns_to_name_digits_better_where_there_is_less_noise(cla
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         xts = {t: checkpoint.diffusion.q_sample(x0, t, noise) for t in (5, 95)}
-        right = [float((checkpoint.unet(xt, checkpoint.diffusion.told(t, xt)).argmax(1) == labels).float().mean()) for t, xt in xts.items()]
+        right = [
+            float((checkpoint.unet(xt, checkpoint.diffusion.model_timesteps(t, xt)).argmax(1) == labels).float().mean())
+            for t, xt in xts.items()
+        ]
     assert right[0] > right[1] + 0.1 and right[0] > 0.6
 
 
 def test_a_classifier_is_saved_with_its_noise_classes_and_card_and_makes_no_previews(classifier_run):
     latest = RunFolder(classifier_run).latest()
-    assert has_classifier(latest) and describe(latest).task == "classifier" and describe(latest).class_names == ("one", "three", "two")
+    assert (
+        has_classifier(latest)
+        and load_metadata(latest).task == "classifier"
+        and load_metadata(latest).class_names == ("one", "three", "two")
+    )
     assert not (latest / "unet").exists() and not of_type(classifier_run, "preview")
     assert json.loads((latest / "scheduler" / "scheduler_config.json").read_text())["num_train_timesteps"] == 100
     assert "pipeline_tag: image-classification" in (latest / "README.md").read_text(encoding="utf-8")
@@ -87,19 +98,34 @@ def test_a_run_that_was_cut_in_two_ends_in_the_same_weights(task, digits, comman
     for arguments in (["--run", "whole", "--max-steps", "6"], ["--run", "cut", "--max-steps", "3"]):
         assert command(*base, *arguments, cwd=tmp_path).returncode == 0
     assert command("train", "--run", "cut", "--resume", "--max-steps", "6", cwd=tmp_path).returncode == 0
-    whole, cut = (load_file(RunFolder(tmp_path / name).latest() / "state" / "weights.safetensors") for name in ("whole", "cut"))
+    whole, cut = (
+        load_file(RunFolder(tmp_path / name).latest() / "state" / "weights.safetensors") for name in ("whole", "cut")
+    )
     assert whole.keys() == cut.keys() and all(torch.equal(whole[name], cut[name]) for name in whole)
 
 
 def test_a_classifier_begins_with_a_diffusion_models_downward_half(trained_checkpoint, digits, command, folder):
-    options = ["--init-from", trained_checkpoint, "--max-steps", "1", "--learning-rate", "1e-8", "--precision", "fp32", "--batch-size", "4"]
+    options = [
+        "--init-from",
+        trained_checkpoint,
+        "--max-steps",
+        "1",
+        "--learning-rate",
+        "1e-8",
+        "--precision",
+        "fp32",
+        "--batch-size",
+        "4",
+    ]
     done = command("train", "--data", digits, "--run", "begun", "--task", "classifier", *options, cwd=folder)
     assert done.returncode == 0, done.stderr
     latest = RunFolder(folder / "begun").latest()
     ours, theirs = load_checkpoint(latest).unet.state_dict(), load_checkpoint(trained_checkpoint).unet.state_dict()
     shared = [name for name in ours if name in theirs]
     assert len(shared) > 50 and max(float((ours[name] - theirs[name]).abs().max()) for name in shared) < 1e-6
-    assert describe(latest).origin.startswith("the downward half of ") and len(describe(latest).class_names) == 3
+    assert (
+        load_metadata(latest).origin.startswith("the downward half of ") and len(load_metadata(latest).class_names) == 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,18 +137,37 @@ def test_a_classifier_begins_with_a_diffusion_models_downward_half(trained_check
     ],
 )
 def test_what_a_task_cannot_do_is_said_in_a_sentence(task, options, words, digits, command, tiny, tmp_path):
-    done = command("train", "--data", digits, "--run", "run", "--task", task, *tiny, *options, "--max-steps", "1", cwd=tmp_path)
+    done = command(
+        "train", "--data", digits, "--run", "run", "--task", task, *tiny, *options, "--max-steps", "1", cwd=tmp_path
+    )
     assert done.returncode == 2 and words in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "run").exists()
 
 
 def test_a_classifier_needs_two_classes(digits, command, tiny, tmp_path):
-    done = command("train", "--data", digits / "one", "--run", "run", "--task", "classifier", *tiny, "--max-steps", "1", cwd=tmp_path)
+    done = command(
+        "train",
+        "--data",
+        digits / "one",
+        "--run",
+        "run",
+        "--task",
+        "classifier",
+        *tiny,
+        "--max-steps",
+        "1",
+        cwd=tmp_path,
+    )
     assert done.returncode == 2 and "two classes or more" in done.stderr and not (tmp_path / "run").exists()
 
 
 def test_a_model_of_another_task_is_refused_to_go_on_from(classifier_run, upsampler_run):
-    for run, task in ((classifier_run, "diffusion"), (classifier_run, "upsampler"), (upsampler_run, "diffusion"), (upsampler_run, "classifier")):
+    for run, task in (
+        (classifier_run, "diffusion"),
+        (classifier_run, "upsampler"),
+        (upsampler_run, "diffusion"),
+        (upsampler_run, "classifier"),
+    ):
         with pytest.raises(BadInput, match="was trained for the task"):
             config_of({"data": "pictures", "task": task, "init_from": str(RunFolder(run).latest())})
 
@@ -132,8 +177,13 @@ def test_an_upsampler_shows_small_made_and_real_pictures_and_says_what_it_takes(
     sheet = Image.open(upsampler_run / preview["path"])
     assert sheet.size == (6 * 16, 4 * 16) or sheet.size[0] == 6 * 16, "three of each image, two images a row"
     latest = RunFolder(upsampler_run).latest()
-    description = describe(latest)
-    assert (description.task, description.image_size, description.small_size, description.class_names) == ("upsampler", 16, 8, ())
+    description = load_metadata(latest)
+    assert (description.task, description.image_size, description.small_size, description.class_names) == (
+        "upsampler",
+        16,
+        8,
+        (),
+    )
     assert load_checkpoint(latest).unet.config.in_channels == 2
 
 
@@ -142,7 +192,9 @@ def test_an_upsampler_is_shown_the_mean_of_each_four_pixels_after_the_noise(upsa
     x0 = torch.randn(2, 1, 16, 16)
     batch = Batch(x0, torch.zeros(2), torch.tensor([1, 2]), torch.ones(2), torch.randn_like(x0))
     xt = torch.randn_like(x0)
-    seen = Upsampling(start, TrainConfig("pictures", task="upsampler", small_noise=0.5))._seen(xt, batch, start.unet.eval())
+    seen = Upsampling(start, TrainConfig("pictures", task="upsampler", small_noise=0.5))._seen(
+        xt, batch, start.unet.eval()
+    )
     means = x0.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(4, 5))
     assert torch.equal(seen[:, :1], xt)
     torch.testing.assert_close(seen[:, 1:], F.interpolate(means, (16, 16), mode="bilinear"))
@@ -150,18 +202,22 @@ def test_an_upsampler_is_shown_the_mean_of_each_four_pixels_after_the_noise(upsa
 
 def test_a_random_crop_shows_part_of_the_picture_without_changing_its_values():
     ramp = torch.linspace(-1, 1, 32).expand(64, 1, 32, 32)
-    cropped = randomly_cropped(ramp, torch.Generator().manual_seed(0))
+    cropped = random_crop(ramp, torch.Generator().manual_seed(0))
     spans = cropped[:, 0, 16, -1] - cropped[:, 0, 16, 0]
     assert cropped.shape == ramp.shape and cropped.min() >= -1 and cropped.max() <= 1
     assert 0.75 * 2 < spans.min() < 0.85 * 2 and 0.95 * 2 < spans.max() <= 2
-    assert torch.equal(randomly_cropped(ramp, torch.Generator().manual_seed(0)), cropped)
+    assert torch.equal(random_crop(ramp, torch.Generator().manual_seed(0)), cropped)
     assert to_float(torch.zeros(1, dtype=torch.uint8)).item() == -1
 
 
 def test_a_papers_network_is_trained_by_its_name_with_our_classes_and_a_null_class(digits, command, tmp_path):
     with torch.device("meta"):
-        unet = paper_network("iddpm-32", 32, 3, learns_variance=True, num_classes=3, dropout=0.3, enlarges=False)
-    assert sum(p.numel() for p in unet.parameters()) == 52_546_438 + 4 * 512, "Improved DDPM's count, and a table of four classes"
+        unet = build_paper_network(
+            "iddpm-32", 32, 3, learns_variance=True, num_classes=3, dropout=0.3, is_upsampler=False
+        )
+    assert sum(p.numel() for p in unet.parameters()) == 52_546_438 + 4 * 512, (
+        "Improved DDPM's count, and a table of four classes"
+    )
     assert unet.config.dropout == 0.3 and unet.config.num_class_embeds == 4
     other = command("train", "--data", digits, "--run", "other", "--preset", "adm-64", "--max-steps", "1", cwd=tmp_path)
     assert other.returncode == 2 and "made for 64 pixels" in other.stderr and not (tmp_path / "other").exists()

@@ -11,7 +11,7 @@ from PIL import Image
 
 from diffusion_demo.cli import main
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.metadata import describe
+from diffusion_demo.models.metadata import load_metadata
 from diffusion_demo.training.run_folder import RunFolder
 from tests.training.events import assert_refused, events_of, of_type, weights_of
 
@@ -19,8 +19,13 @@ from tests.training.events import assert_refused, events_of, of_type, weights_of
 def test_a_run_folder_holds_its_config_events_samples_and_checkpoints(trained_run):
     config = json.loads((trained_run / "config.json").read_text())
     assert config["config"]["preset"] == "tiny" and config["config"]["batch_size"] == 8
-    assert config["data"]["pictures"] == 60 and len(config["data"]["held_out_digests"]) == config["data"]["held_out"] > 0
-    assert sorted(path.name for path in (trained_run / "samples").iterdir()) == ["step_000012.png", "step_000012_raw.png"]
+    assert (
+        config["data"]["pictures"] == 60 and len(config["data"]["held_out_digests"]) == config["data"]["held_out"] > 0
+    )
+    assert sorted(path.name for path in (trained_run / "samples").iterdir()) == [
+        "step_000012.png",
+        "step_000012_raw.png",
+    ]
     assert Image.open(trained_run / "samples" / "step_000012.png").size == (64, 64)
     checkpoints = trained_run / "checkpoints"
     assert sorted(path.name for path in checkpoints.iterdir()) == ["latest", "step_000006", "step_000012"]
@@ -53,19 +58,37 @@ def test_a_saved_checkpoint_loads_and_samples(trained_checkpoint, command, tmp_p
     assert found.description.class_names == ("one", "three", "two") and found.description.guidance
     assert found.description.images_seen == 96 and found.description.steps == 12
     assert "--preset tiny" in found.description.command and "held-out" in (trained_checkpoint / "README.md").read_text()
-    done = command("sample", "--checkpoint", trained_checkpoint, "--num-images", 2, "--steps", 2, "--class", "two", "--out", "out", cwd=tmp_path)
+    done = command(
+        "sample",
+        "--checkpoint",
+        trained_checkpoint,
+        "--num-images",
+        2,
+        "--steps",
+        2,
+        "--class",
+        "two",
+        "--out",
+        "out",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
 def test_an_existing_run_is_refused_without_resume(trained_run, digits, command, tiny, tmp_path):
     before = (trained_run / "events.jsonl").read_bytes()
-    assert_refused(command("train", "--data", digits, "--run", trained_run, *tiny, "--max-steps", 1, cwd=tmp_path), "--resume")
+    assert_refused(
+        command("train", "--data", digits, "--run", trained_run, *tiny, "--max-steps", 1, cwd=tmp_path), "--resume"
+    )
     assert (trained_run / "events.jsonl").read_bytes() == before
 
 
 def test_a_run_keeps_the_settings_that_it_began_with(trained_run, command, tmp_path):
-    assert_refused(command("train", "--run", trained_run, "--resume", "--batch-size", 4, "--max-steps", 14, cwd=tmp_path), "--batch-size")
+    assert_refused(
+        command("train", "--run", trained_run, "--resume", "--batch-size", 4, "--max-steps", 14, cwd=tmp_path),
+        "--batch-size",
+    )
 
 
 @pytest.fixture
@@ -120,7 +143,9 @@ def test_what_a_run_cannot_do_is_refused_in_one_sentence(tiny, odd_folders, monk
     except SystemExit as left:
         code = left.code
     printed = capsys.readouterr()
-    assert code == 2 and words in printed.err and printed.err.endswith(".\n") and printed.err.count("\n") == 1, printed.err
+    assert code == 2 and words in printed.err and printed.err.endswith(".\n") and printed.err.count("\n") == 1, (
+        printed.err
+    )
     assert not (odd_folders / "run" / "config.json").exists()
 
 
@@ -128,7 +153,9 @@ def test_three_pictures_fill_a_batch_of_32(command, digits, tiny, tmp_path):
     (tmp_path / "three").mkdir()
     for i, path in enumerate(sorted(digits.rglob("*.png"))[:3]):
         shutil.copy(path, tmp_path / "three" / f"{i}.png")
-    done = command("train", "--data", "three", "--run", "run", *tiny, "--batch-size", 32, "--max-steps", 2, cwd=tmp_path)
+    done = command(
+        "train", "--data", "three", "--run", "run", *tiny, "--batch-size", 32, "--max-steps", 2, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert events_of(tmp_path / "run")[-1]["step"] == 2
     assert "3 images" in of_type(tmp_path / "run", "warned")[0]["message"]
@@ -137,8 +164,21 @@ def test_three_pictures_fill_a_batch_of_32(command, digits, tiny, tmp_path):
     assert description.class_names == () and not description.guidance and description.images_seen == 64
 
 
-def test_training_can_go_on_from_a_checkpoint_with_its_own_classes(command, trained_checkpoint, trained_run, digits, tmp_path):
-    options = ["--init-from", trained_checkpoint, "--batch-size", 8, "--channels", 1, "--image-size", 16, "--precision", "fp32"]
+def test_training_can_go_on_from_a_checkpoint_with_its_own_classes(
+    command, trained_checkpoint, trained_run, digits, tmp_path
+):
+    options = [
+        "--init-from",
+        trained_checkpoint,
+        "--batch-size",
+        8,
+        "--channels",
+        1,
+        "--image-size",
+        16,
+        "--precision",
+        "fp32",
+    ]
     slow = ["--learning-rate", "1e-8", "--max-steps", 1]
     done = command("train", "--data", digits, "--run", "run", *options, *slow, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -152,7 +192,18 @@ def test_training_can_go_on_from_a_checkpoint_with_its_own_classes(command, trai
 def test_training_can_go_on_from_a_checkpoint_with_other_classes(command, trained_checkpoint, digits, tmp_path):
     for name in ("one", "two"):
         shutil.copytree(digits / name, tmp_path / "data" / f"my {name}")
-    options = ["--init-from", trained_checkpoint, "--batch-size", 8, "--channels", 1, "--image-size", 16, "--max-steps", 2]
+    options = [
+        "--init-from",
+        trained_checkpoint,
+        "--batch-size",
+        8,
+        "--channels",
+        1,
+        "--image-size",
+        16,
+        "--max-steps",
+        2,
+    ]
     done = command("train", "--data", "data", "--run", "run", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = load_checkpoint(tmp_path / "run" / "checkpoints" / "step_000002")
@@ -164,12 +215,24 @@ def test_training_can_go_on_from_a_checkpoint_with_other_classes(command, traine
 
 
 def test_the_newest_three_checkpoints_are_kept_and_the_best(command, digits, tiny, tmp_path):
-    worse = ["--learning-rate", 0.02, "--warmup-steps", 0, "--ema-decays", 0]  # every step takes the held-out loss further up
-    done = command("train", "--data", digits, "--run", "run", *tiny, *worse, "--save-every", 1, "--max-steps", 6, cwd=tmp_path)
+    worse = [
+        "--learning-rate",
+        0.02,
+        "--warmup-steps",
+        0,
+        "--ema-decays",
+        0,
+    ]  # every step takes the held-out loss further up
+    done = command(
+        "train", "--data", digits, "--run", "run", *tiny, *worse, "--save-every", 1, "--max-steps", 6, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
-    run, losses = RunFolder(tmp_path / "run"), {event["step"]: event["loss"] for event in of_type(tmp_path / "run", "held_out")}
+    run, losses = (
+        RunFolder(tmp_path / "run"),
+        {event["step"]: event["loss"] for event in of_type(tmp_path / "run", "held_out")},
+    )
     best = min(losses, key=losses.get)
-    assert run.best().name == f"step_{best:06d}" and describe(run.best()).held_out_loss == losses[best]
+    assert run.best().name == f"step_{best:06d}" and load_metadata(run.best()).held_out_loss == losses[best]
     kept = {int(path.name.removeprefix("step_")) for path in run.checkpoints.glob("step_*")}
     assert kept == {4, 5, 6, best} and best < 4
 
@@ -184,26 +247,32 @@ def test_less_memory_changes_no_result_and_may_be_asked_for_later(command, digit
     for name in plain:
         torch.testing.assert_close(spared[name], plain[name], rtol=1e-3, atol=1e-4)
     for a, b in zip(*(of_type(tmp_path / run, "step") for run in ("plain", "less")), strict=True):
-        assert b["loss"] == pytest.approx(a["loss"], rel=1e-4) and b["grad_norm"] == pytest.approx(a["grad_norm"], rel=1e-3)
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-4) and b["grad_norm"] == pytest.approx(
+            a["grad_norm"], rel=1e-3
+        )
     done = command("train", "--run", "plain", "--resume", *less, "--max-steps", 4, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
 
 
 def test_gradient_checkpointing_alone_changes_no_bit_even_with_dropout(command, digits, tiny, tmp_path):
     for run, options in (("plain", []), ("less", ["--gradient-checkpointing"])):
-        done = command("train", "--run", run, "--data", digits, *tiny, "--dropout", 0.2, "--max-steps", 3, *options, cwd=tmp_path)
+        done = command(
+            "train", "--run", run, "--data", digits, *tiny, "--dropout", 0.2, "--max-steps", 3, *options, cwd=tmp_path
+        )
         assert done.returncode == 0, done.stderr
     plain, spared = (weights_of(tmp_path / run / "checkpoints" / "step_000003") for run in ("plain", "less"))
     assert not [name for name in plain if not torch.equal(plain[name], spared[name])]
 
 
-def test_a_resumed_run_keeps_the_command_that_began_it_and_refuses_a_damaged_state(trained_run, command, digits, tmp_path):
+def test_a_resumed_run_keeps_the_command_that_began_it_and_refuses_a_damaged_state(
+    trained_run, command, digits, tmp_path
+):
     run = tmp_path / "run"
     shutil.copytree(trained_run, run)
     done = command("train", "--resume", "--run", "run", "--data", digits, "--max-steps", 13, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     newest = run / "checkpoints" / "step_000013"
-    assert "--preset tiny" in describe(newest).command and "--resume" not in describe(newest).command
+    assert "--preset tiny" in load_metadata(newest).command and "--resume" not in load_metadata(newest).command
     os.truncate(newest / "state" / "weights.safetensors", 1000)
     refused = command("train", "--resume", "--run", "run", "--max-steps", 14, cwd=tmp_path)
     assert refused.returncode == 2 and "step_000013" in refused.stderr and len(refused.stderr.splitlines()) == 1

@@ -7,9 +7,9 @@ import torch
 
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
-from diffusion_demo.models.checkpoint import save_checkpoint, scheduler_of
+from diffusion_demo.models.checkpoint import make_scheduler, save_checkpoint
 from diffusion_demo.models.classifier import build_classifier, save_classifier
-from diffusion_demo.models.metadata import Description
+from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import build_unet
 from diffusion_demo.ui.server import model_list
@@ -24,10 +24,12 @@ def three_models(random_checkpoint, monkeypatch, tmp_path):
     shutil.copytree(random_checkpoint, bundled / "with-classifier")
     save_classifier(bundled / "with-classifier" / "classifier", build_classifier("tiny", 16, 3, CLASSES))
     torch.manual_seed(0)
-    larger = build_unet("tiny", 32, 3, learns_variance=True, num_classes=0, enlarges=True)
-    about = Description(32, 3, 1000, task="upsampler", small_size=16)
+    larger = build_unet("tiny", 32, 3, learns_variance=True, num_classes=0, is_upsampler=True)
+    about = CheckpointMetadata(32, 3, 1000, task="upsampler", small_size=16)
     chain = Diffusion(named_betas("squaredcos_cap_v2", 1000), "epsilon", "learned_range")
-    save_checkpoint(bundled / "twice", larger, scheduler_of("squaredcos_cap_v2", chain), about, model_card(about, 1, None))
+    save_checkpoint(
+        bundled / "twice", larger, make_scheduler("squaredcos_cap_v2", chain), about, model_card(about, 1, None)
+    )
     monkeypatch.setattr(model_list, "ROOT", tmp_path)
     monkeypatch.setattr(model_list, "RUNS", tmp_path / "runs")
     return bundled

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.classifier import HEAD_CHANNELS, Classifier, trunk_of
+from diffusion_demo.models.classifier import HEAD_CHANNELS, Classifier, trunk_config
 from diffusion_demo.models.openai.layout import WANTED, Layout, check_sizes, count_blocks, refuse_others
 from diffusion_demo.models.openai.network import Heads, build_network
 from diffusion_demo.models.openai.weights import module_names, renamed
@@ -35,16 +35,22 @@ def build_openai_classifier(
     layout: ClassifierLayout, heads: Heads, image_size: int, class_names: tuple[str, ...], time_scale: float = 1.0
 ) -> Classifier:
     """A classifier of that layout. Raises BadInput, without the file's name before it, where the heads do not divide the widths."""
-    trunk = trunk_of(build_network(layout.trunk, heads, image_size, time_scale))
-    return Classifier(trunk=trunk, class_names=list(class_names), pool=layout.pool, head_channels=heads.channels or HEAD_CHANNELS)
+    trunk = trunk_config(build_network(layout.trunk, heads, image_size, time_scale))
+    return Classifier(
+        trunk=trunk, class_names=list(class_names), pool=layout.pool, head_channels=heads.channels or HEAD_CHANNELS
+    )
 
 
-def classifier_weights(tensors: Mapping[str, Tensor], layout: ClassifierLayout, heads: Heads, new_order: bool) -> dict[str, Tensor]:
+def classifier_weights(
+    tensors: Mapping[str, Tensor], layout: ClassifierLayout, heads: Heads, new_order: bool
+) -> dict[str, Tensor]:
     """The same weights in float32 under a Classifier's names. The order of q, k and v is told for the trunk: in the attention pool it is the new one.
 
     Raises BadInput, without the file's name before it, for a tensor out of place.
     """
-    names = {old: new for old, new in module_names(layout.trunk).items() if not old.startswith("out")} | HEADS[layout.pool]
+    names = {old: new for old, new in module_names(layout.trunk).items() if not old.startswith("out")} | HEADS[
+        layout.pool
+    ]
     weights = renamed(tensors, names, heads, new_order)
     if layout.pool == "adaptive":  # a convolution of width 1 over what is one pixel by then
         weights["head.weight"] = weights["head.weight"].flatten(1)
@@ -60,7 +66,9 @@ def is_classifier(tensors: Mapping[str, Tensor]) -> bool:
     return "time_embed.0.weight" in tensors and not any(str(name).startswith("output_blocks.") for name in tensors)
 
 
-def classifier_layout_of(tensors: Mapping[str, Tensor], image_size: int | None = None, blocks: int | None = None) -> ClassifierLayout:
+def read_classifier_layout(
+    tensors: Mapping[str, Tensor], image_size: int | None = None, blocks: int | None = None
+) -> ClassifierLayout:
     """The layout that names and shapes say, with what is told of it. Raises BadInput, without the file's name before it, for what cannot be read."""
     refuse_others(tensors)
     shape = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -91,7 +99,9 @@ def _pool(shape: Mapping[str, tuple[int, ...]]) -> str:
     for pool, names in HEADS.items():
         if found == names.keys() and len(shape.get(f"{list(names)[-1]}.weight", ())) == LOGITS_NDIM[pool]:
             return pool
-    raise BadInput(f"has no way back up, as a noisy classifier, but ends in none of the pools {', '.join(HEADS)}; {WANTED}.")
+    raise BadInput(
+        f"has no way back up, as a noisy classifier, but ends in none of the pools {', '.join(HEADS)}; {WANTED}."
+    )
 
 
 def _side(shape: Mapping[str, tuple[int, ...]]) -> int:
@@ -99,7 +109,9 @@ def _side(shape: Mapping[str, tuple[int, ...]]) -> int:
     places = max((shape.get(PLACES) or (0,))[-1] - 1, 0)
     side = round(places**0.5)
     if side < 1 or side**2 != places:
-        raise BadInput(f"has an attention pool for {places} pixels, which are no square, so it cannot be a classifier of square images.")
+        raise BadInput(
+            f"has an attention pool for {places} pixels, which are no square, so it cannot be a classifier of square images."
+        )
     return side
 
 
@@ -124,8 +136,15 @@ def _rows(found: list[_Block], side: int | None, image_size: int | None, blocks:
     told = [rows for rows in fitting if blocks in (None, rows - 1) and (not sizes or image_size in (None, sizes[rows]))]
     if len(told) == 1:
         return told[0]
-    ways = [f"--num-res-blocks {rows - 1}{f' (pictures of {sizes[rows]}x{sizes[rows]})' if sizes else ''}" for rows in told or fitting]
-    raise BadInput(f"can be read in {len(ways)} ways; give as well {' or '.join(ways)}." if told else f"can only have {' or '.join(ways)}.")
+    ways = [
+        f"--num-res-blocks {rows - 1}{f' (pictures of {sizes[rows]}x{sizes[rows]})' if sizes else ''}"
+        for rows in told or fitting
+    ]
+    raise BadInput(
+        f"can be read in {len(ways)} ways; give as well {' or '.join(ways)}."
+        if told
+        else f"can only have {' or '.join(ways)}."
+    )
 
 
 def _fits(found: list[_Block], rows: int) -> bool:

@@ -57,10 +57,13 @@ class Layout:
     @property
     def attention_widths(self) -> tuple[int, ...]:
         """The widths at which there is attention; the middle block always has it."""
-        return (*(width for width, attends in zip(self.widths, self.attention, strict=True) if attends), self.widths[-1])
+        return (
+            *(width for width, attends in zip(self.widths, self.attention, strict=True) if attends),
+            self.widths[-1],
+        )
 
 
-def layout_of(tensors: Mapping[str, Tensor]) -> Layout:
+def read_layout(tensors: Mapping[str, Tensor]) -> Layout:
     """The layout that the names and shapes of `tensors` say. Raises BadInput, without the file's name before it, for any other network.
 
     It trusts the first block of each level for the others: whether they agree is seen when the weights are put into a network.
@@ -68,11 +71,17 @@ def layout_of(tensors: Mapping[str, Tensor]) -> Layout:
     refuse_others(tensors, (*ESSENTIAL, "out.2.weight"))
     shape = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     inputs, outputs = count_blocks(shape, "input_blocks"), count_blocks(shape, "output_blocks")
-    doubling = [m for m in range(outputs) if any(f"output_blocks.{m}.{n}.{w}.weight" in shape for n in (1, 2) for w in ("conv", "in_layers.0"))]
+    doubling = [
+        m
+        for m in range(outputs)
+        if any(f"output_blocks.{m}.{n}.{w}.weight" in shape for n in (1, 2) for w in ("conv", "in_layers.0"))
+    ]
     per_level = doubling[0] + 1 if doubling else outputs
     levels, rest = divmod(outputs, per_level)
     if rest or inputs != outputs or per_level < 2 or doubling != [per_level * (k + 1) - 1 for k in range(levels - 1)]:
-        raise BadInput(f"does not halve and double the image as often, with weights of its own, at the end of every level; {WANTED}.")
+        raise BadInput(
+            f"does not halve and double the image as often, with weights of its own, at the end of every level; {WANTED}."
+        )
     firsts = [f"input_blocks.{per_level * level + 1}" for level in range(levels)]
     layout = Layout(
         model_channels=shape["time_embed.0.weight"][1],
@@ -82,7 +91,8 @@ def layout_of(tensors: Mapping[str, Tensor]) -> Layout:
         in_channels=shape["input_blocks.0.0.weight"][1],
         out_channels=shape["out.2.weight"][0],
         classes=(shape.get("label_emb.weight") or (0,))[0],
-        scale_shift=shape[f"{firsts[0]}.0.emb_layers.1.weight"][0] == 2 * shape[f"{firsts[0]}.0.out_layers.3.weight"][0],
+        scale_shift=shape[f"{firsts[0]}.0.emb_layers.1.weight"][0]
+        == 2 * shape[f"{firsts[0]}.0.out_layers.3.weight"][0],
         resblock_updown=levels > 1 and f"input_blocks.{per_level}.0.in_layers.0.weight" in shape,
     )
     check_sizes(layout)
@@ -105,7 +115,9 @@ def count_blocks(shape: Mapping[str, tuple[int, ...]], side: str) -> int:
     found = {int(match[1]) for name in shape if (match := re.match(rf"{side}\.(\d{{1,4}})\.", name))}
     if found != set(range(len(found))):
         gap = min(set(range(max(found))) - found)
-        raise BadInput(f"has no weights in {side}.{gap}: it pools without a convolution (conv_resample False), which UNet2DModel cannot hold.")
+        raise BadInput(
+            f"has no weights in {side}.{gap}: it pools without a convolution (conv_resample False), which UNet2DModel cannot hold."
+        )
     leaves = ("in_layers.2", "out_layers.3", "emb_layers.1")
     for n in range(1 if side == "input_blocks" else 0, len(found)):
         if f"{side}.{n}.0.op.weight" in shape:
@@ -119,6 +131,10 @@ def check_sizes(layout: Layout) -> None:
     """Raise BadInput for numbers of channels that no image has, or that do not fall into groups."""
     counts = layout.in_channels, layout.out_channels
     if not set(counts) <= {layout.channels, 2 * layout.channels}:
-        raise BadInput(f"takes {counts[0]} channels and answers {counts[1]}; only images of 1 (grayscale) or 3 (color) can be made here.")
+        raise BadInput(
+            f"takes {counts[0]} channels and answers {counts[1]}; only images of 1 (grayscale) or 3 (color) can be made here."
+        )
     if layout.model_channels < 2 or any(width % GROUPS or not width for width in layout.widths):
-        raise BadInput(f"has levels of {', '.join(map(str, layout.widths))} channels, which do not fall into {GROUPS} groups; {WANTED}.")
+        raise BadInput(
+            f"has levels of {', '.join(map(str, layout.widths))} channels, which do not fall into {GROUPS} groups; {WANTED}."
+        )

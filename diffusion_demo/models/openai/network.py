@@ -27,7 +27,9 @@ class Heads:
         count = (self.count_upsample or self.count) if up else self.count
         parts = self.channels or count
         if parts is None or parts < 1 or width % parts:
-            raise BadInput(f"attends with {width} channels, which cannot be split into heads {'of' if self.channels else 'by'} {parts}.")
+            raise BadInput(
+                f"attends with {width} channels, which cannot be split into heads {'of' if self.channels else 'by'} {parts}."
+            )
         return width // parts if self.channels else parts
 
 
@@ -45,7 +47,12 @@ class OpenAIUNet2DModel(UNet2DModel):
     def __init__(self, num_heads=None, num_heads_upsample=None, model_channels=None, time_scale=1.0, **settings):
         types = [name.removeprefix(MARK) for name in settings["down_block_types"]]
         super().__init__(**settings | {"down_block_types": types})
-        own = {"num_heads": num_heads, "num_heads_upsample": num_heads_upsample, "model_channels": model_channels, "time_scale": time_scale}
+        own = {
+            "num_heads": num_heads,
+            "num_heads_upsample": num_heads_upsample,
+            "model_channels": model_channels,
+            "time_scale": time_scale,
+        }
         self.register_to_config(down_block_types=[MARK + name for name in types], **own)
         width = model_channels or self.config.block_out_channels[0]
         self.time_proj = Timesteps(width, self.config.flip_sin_to_cos, self.config.freq_shift, time_scale)
@@ -62,7 +69,9 @@ class OpenAIUNet2DModel(UNet2DModel):
 
 def _signature() -> inspect.Signature:
     """Of OpenAIUNet2DModel's constructor, with UNet2DModel's arguments by name: from_config passes on only what it finds there."""
-    own, theirs = (list(inspect.signature(kind.__init__).parameters.values()) for kind in (OpenAIUNet2DModel, UNet2DModel))
+    own, theirs = (
+        list(inspect.signature(kind.__init__).parameters.values()) for kind in (OpenAIUNet2DModel, UNet2DModel)
+    )
     return inspect.Signature([*own[:-1], *theirs[1:]])
 
 
@@ -75,13 +84,15 @@ def network_class(folder: Path) -> type[UNet2DModel]:
     return OpenAIUNet2DModel if name == OpenAIUNet2DModel.__name__ else UNet2DModel
 
 
-def network_of(config: dict) -> UNet2DModel:
+def read_network_class(config: dict) -> UNet2DModel:
     """A new network with the settings that one of the two classes has as its config: their names for the downward blocks tell which one."""
     own = any(name.startswith(MARK) for name in config["down_block_types"])
     return (OpenAIUNet2DModel if own else UNet2DModel)(**config)
 
 
-def build_network(layout: Layout, heads: Heads, image_size: int | None = None, time_scale: float = 1.0, dropout: float = 0.0) -> UNet2DModel:
+def build_network(
+    layout: Layout, heads: Heads, image_size: int | None = None, time_scale: float = 1.0, dropout: float = 0.0
+) -> UNet2DModel:
     """A network of that layout: a UNet2DModel where one can say it all, else an OpenAIUNet2DModel."""
     settings = _settings(layout, image_size, dropout)
     width, own = _head_width(layout, heads), {}
@@ -101,7 +112,9 @@ def _settings(layout: Layout, image_size: int | None, dropout: float) -> dict:
 
     attn_norm_num_groups: without it, scale-shift would leave the middle attention without a norm.
     """
-    plain = ("ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D") if layout.resblock_updown else ("DownBlock2D", "UpBlock2D")
+    plain = (
+        ("ResnetDownsampleBlock2D", "ResnetUpsampleBlock2D") if layout.resblock_updown else ("DownBlock2D", "UpBlock2D")
+    )
     sampling = "resnet" if layout.resblock_updown else "conv"
     return {
         "sample_size": image_size,
@@ -128,5 +141,7 @@ def _settings(layout: Layout, image_size: int | None, dropout: float) -> dict:
 def _head_width(layout: Layout, heads: Heads) -> int | None:
     """The one width of every head, as UNet2DModel has it; None where there is no such width, or one head as wide as its block."""
     ways_up = layout.attention_widths[:-1]
-    found = {width // heads.of(width) for width in layout.attention_widths} | {width // heads.of(width, up=True) for width in ways_up}
+    found = {width // heads.of(width) for width in layout.attention_widths} | {
+        width // heads.of(width, up=True) for width in ways_up
+    }
     return found.pop() if len(found) == 1 else None

@@ -8,14 +8,14 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.openai.classifier_layout import ClassifierLayout
 from diffusion_demo.models.openai.layout import Layout
 from diffusion_demo.models.openai.network import Heads
-from diffusion_demo.models.openai.presets import released_as
+from diffusion_demo.models.openai.presets import match_released
 
 FIXED_VARIANCES = ("fixed_large", "fixed_small")
 PREDICTIONS = ("epsilon", "sample")
 
 
 @dataclass(frozen=True)
-class Told:
+class ImportOptions:
     """The first three must be told, and one of the head counts; the others are as guided-diffusion's flags have them.
 
     image_size: follows from a classifier's attention pool. variance_type counts where the network does not learn it: fixed_large, or fixed_small
@@ -51,9 +51,13 @@ class Told:
         self._check_missing(layout)
         step = 2 ** (len(trunk.widths) - 1)
         if self.image_size is not None and (self.image_size < step or self.image_size % step):
-            raise BadInput(f"halves its images {len(trunk.widths) - 1} times, so --image-size must be a multiple of {step}, not {self.image_size}.")
+            raise BadInput(
+                f"halves its images {len(trunk.widths) - 1} times, so --image-size must be a multiple of {step}, not {self.image_size}."
+            )
         if self.variance_type not in FIXED_VARIANCES or self.prediction_type not in PREDICTIONS:
-            raise BadInput(f"can have the variance type {' or '.join(FIXED_VARIANCES)}, and the prediction type {' or '.join(PREDICTIONS)}.")
+            raise BadInput(
+                f"can have the variance type {' or '.join(FIXED_VARIANCES)}, and the prediction type {' or '.join(PREDICTIONS)}."
+            )
         if self.class_names is not None and len(self.class_names) != layout.classes:
             raise BadInput(f"has {layout.classes} classes, but {len(self.class_names)} names were given for them.")
         if twice := sorted({name for name in self.class_names or () if self.class_names.count(name) > 1}):
@@ -70,7 +74,7 @@ class Told:
         if pool != "attention":
             wanted["--image-size S"] = self.image_size
         if missing := [option for option, value in wanted.items() if value is None]:
-            known = released_as(layout)
+            known = match_released(layout)
             hint = f"; the released {known[0]}, which has these sizes, has {known[1].options}" if known else ""
             raise BadInput(f"does not tell everything; give as well {', '.join(missing)}{hint}.")
 

@@ -33,13 +33,21 @@ class Released:
     @property
     def options(self) -> str:
         """The options of `import` that say so."""
-        heads = f"--num-head-channels {self.heads.channels}" if self.heads.channels else f"--num-heads {self.heads.count}"
-        flags = "".join(f" --{name.replace('_', '-')}" for name in ("new_attention_order", "rescale_timesteps") if getattr(self, name))
+        heads = (
+            f"--num-head-channels {self.heads.channels}" if self.heads.channels else f"--num-heads {self.heads.count}"
+        )
+        flags = "".join(
+            f" --{name.replace('_', '-')}"
+            for name in ("new_attention_order", "rescale_timesteps")
+            if getattr(self, name)
+        )
         chain = f"--beta-schedule {self.beta_schedule} --num-train-timesteps {self.num_train_timesteps}"
         return f"{heads}{flags} {chain} --image-size {self.image_size}"
 
 
-def _layout(image_size: int, width: int, multipliers: tuple[float, ...], blocks: int, attention_sides: tuple[int, ...], **more) -> Layout:
+def _layout(
+    image_size: int, width: int, multipliers: tuple[float, ...], blocks: int, attention_sides: tuple[int, ...], **more
+) -> Layout:
     """model_channels = width; each level after the first halves the image; attention where its side is one of attention_sides."""
     widths = tuple(int(width * multiplier) for multiplier in multipliers)
     attention = tuple(image_size >> level in attention_sides for level in range(len(widths)))
@@ -50,16 +58,31 @@ def _iddpm(image_size: int, width: int, multipliers: tuple[float, ...], **more) 
     return _layout(image_size, width, multipliers, 3, (16, 8), **more)
 
 
-def _adm(image_size: int, width: int, multipliers: tuple[float, ...], blocks: int = 2, sides: tuple[int, ...] = (32, 16, 8), **more) -> Layout:
+def _adm(
+    image_size: int,
+    width: int,
+    multipliers: tuple[float, ...],
+    blocks: int = 2,
+    sides: tuple[int, ...] = (32, 16, 8),
+    **more,
+) -> Layout:
     return _layout(image_size, width, multipliers, blocks, sides, **{"resblock_updown": True, "classes": 1000} | more)
 
 
 def _classifier(image_size: int, beta_schedule: str, blocks: int = 2) -> Released:
     trunk = _layout(image_size, 128, BY_SIZE[image_size], blocks, (32, 16, 8), out_channels=3, resblock_updown=True)
-    return Released(ClassifierLayout(trunk, "attention", 1000, image_size), Heads(channels=64), image_size, beta_schedule, 1000)
+    return Released(
+        ClassifierLayout(trunk, "attention", 1000, image_size), Heads(channels=64), image_size, beta_schedule, 1000
+    )
 
 
-BY_SIZE = {32: (1, 2, 2, 2), 64: (1, 2, 3, 4), 128: (1, 1, 2, 3, 4), 256: (1, 1, 2, 2, 4, 4), 512: (0.5, 1, 1, 2, 2, 4, 4)}
+BY_SIZE = {
+    32: (1, 2, 2, 2),
+    64: (1, 2, 3, 4),
+    128: (1, 1, 2, 3, 4),
+    256: (1, 1, 2, 2, 4, 4),
+    512: (0.5, 1, 1, 2, 2, 4, 4),
+}
 _LSUN = replace(_layout(256, 128, BY_SIZE[256], 2, (16,)), scale_shift=False)
 _UPSAMPLER = _layout(256, 192, BY_SIZE[256], 2, (16, 8), in_channels=6, classes=1000)
 
@@ -69,13 +92,17 @@ RELEASED = {
     "iddpm-64-classes": Released(_iddpm(64, 192, BY_SIZE[64], classes=1000), Heads(4), 64, COSINE, 4000),
     "iddpm-64-256-upsampler": Released(_UPSAMPLER, Heads(4), 256, "linear", 4000),
     "iddpm-256-lsun": Released(_LSUN, Heads(1), 256, "linear", 1000),
-    "adm-64": Released(_adm(64, 192, BY_SIZE[64], blocks=3), Heads(channels=64), 64, COSINE, 1000, new_attention_order=True),
+    "adm-64": Released(
+        _adm(64, 192, BY_SIZE[64], blocks=3), Heads(channels=64), 64, COSINE, 1000, new_attention_order=True
+    ),
     "adm-128": Released(_adm(128, 256, BY_SIZE[128]), Heads(4), 128, "linear", 1000),
     "adm-256": Released(_adm(256, 256, BY_SIZE[256]), Heads(channels=64), 256, "linear", 1000),
     "adm-256-unconditional": Released(_adm(256, 256, BY_SIZE[256], classes=0), Heads(channels=64), 256, "linear", 1000),
     "adm-512": Released(_adm(512, 256, BY_SIZE[512]), Heads(channels=64), 512, "linear", 1000),
     "adm-64-256-upsampler": Released(_adm(256, 192, BY_SIZE[256], in_channels=6), Heads(4), 256, "linear", 1000),
-    "adm-128-512-upsampler": Released(_adm(512, 192, BY_SIZE[256], in_channels=6), Heads(channels=64), 512, "linear", 1000),
+    "adm-128-512-upsampler": Released(
+        _adm(512, 192, BY_SIZE[256], in_channels=6), Heads(channels=64), 512, "linear", 1000
+    ),
 }
 
 CLASSIFIERS = {
@@ -95,7 +122,9 @@ def _ho_network(image_size: int, widths: tuple[int, ...], attending: int) -> UNe
     """google/ddpm-cifar10-32 and google/ddpm-celebahq-256 as the Hub has them, from Ho's code."""
     down = ["AttnDownBlock2D" if level == attending else "DownBlock2D" for level in range(len(widths))]
     up = [name.replace("Down", "Up") for name in reversed(down)]
-    return UNet2DModel(sample_size=image_size, block_out_channels=widths, down_block_types=down, up_block_types=up, **_HO)
+    return UNet2DModel(
+        sample_size=image_size, block_out_channels=widths, down_block_types=down, up_block_types=up, **_HO
+    )
 
 
 def named_network(name: str, device: torch.device | str = "cpu") -> UNet2DModel | Classifier:
@@ -107,21 +136,34 @@ def named_network(name: str, device: torch.device | str = "cpu") -> UNet2DModel 
             return _ho_network(*DDPM[name])
         if name in CLASSIFIERS:
             found = CLASSIFIERS[name]
-            return build_openai_classifier(found.layout, found.heads, found.image_size, tuple(map(str, range(found.layout.classes))))
+            return build_openai_classifier(
+                found.layout, found.heads, found.image_size, tuple(map(str, range(found.layout.classes)))
+            )
         return build_network(RELEASED[name].layout, RELEASED[name].heads, RELEASED[name].image_size)
 
 
-def paper_network(name: str, image_size: int, channels: int, learns_variance: bool, num_classes: int, dropout: float, enlarges: bool) -> UNet2DModel:
+def build_paper_network(
+    name: str,
+    image_size: int,
+    channels: int,
+    learns_variance: bool,
+    num_classes: int,
+    dropout: float,
+    is_upsampler: bool,
+) -> UNet2DModel:
     """OpenAI's U-Net of that name, one of RELEASED, for other images and classes, zeroed where theirs begins at zero; with a null class after them.
 
     Raises BadInput where the images' size is not the one that its levels and its attention were made for.
     """
     released = RELEASED[name]
     if image_size != released.image_size:
-        raise BadInput(f"The network {name} is made for {released.image_size} pixels, not {image_size}; set the image size to it.", "image_size")
+        raise BadInput(
+            f"The network {name} is made for {released.image_size} pixels, not {image_size}; set the image size to it.",
+            "image_size",
+        )
     layout = replace(
         released.layout,
-        in_channels=channels * (2 if enlarges else 1),
+        in_channels=channels * (2 if is_upsampler else 1),
         out_channels=channels * (2 if learns_variance else 1),
         classes=num_classes + 1 if num_classes else 0,
     )
@@ -130,6 +172,8 @@ def paper_network(name: str, image_size: int, channels: int, learns_variance: bo
     return unet
 
 
-def released_as(layout: Layout | ClassifierLayout) -> tuple[str, Released] | None:
+def match_released(layout: Layout | ClassifierLayout) -> tuple[str, Released] | None:
     """The released network of that layout, and its name."""
-    return next(((name, released) for name, released in (RELEASED | CLASSIFIERS).items() if released.layout == layout), None)
+    return next(
+        ((name, released) for name, released in (RELEASED | CLASSIFIERS).items() if released.layout == layout), None
+    )

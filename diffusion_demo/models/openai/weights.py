@@ -68,7 +68,12 @@ def _pairs(layout: Layout) -> Iterator[tuple[str, str, dict[str, str]]]:
         for j in range(rows):
             yield from _block(f"output_blocks.{k * rows + j}", f"up_blocks.{k}", j, attends)
         if k < lowest:
-            yield _sampling(f"output_blocks.{(k + 1) * rows - 1}.{2 if attends else 1}", f"up_blocks.{k}.upsamplers.0", "conv", layout)
+            yield _sampling(
+                f"output_blocks.{(k + 1) * rows - 1}.{2 if attends else 1}",
+                f"up_blocks.{k}.upsamplers.0",
+                "conv",
+                layout,
+            )
 
 
 def _block(old: str, new: str, j: int, attends: bool) -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -81,7 +86,9 @@ def _sampling(old: str, new: str, convolution: str, layout: Layout) -> tuple[str
     return (old, new, RESIDUAL) if layout.resblock_updown else (f"{old}.{convolution}", f"{new}.conv", {})
 
 
-def renamed(tensors: Mapping[str, Tensor], names: Mapping[str, str], heads: Heads, new_order: bool) -> dict[str, Tensor]:
+def renamed(
+    tensors: Mapping[str, Tensor], names: Mapping[str, str], heads: Heads, new_order: bool
+) -> dict[str, Tensor]:
     """The same weights in float32, their modules under other names. Raises BadInput, without the file's name before it, for one out of place."""
     weights = {}
     for name, tensor in tensors.items():
@@ -118,7 +125,9 @@ def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, tensor in weights.items():
         if name not in wanted or wanted[name].shape != tensor.shape:
             fits = list(wanted[name].shape) if name in wanted else "nothing"
-            raise BadInput(f"does not fit together: what would become {name} has the shape {list(tensor.shape)}, where {fits} is wanted.")
+            raise BadInput(
+                f"does not fit together: what would become {name} has the shape {list(tensor.shape)}, where {fits} is wanted."
+            )
     if broken := [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]:
         raise BadInput(f"holds numbers that are not finite, in what would become {broken[0]}; copy it again.")
     network.load_state_dict(weights, assign=True)

@@ -5,12 +5,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from diffusion_demo.runtime.parallel import side_by_side
-from diffusion_demo.training.batches import Batch, seed_of
+from diffusion_demo.runtime.parallel import parallel_map
+from diffusion_demo.training.batches import Batch, derive_seed
 from diffusion_demo.training.cpu.seeded_dropout import seeded
 
 
-def add_gradient(
+def accumulate_gradient(
     network: nn.Module,
     losses: Callable[[nn.Module, Batch], Tensor],
     batch: Batch,
@@ -39,11 +39,13 @@ def add_gradient(
     weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
 
     def gradient_of(number: int) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        with seeded(seed_of(seed, number)):
+        with seeded(derive_seed(seed, number)):
             rows, loss = loss_of(number)
-            return rows, torch.autograd.grad(loss, weights, allow_unused=True)  # backward() of two threads at once is not safe
+            return rows, torch.autograd.grad(
+                loss, weights, allow_unused=True
+            )  # backward() of two threads at once is not safe
 
-    done = side_by_side(gradient_of, range(len(cuts)))
+    done = parallel_map(gradient_of, range(len(cuts)))
     for _, gradient in done:
         for weight, part in zip(weights, gradient, strict=True):
             if part is not None:

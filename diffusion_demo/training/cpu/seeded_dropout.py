@@ -7,7 +7,7 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
-from diffusion_demo.training.batches import seed_of
+from diffusion_demo.training.batches import derive_seed
 
 _seed: ContextVar[int] = ContextVar("seed")
 
@@ -24,7 +24,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 def generator(number: int) -> torch.Generator:
     """A CPU generator that begins anew for every (seed, number), so that what is computed once more is drawn once more."""
-    return torch.Generator().manual_seed(seed_of(_seed.get(), number))
+    return torch.Generator().manual_seed(derive_seed(_seed.get(), number))
 
 
 class SeededDropout(nn.Dropout):
@@ -41,8 +41,13 @@ class SeededDropout(nn.Dropout):
         return x * kept.div_(1 - self.p)
 
 
-def seed_dropout(network: nn.Module) -> None:
+def use_seeded_dropout(network: nn.Module) -> None:
     """Make every dropout of a network on the CPU a seeded one."""
-    places = [(module, name, child) for module in network.modules() for name, child in module.named_children() if type(child) is nn.Dropout]
+    places = [
+        (module, name, child)
+        for module in network.modules()
+        for name, child in module.named_children()
+        if type(child) is nn.Dropout
+    ]
     for number, (module, name, child) in enumerate(places):
         setattr(module, name, SeededDropout(child.p, number).train(child.training))

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion_demo.data import UNREADABLE, Framing, Unreadable, decode
-from diffusion_demo.data.file_errors import explained
-from diffusion_demo.data.preprocess import open_picture
+from diffusion_demo.data import UNREADABLE, ImageTransform, UnreadableFile, decode
+from diffusion_demo.data.file_errors import readable
+from diffusion_demo.data.preprocess import open_image
 from diffusion_demo.diffusion.losses import mean_flat, normal_kl
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas, signal_to_noise, terminal_warning
@@ -38,14 +38,14 @@ def square(path: str | Path) -> np.ndarray:
     """The center square of the image in a file, as the explorer noises it: uint8 [3, SIZE, SIZE]. Raises BadInput with a sentence."""
     try:
         data = Path(path).read_bytes()
-        with explained():
-            width, height = open_picture(data).size
+        with readable():
+            width, height = open_image(data).size
         if width * height > MAX_MEGAPIXELS * 1_000_000:
-            raise Unreadable(f"It has more than {MAX_MEGAPIXELS} megapixels; make it smaller.")
-        return decode(data, Framing(SIZE))
+            raise UnreadableFile(f"It has more than {MAX_MEGAPIXELS} megapixels; make it smaller.")
+        return decode(data, ImageTransform(SIZE))
     except UNREADABLE as error:
-        why = error if isinstance(error, Unreadable) else "Try a PNG or JPEG."
-        raise BadInput(f"This image cannot be read. {why}") from error
+        reason_for = error if isinstance(error, UnreadableFile) else "Try a PNG or JPEG."
+        raise BadInput(f"This image cannot be read. {reason_for}") from error
 
 
 def noise(seed: int) -> Tensor:

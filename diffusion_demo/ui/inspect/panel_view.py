@@ -37,7 +37,16 @@ def build(page: gr.Blocks, picture: gr.Image, seed: gr.State, inspector: gr.HTML
         container=False,
         elem_id="lesson-panel",
     )
-    other = gr.Image(label="Mix with", type="filepath", sources=["upload"], format="png", height=140, buttons=[], visible=False, elem_id="mix-with")
+    other = gr.Image(
+        label="Mix with",
+        type="filepath",
+        sources=["upload"],
+        format="png",
+        height=140,
+        buttons=[],
+        visible=False,
+        elem_id="mix-with",
+    )
     other.preprocess = lambda payload: payload and payload.path
     view = gr.HTML(elem_classes="lesson", elem_id="lesson")
     with gr.Row() as walk:
@@ -45,15 +54,32 @@ def build(page: gr.Blocks, picture: gr.Image, seed: gr.State, inspector: gr.HTML
         made = gr.DownloadButton("Download it as WebP", size="sm", visible=False, elem_id="walk")
     whole = gr.Button("Measure it over all steps", size="sm", visible=False, elem_id="whole-bound")
     with gr.Row(visible=False) as pixel:
-        across = gr.Slider(0, 100, 50, step=1, label="Pixel: % from the left", min_width=140, buttons=[], interactive=True)
+        across = gr.Slider(
+            0, 100, 50, step=1, label="Pixel: % from the left", min_width=140, buttons=[], interactive=True
+        )
         down = gr.Slider(0, 100, 50, step=1, label="Pixel: % from the top", min_width=140, buttons=[], interactive=True)
     share = gr.State(FIRST_SHARE)
     seen = [picture, other, seed, share, model, across, down]
-    quiet = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden", "trigger_mode": "always_last"}
+    quiet = {
+        "api_visibility": "private",
+        "concurrency_limit": None,
+        "show_progress": "hidden",
+        "trigger_mode": "always_last",
+    }
     inspector.release(_share, None, share, **quiet)
     panel.change(_beside, panel, [walk, other, whole, pixel], **quiet)
     make.click(_animation, seen, made, api_visibility="private", concurrency_limit=None, show_progress_on=[make])
-    anything = [panel.change, share.change, seed.change, picture.change, model.change, other.change, across.release, down.release, page.load]
+    anything = [
+        panel.change,
+        share.change,
+        seed.change,
+        picture.change,
+        model.change,
+        other.change,
+        across.release,
+        down.release,
+        page.load,
+    ]
     gr.on(anything, _show, [panel, *seen], view, **quiet | {"concurrency_limit": PANELS_AT_ONCE})
     whole.click(_whole_bound, seen, view, api_visibility="private", concurrency_id="sampling", show_progress="hidden")
     page.load(lambda name: gr.Dropdown(model_list.titles(), value=name), model, model, **quiet)
@@ -97,7 +123,14 @@ def _scene(picture: str | None, other: str | None, seed: int, share: float, mode
 
     try:
         checkpoint = load(model_list.folder_of(model))
-        return scene_of(picture or get_image(FIRST), other or get_image(SECOND), int(seed), share, checkpoint, (across / 100, down / 100))
+        return scene_of(
+            picture or get_image(FIRST),
+            other or get_image(SECOND),
+            int(seed),
+            share,
+            checkpoint,
+            (across / 100, down / 100),
+        )
     except BadInput as error:
         raise gr.Error(str(error), print_exception=False) from error
 

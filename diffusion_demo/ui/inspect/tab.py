@@ -48,18 +48,39 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
     """Lay out the tab and wire it. A link may name the tab, an example, T and the noise; its t and schedule are the browser's to read."""
     with gr.Row(elem_id="inspect-what"):
         with gr.Column(scale=4, min_width=300):
-            gr.Markdown("Drag **t** and watch an image turn into noise. A diffusion model learns the way back, one small step at a time.")
+            gr.Markdown(
+                "Drag **t** and watch an image turn into noise. A diffusion model learns the way back, one small step at a time."
+            )
             with gr.Row(elem_id="inspect-how"):
-                wanted = gr.Number(NUM_TIMESTEPS, label="T, the number of steps", info=STEPS_INFO, scale=2, min_width=170, elem_id="inspect-steps")
+                wanted = gr.Number(
+                    NUM_TIMESTEPS,
+                    label="T, the number of steps",
+                    info=STEPS_INFO,
+                    scale=2,
+                    min_width=170,
+                    elem_id="inspect-steps",
+                )
                 again = gr.Button("New noise", scale=1, min_width=110, elem_id="new-noise")
         with gr.Column(scale=4, min_width=150):
             picture = gr.Image(
-                label="Your image", type="filepath", sources=["upload", "clipboard"], format="png", height=200, buttons=[], elem_id="picture"
+                label="Your image",
+                type="filepath",
+                sources=["upload", "clipboard"],
+                format="png",
+                height=200,
+                buttons=[],
+                elem_id="picture",
             )
             # The file reaches the handler unread: gradio's own reading turns a broken image into an error without words.
             picture.preprocess = lambda payload: payload and payload.path
         with gr.Column(scale=3, min_width=150):
-            gr.Examples([[str(path)] for path in _examples().values()], picture, label="Or one of these", examples_per_page=8, elem_id="examples")
+            gr.Examples(
+                [[str(path)] for path in _examples().values()],
+                picture,
+                label="Or one of these",
+                examples_per_page=8,
+                elem_id="examples",
+            )
     inspector = gr.HTML(
         None,
         html_template=read_asset("inspect/inspector.html"),
@@ -75,13 +96,23 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
     again.click(lambda: random.randrange(2**31), None, seed, **private)
     gr.on([wanted.submit, wanted.blur], _steps, wanted, [steps, wanted], **private)
     shown = [picture, seed, steps]
-    gr.on([picture.change, seed.change, steps.change], _inspect, shown, inspector, api_name="inspect", trigger_mode="always_last", **quiet)
+    gr.on(
+        [picture.change, seed.change, steps.change],
+        _inspect,
+        shown,
+        inspector,
+        api_name="inspect",
+        trigger_mode="always_last",
+        **quiet,
+    )
 
 
 def _examples() -> dict[str, Path]:
     """The images that are offered, by the names that links give them."""
     made = [path for folder in model_list.models().values() for path, _ in showcase.read(folder).files]
-    paths = [Path(path) for path in [get_image("lion.jpg"), get_image("cheetah1.jpg"), get_image("tower.jpg"), *made[:3]]]
+    paths = [
+        Path(path) for path in [get_image("lion.jpg"), get_image("cheetah1.jpg"), get_image("tower.jpg"), *made[:3]]
+    ]
     return {path.stem: path for path in paths}
 
 

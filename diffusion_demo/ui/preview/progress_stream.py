@@ -7,7 +7,7 @@ from contextvars import copy_context
 
 from diffusion_demo.diffusion.samplers import Step
 
-SECONDS_BETWEEN_SIGHTS = 1 / 8
+SECONDS_BETWEEN_UPDATES = 1 / 8
 
 _one_walk = threading.Lock()  # a walk that was just stopped may be in its last step when the next one begins
 
@@ -24,7 +24,7 @@ def watch(steps: Iterator[Step], kept: Container[int] = ()) -> Iterator[list[Ste
         while fresh := walk.fresh():
             seen = time.monotonic()
             yield fresh
-            walk.rest(seen + SECONDS_BETWEEN_SIGHTS - time.monotonic())
+            walk.rest(seen + SECONDS_BETWEEN_UPDATES - time.monotonic())
     finally:
         walk.stopped = True
 

@@ -10,11 +10,14 @@ SAMPLERS = {"dpm_solver": "DPM-Solver++", "ddim": "DDIM", "ddpm": "DDPM"}
 def drawn(plan, made: dict, description):
     """The grid so far."""
     from diffusion_demo.images import contact_sheet, to_uint8
-    from diffusion_demo.sampling.contact_sheet import Drawn, labelled_grid
+    from diffusion_demo.sampling.contact_sheet import GridImage, labeled_grid
 
-    cells = {place: Drawn(contact_sheet(to_uint8(x)), caption) for place, (x, caption) in made.items()}
-    heads = [[_head(side, value, description) for value in side.values] if side else [""] for side in (plan.across, plan.down)]
-    return labelled_grid(cells, *heads, _below(plan, description))
+    cells = {place: GridImage(contact_sheet(to_uint8(x)), caption) for place, (x, caption) in made.items()}
+    heads = [
+        [_head(side, value, description) for value in side.values] if side else [""]
+        for side in (plan.across, plan.down)
+    ]
+    return labeled_grid(cells, *heads, _below(plan, description))
 
 
 def _head(side, value, description) -> str:
@@ -35,18 +38,36 @@ def _below(plan, description) -> str:
     names = description.class_names
     held = {
         "checkpoint": f"model {plan.checkpoint}",
-        "class": f"class {'mixed' if base.class_index is None else description.title(names[base.class_index])}" if names else "",
+        "class": f"class {'mixed' if base.class_index is None else description.title(names[base.class_index])}"
+        if names
+        else "",
         "sampler": SAMPLERS[base.sampler],
         "guidance_scale": f"guidance {base.guidance_scale:g}" if base.guidance_scale != 1 else "",
         "classifier_scale": f"classifier guidance {base.classifier_scale:g}" if base.classifier_scale else "",
         "eta": f"eta {base.eta:g}" if base.eta and "sampler" not in varied else "",
         "seed": f"seed {base.seed}",
     }
-    return ", ".join(words for name, words in held.items() if words and name not in varied) + ". A call is one question to the network."
+    return (
+        ", ".join(words for name, words in held.items() if words and name not in varied)
+        + ". A call is one question to the network."
+    )
 
 
 def settings_of(plan) -> dict:
     """The text inside the grid's PNG."""
-    sides = {word: {"setting": side.name, "values": list(side.values)} for word, side in (("across", plan.across), ("down", plan.down)) if side}
+    sides = {
+        word: {"setting": side.name, "values": list(side.values)}
+        for word, side in (("across", plan.across), ("down", plan.down))
+        if side
+    }
     base = {name: value for name, value in asdict(plan.base).items() if name != "steps"}
-    return {"program": f"diffusion_demo {__version__}", "made_by": "compare", "checkpoint": plan.checkpoint, "calls": plan.calls} | sides | base
+    return (
+        {
+            "program": f"diffusion_demo {__version__}",
+            "made_by": "compare",
+            "checkpoint": plan.checkpoint,
+            "calls": plan.calls,
+        }
+        | sides
+        | base
+    )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from diffusion_demo.models.metadata import describe
+from diffusion_demo.models.metadata import load_metadata
 from diffusion_demo.ui.preview.preview import buttons, idle, waiting
 from diffusion_demo.ui.sample import history
 from diffusion_demo.ui.sample.compare import COMPARE, MAX_PER_CELL, NONE, compare
@@ -49,14 +49,25 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> gr.Button:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             sides = [_side("Columns", "calls", AXES), _side("Rows", "sampler", [*AXES, (NONE, NONE)])]
-            calls = gr.Slider(1, 200, 16, step=1, precision=0, label="Network calls an image", buttons=[], interactive=True)
-            per_cell = gr.Slider(1, MAX_PER_CELL, 4, step=1, precision=0, label="Images in a cell", buttons=[], interactive=True)
+            calls = gr.Slider(
+                1, 200, 16, step=1, precision=0, label="Network calls an image", buttons=[], interactive=True
+            )
+            per_cell = gr.Slider(
+                1, MAX_PER_CELL, 4, step=1, precision=0, label="Images in a cell", buttons=[], interactive=True
+            )
             gr.Markdown(EQUAL, elem_classes="hint")
             with gr.Row(elem_classes="go"):
                 start, stop = both = buttons("compare")
         with gr.Column(scale=5, min_width=320):
             status = gr.HTML(EMPTY, elem_id="compare-status")
-            grid = gr.Image(type="filepath", format="png", interactive=False, show_label=False, buttons=["download", "fullscreen"], elem_id="grid")
+            grid = gr.Image(
+                type="filepath",
+                format="png",
+                interactive=False,
+                show_label=False,
+                buttons=["download", "fullscreen"],
+                elem_id="grid",
+            )
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     at_once = quiet | {"queue": False}
     for side in sides:
@@ -64,7 +75,14 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> gr.Button:
         side.chosen.input(None, side.chosen, side.typed, js="(chosen) => chosen.join(', ')")
     run = start.click(waiting, None, both, **at_once).then(
         compare,
-        [model, label, *(field for side in sides for field in (side.setting, side.typed)), calls, per_cell, *form.settings[3:11]],
+        [
+            model,
+            label,
+            *(field for side in sides for field in (side.setting, side.typed)),
+            calls,
+            per_cell,
+            *form.settings[3:11],
+        ],
         [status, grid, *both],
         api_name="compare",
         concurrency_limit=None,
@@ -73,7 +91,9 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> gr.Button:
     run.success(None, grid, None, js=history.KEEP)
     run.failure(lambda: idle(COMPARE), None, both, **at_once)
     stopped = stop.click(lambda: idle(COMPARE), None, both, cancels=[run], **at_once)
-    stopped.then(lambda: "Stopped; what was done stays.", None, status, **at_once)  # then: what the run said last may still be on its way
+    stopped.then(
+        lambda: "Stopped; what was done stays.", None, status, **at_once
+    )  # then: what the run said last may still be on its way
     return start
 
 
@@ -93,8 +113,10 @@ def _values(setting: str, model: str) -> list:
     if setting in NUMBERS or setting == NONE:
         return [gr.Textbox(NUMBERS.get(setting, ""), visible=setting != NONE), gr.CheckboxGroup(visible=False)]
     with as_toasts():
-        about = describe(folder_of(model))
+        about = load_metadata(folder_of(model))
     classes = [(MIXED, MIXED), *((about.title(name), name) for name in about.class_names)]
     offered = {"sampler": SAMPLERS, "class": classes, "checkpoint": titles()}[setting]
-    first = {"class": list(about.class_names[:3]) or [MIXED], "checkpoint": list(models())[:2]}.get(setting) or [name for _, name in offered]
+    first = {"class": list(about.class_names[:3]) or [MIXED], "checkpoint": list(models())[:2]}.get(setting) or [
+        name for _, name in offered
+    ]
     return [gr.Textbox(", ".join(first), visible=False), gr.CheckboxGroup(offered, value=first, visible=True)]

@@ -8,11 +8,11 @@ from dataclasses import replace
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.ui.preview.downloads import files_of, zip_of
+from diffusion_demo.ui.preview.downloads import write_images, write_zip_of
 from diffusion_demo.ui.preview.preview import idle, working
-from diffusion_demo.ui.sample.request_form import as_toasts, request_of, upsampler_for
+from diffusion_demo.ui.sample.request_form import as_toasts, parse_request, upsampler_for
 from diffusion_demo.ui.server import hf_space, warmup
-from diffusion_demo.ui.server.fair_queue import in_turn
+from diffusion_demo.ui.server.fair_queue import fair_queue
 from diffusion_demo.ui.server.model_list import folder_of
 
 GENERATE = "Generate"
@@ -22,7 +22,7 @@ def _waiting(words: str) -> tuple:
     return *[gr.skip()] * 4, gr.Button(words, interactive=False), gr.Button(interactive=True)
 
 
-@in_turn(_waiting)
+@fair_queue(_waiting)
 def generate(
     model: str,
     label: str,
@@ -39,10 +39,10 @@ def generate(
 ):
     """Sample images, yielding (stage, gallery, zip file, seed, and the two buttons) as the denoising goes on."""
     warmup.wait()
-    from diffusion_demo.sampling.generate import noise_of
+    from diffusion_demo.sampling.generate import make_noise
     from diffusion_demo.sampling.image_writer import settings_of
-    from diffusion_demo.sampling.request import check_steps, pictures_of
-    from diffusion_demo.ui.preview.frames import film, first_frame, frame, kept_steps
+    from diffusion_demo.sampling.request import check_steps, image_specs
+    from diffusion_demo.ui.preview.frames import first_frame, frame, make_animation, recorded_steps
     from diffusion_demo.ui.preview.progress_stream import duration, watch
     from diffusion_demo.ui.server.model_cache import load
 
@@ -50,36 +50,42 @@ def generate(
         folder = folder_of(model)
         checkpoint = load(folder)
         about = checkpoint.description
-        request = request_of(about, label, num_images, sampler, steps, guidance_scale, eta, seed, guide_from, guide_to, classifier_scale)
+        request = parse_request(
+            about, label, num_images, sampler, steps, guidance_scale, eta, seed, guide_from, guide_to, classifier_scale
+        )
         found = upsampler_for(about) if twice else None
         if twice and not found:
             raise BadInput("There is no model here that makes this one's images twice as large.")
         upsampler = load(found[1]) if found else None
         if upsampler:
             check_steps(request.steps, upsampler.description)
-    pictures = pictures_of(request, about)
-    frames = [first_frame(noise_of(checkpoint, pictures)(), len(checkpoint.diffusion))]
+    pictures = image_specs(request, about)
+    frames = [first_frame(make_noise(checkpoint, pictures)(), len(checkpoint.diffusion))]
     total, side = (2 * request.steps, 2 * about.image_size) if upsampler else (request.steps, about.image_size)
     started, skip = time.monotonic(), gr.skip()
-    yield film(frames, total, f"Step 0 of {total}", live=True), skip, skip, request.seed, *working()
-    kept = kept_steps(total, request.num_images * side**2)
-    with as_toasts(), closing(watch(_steps(checkpoint, folder, upsampler, found, request, pictures), kept)) as sights:
-        for seen in sights:
+    yield make_animation(frames, total, f"Step 0 of {total}", live=True), skip, skip, request.seed, *working()
+    kept = recorded_steps(total, request.num_images * side**2)
+    with as_toasts(), closing(watch(_steps(checkpoint, folder, upsampler, found, request, pictures), kept)) as updates:
+        for seen in updates:
             drawn = [frame(step) for step in seen]
             frames += [one for one, step in zip(drawn, seen, strict=True) if step.index in kept]
             step = seen[-1]
             if step.index < total:
                 each = (time.monotonic() - started) / step.index
-                status = (
-                    f"Step {step.index} of {total}, {duration(each * (total - step.index))} left, {request.num_images / (each * total):.1f} images/s"
-                )
-                yield film(drawn[-1:], total, status, live=True), skip, skip, skip, skip, skip
+                status = f"Step {step.index} of {total}, {duration(each * (total - step.index))} left, {request.num_images / (each * total):.1f} images/s"
+                yield make_animation(drawn[-1:], total, status, live=True), skip, skip, skip, skip, skip
     took = time.monotonic() - started
     status = f"{request.num_images} images in {duration(took)}, {request.num_images / took:.1f} images/s, seed {request.seed}."
     helpers = {"upsampler": found[0]} if found else {}
-    with as_toasts(), files_of(step.xt, settings_of(request, pictures, model, checkpoint, **helpers)) as paths:
-        archive = gr.DownloadButton(value=str(zip_of(paths)), visible=True)
-        yield film(frames, total, status), [(str(path), None) for path in paths], archive, request.seed, *idle(GENERATE)
+    with as_toasts(), write_images(step.xt, settings_of(request, pictures, model, checkpoint, **helpers)) as paths:
+        archive = gr.DownloadButton(value=str(write_zip_of(paths)), visible=True)
+        yield (
+            make_animation(frames, total, status),
+            [(str(path), None) for path in paths],
+            archive,
+            request.seed,
+            *idle(GENERATE),
+        )
 
 
 def _steps(checkpoint, folder, upsampler, found, request, pictures) -> Iterator:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from diffusion_demo.sampling.presets import DEFAULT, GUIDED_FROM, PRESETS
+from diffusion_demo.sampling.presets import DEFAULT, GUIDANCE_START_PERCENT, PRESETS
 from diffusion_demo.ui.preview import showcase
 from diffusion_demo.ui.preview.preview import buttons, gallery, idle, stage, tell, waiting
 from diffusion_demo.ui.sample import history, quality, restore
@@ -35,9 +35,20 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> Form:
     finished = showcase.read(next(iter(models().values())))
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            count = gr.Slider(1, settings().images, 16, step=1, precision=0, label="Images", buttons=[], interactive=True)
+            count = gr.Slider(
+                1, settings().images, 16, step=1, precision=0, label="Images", buttons=[], interactive=True
+            )
             word = quality.radio()
-            guidance = gr.Slider(0, 8, 2.0, step=0.1, label="Guidance", info="1 is off. More sticks to the class.", buttons=[], interactive=True)
+            guidance = gr.Slider(
+                0,
+                8,
+                2.0,
+                step=0.1,
+                label="Guidance",
+                info="1 is off. More sticks to the class.",
+                buttons=[],
+                interactive=True,
+            )
             with gr.Group():
                 seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, interactive=True)
                 fresh = gr.Checkbox(True, label="New seed every time", interactive=True)
@@ -49,9 +60,11 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> Form:
             gr.Markdown(KEYS, elem_classes="hint keys")
             with gr.Accordion("More settings", open=False):
                 sampler, steps, eta, guide_from, guide_to, within, classifier_scale, twice = _rare()
-            dropped = gr.File(label="Settings from an image made here", file_types=[".png"], height=160, elem_id="restore")
+            dropped = gr.File(
+                label="Settings from an image made here", file_types=[".png"], height=160, elem_id="restore"
+            )
         with gr.Column(scale=5, min_width=320, elem_classes="results"):
-            shown = stage(finished.film, "stage")
+            shown = stage(finished.make_animation, "stage")
             pictures = gallery(finished.files, "gallery")
             archive = gr.DownloadButton("Download all as zip", visible=False, size="sm", elem_id="zip")
     last_seed = gr.State(0)
@@ -111,8 +124,18 @@ def _rare() -> tuple:
         interactive=True,
     )
     with gr.Row(elem_id="guide-within") as within:
-        guide_from = gr.Number(GUIDED_FROM, label="Guided from", info="% of the noise", minimum=0, maximum=100, min_width=100, interactive=True)
-        guide_to = gr.Number(100, label="Guided to", info="100 is all noise", minimum=0, maximum=100, min_width=100, interactive=True)
+        guide_from = gr.Number(
+            GUIDANCE_START_PERCENT,
+            label="Guided from",
+            info="% of the noise",
+            minimum=0,
+            maximum=100,
+            min_width=100,
+            interactive=True,
+        )
+        guide_to = gr.Number(
+            100, label="Guided to", info="100 is all noise", minimum=0, maximum=100, min_width=100, interactive=True
+        )
     classifier_scale = gr.Slider(
         0,
         10,
@@ -124,7 +147,9 @@ def _rare() -> tuple:
         visible=False,
         interactive=True,
     )
-    twice = gr.Checkbox(False, label="Twice the size", info="A second model enlarges the images.", visible=False, interactive=True)
+    twice = gr.Checkbox(
+        False, label="Twice the size", info="A second model enlarges the images.", visible=False, interactive=True
+    )
     return sampler, steps, eta, guide_from, guide_to, within, classifier_scale, twice
 
 

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from diffusion_demo.models.metadata import describe
+from diffusion_demo.models.metadata import load_metadata
 from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.server.model_list import models
 
@@ -15,7 +15,7 @@ HANDED_OVER = "() => window.pictureHandedOver"
 def history() -> gr.HTML:
     """The strip and its viewer. It triggers use_this with an image's settings, vary_this and mix_this with its checkpoint and class."""
     return gr.HTML(
-        {"titles": {name: describe(folder).titles for name, folder in models().items()}},
+        {"titles": {name: load_metadata(folder).titles for name, folder in models().items()}},
         html_template=read_asset("sample/history.html"),
         js_on_load="\n".join(read_asset(f"sample/{name}") for name in SCRIPTS),
         apply_default_css=False,

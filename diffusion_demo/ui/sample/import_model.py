@@ -34,7 +34,9 @@ def build(model: gr.Dropdown) -> gr.events.Dependency:
     quiet = {"api_visibility": "private", "concurrency_limit": 1}
     for event in (file.upload, file.clear):
         event(lambda path: gr.Button(interactive=path is not None), file, start, queue=False, **quiet)
-    return gr.on([start.click, told.submit], import_file, [file, told], [report, model], show_progress_on=[report], **quiet)
+    return gr.on(
+        [start.click, told.submit], import_file, [file, told], [report, model], show_progress_on=[report], **quiet
+    )
 
 
 def import_file(path: str | None, told: str):
@@ -50,11 +52,15 @@ def import_file(path: str | None, told: str):
             raise BadInput("Drop a .pt file first.")
         out = _new_folder(Path(path).stem)
         parsed = _parser(import_).parse_args([path, "--out", str(out), *_words(told)])
-        imported = import_network(parsed.file, parsed.out, import_.told_of(parsed), f"the page's import of {Path(path).name}")
+        imported = import_network(
+            parsed.file, parsed.out, import_.parse_import_options(parsed), f"the page's import of {Path(path).name}"
+        )
     except BadInput as error:
         raise gr.Error(str(error), print_exception=False) from error
     line = f"<p>{imported.parameters:,} parameters; it is in {model_list.IMPORTED / out.name}.</p>"
-    return line, gr.Dropdown(model_list.titles(), value=out.name) if imported.description.task == "diffusion" else gr.skip()
+    return line, gr.Dropdown(
+        model_list.titles(), value=out.name
+    ) if imported.description.task == "diffusion" else gr.skip()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,4 +87,6 @@ def _words(told: str | None) -> list[str]:
 def _new_folder(stem: str) -> Path:
     name = uploads.safe_name(stem, "model")
     taken = {path.name for path in model_list.IMPORTED.glob("*")} | set(model_list.models())
-    return model_list.IMPORTED / next(new for new in (name, *(f"{name}-{i}" for i in range(2, 100_000))) if new not in taken)
+    return model_list.IMPORTED / next(
+        new for new in (name, *(f"{name}-{i}" for i in range(2, 100_000))) if new not in taken
+    )

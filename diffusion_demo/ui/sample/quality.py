@@ -4,7 +4,7 @@ import json
 
 import gradio as gr
 
-from diffusion_demo.sampling.presets import DEFAULT, PRESETS, USUAL_ETA
+from diffusion_demo.sampling.presets import DEFAULT, DEFAULT_ETA, PRESETS
 
 CUSTOM = "custom"
 
@@ -12,7 +12,7 @@ _WORDS = f"({json.dumps(PRESETS)})"
 _WORD = f"(Object.entries({_WORDS}).find(([word, preset]) => preset.every((value, i) => value === numbers[i])) || [{json.dumps(CUSTOM)}])[0]"
 _CHOSEN = f"(word, ...numbers) => {_WORDS}[word] || numbers"
 _BY_HAND = f"(...numbers) => {_WORD}"
-_WITH_ITS_ETA = f"(sampler, steps) => {{ const numbers = [sampler, steps, ({json.dumps(USUAL_ETA)})[sampler] || 0]; return [numbers[2], {_WORD}]; }}"
+_WITH_ITS_ETA = f"(sampler, steps) => {{ const numbers = [sampler, steps, ({json.dumps(DEFAULT_ETA)})[sampler] || 0]; return [numbers[2], {_WORD}]; }}"
 
 
 def radio() -> gr.Radio:

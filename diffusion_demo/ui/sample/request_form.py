@@ -7,7 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import Description, describe
+from diffusion_demo.models.metadata import CheckpointMetadata, load_metadata
 from diffusion_demo.ui.server import limits
 from diffusion_demo.ui.server.model_list import upsamplers
 
@@ -24,11 +24,11 @@ def as_toasts() -> Iterator[None]:
         raise gr.Error(str(error), print_exception=False) from error
 
 
-def class_choices(description: Description) -> list[tuple[str, str]]:
+def class_choices(description: CheckpointMetadata) -> list[tuple[str, str]]:
     return [(MIXED, MIXED), *((description.title(name), name) for name in description.class_names)]
 
 
-def class_of(label: str | None, description: Description) -> int | None:
+def parse_class(label: str | None, description: CheckpointMetadata) -> int | None:
     """The class's index, None for a mix. Raises BadInput for an unknown one."""
     from diffusion_demo.sampling.request import class_index
 
@@ -42,8 +42,8 @@ def number(value: float | None, what: str) -> float:
     return value
 
 
-def request_of(
-    description: Description,
+def parse_request(
+    description: CheckpointMetadata,
     label: str | None,
     num_images: float | None,
     sampler: str,
@@ -68,36 +68,42 @@ def request_of(
         steps=int(number(steps, "steps")),
         eta=float(eta),
         seed=int(number(seed, "seed")),
-        class_index=class_of(label, description),
+        class_index=parse_class(label, description),
         guidance_scale=float(guidance_scale),
         precision=resolve_precision("auto", device()),
-        guidance_interval=interval_of(guide_from, guide_to, description.num_train_timesteps) if guided else None,
+        guidance_interval=percent_to_interval(guide_from, guide_to, description.num_train_timesteps)
+        if guided
+        else None,
         classifier_scale=float(classifier_scale),
     )
     request.check(description)
     return request
 
 
-def interval_of(low: float | None, high: float | None, num_timesteps: int) -> tuple[int, int] | None:
+def percent_to_interval(low: float | None, high: float | None, num_timesteps: int) -> tuple[int, int] | None:
     """The lowest and highest t of the network, 0 .. T-1, between two percents of the noise; None for all of it. Raises BadInput for none of it."""
     low, high = number(low, "start of the guidance"), number(high, "end of the guidance")
     if (low, high) == (0, 100):
         return None
     ends = round(low / 100 * num_timesteps), round(high / 100 * num_timesteps) - 1
     if not 0 <= ends[0] <= ends[1] < num_timesteps:
-        raise BadInput(f"Guidance must act from a lower percent to a higher one, both from 0 to 100; not from {low:g} to {high:g}.")
+        raise BadInput(
+            f"Guidance must act from a lower percent to a higher one, both from 0 to 100; not from {low:g} to {high:g}."
+        )
     return ends
 
 
-def per_cents_of(interval: list[int] | None, num_timesteps: int) -> tuple[float, float]:
+def interval_to_percent(interval: list[int] | None, num_timesteps: int) -> tuple[float, float]:
     """What interval_of was asked with."""
-    return (0, 100) if interval is None else (100 * interval[0] / num_timesteps, 100 * (interval[1] + 1) / num_timesteps)
+    return (
+        (0, 100) if interval is None else (100 * interval[0] / num_timesteps, 100 * (interval[1] + 1) / num_timesteps)
+    )
 
 
-def upsampler_for(description: Description) -> tuple[str, Path] | None:
+def upsampler_for(description: CheckpointMetadata) -> tuple[str, Path] | None:
     """The upsampler, by name and folder, that makes this model's images twice as large."""
     for name, folder in upsamplers().items():
-        about = describe(folder)
+        about = load_metadata(folder)
         fits = about.small_size in (None, description.image_size) and about.image_size == 2 * description.image_size
         if fits and about.channels == description.channels:
             return name, folder

@@ -4,7 +4,14 @@ import gradio as gr
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.sample import quality
-from diffusion_demo.ui.sample.request_form import MAX_SEED, MIXED, as_toasts, class_choices, per_cents_of, upsampler_for
+from diffusion_demo.ui.sample.request_form import (
+    MAX_SEED,
+    MIXED,
+    as_toasts,
+    class_choices,
+    interval_to_percent,
+    upsampler_for,
+)
 from diffusion_demo.ui.server import warmup
 from diffusion_demo.ui.server.model_list import folder_of
 
@@ -31,7 +38,9 @@ def from_settings(found: dict) -> list:
 
     with as_toasts():
         if found.get("made_by") or "compare" in found:
-            raise BadInput("This image was made from others, which its settings cannot bring back; for a variation of it drop it under Vary.")
+            raise BadInput(
+                "This image was made from others, which its settings cannot bring back; for a variation of it drop it under Vary."
+            )
         try:
             checkpoint = load(folder_of(found["checkpoint"]))
             about = checkpoint.description
@@ -56,7 +65,9 @@ def from_settings(found: dict) -> list:
     if found.get("weights") != checkpoint.weights:
         gr.Warning(f"The settings are back, but {found['checkpoint']} has other weights now: the image will differ.")
     elif found.get("upsampler") and (upsampler is None or upsampler[0] != found["upsampler"]):
-        gr.Warning(f"The settings are back, but {found['upsampler']}, which enlarged the image, is not here: it will differ.")
+        gr.Warning(
+            f"The settings are back, but {found['upsampler']}, which enlarged the image, is not here: it will differ."
+        )
     else:
         gr.Info(f"The settings of seed {request.seed} are back.")
     return [
@@ -68,7 +79,7 @@ def from_settings(found: dict) -> list:
         gr.Slider(value=request.guidance_scale, interactive=about.guidance),
         request.eta,
         request.seed,
-        *per_cents_of(request.guidance_interval, about.num_train_timesteps),
+        *interval_to_percent(request.guidance_interval, about.num_train_timesteps),
         request.classifier_scale,
         bool(found.get("upsampler")) and upsampler is not None,
         False,

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from diffusion_demo.models.metadata import describe, has_classifier
+from diffusion_demo.models.metadata import has_classifier, load_metadata
 from diffusion_demo.ui.sample import compare_view, generate_view, history, import_model, restore, vary_view
 from diffusion_demo.ui.sample.request_form import MIXED, as_toasts, class_choices, upsampler_for
 from diffusion_demo.ui.server import warmup
@@ -32,7 +32,7 @@ def build(page: gr.Blocks) -> list[gr.components.Component]:
     """Lay out the tab and wire it. Returns the model's dropdown, the class's, and the guidance: what changes when another tab opens a model."""
     listed = models()
     first = next(iter(listed))
-    about = describe(listed[first])
+    about = load_metadata(listed[first])
     with gr.Row(elem_id="sample-what"):
         model = gr.Dropdown(titles(), value=first, label="Model", min_width=140, interactive=True)
         label = gr.Dropdown(class_choices(about), value=MIXED, label="Class", min_width=140, interactive=True)
@@ -46,7 +46,14 @@ def build(page: gr.Blocks) -> list[gr.components.Component]:
     kept = history.history()
     if settings().anywhere:
         brought = import_model.build(model)
-        brought.success(show_classes, [model, label], [label, form.guidance], api_visibility="private", show_progress="hidden", queue=False)
+        brought.success(
+            show_classes,
+            [model, label],
+            [label, form.guidance],
+            api_visibility="private",
+            show_progress="hidden",
+            queue=False,
+        )
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     beside_others = quiet | {"concurrency_limit": None}
@@ -63,7 +70,10 @@ def build(page: gr.Blocks) -> list[gr.components.Component]:
 
 def _ready() -> list[gr.Button]:
     warmup.wait()
-    return [gr.Button(words, interactive=True) for words in (generate_view.GENERATE, compare_view.COMPARE, vary_view.VARY, vary_view.MIX)]
+    return [
+        gr.Button(words, interactive=True)
+        for words in (generate_view.GENERATE, compare_view.COMPARE, vary_view.VARY, vary_view.MIX)
+    ]
 
 
 def _refresh_models(model):
@@ -74,17 +84,19 @@ def _refresh_models(model):
 def show_classes(model, label):
     """The classes and the guidance that go with a model."""
     with as_toasts():
-        description = describe(folder_of(model))
+        description = load_metadata(folder_of(model))
     kept = label if label in description.class_names else MIXED
     guidance = 2.0 if description.guidance else 1.0
-    return gr.Dropdown(class_choices(description), value=kept), gr.Slider(value=guidance, interactive=description.guidance)
+    return gr.Dropdown(class_choices(description), value=kept), gr.Slider(
+        value=guidance, interactive=description.guidance
+    )
 
 
 def _rare(model: str) -> list:
     """What only some models can: guidance within an interval, a classifier's guidance, twice the size; hidden where they cannot."""
     with as_toasts():
         folder = folder_of(model)
-        about = describe(folder)
+        about = load_metadata(folder)
     classifier, twice = has_classifier(folder), upsampler_for(about) is not None
     return [
         gr.Row(visible=about.guidance or classifier),
@@ -108,9 +120,11 @@ def _turned_to(way: str):
         named, listed = getattr(event, "checkpoint", None), models()
         used = named if isinstance(named, str) and named in listed else model
         with as_toasts():
-            about = describe(folder_of(used))
+            about = load_metadata(folder_of(used))
         wanted = getattr(event, "class", None)
-        known = [name for name in (wanted, label) if name in about.class_names and way == vary_view.ONE]  # two images may be of two classes
+        known = [
+            name for name in (wanted, label) if name in about.class_names and way == vary_view.ONE
+        ]  # two images may be of two classes
         return [gr.Tabs(selected="vary"), way, used, gr.Dropdown(class_choices(about), value=(known or [MIXED])[0])]
 
     return turn

@@ -14,7 +14,9 @@ from diffusion_demo.ui.server.model_list import models
 
 ONE, TWO = "Variations of one", "Between two"
 EMPTY = {"frames": [], "empty": "Drop an image, or choose one below, and see what is near it."}
-HOW_FAR = "How much noise is put in, and taken out again. A little keeps the image, much only its colors, all of it nothing."
+HOW_FAR = (
+    "How much noise is put in, and taken out again. A little keeps the image, much only its colors, all of it nothing."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,9 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> Vary:
     made = [path for path, _ in showcase.read(next(iter(models().values()))).files[:2]] or [None, None]
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            way = gr.Radio([ONE, TWO], value=ONE, show_label=False, container=False, interactive=True, elem_id="vary-way")
+            way = gr.Radio(
+                [ONE, TWO], value=ONE, show_label=False, container=False, interactive=True, elem_id="vary-way"
+            )
             with gr.Row(elem_id="vary-pictures"):
                 one = _picture("The image", made[0], "vary-one")
                 two = _picture("The other", made[-1], "vary-two", visible=False)
@@ -43,9 +47,19 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> Vary:
                 start, mix, stop = buttons("vary", "mix")
             with gr.Accordion("More settings", open=False):
                 steps = gr.Slider(
-                    1, 250, 25, step=1, precision=0, label="Steps back", info="DDPM's; more is finer and slower.", buttons=[], interactive=True
+                    1,
+                    250,
+                    25,
+                    step=1,
+                    precision=0,
+                    label="Steps back",
+                    info="DDPM's; more is finer and slower.",
+                    buttons=[],
+                    interactive=True,
                 )
-                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, interactive=True, elem_id="vary-seed")
+                seed = gr.Number(
+                    0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, interactive=True, elem_id="vary-seed"
+                )
                 fresh = gr.Checkbox(True, label="New seed every time", interactive=True)
         with gr.Column(scale=5, min_width=320, elem_classes="results"):
             shown = stage(EMPTY, "vary-stage")
@@ -55,7 +69,10 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> Vary:
     at_once = quiet | {"queue": False}
     way.change(_turn, way, [two, start, mix], **at_once)
     runs = []
-    for button, function, name, sources in ((start, vary, "vary", [one]), (mix, interpolate, "interpolate", [one, two])):
+    for button, function, name, sources in (
+        (start, vary, "vary", [one]),
+        (mix, interpolate, "interpolate", [one, two]),
+    ):
         button.click(None, None, None, js=tell("vary-stage", "run-started"))
         run = button.click(_begin, [fresh, seed], [seed, button, stop], **at_once).then(
             function,

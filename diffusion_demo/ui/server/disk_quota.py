@@ -20,4 +20,6 @@ def used(folder: Path) -> int:
 def check(more: int = 0) -> None:
     """Raise BadInput where the runs, with so many bytes more, would fill more than they may."""
     if used(model_list.RUNS) + more > settings().disk_gb * 1_000_000_000:
-        raise BadInput(f"The runs fill the {settings().disk_gb} GB that this page may use; delete a run of yours, or come back later.")
+        raise BadInput(
+            f"The runs fill the {settings().disk_gb} GB that this page may use; delete a run of yours, or come back later."
+        )

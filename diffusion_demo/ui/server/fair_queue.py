@@ -16,7 +16,7 @@ EACH = 2  # requests of one page that may wait or run at a time
 LOOK_SECONDS = 1.0
 
 
-class Turns:
+class FairQueue:
     """A queue for one turn at a time. most: how many may wait, in all; from one address no more than half of them."""
 
     def __init__(self, most: int):
@@ -33,10 +33,14 @@ class Turns:
         mine = object()
         with self._changed:
             if sum(1 for _, v, _ in self._tickets if v == visitor) >= EACH:
-                raise gr.Error("Your last images are still in the making; wait for them, or press Stop.", print_exception=False)
+                raise gr.Error(
+                    "Your last images are still in the making; wait for them, or press Stop.", print_exception=False
+                )
             waiting = len(self._tickets) - (self._running is not None)
             if waiting >= self.most or sum(1 for _, _, a in self._tickets if a == address) > self.most / 2:
-                raise gr.Error("Too many people are waiting at the moment; try again in a minute.", print_exception=False)
+                raise gr.Error(
+                    "Too many people are waiting at the moment; try again in a minute.", print_exception=False
+                )
             self._tickets.append((mine, visitor, address))
         try:
             yield self._wait(mine)
@@ -70,11 +74,11 @@ class Turns:
 
 
 @lru_cache(maxsize=1)
-def _turns() -> Turns:
-    return Turns(settings().queue)
+def _turns() -> FairQueue:
+    return FairQueue(settings().queue)
 
 
-def in_turn(waiting: Callable[[str], tuple]) -> Callable:
+def fair_queue(waiting: Callable[[str], tuple]) -> Callable:
     """Decorate a handler that is a generator and uses the network: it begins when its turn comes, and ends the turn with itself.
 
     waiting(words) is what the handler's outputs show until then, where a person reads the words.

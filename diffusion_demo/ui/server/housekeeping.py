@@ -32,18 +32,22 @@ def _sweep_for_ever(page: gr.Blocks) -> None:
 
 def once(page: gr.Blocks) -> None:
     """One round."""
-    temp_files.sweep(60 * settings().temporary_minutes, {path for block in page.blocks.values() for path in block.keep_in_cache})
+    temp_files.sweep(
+        60 * settings().temporary_minutes, {path for block in page.blocks.values() for path in block.keep_in_cache}
+    )
     if settings().public:
         _drop_uploads()
-    if loaded := sys.modules.get("diffusion_demo.ui.server.model_cache"):  # which imports torch: nothing is loaded before it is
+    if loaded := sys.modules.get(
+        "diffusion_demo.ui.server.model_cache"
+    ):  # which imports torch: nothing is loaded before it is
         loaded.drop_idle(60 * settings().idle_minutes)
-    session_pruning.lighten(page)
-    malloc.give_back()
+    session_pruning.prune_sessions(page)
+    malloc.trim()
 
 
 def _drop_uploads() -> None:
     """Take away images that were dropped long ago and that no run needs."""
-    needed = {run_actions.dropped_for(RunFolder(model_list.RUNS / name)) for name in run_list.all_names()}
+    needed = {run_actions.uploads_of_run(RunFolder(model_list.RUNS / name)) for name in run_list.all_names()}
     for folder in uploads.UPLOADS.glob("*"):
         if folder not in needed and folder.name != "drawn" and time.time() - folder.stat().st_mtime > UPLOADS_AGE:
             shutil.rmtree(folder, ignore_errors=True)

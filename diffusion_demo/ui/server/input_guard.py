@@ -47,7 +47,11 @@ class GuardedBlocks(gr.Blocks):
         if self._public:
             last = traceback.extract_tb(error.__traceback__)[-1]
             name = getattr(block_fn, "name", block_fn)
-            print(f"Failed: {name} ({type(error).__name__}, {Path(last.filename).name}:{last.lineno})", file=sys.stderr, flush=True)
+            print(
+                f"Failed: {name} ({type(error).__name__}, {Path(last.filename).name}:{last.lineno})",
+                file=sys.stderr,
+                flush=True,
+            )
         else:
             traceback.print_exception(error)
 

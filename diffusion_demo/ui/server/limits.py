@@ -29,7 +29,11 @@ def check_training(config: TrainConfig) -> None:
     """Raise BadInput for a training that a public page's machine would choke on."""
     if not settings().public:
         return
-    for name, most in (("image_size", PUBLIC_SIZE), ("batch_size", PUBLIC_BATCH), ("accumulation", PUBLIC_ACCUMULATION)):
+    for name, most in (
+        ("image_size", PUBLIC_SIZE),
+        ("batch_size", PUBLIC_BATCH),
+        ("accumulation", PUBLIC_ACCUMULATION),
+    ):
         if getattr(config, name) > most:
             raise BadInput(f"This page trains with {name.replace('_', ' ')} up to {most}; {ELSEWHERE}", name)
 
@@ -70,7 +74,10 @@ class Calls:
         now = time.monotonic()
         with self._lock:
             self._forget(now)
-            for who, most in ((visitor_of(request), self.a_minute), (address_of(request), PEOPLE_AT_AN_ADDRESS * self.a_minute)):
+            for who, most in (
+                (visitor_of(request), self.a_minute),
+                (address_of(request), PEOPLE_AT_AN_ADDRESS * self.a_minute),
+            ):
                 when = self._when[who]
                 while when and now - when[0] > MINUTE:
                     when.popleft()

@@ -15,7 +15,19 @@ from diffusion_demo.ui.server import disk_quota
 from diffusion_demo.ui.settings import Settings
 
 # Routes of Gradio that this page does not use: requests to other servers, components that run functions, links that keep a page, coding by chat.
-UNUSED = ("proxy=", "component_server", "deep_link", "process_recording", "stream", "vibe", "undo-vibe", "run-history", "runs", "dev", "mcp")
+UNUSED = (
+    "proxy=",
+    "component_server",
+    "deep_link",
+    "process_recording",
+    "stream",
+    "vibe",
+    "undo-vibe",
+    "run-history",
+    "runs",
+    "dev",
+    "mcp",
+)
 BODY_BYTES = 2_000_000  # of every request but an upload
 HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin")]
 LEAST_FREE_BYTES = 200_000_000
@@ -53,7 +65,10 @@ class Gate:
         if path.startswith(UNUSED) or any(part in ("..", ".") for part in path.split("/")):
             raise HTTPException(404, "There is nothing here.")
         is_upload = path.startswith("upload") and scope["method"] == "POST"
-        if is_upload and (shutil.disk_usage(self.temporary).free < LEAST_FREE_BYTES or disk_quota.used(self.temporary) > self.most_bytes):
+        if is_upload and (
+            shutil.disk_usage(self.temporary).free < LEAST_FREE_BYTES
+            or disk_quota.used(self.temporary) > self.most_bytes
+        ):
             raise HTTPException(507, "The disk here is full; try again later.")
         most, taken = self.upload_bytes if is_upload else BODY_BYTES, 0
         stated = dict(scope["headers"]).get(b"content-length", b"0")
@@ -75,7 +90,10 @@ class Gate:
             return JSONResponse({"detail": error.detail}, error.status_code)
         last = traceback.extract_tb(error.__traceback__)[-1]
         route = "/".join(scope["path"].split("/")[:3])[:80]  # what follows may name a session
-        print(f"Refused: {scope['method']} {route!r} ({type(error).__name__}, {Path(last.filename).name}:{last.lineno})", file=sys.stderr)
+        print(
+            f"Refused: {scope['method']} {route!r} ({type(error).__name__}, {Path(last.filename).name}:{last.lineno})",
+            file=sys.stderr,
+        )
         return JSONResponse({"detail": "This request cannot be answered; reload the page."}, 400)
 
 
@@ -85,6 +103,11 @@ def _too_large(most: int) -> HTTPException:
 
 def middleware(settings: Settings, temporary: Path) -> list[Middleware]:
     """Gradio's app_kwargs["middleware"]. On one's own machine the Host header must name it: other sites' pages then cannot reach it by DNS tricks."""
-    gate = Middleware(Gate, upload_bytes=settings.upload_mb * 1_000_000, temporary=temporary, most_bytes=settings.disk_gb * 1_000_000_000)
+    gate = Middleware(
+        Gate,
+        upload_bytes=settings.upload_mb * 1_000_000,
+        temporary=temporary,
+        most_bytes=settings.disk_gb * 1_000_000_000,
+    )
     own = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
     return [gate] if settings.public else [gate, own]

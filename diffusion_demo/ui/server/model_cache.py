@@ -9,7 +9,7 @@ import torch
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
-from diffusion_demo.models.metadata import FILE, ORACLES, describe
+from diffusion_demo.models.metadata import FILE, ORACLES, load_metadata
 from diffusion_demo.runtime.device import best_device
 from diffusion_demo.ui.server import hf_space
 
@@ -24,13 +24,15 @@ def device() -> torch.device:
 
 def load(folder: Path) -> Checkpoint:
     """The checkpoint in `folder`, or the oracle, from memory where it is still the same. Raises BadInput when it cannot be had."""
-    describe(folder)
+    load_metadata(folder)
     with _one_at_a_time:
         _used[0] = time.monotonic()
         try:
             return _load(folder, 0 if str(folder) in ORACLES else (folder / FILE).stat().st_mtime_ns)
         except OSError as error:
-            raise BadInput(f"The model in {folder.name} cannot be read ({error.strerror or error}); choose another.") from error
+            raise BadInput(
+                f"The model in {folder.name} cannot be read ({error.strerror or error}); choose another."
+            ) from error
 
 
 @lru_cache(maxsize=2)

@@ -6,7 +6,7 @@ from pathlib import Path
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import ORACLES, checkpoint_name, checkpoints_in, describe
+from diffusion_demo.models.metadata import ORACLES, checkpoint_name, checkpoints_in, load_metadata
 from diffusion_demo.paths import CHECKPOINTS, ROOT
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.settings import settings
@@ -36,7 +36,9 @@ def _of_task(task: str) -> dict[str, Path]:
 
 def titles() -> list[tuple[str, str]]:
     """What a person reads for each model, and its name."""
-    return [(_title(name, folder), name) for name, folder in models().items() if settings().watch or not _of_a_run(folder)]
+    return [
+        (_title(name, folder), name) for name, folder in models().items() if settings().watch or not _of_a_run(folder)
+    ]
 
 
 def _title(name: str, folder: Path) -> str:
@@ -50,7 +52,7 @@ def _of_a_run(folder: Path) -> bool:
 
 def _task_of(folder: Path) -> str | None:
     try:
-        return describe(folder).task
+        return load_metadata(folder).task
     except BadInput:
         return None
 

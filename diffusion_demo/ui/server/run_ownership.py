@@ -35,7 +35,11 @@ def owns(run: RunFolder, held: object) -> bool:
     if not settings().public:
         return True
     file = run.path / FILE
-    return _is_secret(held) and file.is_file() and hmac.compare_digest(file.read_text(encoding="ascii", errors="replace").strip(), _hash(held))
+    return (
+        _is_secret(held)
+        and file.is_file()
+        and hmac.compare_digest(file.read_text(encoding="ascii", errors="replace").strip(), _hash(held))
+    )
 
 
 def sees(run: RunFolder, held: object) -> bool:
@@ -46,7 +50,9 @@ def sees(run: RunFolder, held: object) -> bool:
 def check(run: RunFolder, held: object) -> None:
     """Raise a toast where the run is somebody else's."""
     if not owns(run, held):
-        raise gr.Error("This run belongs to somebody else: you can watch it, but not change or take it.", print_exception=False)
+        raise gr.Error(
+            "This run belongs to somebody else: you can watch it, but not change or take it.", print_exception=False
+        )
 
 
 def _is_secret(held: object) -> bool:

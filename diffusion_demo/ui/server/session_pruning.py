@@ -21,7 +21,7 @@ class _Kept(dict):
         pass
 
 
-def lighten(page: gr.Blocks) -> None:
+def prune_sessions(page: gr.Blocks) -> None:
     """Let go of what all visits have beyond the page's own components, and of descriptions now and in future."""
     for visit in list(page.state_holder.session_data.values()):
         if not isinstance(visit.config_values, _Kept):

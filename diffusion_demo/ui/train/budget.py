@@ -40,15 +40,19 @@ def _timed(start: str, size: int, channels: int, batch_size: int) -> float:
     from diffusion_demo.diffusion.schedules import named_betas
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.models.unet import build_unet
-    from diffusion_demo.training.initialize import fitted
+    from diffusion_demo.training.initialize import adapt_to_data
     from diffusion_demo.training.throughput import images_per_second
 
     if start in NEW:
         chain = Diffusion(named_betas("squaredcos_cap_v2", 1000), variance_type="learned_range")
-        return images_per_second(build_unet(NEW[start], size, channels, learns_variance=True, num_classes=0), chain, batch_size)
+        return images_per_second(
+            build_unet(NEW[start], size, channels, learns_variance=True, num_classes=0), chain, batch_size
+        )
     source = load_checkpoint(start)
     config = TrainConfig("", image_size=size, channels=channels)
-    return images_per_second(fitted(source, config, source.description.class_names).unet, source.diffusion, batch_size)
+    return images_per_second(
+        adapt_to_data(source, config, source.description.class_names).unet, source.diffusion, batch_size
+    )
 
 
 def rounded(count: float) -> int:

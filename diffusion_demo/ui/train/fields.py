@@ -11,8 +11,16 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig
 
 DEFAULTS = {field.name: field.default for field in fields(TrainConfig)}
-FINE_TUNING = {"learning_rate": 3e-4, "warmup_steps": 50}  # in ten minutes on two cores a hundred photographs turned emoji into horses
-BROUGHT = ("beta_schedule", "num_train_timesteps", "prediction_type", "variance_type")  # by a model that training goes on from
+FINE_TUNING = {
+    "learning_rate": 3e-4,
+    "warmup_steps": 50,
+}  # in ten minutes on two cores a hundred photographs turned emoji into horses
+BROUGHT = (
+    "beta_schedule",
+    "num_train_timesteps",
+    "prediction_type",
+    "variance_type",
+)  # by a model that training goes on from
 
 
 def build() -> tuple[dict[str, FormComponent], gr.Column]:
@@ -22,7 +30,15 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
     def add(name: str, kind: type[FormComponent], label: str, info: str = "", **options) -> None:
         default = DEFAULTS[name]
         value = default[0] if isinstance(default, tuple) else default
-        made[name] = kind(value=value, label=label, info=info or None, interactive=True, min_width=130, elem_id=f"setting-{name}", **options)
+        made[name] = kind(
+            value=value,
+            label=label,
+            info=info or None,
+            interactive=True,
+            min_width=130,
+            elem_id=f"setting-{name}",
+            **options,
+        )
 
     def choose(name: str, label: str, options: list, info: str = "") -> None:
         add(name, gr.Dropdown, label, info, choices=options)
@@ -31,7 +47,9 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
         return gr.Row()
 
     choose(
-        "task", "It learns to", [("make images", "diffusion"), ("name noisy images", "classifier"), ("double the size of images", "upsampler")]
+        "task",
+        "It learns to",
+        [("make images", "diffusion"), ("name noisy images", "classifier"), ("double the size of images", "upsampler")],
     )
     made["task"].info = "Naming guides another model by class; doubling follows one."
     gr.Markdown("Pictures", elem_classes="group")
@@ -54,7 +72,11 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
     choose(
         "lr_scheduler",
         "Learning rate schedule",
-        [("Constant", "constant_with_warmup"), ("Cosine decay", "cosine"), ("Constant, then decay", "warmup_stable_decay")],
+        [
+            ("Constant", "constant_with_warmup"),
+            ("Cosine decay", "cosine"),
+            ("Constant, then decay", "warmup_stable_decay"),
+        ],
         "A decay ends with the training time and gives better images at the end. Constant can be continued.",
     )
     with pair():
@@ -66,7 +88,11 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
     add("small_noise", gr.Number, "Noise on the small images", "Where it doubles their size.", step=0.01)
     with pair():
         choose("loss", "Loss", ["hybrid", "simple", "kl", "rescaled_kl"])
-        choose("timestep_sampler", "t is drawn", [("evenly", "stratified"), ("at random", "uniform"), ("by loss", "loss_aware")])
+        choose(
+            "timestep_sampler",
+            "t is drawn",
+            [("evenly", "stratified"), ("at random", "uniform"), ("by loss", "loss_aware")],
+        )
     gr.Markdown("Memory and speed", elem_classes="group")
     with pair():
         add("accumulation", gr.Number, "Parts of a batch", precision=0)
@@ -75,11 +101,19 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
     with gr.Column(visible=False) as noise:
         gr.Markdown("Noise", elem_classes="group")
         with pair():
-            choose("beta_schedule", "Schedule", [("cosine", "squaredcos_cap_v2"), "linear", ("quadratic", "scaled_linear"), "sigmoid"])
+            choose(
+                "beta_schedule",
+                "Schedule",
+                [("cosine", "squaredcos_cap_v2"), "linear", ("quadratic", "scaled_linear"), "sigmoid"],
+            )
             add("num_train_timesteps", gr.Number, "Timesteps", precision=0)
         with pair():
             choose("prediction_type", "Predicts", [("noise", "epsilon"), ("picture", "sample"), ("v", "v_prediction")])
-            choose("variance_type", "Variance", [("learned", "learned_range"), ("beta", "fixed_large"), ("beta~", "fixed_small")])
+            choose(
+                "variance_type",
+                "Variance",
+                [("learned", "learned_range"), ("beta", "fixed_large"), ("beta~", "fixed_small")],
+            )
     return made, noise
 
 
@@ -96,7 +130,9 @@ def chosen(start: dict, names: list[str], values: tuple) -> dict:
             raise BadInput(f"Fill in the {name.replace('_', ' ')}.", name)
         settings[name] = _as_setting(name, value)
     return {
-        name: value for name, value in settings.items() if value != DEFAULTS[name] or ("init_from" in start and name in ("image_size", "channels"))
+        name: value
+        for name, value in settings.items()
+        if value != DEFAULTS[name] or ("init_from" in start and name in ("image_size", "channels"))
     }
 
 

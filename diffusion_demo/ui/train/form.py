@@ -8,11 +8,11 @@ import gradio as gr
 from gradio.components import FormComponent
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import ORACLES, describe
+from diffusion_demo.models.metadata import ORACLES, load_metadata
 from diffusion_demo.training.config import TrainConfig, config_of
 from diffusion_demo.training.lr_schedule import LR_SCHEDULERS
-from diffusion_demo.training.process import arguments_of, launch
-from diffusion_demo.training.run_folder import RunFolder, start_of
+from diffusion_demo.training.process import launch, make_arguments
+from diffusion_demo.training.run_folder import RunFolder, resolve_init_from
 from diffusion_demo.ui.server import limits, model_list, run_ownership, warmup
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import budget, fields, run_list, uploads
@@ -38,7 +38,7 @@ class Form:
         found = model_list.models().get(start_from) if start_from in starts() else None
         if found is None and not (self.anywhere and start_from and start_from.strip()):
             raise BadInput("This model is not there any more; choose one from the list.", "start_from")
-        return {"init_from": start_of(found or start_from.strip())}
+        return {"init_from": resolve_init_from(found or start_from.strip())}
 
     def settings(self, found, start_from: str | None, values: tuple) -> dict:
         """Everything that is not as it would be anyway. Raises BadInput."""
@@ -51,7 +51,7 @@ class Form:
         brought = {name: fields.DEFAULTS[name] for name in ("image_size", "channels", *fields.FINE_TUNING)}
         if not new:
             with suppress(BadInput):  # `check` says it, at the field
-                about = describe(self._start(start_from)["init_from"])
+                about = load_metadata(self._start(start_from)["init_from"])
                 brought |= {"image_size": about.image_size, "channels": about.channels}
             brought |= fields.FINE_TUNING
         values = [gr.update(value=brought[name]) if name in brought else gr.skip() for name in self.names]
@@ -65,17 +65,38 @@ class Form:
         warmup.wait()
         try:
             config = self._config(self.settings(found, start_from, values))
-            pace = budget.pace(start_from if start_from in NEW else config.init_from, config.image_size, config.channels, config.batch_size)
+            pace = budget.pace(
+                start_from if start_from in NEW else config.init_from,
+                config.image_size,
+                config.channels,
+                config.batch_size,
+            )
         except BadInput as error:
             problem = f'<p class="problem">{html.escape(str(error))}</p>'
-            return [problem, gr.Button(interactive=False), gr.skip(), error.field, *self._marks(wrong, error.field, str(error))]
-        choice = [(f"{words}: about {budget.rounded(pace * 60 * minutes):,} images", words) for words, minutes in budget.offered().items()]
-        note = f"<p>This machine trains on {pace:.0f} images a second.</p>" if pace >= 1 else f"<p>An image takes {1 / pace:.0f} s here.</p>"
+            return [
+                problem,
+                gr.Button(interactive=False),
+                gr.skip(),
+                error.field,
+                *self._marks(wrong, error.field, str(error)),
+            ]
+        choice = [
+            (f"{words}: about {budget.rounded(pace * 60 * minutes):,} images", words)
+            for words, minutes in budget.offered().items()
+        ]
+        note = (
+            f"<p>This machine trains on {pace:.0f} images a second.</p>"
+            if pace >= 1
+            else f"<p>An image takes {1 / pace:.0f} s here.</p>"
+        )
         return [note, gr.Button(interactive=True), gr.Radio(choice), None, *self._marks(wrong, None, "")]
 
     def _marks(self, before: str | None, now: str | None, problem: str) -> list:
         """An update for every field: the wrong one says what is wrong, the one that was wrong says what it said before."""
-        marks = {before: gr.update(info=self.infos.get(before) or "", elem_classes=[]), now: gr.update(info=problem, elem_classes=["wrong"])}
+        marks = {
+            before: gr.update(info=self.infos.get(before) or "", elem_classes=[]),
+            now: gr.update(info=problem, elem_classes=["wrong"]),
+        }
         return [marks.get(name, gr.skip()) for name in self.infos]
 
     @staticmethod
@@ -99,7 +120,12 @@ class Form:
             minutes = budget.minutes_of(length)
             chosen = self.settings(found, start_from, values)
             config = self._config(chosen)
-            pace = budget.pace(start_from if start_from in NEW else config.init_from, config.image_size, config.channels, config.batch_size)
+            pace = budget.pace(
+                start_from if start_from in NEW else config.init_from,
+                config.image_size,
+                config.channels,
+                config.batch_size,
+            )
             if config.lr_schedule.ends:
                 chosen["lr_total_steps"] = round(60 * minutes * pace / config.batch_size)
                 config_of(chosen)
@@ -109,7 +135,7 @@ class Form:
         with run_list.one_more():
             run = RunFolder(model_list.RUNS / _new_name(found.summary()["source"]))
             run_ownership.claim(run, held)
-            launch(run, arguments_of(run, chosen | {"sample_every": steps, "save_every": 2 * steps}, minutes))
+            launch(run, make_arguments(run, chosen | {"sample_every": steps, "save_every": 2 * steps}, minutes))
         return gr.Dropdown(run_list.names(held), value=run.path.name), gr.Button(interactive=False)
 
 

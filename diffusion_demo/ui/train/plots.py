@@ -13,7 +13,10 @@ def curves(status: Status) -> dict:
     """The loss: as it is, smoothed and on held-out images; and by the noise that it was measured at. Of a classifier, how often it is right."""
     losses = [(event["step"], event["loss"]) for event in status.steps]
     held_out = [(event["step"], event["loss"]) for event in status.held_out]
-    bands = [[(event["step"], event["bands"][i]) for event in status.steps if event["bands"][i] is not None] for i in range(len(BANDS))]
+    bands = [
+        [(event["step"], event["bands"][i]) for event in status.steps if event["bands"][i] is not None]
+        for i in range(len(BANDS))
+    ]
     together = [
         {"name": "each report", "points": thinned(losses), "faint": True},
         {"name": "smoothed", "points": thinned(smoothed(losses))},
@@ -23,7 +26,16 @@ def curves(status: Status) -> dict:
     loss = {"name": "Loss", "lines": together, "note": ""}
     if status.task == "classifier":
         return {"views": [loss, _right_answers(status)]}
-    return {"views": [loss, {"name": "By noise", "lines": by_noise, "note": "A flat total can hide that little noise still gets better."}]}
+    return {
+        "views": [
+            loss,
+            {
+                "name": "By noise",
+                "lines": by_noise,
+                "note": "A flat total can hide that little noise still gets better.",
+            },
+        ]
+    }
 
 
 def _right_answers(status: Status) -> dict:
@@ -31,14 +43,26 @@ def _right_answers(status: Status) -> dict:
     measured = [event for event in status.held_out if "bands" in event]
     lines = []
     for name, event in (("at first", measured[0]), ("now", measured[-1])) if measured else ():
-        tenths = [(100 * (i + 0.5) / len(event["bands"]), 1 - wrong) for i, wrong in enumerate(event["bands"]) if wrong is not None]
+        tenths = [
+            (100 * (i + 0.5) / len(event["bands"]), 1 - wrong)
+            for i, wrong in enumerate(event["bands"])
+            if wrong is not None
+        ]
         lines.append({"name": name, "points": tenths})
-    return {"name": "Right answers", "lines": lines, "note": "From no noise on the left to nothing but noise on the right.", "share": True}
+    return {
+        "name": "Right answers",
+        "lines": lines,
+        "note": "From no noise on the left to nothing but noise on the right.",
+        "share": True,
+    }
 
 
 def compared(runs: dict[str, Status]) -> dict:
     """A view of several runs' smoothed losses, by their names."""
-    lines = [{"name": name, "points": thinned(smoothed([(e["step"], e["loss"]) for e in status.steps]))} for name, status in runs.items()]
+    lines = [
+        {"name": name, "points": thinned(smoothed([(e["step"], e["loss"]) for e in status.steps]))}
+        for name, status in runs.items()
+    ]
     return {"name": "Compare", "lines": lines, "note": "Only the same loss on the same images compares."}
 
 
@@ -63,7 +87,12 @@ def timeline(run: Path, status: Status, empty: str) -> dict:
     if len(previews) > MAX_FRAMES:
         previews = [previews[round(i * (len(previews) - 1) / (MAX_FRAMES - 1))] for i in range(MAX_FRAMES)]
     frames = [
-        {"step": event["step"], "averaged": _data_uri(run / event["path"]), "raw": _data_uri(run / event.get("raw_path", ""))} for event in previews
+        {
+            "step": event["step"],
+            "averaged": _data_uri(run / event["path"]),
+            "raw": _data_uri(run / event.get("raw_path", "")),
+        }
+        for event in previews
     ]
     return {"frames": frames, "empty": empty}
 

@@ -30,25 +30,31 @@ def delete(name: str | None, held: object):
     run = own(name, held)
     if run_list.is_busy(run):
         raise gr.Error("This run is being trained; stop it first.", print_exception=False)
-    dropped = dropped_for(run)
+    dropped = uploads_of_run(run)
     gone = run.path.with_name(f".{name}.deleted")
     try:
         run.path.rename(gone)  # at once out of every list, however long it takes to delete
     except OSError as error:
         raise gr.Error(f"It cannot be deleted ({error.strerror or error}).", print_exception=False) from error
     shutil.rmtree(gone, ignore_errors=True)
-    if dropped and not any(dropped_for(RunFolder(model_list.RUNS / other)) == dropped for other in run_list.all_names()):
+    if dropped and not any(
+        uploads_of_run(RunFolder(model_list.RUNS / other)) == dropped for other in run_list.all_names()
+    ):
         shutil.rmtree(dropped, ignore_errors=True)
     return gr.Dropdown(run_list.names(held), value=run_list.current(held)), run_list.table(held)
 
 
-def dropped_for(run: RunFolder) -> Path | None:
+def uploads_of_run(run: RunFolder) -> Path | None:
     """The folder of the upload that it was trained on, if it was one and the run still says so."""
     try:
         inside = Path(run.read_config()[0].data)
     except (BadInput, TypeError):
         return None
-    return uploads.UPLOADS / inside.relative_to(uploads.UPLOADS).parts[0] if inside.is_relative_to(uploads.UPLOADS) else None
+    return (
+        uploads.UPLOADS / inside.relative_to(uploads.UPLOADS).parts[0]
+        if inside.is_relative_to(uploads.UPLOADS)
+        else None
+    )
 
 
 def pack(name: str | None, held: object):
@@ -56,7 +62,11 @@ def pack(name: str | None, held: object):
     run = own(name, held)
     kept = [run.config_file, run.events_file, *run.path.glob("samples/*.png")]
     for checkpoint in {run.latest(), run.best()} - {None}:
-        kept += [path for path in checkpoint.rglob("*") if path.is_file() and "state" not in path.relative_to(checkpoint).parts]
+        kept += [
+            path
+            for path in checkpoint.rglob("*")
+            if path.is_file() and "state" not in path.relative_to(checkpoint).parts
+        ]
     target = Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])) / f"{name}.zip"
     try:
         with zipfile.ZipFile(target, "w") as archive:
@@ -64,5 +74,7 @@ def pack(name: str | None, held: object):
                 archive.write(path, Path(name) / path.relative_to(run.path))
     except OSError as error:
         shutil.rmtree(target.parent, ignore_errors=True)
-        raise gr.Error(f"The zip cannot be made ({error.strerror or error}); try again.", print_exception=False) from error
+        raise gr.Error(
+            f"The zip cannot be made ({error.strerror or error}); try again.", print_exception=False
+        ) from error
     return gr.DownloadButton(value=str(target), visible=True)

@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.training.process import is_launched
+from diffusion_demo.training.process import is_running
 from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.training.status import Status, status_of
+from diffusion_demo.training.status import Status, read_status
 from diffusion_demo.ui.server import disk_quota, limits, model_list, run_ownership
 from diffusion_demo.ui.settings import settings
 
@@ -58,19 +58,19 @@ def called(name: str | None, held: object) -> RunFolder | None:
 def status(run: RunFolder) -> Status:
     """How the run stands; "damaged" where its files make no sense."""
     try:
-        return status_of(run)
+        return read_status(run)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Status("damaged", message=DAMAGED)
 
 
 def state_of(run: RunFolder, status: Status) -> str:
     """The status's state, or "refused" where a trainer was launched that went away without beginning."""
-    return "refused" if status.state == "empty" and not is_launched(run) else status.state
+    return "refused" if status.state == "empty" and not is_running(run) else status.state
 
 
 def is_busy(run: RunFolder) -> bool:
     """Is a trainer at work on it, or about to be?"""
-    return status(run).state == "running" or is_launched(run)
+    return status(run).state == "running" or is_running(run)
 
 
 @contextmanager
@@ -86,7 +86,10 @@ def one_more() -> Iterator[None]:
         except BadInput as error:
             raise gr.Error(str(error), print_exception=False) from error
         except OSError as error:
-            raise gr.Error(f"Nothing can be written to the runs ({error.strerror or error}); make room there.", print_exception=False) from error
+            raise gr.Error(
+                f"Nothing can be written to the runs ({error.strerror or error}); make room there.",
+                print_exception=False,
+            ) from error
 
 
 def table(held: object) -> str:
@@ -94,7 +97,9 @@ def table(held: object) -> str:
     rows = [_row(RunFolder(model_list.RUNS / name)) for name in names(held)]
     head = "<tr><th>Run</th><th></th><th>Steps</th><th>Images seen</th><th>Held-out loss</th><th>On disk</th></tr>"
     return (
-        f'<div class="scrolling" tabindex="0"><table class="runs"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>' if rows else ""
+        f'<div class="scrolling" tabindex="0"><table class="runs"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
+        if rows
+        else ""
     )
 
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import checkpoint_name, describe
-from diffusion_demo.training.process import last_words, launch, tell
+from diffusion_demo.models.metadata import checkpoint_name, load_metadata
+from diffusion_demo.training.process import last_log_line, launch, send_command
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.status import Status
 from diffusion_demo.ui.sample.request_form import as_toasts
@@ -40,9 +40,11 @@ def say(name: str | None, held: object, word: str):
     """Tell the run's trainer; the button rests until the next look."""
     run = run_actions.own(name, held)
     try:
-        tell(run, word)
+        send_command(run, word)
     except OSError as error:
-        raise gr.Error(f"The trainer cannot be told ({error.strerror or error}); make room on the disk.", print_exception=False) from error
+        raise gr.Error(
+            f"The trainer cannot be told ({error.strerror or error}); make room on the disk.", print_exception=False
+        ) from error
     return gr.Button(interactive=False)
 
 
@@ -53,12 +55,14 @@ def open_latest(name: str | None, held: object):
     if latest is None:
         raise gr.Error("This run has saved no model yet; press Save now.", print_exception=False)
     with as_toasts():
-        task = describe(latest).task
+        task = load_metadata(latest).task
     if task != "diffusion":
         raise gr.Error(NO_PICTURES[task], print_exception=False)
     model = checkpoint_name(latest)
     listed = model_list.titles()
-    return gr.Tabs(selected="sample"), gr.Dropdown(listed if model in dict(listed).values() else [*listed, model], value=model)
+    return gr.Tabs(selected="sample"), gr.Dropdown(
+        listed if model in dict(listed).values() else [*listed, model], value=model
+    )
 
 
 def poll(name: str | None, others: list[str] | None, held: object, seen: list | None):
@@ -68,8 +72,12 @@ def poll(name: str | None, others: list[str] | None, held: object, seen: list | 
         return _nothing(seen)
     status, mine = run_list.status(run), run_ownership.owns(run, held)
     state, words = run_list.state_of(run, status), _line(run, status)
-    beside = {other: run_list.status(found) for other in others or [] if other != name and (found := run_list.called(other, held))}
-    compared = [[other, found.step] for other, found in beside.items()]
+    concat_low_res = {
+        other: run_list.status(found)
+        for other in others or []
+        if other != name and (found := run_list.called(other, held))
+    }
+    compared = [[other, found.step] for other, found in concat_low_res.items()]
     mark = [name, state, status.step, len(status.previews), len(status.saved), run.exists, words, compared]
     if mark == seen:
         return [gr.skip()] * 10
@@ -77,8 +85,10 @@ def poll(name: str | None, others: list[str] | None, held: object, seen: list | 
     return [
         mark,
         words,
-        gr.skip() if same and mark[3] == seen[3] else plots.timeline(run.path, status, "The first preview comes after twenty steps."),
-        gr.skip() if same and (mark[2], mark[7]) == (seen[2], seen[7]) else _curves(run, status, beside),
+        gr.skip()
+        if same and mark[3] == seen[3]
+        else plots.timeline(run.path, status, "The first preview comes after twenty steps."),
+        gr.skip() if same and (mark[2], mark[7]) == (seen[2], seen[7]) else _curves(run, status, concat_low_res),
         gr.Button(interactive=running),
         gr.Button(interactive=mine and state in ("finished", "failed", "interrupted") and run.latest() is not None),
         gr.Button(interactive=run.latest() is not None),
@@ -95,9 +105,13 @@ def _nothing(seen: list | None) -> list:
     return [mark, "", {"frames": [], "empty": NO_RUN}, {"views": []}, *[gr.Button(interactive=False)] * 5, ""]
 
 
-def _curves(run: RunFolder, status: Status, beside: dict[str, Status]) -> dict:
+def _curves(run: RunFolder, status: Status, concat_low_res: dict[str, Status]) -> dict:
     views = plots.curves(status)
-    return {"views": [plots.compared({run.path.name: status} | beside), *views["views"]]} if beside else views
+    return (
+        {"views": [plots.compared({run.path.name: status} | concat_low_res), *views["views"]]}
+        if concat_low_res
+        else views
+    )
 
 
 def _command(run: RunFolder) -> str:
@@ -118,7 +132,7 @@ def _line(run: RunFolder, status: Status) -> str:
         parts += [f"{_duration(status.seconds_left)} left"] if status.seconds_left is not None else []
         parts += [f"{status.memory / 1e9:.1f} GB"] if status.memory else []
     if state in ("empty", "refused"):
-        parts.append(html.escape(last_words(run)))
+        parts.append(html.escape(last_log_line(run)))
     if state == "interrupted":
         parts.append("killed, or out of memory; Go on takes it up again")
     if status.message:
@@ -128,4 +142,10 @@ def _line(run: RunFolder, status: Status) -> str:
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )

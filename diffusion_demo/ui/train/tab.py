@@ -27,16 +27,29 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component])
             if settings().public and settings().watch:
                 gr.Markdown(EVERYBODY_SEES, elem_classes="hint")
             files = gr.File(
-                label="Images, or one zip of them", file_count="multiple", file_types=["image", ".zip"], height=150, elem_id="train-files"
+                label="Images, or one zip of them",
+                file_count="multiple",
+                file_types=["image", ".zip"],
+                height=150,
+                elem_id="train-files",
             )
-            gr.Markdown("In a zip, folders become classes. Dropped folders lose their names, so zip them first.", elem_classes="hint")
+            gr.Markdown(
+                "In a zip, folders become classes. Dropped folders lose their names, so zip them first.",
+                elem_classes="hint",
+            )
             drawn = gr.Button("Nothing at hand? Take drawn shapes", size="sm", elem_id="train-drawn")
-            path = gr.Textbox(label="Or a folder or zip on this machine", placeholder="/home/me/pictures", submit_btn="Look", visible=anywhere)
+            path = gr.Textbox(
+                label="Or a folder or zip on this machine",
+                placeholder="/home/me/pictures",
+                submit_btn="Look",
+                visible=anywhere,
+            )
             report = gr.HTML(elem_id="train-report")
             start_from = gr.Dropdown(
                 form.starts(),
                 label="Start from",
-                info="A trained model learns new images sooner." + (" A folder or a name on the Hub, too." if anywhere else ""),
+                info="A trained model learns new images sooner."
+                + (" A folder or a name on the Hub, too." if anywhere else ""),
                 allow_custom_value=anywhere,
                 interactive=True,
             )
@@ -46,7 +59,9 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component])
                 settings_fields, noise = fields.build()
             note = gr.HTML(elem_id="train-note")
             with gr.Row():
-                start = gr.Button("Start", variant="primary", interactive=False, scale=3, min_width=120, elem_id="train-start")
+                start = gr.Button(
+                    "Start", variant="primary", interactive=False, scale=3, min_width=120, elem_id="train-start"
+                )
                 stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80, elem_id="train-stop")
         with gr.Column(scale=5, min_width=320, elem_classes="results", elem_id="train-results"):
             run = gr.Dropdown([], label="Run", interactive=True, elem_id="train-run")
@@ -72,7 +87,14 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component])
                 command = gr.Code(interactive=False, show_label=False, wrap_lines=True, elem_id="train-command")
             with gr.Accordion("All runs", open=False, elem_id="train-runs") as everything:
                 runs = gr.HTML(elem_id="train-table")
-                others = gr.Dropdown([], label="Compare its loss with", multiselect=True, max_choices=3, interactive=True, elem_id="train-compare")
+                others = gr.Dropdown(
+                    [],
+                    label="Compare its loss with",
+                    multiselect=True,
+                    max_choices=3,
+                    interactive=True,
+                    elem_id="train-compare",
+                )
                 with gr.Row():
                     pack = gr.Button("Make a zip of the run above", min_width=110)
                     packed = gr.DownloadButton("Download the zip", visible=False, min_width=110, elem_id="train-zip")
@@ -89,37 +111,68 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component])
     quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
     at_once = quiet | {"queue": False}
     latest = quiet | {"trigger_mode": "always_last"}
-    looking = {"api_visibility": "private", "concurrency_limit": 2, "concurrency_id": "pictures", "show_progress_on": [report]}
+    looking = {
+        "api_visibility": "private",
+        "concurrency_limit": 2,
+        "concurrency_id": "pictures",
+        "show_progress_on": [report],
+    }
     checking = latest | {"concurrency_limit": 4}
-    framing = [settings_fields[name] for name in dataset_preview.FRAMING]
-    seen_as = [settings_fields["class_from"], *framing]
-    files.upload(dataset_preview.look_at_files, [files, *seen_as], [found, report], **looking)
-    drawn.click(dataset_preview.look_at_drawn, seen_as, [found, report], **looking)
-    settings_fields["class_from"].input(dataset_preview.look_again, [found, *seen_as], [found, report], **looking)
+    transform = [settings_fields[name] for name in dataset_preview.FRAMING]
+    seen_as = [settings_fields["class_from"], *transform]
+    files.upload(dataset_preview.scan_files, [files, *seen_as], [found, report], **looking)
+    drawn.click(dataset_preview.scan_synthetic, seen_as, [found, report], **looking)
+    settings_fields["class_from"].input(dataset_preview.rescan, [found, *seen_as], [found, report], **looking)
     if anywhere:
-        path.submit(dataset_preview.look_at_path, [path, *seen_as], [found, report], **looking)
+        path.submit(dataset_preview.scan_path, [path, *seen_as], [found, report], **looking)
     files.clear(lambda: (None, ""), None, [found, report], **at_once)
     for trigger in (start_from.change, page.load):
         trigger(train_form.follow, start_from, [followed, noise, *settings_fields.values()], **quiet)
-    gr.on([followed.change, *(field.input for field in framing)], dataset_preview.show, [found, *framing], report, **latest)
+    gr.on(
+        [followed.change, *(field.input for field in transform)],
+        dataset_preview.show,
+        [found, *transform],
+        report,
+        **latest,
+    )
     # one listener for everything that matters, so that no older answer overwrites a newer one
     anything = [found.change, followed.change, *(field.input for field in (length, *settings_fields.values()))]
-    gr.on(anything, train_form.check, [wrong, *filled], [note, start, length, wrong, start_from, *settings_fields.values()], **checking)
+    gr.on(
+        anything,
+        train_form.check,
+        [wrong, *filled],
+        [note, start, length, wrong, start_from, *settings_fields.values()],
+        **checking,
+    )
 
     one, watched = [run, owner], [run, others, owner, seen]
-    start.click(train_form.start, [owner, *filled], [run, start], **quiet).then(run_status.poll, watched, view, **at_once)
+    start.click(train_form.start, [owner, *filled], [run, start], **quiet).then(
+        run_status.poll, watched, view, **at_once
+    )
     for choice in (run, others):
-        choice.change(lambda name, others, held: run_status.poll(name, others, held, None), watched[:3], view, **at_once)
+        choice.change(
+            lambda name, others, held: run_status.poll(name, others, held, None), watched[:3], view, **at_once
+        )
     for button, word in ((stop, "stop"), (sample_now, "sample_now"), (save_now, "save_now")):
         button.click(partial(run_status.say, word=word), one, button, api_name=f"{word}_run", **at_once)
     resume.click(run_status.resume, [*one, length], resume, **quiet)
-    open_in_sample.click(run_status.open_latest, one, [tabs, opened[0]], **quiet).then(show_classes, opened[:2], opened[1:], **quiet)
+    open_in_sample.click(run_status.open_latest, one, [tabs, opened[0]], **quiet).then(
+        show_classes, opened[:2], opened[1:], **quiet
+    )
 
-    everything.expand(lambda held: (run_list.table(held), gr.Dropdown(run_list.names(held))), owner, [runs, others], api_name="list_runs", **quiet)
+    everything.expand(
+        lambda held: (run_list.table(held), gr.Dropdown(run_list.names(held))),
+        owner,
+        [runs, others],
+        api_name="list_runs",
+        **quiet,
+    )
     pack.click(run_actions.pack, one, packed, api_visibility="private", show_progress_on=[pack])
     delete.click(lambda: gr.Row(visible=True), None, asked, **at_once)
     keep.click(lambda: gr.Row(visible=False), None, asked, **at_once)
-    sure.click(run_actions.delete, one, [run, runs], **quiet).then(lambda: gr.Row(visible=False), None, asked, **at_once)
+    sure.click(run_actions.delete, one, [run, runs], **quiet).then(
+        lambda: gr.Row(visible=False), None, asked, **at_once
+    )
 
     page.load(_refresh, [start_from, owner], [run, start_from, owner], **quiet).then(
         lambda name, held: run_status.poll(name, None, held, None), one, view, **at_once

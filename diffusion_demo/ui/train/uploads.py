@@ -50,14 +50,14 @@ def keep(files: list[str]) -> Path:
 
 def drawn() -> Path:
     """The images that the program draws itself, drawn on first use."""
-    from diffusion_demo.data.synthetic_shapes import write_drawn
+    from diffusion_demo.data.synthetic_shapes import write_synthetic
 
     target = UPLOADS / "drawn" / "shapes"
     if not target.exists():
         partial = UPLOADS / ".drawn.partial"
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            write_drawn(partial / "shapes")
+            write_synthetic(partial / "shapes")
             os.replace(partial, target.parent)
         except OSError as error:
             shutil.rmtree(partial, ignore_errors=True)

@@ -38,7 +38,9 @@ class Residual(nn.Module):
         self.scale_shift, self.resample = s.scale_shift, resample
         self.in_layers = nn.Sequential(nn.GroupNorm(32, inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
         self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(4 * s.width, 2 * outputs if s.scale_shift else outputs))
-        self.out_layers = nn.Sequential(nn.GroupNorm(32, outputs), nn.SiLU(), nn.Dropout(0.1), nn.Conv2d(outputs, outputs, 3, padding=1))
+        self.out_layers = nn.Sequential(
+            nn.GroupNorm(32, outputs), nn.SiLU(), nn.Dropout(0.1), nn.Conv2d(outputs, outputs, 3, padding=1)
+        )
         self.skip_connection = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def _resampled(self, x: Tensor) -> Tensor:
@@ -63,7 +65,11 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = width // s.head_channels if s.head_channels else (s.heads_upsample or s.heads if up else s.heads)
         self.new_order = s.new_order
-        self.norm, self.qkv, self.proj_out = nn.GroupNorm(32, width), nn.Conv1d(width, 3 * width, 1), nn.Conv1d(width, width, 1)
+        self.norm, self.qkv, self.proj_out = (
+            nn.GroupNorm(32, width),
+            nn.Conv1d(width, 3 * width, 1),
+            nn.Conv1d(width, width, 1),
+        )
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         n, width, *size = x.shape
@@ -118,7 +124,9 @@ def downward(s: Settings) -> tuple[nn.ModuleList, nn.ModuleList, list[int]]:
             blocks.append(nn.ModuleList([Residual(s, skips[-1], outputs), *attention]))
             skips.append(outputs)
         if level < len(widths) - 1:
-            blocks.append(nn.ModuleList([Residual(s, outputs, outputs, "down") if s.residual_sampling else Down(outputs)]))
+            blocks.append(
+                nn.ModuleList([Residual(s, outputs, outputs, "down") if s.residual_sampling else Down(outputs)])
+            )
             skips.append(outputs)
     width = widths[-1]
     return blocks, nn.ModuleList([Residual(s, width, width), Attention(s, width), Residual(s, width, width)]), skips

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from diffusion_demo.cli import main
 from diffusion_demo.diffusion.schedules import named_betas
-from diffusion_demo.models.checkpoint import diffusion_of
+from diffusion_demo.models.checkpoint import make_diffusion
 from diffusion_demo.models.classifier import Classifier, load_classifier
-from diffusion_demo.models.metadata import Description, describe
+from diffusion_demo.models.metadata import CheckpointMetadata, load_metadata
 from diffusion_demo.models.model_card import model_card
-from diffusion_demo.models.openai.classifier_layout import classifier_layout_of
+from diffusion_demo.models.openai.classifier_layout import read_classifier_layout
 from diffusion_demo.models.openai.presets import CLASSIFIERS, named_network
 from tests.models.openai.reference_classifier import ClassifierSettings, Encoder, random_classifier
 from tests.models.openai.reference_unet import Settings, random_unet
@@ -35,9 +35,13 @@ CASES = {
     "the middle alone attends": replace(ADM, attention=()),
     "grayscale, one level": replace(ADM, in_channels=1, multipliers=(1,), attention=(1,), image_size=8),
     "a first level half as wide": replace(ADM, width=64, multipliers=(0.5, 1, 1), classes=2),
-    "adaptive pool, 4 heads at two widths": replace(ADM, pool="adaptive", head_channels=None, heads=4, attention=(1, 2)),
+    "adaptive pool, 4 heads at two widths": replace(
+        ADM, pool="adaptive", head_channels=None, heads=4, attention=(1, 2)
+    ),
     "spatial pool": replace(ADM, pool="spatial"),
-    "spatial pool after convolutions, 1 head": replace(ADM, pool="spatial", residual_sampling=False, head_channels=None),
+    "spatial pool after convolutions, 1 head": replace(
+        ADM, pool="spatial", residual_sampling=False, head_channels=None
+    ),
     "second spatial pool": replace(ADM, pool="spatial_v2", scale_shift=False),
 }
 
@@ -64,7 +68,11 @@ def relative_errors(original, classifier, told=lambda t: t, dtype=torch.float32)
     """The largest differences of logits, and of d log p(y | x) / dx, as shares of the largest, at several t; y is each class in turn."""
     original, classifier = original.to(dtype), classifier.to(dtype)
     s, t = original.settings, torch.tensor([0, 1, 37, 500, 998, 999])
-    xt = torch.randn(len(t), s.in_channels, s.image_size, s.image_size, generator=torch.Generator().manual_seed(1)).to(dtype).requires_grad_()
+    xt = (
+        torch.randn(len(t), s.in_channels, s.image_size, s.image_size, generator=torch.Generator().manual_seed(1))
+        .to(dtype)
+        .requires_grad_()
+    )
     y = torch.arange(len(t)) % s.classes
     found = []
     for logits in (original(xt, told(t)), classifier(xt, t)):
@@ -82,14 +90,22 @@ def test_an_imported_classifier_answers_what_the_original_answers(name, tmp_path
     errors = relative_errors(original, classifier)
     print("relative errors of logits and gradient", errors)
     assert max(errors) < 1e-5
-    assert max(relative_errors(original, classifier, dtype=torch.float64)) < 1e-11, "what float32 leaves should be rounding"
+    assert max(relative_errors(original, classifier, dtype=torch.float64)) < 1e-11, (
+        "what float32 leaves should be rounding"
+    )
     assert sum(p.numel() for p in classifier.parameters()) == sum(p.numel() for p in original.parameters())
 
 
 def test_the_cases_are_not_alike_to_their_opposites(tmp_path):
     """The order of q, k, v in the trunk, the width of a head and the scale of t each matter here, or the cases above would prove little."""
     original = random_classifier(ADM)
-    for i, wrong in enumerate((["--new-attention-order"], ["--num-head-channels", "8"], ["--rescale-timesteps", "--num-train-timesteps", "100"])):
+    for i, wrong in enumerate(
+        (
+            ["--new-attention-order"],
+            ["--num-head-channels", "8"],
+            ["--rescale-timesteps", "--num-train-timesteps", "100"],
+        )
+    ):
         (tmp_path / str(i)).mkdir()
         assert min(relative_errors(original, imported(original, tmp_path / str(i), *wrong))) > 1e-3
 
@@ -107,28 +123,50 @@ def test_the_folder_says_what_it_is(tmp_path, capsys):
     network = {"classifier/config.json", "classifier/diffusion_pytorch_model.safetensors"}
     assert files == {"README.md", "diffusion_demo.json", "scheduler/scheduler_config.json"} | network
     assert sorted(path.name for path in tmp_path.iterdir()) == [FILE, "out"]
-    description = describe(tmp_path / "out")
-    assert (description.task, description.image_size, description.channels, description.num_train_timesteps) == ("classifier", 16, 3, 1000)
+    description = load_metadata(tmp_path / "out")
+    assert (description.task, description.image_size, description.channels, description.num_train_timesteps) == (
+        "classifier",
+        16,
+        3,
+        1000,
+    )
     assert description.class_names == ("0", "1", "2", "3", "4") == tuple(classifier.config.class_names)
     assert description.origin == f"imported from {FILE}" and "--beta-schedule cosine" in description.command
-    chain = diffusion_of(DDPMScheduler.from_pretrained(tmp_path / "out" / "scheduler").config)
+    chain = make_diffusion(DDPMScheduler.from_pretrained(tmp_path / "out" / "scheduler").config)
     assert torch.equal(chain.betas, named_betas("squaredcos_cap_v2", 1000))
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "# A noisy classifier" in card and "- Classes: 0, 1, 2, 3, 4\n" in card and "`Classifier`, which stock diffusers cannot open, 0." in card
+    assert (
+        "# A noisy classifier" in card
+        and "- Classes: 0, 1, 2, 3, 4\n" in card
+        and "`Classifier`, which stock diffusers cannot open, 0." in card
+    )
     assert "--classifier THIS_FOLDER" in card and "image-classification" in card
 
 
 def test_the_card_counts_many_classes():
-    card = model_card(Description(64, 3, 1000, tuple(map(str, range(1000))), task="classifier"), 65_438_568, network="Classifier")
+    card = model_card(
+        CheckpointMetadata(64, 3, 1000, tuple(map(str, range(1000))), task="classifier"),
+        65_438_568,
+        network="Classifier",
+    )
     assert "- Classes: 1000, from 0 to 999\n" in card and "65.44 million" in card
 
 
 def test_class_names_come_from_a_file_and_the_report_can_be_json(tmp_path, capsys):
     (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\nemu\n")
     classifier = imported(random_classifier(ADM), tmp_path, "--class-names", str(tmp_path / "names.txt"), "--json")
-    assert tuple(classifier.config.class_names) == describe(tmp_path / "out").class_names == ("ant", "bee", "cat", "dog", "emu")
+    assert (
+        tuple(classifier.config.class_names)
+        == load_metadata(tmp_path / "out").class_names
+        == ("ant", "bee", "cat", "dog", "emu")
+    )
     said = json.loads(capsys.readouterr().out)
-    assert (said["task"], said["network"], said["classes"], said["widths"]) == ("classifier", "Classifier", 5, [32, 64, 64])
+    assert (said["task"], said["network"], said["classes"], said["widths"]) == (
+        "classifier",
+        "Classifier",
+        5,
+        [32, 64, 64],
+    )
 
 
 def test_half_precision_is_read(tmp_path):
@@ -146,8 +184,33 @@ def test_an_imported_classifier_guides_an_imported_model(tmp_path):
     assert main(["import", str(tmp_path / "model.pt"), "--out", str(tmp_path / "model"), *told]) == 0
     pictures = []
     for scale in ("0", "50"):
-        command = ["sample", "--checkpoint", str(tmp_path / "model"), "--classifier", str(tmp_path / "out"), "--classifier-scale", scale]
-        assert main([*command, "--num-images", "1", "--steps", "3", "--class", "2", "--sampler", "ddpm", "--out", str(tmp_path / scale)]) == 0
+        command = [
+            "sample",
+            "--checkpoint",
+            str(tmp_path / "model"),
+            "--classifier",
+            str(tmp_path / "out"),
+            "--classifier-scale",
+            scale,
+        ]
+        assert (
+            main(
+                [
+                    *command,
+                    "--num-images",
+                    "1",
+                    "--steps",
+                    "3",
+                    "--class",
+                    "2",
+                    "--sampler",
+                    "ddpm",
+                    "--out",
+                    str(tmp_path / scale),
+                ]
+            )
+            == 0
+        )
         pictures.append(np.asarray(Image.open(tmp_path / scale / "seed_00000000.png")))
     assert not np.array_equal(*pictures)
 
@@ -168,7 +231,7 @@ def test_the_papers_classifiers_have_the_papers_parameters_and_are_read_from_nam
     layout = CLASSIFIERS[name].layout
     with torch.device("meta"):
         tensors = Encoder(_settings(layout)).state_dict()
-    assert classifier_layout_of(tensors) == layout
+    assert read_classifier_layout(tensors) == layout
     assert sum(tensor.numel() for tensor in tensors.values()) == PUBLISHED[name]
 
 
@@ -190,7 +253,9 @@ def test_a_released_classifier_is_known_by_its_sizes(tmp_path, capsys):
     with torch.device("meta"):
         saved(Encoder(_settings(CLASSIFIERS["adm-64-classifier"].layout)).state_dict(), tmp_path)
     options = "--num-head-channels 64 --beta-schedule squaredcos_cap_v2 --num-train-timesteps 1000 --image-size 64"
-    refused([tmp_path / FILE], tmp_path, capsys, f"the released adm-64-classifier, which has these sizes, has {options}")
+    refused(
+        [tmp_path / FILE], tmp_path, capsys, f"the released adm-64-classifier, which has these sizes, has {options}"
+    )
 
 
 @pytest.mark.parametrize("write", ["torch.save", "pickle", "whole module"])
@@ -283,7 +348,11 @@ def test_levels_that_can_be_read_in_two_ways_are_asked_for(tmp_path, capsys):
     original = random_classifier(settings)
     file = saved(original.state_dict(), tmp_path)
     refused(
-        [file, *options_of(settings)], tmp_path, capsys, "2 ways", "--num-res-blocks 1 (images of 16x16) or --num-res-blocks 3 (images of 8x8)"
+        [file, *options_of(settings)],
+        tmp_path,
+        capsys,
+        "2 ways",
+        "--num-res-blocks 1 (images of 16x16) or --num-res-blocks 3 (images of 8x8)",
     )
     for i, option in enumerate((["--num-res-blocks", "1"], ["--image-size", "16"])):
         (tmp_path / str(i)).mkdir()

@@ -11,10 +11,10 @@ from diffusers import DDPMPipeline, UNet2DModel
 from diffusion_demo.cli import main
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.adapt import with_table, without_table
+from diffusion_demo.models.adapt import fold_class_into_time_bias, with_class_embedding
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.metadata import describe
-from diffusion_demo.models.openai.layout import layout_of
+from diffusion_demo.models.metadata import load_metadata
+from diffusion_demo.models.openai.layout import read_layout
 from diffusion_demo.models.openai.network import OpenAIUNet2DModel
 from diffusion_demo.models.openai.presets import CLASSIFIERS, DDPM, NAMES, RELEASED, named_network
 from diffusion_demo.models.openai.weights import split_qkv
@@ -31,24 +31,52 @@ CASES = {
     "guided: no scale-shift": (replace(GUIDED, scale_shift=False), PLAIN),
     "guided: convolutions halve and double": (replace(GUIDED, residual_sampling=False), PLAIN),
     "guided: no classes, fixed variance": (replace(GUIDED, classes=0, out_channels=3, attention=(4,)), PLAIN),
-    "guided: 4 heads at three widths": (replace(GUIDED, multipliers=(1, 2, 3), head_channels=None, heads=4, attention=(1, 2, 4)), OWN),
+    "guided: 4 heads at three widths": (
+        replace(GUIDED, multipliers=(1, 2, 3), head_channels=None, heads=4, attention=(1, 2, 4)),
+        OWN,
+    ),
     "guided: 4 heads, new order": (replace(GUIDED, head_channels=None, heads=4, attention=(1, 2), new_order=True), OWN),
     "guided: a first level half as wide": (replace(GUIDED, width=64, multipliers=(0.5, 1, 1)), OWN),
-    "guided: three blocks, the middle alone attends": (replace(GUIDED, blocks=3, attention=(), multipliers=(1, 1, 2)), PLAIN),
+    "guided: three blocks, the middle alone attends": (
+        replace(GUIDED, blocks=3, attention=(), multipliers=(1, 1, 2)),
+        PLAIN,
+    ),
     "guided: upsampler": (replace(GUIDED, in_channels=6, head_channels=None, heads=2, attention=(1, 2)), OWN),
-    "guided: grayscale, one level": (replace(GUIDED, in_channels=1, out_channels=2, multipliers=(1,), attention=(1,)), PLAIN),
-    "improved: 4 heads at one width": (Settings(multipliers=(1, 2, 2, 2), blocks=3, attention=(2, 4), heads=4, out_channels=6), PLAIN),
-    "improved: 4 heads at two widths": (Settings(multipliers=(1, 2, 3), blocks=2, attention=(2, 4), heads=4, classes=3), OWN),
-    "improved: LSUN, 1 head at two widths": (Settings(multipliers=(1, 1, 2), blocks=2, attention=(2, 4), scale_shift=False), PLAIN),
-    "improved: other heads on the way up": (Settings(multipliers=(1, 2), attention=(1, 2), heads=4, heads_upsample=2), OWN),
-    "improved: other heads on the way up, 1 on the way down": (Settings(multipliers=(1, 2), heads=1, heads_upsample=8), OWN),
+    "guided: grayscale, one level": (
+        replace(GUIDED, in_channels=1, out_channels=2, multipliers=(1,), attention=(1,)),
+        PLAIN,
+    ),
+    "improved: 4 heads at one width": (
+        Settings(multipliers=(1, 2, 2, 2), blocks=3, attention=(2, 4), heads=4, out_channels=6),
+        PLAIN,
+    ),
+    "improved: 4 heads at two widths": (
+        Settings(multipliers=(1, 2, 3), blocks=2, attention=(2, 4), heads=4, classes=3),
+        OWN,
+    ),
+    "improved: LSUN, 1 head at two widths": (
+        Settings(multipliers=(1, 1, 2), blocks=2, attention=(2, 4), scale_shift=False),
+        PLAIN,
+    ),
+    "improved: other heads on the way up": (
+        Settings(multipliers=(1, 2), attention=(1, 2), heads=4, heads_upsample=2),
+        OWN,
+    ),
+    "improved: other heads on the way up, 1 on the way down": (
+        Settings(multipliers=(1, 2), heads=1, heads_upsample=8),
+        OWN,
+    ),
     "improved: grayscale upsampler": (Settings(in_channels=2, out_channels=1, heads=2), PLAIN),
 }
 
 
 def options_of(s):
     """What a person would have to tell."""
-    heads = {"num-head-channels": s.head_channels} if s.head_channels else {"num-heads": s.heads, "num-heads-upsample": s.heads_upsample}
+    heads = (
+        {"num-head-channels": s.head_channels}
+        if s.head_channels
+        else {"num-heads": s.heads, "num-heads-upsample": s.heads_upsample}
+    )
     given = [part for name, value in heads.items() if value for part in (f"--{name}", str(value))]
     return [*given, *CHAIN, *(["--new-attention-order"] if s.new_order else [])]
 
@@ -86,8 +114,14 @@ def test_an_imported_network_answers_what_the_original_answers(name, tmp_path):
     print("relative error", error)
     assert error < 1e-5
     assert relative_error(unet, checkpoint.unet, dtype=torch.float64) < 1e-12, "what float32 leaves should be rounding"
-    assert type(checkpoint.unet).__name__ == kind == json.loads((tmp_path / "out/unet/config.json").read_text())["_class_name"]
-    parameters = sum(p.numel() for p in checkpoint.unet.parameters()) - (4 * settings.width if settings.classes else 0)  # a null class was added
+    assert (
+        type(checkpoint.unet).__name__
+        == kind
+        == json.loads((tmp_path / "out/unet/config.json").read_text())["_class_name"]
+    )
+    parameters = sum(p.numel() for p in checkpoint.unet.parameters()) - (
+        4 * settings.width if settings.classes else 0
+    )  # a null class was added
     assert parameters == sum(p.numel() for p in unet.parameters())
 
 
@@ -101,7 +135,15 @@ def test_the_cases_are_not_alike_to_their_opposites(tmp_path):
 
 def test_rescaled_timesteps_are_carried(tmp_path):
     unet = random_unet(Settings(heads=2))
-    more = ["--rescale-timesteps", "--num-train-timesteps", "4000", "--variance-type", "fixed_small", "--prediction-type", "sample"]
+    more = [
+        "--rescale-timesteps",
+        "--num-train-timesteps",
+        "4000",
+        "--variance-type",
+        "fixed_small",
+        "--prediction-type",
+        "sample",
+    ]
     checkpoint = imported(unet, tmp_path, *more)
     assert relative_error(unet, checkpoint.unet, told=lambda t: t * (1000 / 4000)) < 1e-5
     assert relative_error(unet, checkpoint.unet) > 1e-3
@@ -112,14 +154,26 @@ def test_rescaled_timesteps_are_carried(tmp_path):
 
 def test_the_folder_says_what_it_is(tmp_path):
     checkpoint = imported(random_unet(GUIDED), tmp_path)
-    description = describe(tmp_path / "out")
-    assert description == checkpoint.description and description.class_names == ("0", "1", "2", "3", "4") and not description.guidance
+    description = load_metadata(tmp_path / "out")
+    assert (
+        description == checkpoint.description
+        and description.class_names == ("0", "1", "2", "3", "4")
+        and not description.guidance
+    )
     assert (description.image_size, description.channels, description.num_train_timesteps) == (16, 3, 1000)
-    assert description.origin == "imported from ema_0.9999_500000.pt" and "--beta-schedule cosine" in description.command
-    assert checkpoint.diffusion.variance_type == "learned_range" and torch.equal(checkpoint.diffusion.betas, named_betas("squaredcos_cap_v2", 1000))
+    assert (
+        description.origin == "imported from ema_0.9999_500000.pt" and "--beta-schedule cosine" in description.command
+    )
+    assert checkpoint.diffusion.variance_type == "learned_range" and torch.equal(
+        checkpoint.diffusion.betas, named_betas("squaredcos_cap_v2", 1000)
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ema_0.9999_500000.pt", "out"]
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "- Origin: imported from ema_0.9999_500000.pt" in card and "16x16, color" in card and "`diffusers.UNet2DModel`, 0." in card
+    assert (
+        "- Origin: imported from ema_0.9999_500000.pt" in card
+        and "16x16, color" in card
+        and "`diffusers.UNet2DModel`, 0." in card
+    )
     assert "averaged" not in card and "Trained on" not in card
 
 
@@ -127,23 +181,42 @@ def test_class_names_come_from_a_file(tmp_path, capsys):
     (tmp_path / "names.txt").write_text("ant\nbee\ncat\n\ndog\nemu\n")
     checkpoint = imported(random_unet(GUIDED), tmp_path, "--class-names", str(tmp_path / "names.txt"))
     assert checkpoint.description.class_names == ("ant", "bee", "cat", "dog", "emu")
-    for text, words in (("ant\nbee\n", "has 5 classes, but 2 names"), ("a\nb\nc\nd\na\n", "two classes called a"), ("\udcff", "lines of text")):
+    for text, words in (
+        ("ant\nbee\n", "has 5 classes, but 2 names"),
+        ("a\nb\nc\nd\na\n", "two classes called a"),
+        ("\udcff", "lines of text"),
+    ):
         (tmp_path / "names.txt").write_text(text, errors="surrogateescape")
-        refused([str(tmp_path / "ema_0.9999_500000.pt"), *options_of(GUIDED), "--class-names", str(tmp_path / "names.txt")], tmp_path, capsys, words)
+        refused(
+            [str(tmp_path / "ema_0.9999_500000.pt"), *options_of(GUIDED), "--class-names", str(tmp_path / "names.txt")],
+            tmp_path,
+            capsys,
+            words,
+        )
 
 
 def test_a_carried_network_is_sampled_and_adapted_as_any_other(tmp_path):
     settings = CASES["guided: 4 heads at three widths"][0]
     unet = random_unet(settings)
     checkpoint = imported(unet, tmp_path)
-    command = ["sample", "--checkpoint", str(tmp_path / "out"), "--num-images", "1", "--steps", "2", "--out", str(tmp_path / "pictures")]
+    command = [
+        "sample",
+        "--checkpoint",
+        str(tmp_path / "out"),
+        "--num-images",
+        "1",
+        "--steps",
+        "2",
+        "--out",
+        str(tmp_path / "pictures"),
+    ]
     assert main(command) == 0 and (tmp_path / "pictures" / "seed_00000000.png").is_file()
     table = checkpoint.unet.class_embedding.weight.detach()
-    more = with_table(checkpoint.unet, torch.cat([table, table])).eval()
+    more = with_class_embedding(checkpoint.unet, torch.cat([table, table])).eval()
     assert isinstance(more, OpenAIUNet2DModel) and relative_error(unet, more) < 1e-5
     x, t = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([3])
     with torch.no_grad():
-        bare = without_table(checkpoint.unet, table[2]).eval()(x, t).sample
+        bare = fold_class_into_time_bias(checkpoint.unet, table[2]).eval()(x, t).sample
         torch.testing.assert_close(bare, unet(x, t, torch.tensor([2])), rtol=0, atol=1e-4)
 
 
@@ -161,28 +234,59 @@ def test_stock_diffusers_samples_from_what_it_can_hold(tmp_path):
     checkpoint = imported(random_unet(replace(GUIDED, classes=0)), tmp_path)
     pipeline = DDPMPipeline.from_pretrained(tmp_path / "out")
     assert type(pipeline.unet) is UNet2DModel and pipeline.scheduler.config.variance_type == "learned_range"
-    assert relative_error(random_unet(replace(GUIDED, classes=0)), pipeline.unet.eval()) < 1e-5 and checkpoint.diffusion.learns_variance
+    assert (
+        relative_error(random_unet(replace(GUIDED, classes=0)), pipeline.unet.eval()) < 1e-5
+        and checkpoint.diffusion.learns_variance
+    )
 
 
 def test_an_upsampler_is_imported_but_cannot_begin_with_noise_alone(tmp_path, capsys):
     imported(random_unet(CASES["guided: upsampler"][0]), tmp_path)
-    assert describe(tmp_path / "out").task == "upsampler" and "# An upsampler" in (tmp_path / "out" / "README.md").read_text()
-    assert main(["sample", "--checkpoint", str(tmp_path / "out"), "--num-images", "1", "--steps", "2", "--out", str(tmp_path / "pictures")]) == 2
+    assert (
+        load_metadata(tmp_path / "out").task == "upsampler"
+        and "# An upsampler" in (tmp_path / "out" / "README.md").read_text()
+    )
+    assert (
+        main(
+            [
+                "sample",
+                "--checkpoint",
+                str(tmp_path / "out"),
+                "--num-images",
+                "1",
+                "--steps",
+                "2",
+                "--out",
+                str(tmp_path / "pictures"),
+            ]
+        )
+        == 2
+    )
     assert "upsampler" in capsys.readouterr().err
 
 
 def test_half_precision_and_the_older_format_of_files_are_read(tmp_path):
     unet = random_unet(Settings()).half().float()
     file = tmp_path / "model.pt"
-    torch.save({name: tensor.half() for name, tensor in unet.state_dict().items()}, file, _use_new_zipfile_serialization=False)
+    torch.save(
+        {name: tensor.half() for name, tensor in unet.state_dict().items()}, file, _use_new_zipfile_serialization=False
+    )
     assert main(["import", str(file), "--out", str(tmp_path / "out"), *options_of(unet.settings)]) == 0
     assert relative_error(unet, load_checkpoint(tmp_path / "out").unet) < 1e-5
 
 
 def test_q_k_and_v_are_split_in_both_orders():
     rows = torch.arange(12)  # two heads of two channels
-    assert [part.tolist() for part in split_qkv(rows, 2, new_order=True)] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
-    assert [part.tolist() for part in split_qkv(rows, 2, new_order=False)] == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
+    assert [part.tolist() for part in split_qkv(rows, 2, new_order=True)] == [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+        [8, 9, 10, 11],
+    ]
+    assert [part.tolist() for part in split_qkv(rows, 2, new_order=False)] == [
+        [0, 1, 6, 7],
+        [2, 3, 8, 9],
+        [4, 5, 10, 11],
+    ]
 
 
 PUBLISHED = {
@@ -208,7 +312,9 @@ def test_the_papers_networks_have_the_papers_parameters(name):
     network = named_network(name, "meta")
     assert {p.device.type for p in network.parameters()} == {"meta"}
     assert sum(p.numel() for p in network.parameters()) == PUBLISHED[name]
-    assert (type(network) is OpenAIUNet2DModel) == (name in ("iddpm-64", "iddpm-64-classes", "adm-128", "adm-512", "adm-64-256-upsampler"))
+    assert (type(network) is OpenAIUNet2DModel) == (
+        name in ("iddpm-64", "iddpm-64-classes", "adm-128", "adm-512", "adm-64-256-upsampler")
+    )
 
 
 @pytest.mark.parametrize("name", RELEASED)
@@ -227,7 +333,7 @@ def test_the_released_layouts_are_read_from_names_and_shapes(name):
     )
     with torch.device("meta"):
         tensors = UNet(settings).state_dict()
-    assert layout_of(tensors) == layout
+    assert read_layout(tensors) == layout
     assert sum(tensor.numel() for tensor in tensors.values()) == PUBLISHED[name]
 
 
@@ -246,7 +352,9 @@ def test_a_malicious_pickle_runs_nothing(write, tmp_path, capsys):
         file.write_bytes(pickle.dumps(Runs(mark), protocol=2))
     else:
         torch.save({"model": random_unet(Settings()), "more": Runs(mark)}, file)
-    refused([file, *options_of(Settings())], tmp_path, capsys, "model.pt", "asks to run code of its own, which was not done")
+    refused(
+        [file, *options_of(Settings())], tmp_path, capsys, "model.pt", "asks to run code of its own, which was not done"
+    )
     assert not mark.exists()
     torch.load(file, weights_only=False) if write != "pickle" else pickle.loads(file.read_bytes())
     assert mark.exists(), "the pickle should be one that runs, where it is let"
@@ -254,7 +362,14 @@ def test_a_malicious_pickle_runs_nothing(write, tmp_path, capsys):
 
 def test_a_half_download_a_text_and_an_empty_file_are_refused(tmp_path, capsys):
     whole = saved(random_unet(Settings()), tmp_path).read_bytes()
-    for content in (whole[: len(whole) // 2], whole[:100], b"", b"Not found\n" * 20, bytes(range(256)) * 8, pickle.dumps({"a": 1}, protocol=4)):
+    for content in (
+        whole[: len(whole) // 2],
+        whole[:100],
+        b"",
+        b"Not found\n" * 20,
+        bytes(range(256)) * 8,
+        pickle.dumps({"a": 1}, protocol=4),
+    ):
         (tmp_path / "model.pt").write_bytes(content)
         refused([tmp_path / "model.pt"], tmp_path, capsys, "model.pt ")
     refused([tmp_path / "nowhere.pt"], tmp_path, capsys, "There is no file")
@@ -265,12 +380,21 @@ def others():
     """Files that are not such U-Nets, and a word of what is said of each."""
     sound = random_unet(Settings(residual_sampling=True)).state_dict()
     conv = random_unet(Settings()).state_dict()
-    changed = {name: sound | {name: tensor} for name, tensor in {"label_emb.weight": torch.tensor(1.0), "out.2.bias": torch.zeros(4)}.items()}
+    changed = {
+        name: sound | {name: tensor}
+        for name, tensor in {"label_emb.weight": torch.tensor(1.0), "out.2.bias": torch.zeros(4)}.items()
+    }
     return {
-        "Stable Diffusion": {"state_dict": {"model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight": torch.zeros(2, 2)}},
+        "Stable Diffusion": {
+            "state_dict": {
+                "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight": torch.zeros(2, 2)
+            }
+        },
         "cross-attention": sound | {"input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": torch.zeros(2, 2)},
         "an optimizer's state": {"state": {0: {"step": 1}}, "param_groups": [{"lr": 1e-4}]},
-        "names of diffusers": UNet2DModel(block_out_channels=(32,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",)).state_dict(),
+        "names of diffusers": UNet2DModel(
+            block_out_channels=(32,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",)
+        ).state_dict(),
         "no usable tensor time_embed.0.weight": {"fc.weight": torch.zeros(3, 3), "fc.bias": torch.zeros(3)},
         "no table of named tensors": {"epoch": 3, "loss": torch.zeros(1)},
         "holds a list": [torch.zeros(3)],
@@ -282,13 +406,16 @@ def others():
         "does not fit together": changed["out.2.bias"],
         "class_embedding.weight": changed["label_emb.weight"],
         "other than plain numbers (torch.int64": sound | {"out.2.bias": torch.zeros(3, dtype=torch.int64)},
-        "other than plain numbers (torch.float32, torch.sparse_coo": sound | {"out.2.weight": sound["out.2.weight"].to_sparse()},
+        "other than plain numbers (torch.float32, torch.sparse_coo": sound
+        | {"out.2.weight": sound["out.2.weight"].to_sparse()},
         "other than plain numbers": sound | {"out.2.bias": torch.zeros(3, device="meta")},
         "not finite": sound | {"out.2.bias": torch.full((3,), torch.nan)},
         "takes 4 channels and answers 3": sound | {"input_blocks.0.0.weight": torch.zeros(32, 4, 3, 3)},
         "do not fall into 32 groups": sound | {"input_blocks.1.0.out_layers.3.weight": torch.zeros(40, 40, 3, 3)},
         "halve and double": {name: tensor for name, tensor in sound.items() if not name.startswith("output_blocks.3")},
-        "no usable tensor input_blocks.1.0.in_layers.2": {name: t for name, t in sound.items() if name != "input_blocks.1.0.in_layers.2.weight"},
+        "no usable tensor input_blocks.1.0.in_layers.2": {
+            name: t for name, t in sound.items() if name != "input_blocks.1.0.in_layers.2.weight"
+        },
     }
 
 
@@ -300,7 +427,12 @@ def test_other_files_are_refused_by_what_they_are(tmp_path, capsys):
 
 def test_what_no_tensor_tells_is_asked_for_in_one_sentence(tmp_path, capsys):
     file = saved(random_unet(GUIDED), tmp_path)
-    everything = ("--num-heads N or --num-head-channels C", "--beta-schedule linear", "--num-train-timesteps T", "--image-size S")
+    everything = (
+        "--num-heads N or --num-head-channels C",
+        "--beta-schedule linear",
+        "--num-train-timesteps T",
+        "--image-size S",
+    )
     refused([file], tmp_path, capsys, *everything)
     assert "--image-size" not in refused([file, "--image-size", "16"], tmp_path, capsys, *everything[:3])
     asked = refused([file, *CHAIN], tmp_path, capsys, everything[0])
@@ -324,12 +456,18 @@ def test_what_is_told_must_fit(tmp_path, capsys):
         refused([file, *good, *options], tmp_path, capsys, words)
     refused([file, *CHAIN, "--num-heads", "5"], tmp_path, capsys, "cannot be split into heads by 5")
     (tmp_path / "there").mkdir()
-    assert main(["import", str(file), "--out", str(tmp_path / "there"), *good]) == 2 and "exists already" in capsys.readouterr().err
+    assert (
+        main(["import", str(file), "--out", str(tmp_path / "there"), *good]) == 2
+        and "exists already" in capsys.readouterr().err
+    )
 
 
 def test_a_released_network_is_known_by_its_sizes(tmp_path, capsys):
     with torch.device("meta"):
-        saved(UNet(Settings(192, (1, 2, 3, 4), 3, (2, 4, 8), 3, 6, 1000, head_channels=64, residual_sampling=True)), tmp_path)
+        saved(
+            UNet(Settings(192, (1, 2, 3, 4), 3, (2, 4, 8), 3, 6, 1000, head_channels=64, residual_sampling=True)),
+            tmp_path,
+        )
     words = "the released adm-64, which has these sizes, has --num-head-channels 64 --new-attention-order --beta-schedule squaredcos_cap_v2"
     refused([tmp_path / "ema_0.9999_500000.pt"], tmp_path, capsys, words)
     assert RELEASED["adm-64"].options == (

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from diffusion_demo.diffusion.losses import decoder_term, kl_term
-from diffusion_demo.diffusion.process import ask
+from diffusion_demo.diffusion.process import call_model
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.ui.inspect import panels
 from diffusion_demo.ui.inspect.panels import back, bound, decoder, guidance, markov, training
@@ -33,7 +33,10 @@ def perfect(scene):
 
 
 def numbers(html, css_class):
-    return [float(number) for number in re.findall(r"[\d.]+(?:e-\d+)?", re.search(f'<b class="{css_class}">(.*?)</b>', html).group(1))]
+    return [
+        float(number)
+        for number in re.findall(r"[\d.]+(?:e-\d+)?", re.search(f'<b class="{css_class}">(.*?)</b>', html).group(1))
+    ]
 
 
 def at(scene, t):
@@ -46,7 +49,11 @@ def test_every_panel_shows_something_at_every_end_of_the_chain_and_no_value_is_m
     if panel == "bound" and t != 300:
         pytest.skip("it is the same at every t")
     html = panels.show(panel, at(scene, t))
-    assert "<math" in html and ("<img" in html or "<svg" in html) and "nan" not in re.sub(r'"data:[^"]*"', "", html).lower()
+    assert (
+        "<math" in html
+        and ("<img" in html or "<svg" in html)
+        and "nan" not in re.sub(r'"data:[^"]*"', "", html).lower()
+    )
 
 
 @pytest.mark.parametrize("panel", panels.TITLES)
@@ -57,8 +64,14 @@ def test_every_panel_works_with_a_perfect_model(scene, panel, model):
 
 def test_the_walked_and_the_jumped_noise_agree_within_their_errors(scene):
     for x0, mean, mean_error, closed, variance, variance_error, wanted in markov.agreement(at(scene, 400)):
-        assert closed == pytest.approx(scene.chain.abar[399].sqrt().item() * x0) and wanted == pytest.approx(1 - scene.chain.abar[399].item())
-        assert abs(mean - closed) < 4.5 * mean_error and abs(variance - wanted) < 4.5 * variance_error and variance_error < 0.03 * wanted
+        assert closed == pytest.approx(scene.chain.abar[399].sqrt().item() * x0) and wanted == pytest.approx(
+            1 - scene.chain.abar[399].item()
+        )
+        assert (
+            abs(mean - closed) < 4.5 * mean_error
+            and abs(variance - wanted) < 4.5 * variance_error
+            and variance_error < 0.03 * wanted
+        )
 
 
 def test_the_walk_is_an_animation_that_knows_its_settings(scene):
@@ -73,7 +86,7 @@ def test_the_cost_of_a_step_is_the_cores(scene):
     for t in (1, 2, 500):
         here = at(scene, t)
         with torch.no_grad():
-            output = ask(here.model, here.chain, here.xt, t - 1, **here.labels(1))
+            output = call_model(here.model, here.chain, here.xt, t - 1, **here.labels(1))
         p = here.chain.p(output, here.xt, t - 1)
         wanted = kl_term(here.chain.q_posterior(here.x0, here.xt, t - 1), p) if t > 1 else decoder_term(p, here.x0)
         assert numbers(panels.show("reverse", here), "bits")[0] == pytest.approx(float(wanted), rel=0.01)
@@ -82,7 +95,10 @@ def test_the_cost_of_a_step_is_the_cores(scene):
 def test_the_loss_is_near_the_models_own_and_a_guess_of_nothing_costs_1(scene):
     mean, error = training.squared_errors(at(scene, 500))
     assert 0 < mean < 0.2 and error < mean
-    assert numbers(panels.show("training", at(scene, 500)), "simple") == [pytest.approx(mean, abs=1e-4), pytest.approx(error, abs=1e-4)]
+    assert numbers(panels.show("training", at(scene, 500)), "simple") == [
+        pytest.approx(mean, abs=1e-4),
+        pytest.approx(error, abs=1e-4),
+    ]
 
 
 def test_the_decoders_chances_are_a_distribution():
@@ -96,14 +112,22 @@ def test_the_terms_of_the_bound_add_up_to_its_total_and_a_perfect_model_needs_fe
     totals = []
     for one in (scene, perfect):
         terms = list(bound.terms_of(one, 10))
-        assert len(terms) == 10 and [t for t, _ in terms] == sorted((t for t, _ in terms), reverse=True) and terms[-1][0] == 1
+        assert (
+            len(terms) == 10
+            and [t for t, _ in terms] == sorted((t for t, _ in terms), reverse=True)
+            and terms[-1][0] == 1
+        )
         totals.append(numbers(bound.shown(one, terms, 10), "total")[0])
         assert totals[-1] == pytest.approx(sum(bits for _, bits in terms), abs=1e-3)
     assert totals[1] < totals[0]
 
 
 def test_the_chosen_pixel_is_where_one_chose_it(scene):
-    assert [replace(scene, spot=spot).pixel for spot in ((0, 0), (0.5, 0.25), (1, 1))] == [(0, 0, 0, 0), (0, 0, 8, 16), (0, 0, 31, 31)]
+    assert [replace(scene, spot=spot).pixel for spot in ((0, 0), (0.5, 0.25), (1, 1))] == [
+        (0, 0, 0, 0),
+        (0, 0, 8, 16),
+        (0, 0, 31, 31),
+    ]
     value = round((float(scene.x0[0, 0, 8, 16]) + 1) * 127.5)
     assert f"The chosen pixel is <b>{value}</b>" in decoder.show(replace(scene, spot=(0.5, 0.25)))
 
@@ -115,7 +139,10 @@ def test_an_unfinished_bound_shows_no_total(scene):
 
 def test_a_little_noise_brings_the_same_picture_back_and_ddim_undoes_itself(scene):
     decoded, error = back.there_and_back(scene)
-    assert error == pytest.approx(127.5 * math.sqrt(float((decoded.clamp(-1, 1) - scene.x0).square().mean()))) and error < 25
+    assert (
+        error == pytest.approx(127.5 * math.sqrt(float((decoded.clamp(-1, 1) - scene.x0).square().mean())))
+        and error < 25
+    )
     assert scene.steps_from_here(5).timesteps.tolist()[-1] == scene.index and len(at(scene, 3).steps_from_here(12)) == 3
 
 

@@ -19,8 +19,8 @@ def steps(total, before=lambda i: None):
         yield Step(total - i, total - i - 1, torch.zeros(1), torch.zeros(1), i, total)
 
 
-def indices(sights):
-    return [[step.index for step in seen] for seen in sights]
+def indices(updates):
+    return [[step.index for step in seen] for seen in updates]
 
 
 def test_kept_steps_and_the_last_are_seen_whatever_the_pace():
@@ -45,8 +45,8 @@ def test_closing_ends_the_walk_within_a_step():
         go.acquire()
         asked.append(i)
 
-    with closing(watch(steps(100, before))) as sights:
-        assert [step.index for step in next(sights)] == [1]
+    with closing(watch(steps(100, before))) as updates:
+        assert [step.index for step in next(updates)] == [1]
     walk = next(thread for thread in threading.enumerate() if thread.name == "walk")
     go.release(50)
     walk.join(20)
@@ -58,9 +58,9 @@ def test_what_goes_wrong_in_the_walk_is_raised_where_it_is_watched():
         if i == 3:
             raise BadInput("no more")
 
-    sights = watch(steps(5, refuse))
+    updates = watch(steps(5, refuse))
     with pytest.raises(BadInput, match="no more"):
-        list(sights)
+        list(updates)
 
 
 def test_two_walks_never_overlap():

@@ -3,14 +3,14 @@
 import pytest
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import Description, describe
-from diffusion_demo.sampling.presets import DEFAULT, PRESETS, USUAL_ETA
+from diffusion_demo.models.metadata import CheckpointMetadata, load_metadata
+from diffusion_demo.sampling.presets import DEFAULT, DEFAULT_ETA, PRESETS
 from diffusion_demo.ui.sample import quality, tab
-from diffusion_demo.ui.sample.request_form import interval_of, per_cents_of, request_of, upsampler_for
+from diffusion_demo.ui.sample.request_form import interval_to_percent, parse_request, percent_to_interval, upsampler_for
 from diffusion_demo.ui.server import model_list
 from tests.conftest import CLASSES
 
-ABOUT = Description(16, 3, 1000, CLASSES, guidance=True)
+ABOUT = CheckpointMetadata(16, 3, 1000, CLASSES, guidance=True)
 FORM = {
     "label": "two",
     "num_images": 4,
@@ -26,7 +26,7 @@ FORM = {
 
 
 def asked(**changes):
-    return request_of(ABOUT, **FORM | changes)
+    return parse_request(ABOUT, **FORM | changes)
 
 
 def test_the_form_as_it_stands():
@@ -44,8 +44,11 @@ def test_an_interval_is_for_guidance_alone():
 @pytest.mark.parametrize("steps", [100, 1000, 4000])
 def test_an_interval_comes_back_as_it_was_asked_for(steps):
     for interval in ((0, steps - 1), (3, 3), (steps // 3, steps - 2)):
-        assert interval_of(*per_cents_of(list(interval), steps), steps) in (interval, None if interval == (0, steps - 1) else interval)
-    assert per_cents_of(None, steps) == (0, 100)
+        assert percent_to_interval(*interval_to_percent(list(interval), steps), steps) in (
+            interval,
+            None if interval == (0, steps - 1) else interval,
+        )
+    assert interval_to_percent(None, steps) == (0, 100)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +71,7 @@ def test_what_cannot_be_made_is_one_sentence(changes, sentence):
 
 
 def test_quality_words_and_their_numbers():
-    assert PRESETS[DEFAULT] == ("dpm_solver", 12, USUAL_ETA["dpm_solver"])
+    assert PRESETS[DEFAULT] == ("dpm_solver", 12, DEFAULT_ETA["dpm_solver"])
     assert [quality.word_for(*preset) for preset in PRESETS.values()] == list(PRESETS)
     assert quality.word_for("ddim", 12, 0.5) == quality.word_for("dpm_solver", 12, 0) == quality.CUSTOM
 
@@ -84,7 +87,7 @@ def test_only_what_a_model_can_is_shown(three_models):
 
 
 def test_an_upsampler_must_fit_the_size_and_the_channels(three_models):
-    assert upsampler_for(describe(three_models / "plain")) == ("twice", three_models / "twice")
-    assert upsampler_for(Description(16, 1, 1000)) is None
-    assert upsampler_for(Description(32, 3, 1000)) is None
+    assert upsampler_for(load_metadata(three_models / "plain")) == ("twice", three_models / "twice")
+    assert upsampler_for(CheckpointMetadata(16, 1, 1000)) is None
+    assert upsampler_for(CheckpointMetadata(32, 3, 1000)) is None
     assert "twice" not in model_list.models()

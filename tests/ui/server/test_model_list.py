@@ -13,6 +13,10 @@ def test_a_damaged_model_is_left_out_and_the_others_stay(random_checkpoint, monk
     monkeypatch.setattr(model_list, "ROOT", tmp_path)
     monkeypatch.setattr(model_list, "RUNS", tmp_path / "runs")
     found = model_list.models()
-    assert {name: folder for name, folder in found.items() if name not in ORACLES} == {"good": tmp_path / "checkpoints" / "good"}
+    assert {name: folder for name, folder in found.items() if name not in ORACLES} == {
+        "good": tmp_path / "checkpoints" / "good"
+    }
     assert next(iter(found)) == "good" and set(ORACLES) < set(found)
-    assert dict(model_list.titles())["good"] == "good" and "perfect: knows every pixel on its own" in dict(model_list.titles())
+    assert dict(model_list.titles())["good"] == "good" and "perfect: knows every pixel on its own" in dict(
+        model_list.titles()
+    )

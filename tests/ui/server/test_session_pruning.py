@@ -37,7 +37,7 @@ def test_a_visit_that_goes_on_keeps_nothing_of_its_past(page):
     press.append(visitor.predict("c", api_name="/press"))
     assert kept(page) > before > (3, 3), "gradio keeps more with every press"
     for name in ("d", "e"):
-        session_pruning.lighten(page)
+        session_pruning.prune_sessions(page)
         assert kept(page) == (0, len(page.blocks))
         press.append(visitor.predict(name, api_name="/press"))
     assert press == [f"<b>{name}</b>" for name in "abcde"]

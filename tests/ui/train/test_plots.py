@@ -1,7 +1,7 @@
 """A run's status as curves and a timeline."""
 
 from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.training.status import status_of
+from diffusion_demo.training.status import read_status
 from diffusion_demo.ui.train import plots
 
 
@@ -20,7 +20,7 @@ def test_many_points_are_thinned_and_the_last_stays():
 
 
 def test_a_runs_curves_and_previews(trained_run):
-    status = status_of(RunFolder(trained_run))
+    status = read_status(RunFolder(trained_run))
     total, noise = plots.curves(status)["views"]
     assert [line["name"] for line in total["lines"]] == ["each report", "smoothed", "held-out images"]
     assert [step for step, _ in total["lines"][2]["points"]] == [6, 12]

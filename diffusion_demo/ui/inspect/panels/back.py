@@ -18,10 +18,20 @@ LATEX = r"x_0 \sim p_\theta(x_0 \mid x_t)"
 def show(scene: Scene) -> str:
     chain = scene.steps_from_here(STEPS)
     level = len(chain) - 1
-    again = _last(reconstruct(scene.model, chain, scene.xt.repeat(PICTURES, 1, 1, 1), level, _noise(scene, 5), **scene.labels(PICTURES)))
+    again = _last(
+        reconstruct(
+            scene.model, chain, scene.xt.repeat(PICTURES, 1, 1, 1), level, _noise(scene, 5), **scene.labels(PICTURES)
+        )
+    )
     shares = torch.linspace(0, 1, PICTURES)
-    between = _last(interpolate(scene.model, chain, scene.x0, scene.other, shares, level, _noise(scene, 6), **scene.labels(PICTURES)))
-    skipped = _last(reconstruct(scene.model, chain, scene.draws(PICTURES, 7), level, _noise(scene, 8), **scene.labels(PICTURES)))
+    between = _last(
+        interpolate(
+            scene.model, chain, scene.x0, scene.other, shares, level, _noise(scene, 6), **scene.labels(PICTURES)
+        )
+    )
+    skipped = _last(
+        reconstruct(scene.model, chain, scene.draws(PICTURES, 7), level, _noise(scene, 8), **scene.labels(PICTURES))
+    )
     decoded, error = there_and_back(scene)
     return html.panel(
         "The noisier x<sub>t</sub> is, the less it says of the image: from little noise the same one comes back, from more its colors, then any.",
@@ -29,9 +39,15 @@ def show(scene: Scene) -> str:
         "DDPM, Figures 7 and 8; DDIM, Equation 14; Improved DDPM, section 4",
         html.strip(again, f"from the same x<sub>t</sub>, t = {scene.t}, with other noise on the way back"),
         html.strip(between, f"between two images, mixed at t = {scene.t}"),
-        html.strip(skipped, f"from pure noise put in at t = {scene.t}, all before it skipped: good only where x<sub>t</sub> is nearly noise anyway"),
+        html.strip(
+            skipped,
+            f"from pure noise put in at t = {scene.t}, all before it skipped: good only where x<sub>t</sub> is nearly noise anyway",
+        ),
         html.pictures(
-            {"the image": scene.x0, f"to noise and back by DDIM, {DDIM_STEPS} steps each way: off by {error:.1f} of 255; more steps, less": decoded}
+            {
+                "the image": scene.x0,
+                f"to noise and back by DDIM, {DDIM_STEPS} steps each way: off by {error:.1f} of 255; more steps, less": decoded,
+            }
         ),
     )
 

@@ -53,6 +53,11 @@ def shown(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
         "How many bits the model needs to send this image: each step pays for what it guessed wrong. Fewer is better; 8 is no model at all.",
         LATEX,
         f"DDPM, Equation 5; here on a chain of {steps:,} steps",
-        html.plot({"bits per dimension of each step": [(t, max(bits, 1e-9)) for t, bits in reversed(terms)]}, "t", log=True, cursor=scene.t),
+        html.plot(
+            {"bits per dimension of each step": [(t, max(bits, 1e-9)) for t, bits in reversed(terms)]},
+            "t",
+            log=True,
+            cursor=scene.t,
+        ),
         missing if len(terms) < steps else html.table(["part", ""], rows),
     )

@@ -35,4 +35,6 @@ def show(scene: Scene) -> str:
 def probabilities(mean: float, log_variance: float) -> Tensor:
     """The decoder's chance of each of the 256 values of one pixel, float64 [256]."""
     values = torch.arange(256, dtype=torch.float64) / 127.5 - 1
-    return decoder_log_likelihood(values, torch.tensor(mean, dtype=torch.float64), torch.tensor(0.5 * log_variance, dtype=torch.float64)).exp()
+    return decoder_log_likelihood(
+        values, torch.tensor(mean, dtype=torch.float64), torch.tensor(0.5 * log_variance, dtype=torch.float64)
+    ).exp()

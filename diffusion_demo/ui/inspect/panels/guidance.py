@@ -4,7 +4,7 @@ from html import escape
 
 import torch
 
-from diffusion_demo.diffusion.process import ask
+from diffusion_demo.diffusion.process import call_model
 from diffusion_demo.ui.inspect.panels import html
 from diffusion_demo.ui.inspect.panels.scene import Scene
 
@@ -17,12 +17,16 @@ def show(scene: Scene) -> str:
     about = scene.checkpoint.description
     if not about.guidance:
         return html.panel(
-            "This model knows no classes, or was never trained without them, so it cannot be guided: choose another one.", LATEX, SOURCE
+            "This model knows no classes, or was never trained without them, so it cannot be guided: choose another one.",
+            LATEX,
+            SOURCE,
         )
     moved, strength = directions(scene)
     order = strength.argsort(descending=True)[:MOST].tolist()
     largest = float(moved.abs().max()) or 1.0
-    named = {f"{escape(about.title(about.class_names[i]))}<br>{strength[i]:.3f}": moved[i : i + 1] / largest for i in order}
+    named = {
+        f"{escape(about.title(about.class_names[i]))}<br>{strength[i]:.3f}": moved[i : i + 1] / largest for i in order
+    }
     return html.panel(
         "Asked for a class, the network guesses slightly other noise. Guidance takes that difference and goes further along it. Gray: no difference.",
         LATEX,
@@ -38,7 +42,7 @@ def directions(scene: Scene) -> tuple[torch.Tensor, torch.Tensor]:
     about = scene.checkpoint.description
     labels = torch.arange(len(about.class_names) + 1, device=scene.x0.device)
     xt = scene.xt.repeat(len(labels), 1, 1, 1)
-    output = ask(scene.model, scene.chain, xt, scene.index, class_labels=labels)
+    output = call_model(scene.model, scene.chain, xt, scene.index, class_labels=labels)
     eps = scene.chain.p(output, xt, scene.index, clip=False).eps
     moved = eps[:-1] - eps[-1:]
     return moved, moved.flatten(1).square().mean(1).sqrt() / eps[-1].square().mean().sqrt()

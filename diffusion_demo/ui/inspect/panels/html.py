@@ -55,21 +55,31 @@ def _plain(name: str) -> str:
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     """A table whose cells may hold HTML; the first column names the row."""
-    body = "".join(f"<tr><th scope='row'>{row[0]}</th>{''.join(f'<td>{cell}</td>' for cell in row[1:])}</tr>" for row in rows)
+    body = "".join(
+        f"<tr><th scope='row'>{row[0]}</th>{''.join(f'<td>{cell}</td>' for cell in row[1:])}</tr>" for row in rows
+    )
     top = "".join(f"<th>{cell}</th>" for cell in head)
     return f'<div class="scrolling" tabindex="0"><table class="numbers"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def plot(lines: dict[str, list[tuple[float, float]]], across: str, log: bool = False, cursor: float | None = None) -> str:
+def plot(
+    lines: dict[str, list[tuple[float, float]]], across: str, log: bool = False, cursor: float | None = None
+) -> str:
     """Lines by their names over one axis, on a logarithmic upright axis where `log`; a dashed upright at `cursor`."""
-    points = {name: [(x, math.log10(y) if log else y) for x, y in line if not log or y > 0] for name, line in lines.items()}
+    points = {
+        name: [(x, math.log10(y) if log else y) for x, y in line if not log or y > 0] for name, line in lines.items()
+    }
     xs, ys = ([point[i] for line in points.values() for point in line] for i in (0, 1))
     if not xs:
         return ""
-    (low_x, high_x), (low_y, high_y) = ((min(values), max(values) if max(values) > min(values) else min(values) + 1) for values in (xs, ys))
+    (low_x, high_x), (low_y, high_y) = (
+        (min(values), max(values) if max(values) > min(values) else min(values) + 1) for values in (xs, ys)
+    )
 
     def at(x: float, y: float) -> tuple[float, float]:
-        return LEFT + (x - low_x) / (high_x - low_x) * (RIGHT - LEFT), BOTTOM - (y - low_y) / (high_y - low_y) * (BOTTOM - TOP)
+        return LEFT + (x - low_x) / (high_x - low_x) * (RIGHT - LEFT), BOTTOM - (y - low_y) / (high_y - low_y) * (
+            BOTTOM - TOP
+        )
 
     parts = []
     for i in range(5):
@@ -77,12 +87,16 @@ def plot(lines: dict[str, list[tuple[float, float]]], across: str, log: bool = F
         px, py = at(x, y)
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{RIGHT}" y1="{py:.1f}" y2="{py:.1f}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{py + 4:.1f}" text-anchor="end">{10**y if log else y:.3g}</text>')
-        parts.append(f'<text x="{px:.1f}" y="{BOTTOM + 18}" text-anchor="{("start", "middle", "middle", "middle", "end")[i]}">{x:.4g}</text>')
+        parts.append(
+            f'<text x="{px:.1f}" y="{BOTTOM + 18}" text-anchor="{("start", "middle", "middle", "middle", "end")[i]}">{x:.4g}</text>'
+        )
     for number, line in enumerate(points.values()):
         path = " ".join("{:.1f},{:.1f}".format(*at(*point)) for point in line)
         parts.append(f'<polyline class="line line-{number}" points="{path}"/>')
     if cursor is not None and low_x <= cursor <= high_x:
-        parts.append(f'<line class="cursor" x1="{at(cursor, low_y)[0]:.1f}" x2="{at(cursor, low_y)[0]:.1f}" y1="{TOP}" y2="{BOTTOM}"/>')
+        parts.append(
+            f'<line class="cursor" x1="{at(cursor, low_y)[0]:.1f}" x2="{at(cursor, low_y)[0]:.1f}" y1="{TOP}" y2="{BOTTOM}"/>'
+        )
     keys = "".join(f'<span class="key line-{number}">{html.escape(name)}</span>' for number, name in enumerate(points))
     label = f"{', '.join(points)} over {across}"
     return (

@@ -38,7 +38,9 @@ def _walked(scene: Scene) -> Tensor:
     generator = torch.Generator().manual_seed(scene.seed + 1)
     states = [scene.x0]
     for i in range(scene.t):
-        states.append(scene.chain.q_step(states[-1], i, torch.randn(scene.x0.shape, generator=generator).to(scene.x0.device)))
+        states.append(
+            scene.chain.q_step(states[-1], i, torch.randn(scene.x0.shape, generator=generator).to(scene.x0.device))
+        )
     return torch.cat(states)
 
 
@@ -49,7 +51,15 @@ def animation(scene: Scene, settings: dict) -> bytes:
     frames = [to_pil(one).convert("RGB").resize((256, 256), Image.Resampling.NEAREST) for one in pixels]
     exif, buffer = Image.Exif(), io.BytesIO()
     exif[ExifTags.Base.ImageDescription] = json.dumps(settings | {"t": scene.t, "seed": scene.seed})
-    frames[0].save(buffer, "WEBP", save_all=True, append_images=frames[1:], duration=[1000] + [80] * (len(frames) - 2) + [1500], loop=0, exif=exif)
+    frames[0].save(
+        buffer,
+        "WEBP",
+        save_all=True,
+        append_images=frames[1:],
+        duration=[1000] + [80] * (len(frames) - 2) + [1500],
+        loop=0,
+        exif=exif,
+    )
     return buffer.getvalue()
 
 
@@ -62,13 +72,26 @@ def agreement(scene: Scene) -> list[tuple[float, float, float, float, float, flo
         x = scene.chain.q_step(x, i, torch.randn(x.shape, generator=generator, dtype=x.dtype))
     jump = scene.chain.q_mean_variance(values[None], scene.index)
     variance, wanted = x.var(0), float(jump.variance)
-    columns = (values, x.mean(0), (variance / DRAWS).sqrt(), jump.mean[0], variance, variance * (2 / (DRAWS - 1)) ** 0.5)
+    columns = (
+        values,
+        x.mean(0),
+        (variance / DRAWS).sqrt(),
+        jump.mean[0],
+        variance,
+        variance * (2 / (DRAWS - 1)) ** 0.5,
+    )
     return [(*map(float, row), wanted) for row in zip(*columns, strict=True)]
 
 
 def _numbers(scene: Scene) -> str:
     rows = [
-        [f"x<sub>0</sub> = {x0:.3f}", html.measured(mean, mean_error), f"{closed:.4f}", html.measured(variance, variance_error), f"{wanted:.4f}"]
+        [
+            f"x<sub>0</sub> = {x0:.3f}",
+            html.measured(mean, mean_error),
+            f"{closed:.4f}",
+            html.measured(variance, variance_error),
+            f"{wanted:.4f}",
+        ]
         for x0, mean, mean_error, closed, variance, variance_error, wanted in agreement(scene)
     ]
     head = [f"{DRAWS:,} walks", "mean", "√ᾱ<sub>t</sub> x<sub>0</sub>", "variance", "1 − ᾱ<sub>t</sub>"]

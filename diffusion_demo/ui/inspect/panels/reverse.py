@@ -20,7 +20,9 @@ def show(scene: Scene) -> str:
     bits = float(kl_term(q, p)[0] if i else decoder_term(p, scene.x0)[0])
     error = 127.5 * float(mean_flat((p.x0 - scene.x0) ** 2)[0]) ** 0.5
     deviation = torch.exp(0.5 * p.log_variance).expand_as(p.mean)
-    small, large = (chain.gather(table, i, xt).sqrt().item() for table in (chain.posterior_variance, chain.large_variance))
+    small, large = (
+        chain.gather(table, i, xt).sqrt().item() for table in (chain.posterior_variance, chain.large_variance)
+    )
     learned = {"learned": "learned", "learned_range": "learned"}.get(chain.variance_type, "this model's, fixed")
     rows = [
         ["small, β̃<sub>t</sub>", f"{small:.5f}", "the best if the image were known"],
@@ -32,7 +34,9 @@ def show(scene: Scene) -> str:
         "and takes the step that would be right if the guess were.",
         LATEX if i else FIRST,
         "DDPM, Equations 5 to 7; Improved DDPM, Equation 15",
-        html.pictures({"x<sub>t</sub>, what it sees": xt, "its x<sub>0</sub>": p.x0, "the true x<sub>0</sub>": scene.x0}),
+        html.pictures(
+            {"x<sub>t</sub>, what it sees": xt, "its x<sub>0</sub>": p.x0, "the true x<sub>0</sub>": scene.x0}
+        ),
         f'<p class="found">At t = {scene.t} its image is off by <b>{error:.1f}</b> of 255 gray levels, and the step costs '
         f'<b class="bits">{bits:.3g}</b> bits per dimension ({"L<sub>0</sub>" if not i else f"L<sub>{i}</sub>"}).</p>',
         html.table(["standard deviation of the step", "", ""], rows),

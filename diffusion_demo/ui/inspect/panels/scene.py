@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from diffusion_demo.data import Framing, decode
-from diffusion_demo.diffusion.process import Denoiser, Diffusion, Reverse, ask
+from diffusion_demo.data import ImageTransform, decode
+from diffusion_demo.diffusion.process import Denoiser, Diffusion, Reverse, call_model
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.unet import as_denoiser
@@ -54,12 +54,16 @@ class Scene:
         description = self.checkpoint.description
         if not description.class_names:
             return {}
-        return {"class_labels": torch.full((count,), description.null_class if description.guidance else 0, device=self.x0.device)}
+        return {
+            "class_labels": torch.full(
+                (count,), description.null_class if description.guidance else 0, device=self.x0.device
+            )
+        }
 
     @torch.no_grad()
     def p(self, xt: Tensor, index: int, clip: bool = True) -> Reverse:
         """p_theta(x_{t-1} | x_t) at the index for x_t [N, C, S, S]."""
-        return self.chain.p(ask(self.model, self.chain, xt, index, **self.labels(len(xt))), xt, index, clip)
+        return self.chain.p(call_model(self.model, self.chain, xt, index, **self.labels(len(xt))), xt, index, clip)
 
     def draws(self, count: int, salt: int) -> Tensor:
         """Standard normal noise [count, C, S, S] that belongs to this scene alone."""
@@ -72,12 +76,15 @@ class Scene:
         return self.chain.respaced([round(self.index - i * self.index / max(1, count - 1)) for i in range(count)])
 
 
-def scene_of(picture: str, other: str, seed: int, share: float, checkpoint: Checkpoint, spot: tuple[float, float] = (0.5, 0.5)) -> Scene:
+def scene_of(
+    picture: str, other: str, seed: int, share: float, checkpoint: Checkpoint, spot: tuple[float, float] = (0.5, 0.5)
+) -> Scene:
     """The scene of an image file at share t/T of the model's chain. Raises Unreadable for a file that is no image."""
     about = checkpoint.description
-    framing = Framing(about.image_size, about.channels)
+    transform = ImageTransform(about.image_size, about.channels)
     x0, second = (
-        to_float(torch.from_numpy(decode(Path(path).read_bytes(), framing).copy())[None]).to(checkpoint.unet.device) for path in (picture, other)
+        to_float(torch.from_numpy(decode(Path(path).read_bytes(), transform).copy())[None]).to(checkpoint.unet.device)
+        for path in (picture, other)
     )
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed)).to(x0.device)
     steps = len(checkpoint.diffusion)

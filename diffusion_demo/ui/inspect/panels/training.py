@@ -3,7 +3,7 @@
 import torch
 
 from diffusion_demo.diffusion.losses import mean_flat
-from diffusion_demo.diffusion.process import ask
+from diffusion_demo.diffusion.process import call_model
 from diffusion_demo.ui.inspect.panels import html
 from diffusion_demo.ui.inspect.panels.scene import Scene
 
@@ -41,7 +41,7 @@ def squared_errors(scene: Scene) -> tuple[float, float]:
     """L_simple of this image at this t: mean over DRAWS draws of the noise, and its standard error."""
     eps = scene.draws(DRAWS, salt=3)
     xt = scene.chain.q_sample(scene.x0.expand_as(eps).contiguous(), scene.index, eps)
-    output = ask(scene.model, scene.chain, xt, scene.index, **scene.labels(DRAWS))
+    output = call_model(scene.model, scene.chain, xt, scene.index, **scene.labels(DRAWS))
     guess = scene.chain.p(output, xt, scene.index, clip=False).eps
     errors = mean_flat((guess - eps) ** 2)
     return float(errors.mean()), float(errors.std() / DRAWS**0.5)
