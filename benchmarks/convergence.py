@@ -33,11 +33,11 @@ def main() -> None:
         f"steps; error at the lowest noise level, {SCHEDULE} schedule, data N(0, 0.3)",
         fill="#334155",
     )
-    for name, colour in LINES.items():
+    for name, color in LINES.items():
         errors = [error_at_the_lowest_noise_level(name, SCHEDULE, count) for count in COUNTS]
         points = [point(i, error) for i, error in enumerate(errors)]
-        draw.line(points, fill=colour, width=3)
-        draw.text((points[-1][0] + 8, points[-1][1] - 6), name, fill=colour)
+        draw.line(points, fill=color, width=3)
+        draw.text((points[-1][0] + 8, points[-1][1] - 6), name, fill=color)
         print(name, *(f"{count}: {error:.2e}" for count, error in zip(COUNTS, errors, strict=True)), sep="  ")
     image.save(Path(__file__).with_name("convergence.png"), optimize=True)
 

@@ -36,7 +36,7 @@ class Seen:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-def pictures(visitor: Visitor, answer) -> bytes:
+def specs(visitor: Visitor, answer) -> bytes:
     """The pixels of all finished images, fetched as a browser would."""
     files = [item["image"]["path"] for item in answer.completed["output"]["data"][1]]
     return b"".join(
@@ -57,7 +57,7 @@ def visit(url: str, number: int, expected: dict[int, bytes], end: float, seen: S
         seed, began = draw.choice(SEEDS), time.monotonic()
         try:
             answer = visitor.sample(images=1, steps=4, seed=seed)
-            got = pictures(visitor, answer) if answer.succeeded else None
+            got = specs(visitor, answer) if answer.succeeded else None
             problem = None if got else answer.error or answer.text[-200:]
         except Exception as error:
             got, problem = None, f"{type(error).__name__}: {error}"
@@ -86,7 +86,7 @@ def main() -> int:
     }
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), environment) as server:
         process, alone = psutil.Process(server.process.pid), Visitor(server.url)
-        expected = {seed: pictures(alone, alone.sample(images=1, steps=4, seed=seed)) for seed in SEEDS}
+        expected = {seed: specs(alone, alone.sample(images=1, steps=4, seed=seed)) for seed in SEEDS}
         assert len(set(expected.values())) == len(SEEDS)
         start, seen, end = memory(process), Seen(), time.monotonic() + 60 * asked.minutes
         people = [

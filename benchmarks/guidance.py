@@ -46,12 +46,12 @@ ROWS = {
 
 
 def as_asked(
-    made: Features, pictures: list[ImageSpec], judge_names: list[str], names: tuple[str, ...]
+    made: Features, specs: list[ImageSpec], judge_names: list[str], names: tuple[str, ...]
 ) -> tuple[float, float]:
     """The share of images that the judge gives the class that was asked for, and its standard error."""
-    asked = torch.tensor([judge_names.index(names[picture.class_index]) for picture in pictures])
+    asked = torch.tensor([judge_names.index(names[image.class_index]) for image in specs])
     share = float((made.probabilities.argmax(1) == asked).double().mean())
-    return share, (share * (1 - share) / len(pictures)) ** 0.5
+    return share, (share * (1 - share) / len(specs)) ** 0.5
 
 
 def main() -> None:
@@ -75,10 +75,10 @@ def main() -> None:
     print("| guidance | as asked | precision | recall | distance |\n|---|---|---|---|---|")
     for name, settings in ROWS.items():
         request = replace(Request(num_images=images, eta=DEFAULT_ETA[Request.sampler], precision="fp32"), **settings)
-        pictures = specs_like_data(found, checkpoint.description, request)
+        specs = specs_like_data(found, checkpoint.description, request)
         folder = work / "-".join(str(value) for value in settings.values())
-        made = extract(sampled(checkpoint, CHECKPOINT.name, request, pictures, folder, lambda images: None).images)
-        share, error = as_asked(made, pictures, judge_names, names)
+        made = extract(sampled(checkpoint, CHECKPOINT.name, request, specs, folder, lambda images: None).images)
+        share, error = as_asked(made, specs, judge_names, names)
         precision, recall = precision_recall_estimates(made.vectors, reference)
         distance = frechet_estimate(made.vectors, reference)
         cells = [

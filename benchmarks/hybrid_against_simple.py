@@ -49,8 +49,8 @@ KINDS = {"hybrid": ["--variance-type", "learned_range"], "simple": ["--variance-
 def write_digits(folder: Path) -> None:
     folder.mkdir(parents=True)
     for i, pixels in enumerate(load_digits().images):
-        picture = Image.fromarray((pixels * 255 / 16).round().astype("uint8"))
-        picture.resize((16, 16), Image.Resampling.BICUBIC).save(folder / f"{i:04d}.png")
+        image = Image.fromarray((pixels * 255 / 16).round().astype("uint8"))
+        image.resize((16, 16), Image.Resampling.BICUBIC).save(folder / f"{i:04d}.png")
 
 
 def trained(folder: Path, kind: str) -> Checkpoint:
@@ -80,13 +80,13 @@ def with_variance(checkpoint: Checkpoint, variance_type: str) -> Checkpoint:
     return replace(checkpoint, diffusion=Diffusion(chain.betas, chain.prediction_type, variance_type))
 
 
-def features(pictures: Tensor) -> Tensor:
+def features(specs: Tensor) -> Tensor:
     """The 64 pixels of the original digits: images [N, 1, 16, 16] in [-1, 1], averaged two by two."""
-    return functional.avg_pool2d(pictures, 2).flatten(1)
+    return functional.avg_pool2d(specs, 2).flatten(1)
 
 
 def rows(
-    models: dict[str, Checkpoint], pictures: data.ImageTensors, held_out: data.ImageTensors
+    models: dict[str, Checkpoint], specs: data.ImageTensors, held_out: data.ImageTensors
 ) -> Iterator[tuple[int, dict, dict]]:
     """For each step count the distance and the bits/dim of each model."""
     for count in COUNTS:
@@ -96,7 +96,7 @@ def rows(
                 last_step(sample(model, Request(64, "ddpm", count, seed=64 * i, precision="fp32"))).xt
                 for i in range(SAMPLES // 64)
             ]
-            distances[name] = frechet_estimate(features(torch.cat(made)), features(to_float(pictures.images)))
+            distances[name] = frechet_estimate(features(torch.cat(made)), features(to_float(specs.images)))
             bound = measure_bound(model, held_out, count)
             totals = bound.prior + bound.bits.sum(1)
             bits[name] = Estimate(float(totals.mean()), float(totals.std() / len(totals) ** 0.5))
@@ -121,12 +121,12 @@ def main() -> None:
         "simple, beta~": with_variance(simple, "fixed_small"),
     }
     report = data.scan(folder / "digits")
-    pictures, held_out = (data.load(report, 16, 1, held_out=part) for part in (False, True))
+    specs, held_out = (data.load(report, 16, 1, held_out=part) for part in (False, True))
     print(
         f"| steps | {' | '.join(f'distance: {name}' for name in models)} | ahead | {' | '.join(f'bits/dim: {name}' for name in models)} | ahead |"
     )
     print("|---" * (3 + 2 * len(models)) + "|")
-    for count, *measures in rows(models, pictures, held_out):
+    for count, *measures in rows(models, specs, held_out):
         cells = [str(count)]
         for found in measures:
             ours, *others = found.values()

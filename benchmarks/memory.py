@@ -17,16 +17,16 @@ subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subpr
 most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
 print(most if sys.platform == "darwin" else 1024 * most)
 """
-PICTURES, FEW_STEPS = (16, 64, 256, 1000), 2
-STEPS, ONE_PICTURE = (10, 100, 1000), 1
+IMAGES, FEW_STEPS = (16, 64, 256, 1000), 2
+STEPS, ONE_IMAGE = (10, 100, 1000), 1
 
 
-def most_bytes(pictures: int, steps: int) -> int:
+def most_bytes(images: int, steps: int) -> int:
     """Of a call that samples so many images in so many steps."""
     with tempfile.TemporaryDirectory() as out:
         options = [
             "--num-images",
-            str(pictures),
+            str(images),
             "--steps",
             str(steps),
             "--sampler",
@@ -54,15 +54,15 @@ def rows(rounds: int) -> Iterator[Row]:
     if find_spec("resource") is None:
         yield Row("memory of `sample`", "not measured: this system has no resource module")
         return
-    yield from grown([(count, FEW_STEPS, f"{count} images in {FEW_STEPS} steps") for count in PICTURES])
-    yield from grown([(ONE_PICTURE, steps, f"{ONE_PICTURE} image in {steps} steps") for steps in STEPS])
+    yield from grown([(count, FEW_STEPS, f"{count} images in {FEW_STEPS} steps") for count in IMAGES])
+    yield from grown([(ONE_IMAGE, steps, f"{ONE_IMAGE} image in {steps} steps") for steps in STEPS])
 
 
 def grown(calls: list[tuple[int, int, str]]) -> Iterator[Row]:
     """Each call's most, beside that of the first."""
     first = None
-    for pictures, steps, words in calls:
-        most = most_bytes(pictures, steps)
+    for images, steps, words in calls:
+        most = most_bytes(images, steps)
         what, here = f"most memory of `sample`: {words}", f"{most / 2**20:.0f} MiB"
         if first is None:
             first = most, f"{words}: {here}"

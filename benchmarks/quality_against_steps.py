@@ -80,8 +80,8 @@ def main() -> None:
     images = int(sys.argv[3]) if len(sys.argv) > 3 else 512
     found = data.scan(source)
     judge = load_feature_classifier(best_device())
-    pictures = [data.load(found, 32, 3, held_out=part).images for part in (False, True)]
-    reference = extract_features(torch.cat(pictures), judge)
+    specs = [data.load(found, 32, 3, held_out=part).images for part in (False, True)]
+    reference = extract_features(torch.cat(specs), judge)
     rows = [BASELINE, *((*sampler, steps) for steps in STEPS for sampler in SAMPLERS)]
     features = {row: extract_features(pixels_in(sampled(*row, images, found, work)), judge) for row in rows}
     print(

@@ -47,9 +47,9 @@ def bare(unet: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[No
         yield
 
 
-def ours(folder: Path, pictures: Path) -> Iterator[None]:
+def ours(folder: Path, images: Path) -> Iterator[None]:
     """The trainer, a step at a time: it reports every few."""
-    config = TrainConfig(str(pictures), batch_size=BATCH, save_every=NEVER, sample_every=NEVER)
+    config = TrainConfig(str(images), batch_size=BATCH, save_every=NEVER, sample_every=NEVER)
     for event in train(config, RunFolder(folder), Budget(max_steps=NEVER), resume=False, command=""):
         if isinstance(event, events.Step) and event.step % REPORT_EVERY == 0:
             yield from [None] * REPORT_EVERY
@@ -64,15 +64,15 @@ def some_steps(steps: Iterator[None]) -> None:
 def rows(rounds: int) -> Iterator[Row]:
     count, best = REPORT_EVERY * BATCH, resolve_precision("auto", best_device())
     with tempfile.TemporaryDirectory() as folder:
-        write_synthetic(pictures := Path(folder) / "shapes", EACH)
+        write_synthetic(images := Path(folder) / "shapes", EACH)
         unet, files, installed = (
             network(channels_last=True),
-            Files(pictures),
+            Files(images),
             find_spec("denoising_diffusion_pytorch") is not None,
         )
         loops = {
             "bare": bare(unet, torch.optim.AdamW(unet.parameters(), lr=5e-4)),
-            "ours": ours(Path(folder) / "run", pictures),
+            "ours": ours(Path(folder) / "run", images),
         }
         peers = {"diffusers' example": by_diffusers} | ({"denoising-diffusion-pytorch": by_ddp} if installed else {})
         for name, peer in peers.items():

@@ -47,8 +47,8 @@ class Files(Dataset):
     def __getitem__(self, i: int) -> Tensor:
         with Image.open(self.paths[i]) as image:
             fitted = ImageOps.fit(image.convert("RGB"), (32, 32), Image.Resampling.BILINEAR)
-        picture = torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous().float() / 255
-        return picture.flip(2) if torch.rand(()) < 0.5 else picture
+        pixels = torch.from_numpy(np.array(fitted)).permute(2, 0, 1).contiguous().float() / 255
+        return pixels.flip(2) if torch.rand(()) < 0.5 else pixels
 
 
 def batches(files: Files, workers: int) -> Iterator[Tensor]:
@@ -65,8 +65,8 @@ def computing(as_ours: bool) -> torch.autocast:
 def by_diffusers(files: Files, as_ours: bool) -> Iterator[None]:
     unet, scheduler = network(as_ours).train(), DDPMScheduler(beta_schedule="squaredcos_cap_v2")
     optimizer, average = torch.optim.AdamW(unet.parameters(), lr=1e-4), EMAModel(unet.parameters(), use_ema_warmup=True)
-    for pictures in batches(files, workers=0):
-        x0 = (2 * pictures - 1).to(best_device())
+    for images in batches(files, workers=0):
+        x0 = (2 * images - 1).to(best_device())
         eps, t = torch.randn_like(x0), torch.randint(1000, (BATCH,), device=best_device())
         with computing(as_ours):
             predicted = unet(scheduler.add_noise(x0, eps, t), t).sample[:, :3]
@@ -90,9 +90,9 @@ def by_ddp(files: Files, as_ours: bool) -> Iterator[None]:
         torch.optim.Adam(chain.parameters(), lr=1e-4, betas=(0.9, 0.99)),
         EMA(chain, beta=0.995, update_every=10),
     )
-    for pictures in batches(files, workers=os.cpu_count()):
+    for images in batches(files, workers=os.cpu_count()):
         with computing(as_ours):
-            loss = chain(pictures.to(best_device()))
+            loss = chain(images.to(best_device()))
         loss.item()
         loss.backward()
         nn.utils.clip_grad_norm_(chain.parameters(), 1.0)

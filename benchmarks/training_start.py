@@ -21,9 +21,9 @@ def imported() -> None:
     subprocess.run([sys.executable, "-c", IMPORTS], check=True)
 
 
-def first_step(pictures: Path, home: Path, number: Iterator[int]) -> None:
+def first_step(images: Path, home: Path, number: Iterator[int]) -> None:
     """Until the command tells of its first step; it is killed then. Raises ChildProcessError when it ends before."""
-    options = ["--data", str(pictures), "--run", str(home / str(next(number))), "--max-steps", "100", "--json"]
+    options = ["--data", str(images), "--run", str(home / str(next(number))), "--max-steps", "100", "--json"]
     line = [sys.executable, "-m", "diffusion_demo", "train", *options]
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as trainer:
         told = any(json.loads(event)["type"] == "step" for event in trainer.stdout)
@@ -34,9 +34,9 @@ def first_step(pictures: Path, home: Path, number: Iterator[int]) -> None:
 
 def rows(rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        write_jpegs(pictures := Path(folder) / "pictures")
+        write_jpegs(images := Path(folder) / "pictures")
         times = in_turns(
-            {"imports": imported, "train": partial(first_step, pictures, Path(folder), count())}, 1 + rounds // 2
+            {"imports": imported, "train": partial(first_step, images, Path(folder), count())}, 1 + rounds // 2
         )
     yield Row(
         f"from `train` on {COUNT} JPEG files to its first step",

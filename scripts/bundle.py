@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from diffusion_demo.images import contact_sheet, save_png, to_pil, to_uint8
 from diffusion_demo.models.checkpoint import Checkpoint, copy_as_float16, load_checkpoint
 from diffusion_demo.models.classifier import load_classifier, save_classifier
-from diffusion_demo.models.metadata import CLASSIFIER, has_classifier, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import CLASSIFIER, has_classifier
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.sampling.generate import last_step, make_noise, sample
 from diffusion_demo.sampling.image_writer import file_name, settings_of
@@ -132,16 +133,16 @@ def render(name: str) -> None:
 
 
 def _render_showcase(folder: Path, name: str, checkpoint: Checkpoint, request: Request) -> None:
-    pictures = image_specs(request, checkpoint.description)
-    frames = [first_frame(make_noise(checkpoint, pictures)(), len(checkpoint.diffusion))]
+    specs = image_specs(request, checkpoint.description)
+    frames = [first_frame(make_noise(checkpoint, specs)(), len(checkpoint.diffusion))]
     for made in sample(checkpoint, request):
         frames.append(frame(made))
     showcase = folder / FOLDER
     shutil.rmtree(showcase, ignore_errors=True)
     showcase.mkdir()
     pixels = to_uint8(made.xt)
-    for picture, settings in zip(pixels, settings_of(request, pictures, name, checkpoint), strict=True):
-        save_png(showcase / file_name(settings["seed"]), to_pil(picture), settings)
+    for image, settings in zip(pixels, settings_of(request, specs, name, checkpoint), strict=True):
+        save_png(showcase / file_name(settings["seed"]), to_pil(image), settings)
     status = "Made beforehand; drag the slider to see how."
     (showcase / "film.json").write_text(json.dumps(make_animation(frames, made.total, status)), encoding="utf-8")
     sheet = contact_sheet(pixels)

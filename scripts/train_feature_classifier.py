@@ -43,9 +43,7 @@ def augmented(images: Tensor) -> Tensor:
     side = images.shape[-1]
     padded = nn.functional.pad(images, (SHIFT,) * 4, value=1.0)
     corners = torch.randint(0, 2 * SHIFT + 1, (len(images), 2)).tolist()
-    moved = torch.stack(
-        [picture[:, y : y + side, x : x + side] for picture, (y, x) in zip(padded, corners, strict=True)]
-    )
+    moved = torch.stack([image[:, y : y + side, x : x + side] for image, (y, x) in zip(padded, corners, strict=True)])
     return ((moved + 1) * (0.85 + 0.3 * torch.rand(len(images), 3, 1, 1)) - 1).clamp(-1, 1)
 
 
@@ -57,20 +55,18 @@ def clean(images: Tensor) -> Tensor:
 def train(source: str) -> None:
     torch.manual_seed(0)
     report = data.scan(source)
-    pictures, held_out = (data.load(report, 32, 3, held_out=part) for part in (False, True))
+    dataset, held_out = (data.load(report, 32, 3, held_out=part) for part in (False, True))
     trunk = dict(build_unet("tiny", 32, 3, learns_variance=False, num_classes=0, dropout=0.2).config)
     trunk = {name: value for name, value in trunk.items() if not name.startswith("_")}
     judge = Classifier(trunk=trunk, class_names=list(report.class_names)).to(memory_format=torch.channels_last)
-    steps = EPOCHS * (len(pictures) // BATCH_SIZE)
+    steps = EPOCHS * (len(dataset) // BATCH_SIZE)
     optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
     for epoch in range(EPOCHS):
         judge.train()
-        for batch in torch.randperm(len(pictures)).split(BATCH_SIZE)[: len(pictures) // BATCH_SIZE]:
-            images = augmented(to_float(pictures.images[batch]))
-            loss = nn.functional.cross_entropy(
-                judge(images, clean(images)), pictures.labels[batch], label_smoothing=0.1
-            )
+        for batch in torch.randperm(len(dataset)).split(BATCH_SIZE)[: len(dataset) // BATCH_SIZE]:
+            images = augmented(to_float(dataset.images[batch]))
+            loss = nn.functional.cross_entropy(judge(images, clean(images)), dataset.labels[batch], label_smoothing=0.1)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
@@ -86,7 +82,7 @@ def train(source: str) -> None:
     card = CARD.format(
         parameters=sum(p.numel() for p in judge.parameters()) / 1e6,
         features=judge.head.in_features,
-        train=len(pictures),
+        train=len(dataset),
         held_out=len(held_out),
         accuracy=accuracy,
         epochs=EPOCHS,

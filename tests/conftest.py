@@ -76,8 +76,8 @@ def digits(tmp_path_factory):
     for name, digit in (("one", 1), ("two", 2), ("three", 3)):
         (folder / name).mkdir(parents=True)
         for i, pixels in enumerate(source.images[source.target == digit][:20]):
-            picture = Image.fromarray((pixels * 255 / 16).round().astype("uint8"))
-            picture.resize((16, 16), Image.Resampling.BICUBIC).save(folder / name / f"{i:03d}.png")
+            image = Image.fromarray((pixels * 255 / 16).round().astype("uint8"))
+            image.resize((16, 16), Image.Resampling.BICUBIC).save(folder / name / f"{i:03d}.png")
     return folder
 
 

@@ -21,18 +21,16 @@ def test_values_beyond_the_range_are_clipped_and_the_rest_rounded_to_nearest():
     assert to_uint8(torch.tensor([[[-7.0, 7.0, -0.999, 0.001, 0.999]]])).flatten().tolist() == [0, 255, 0, 128, 255]
 
 
-def test_to_pil_keeps_grey_and_colour():
-    colour = torch.tensor([10, 20, 30], dtype=torch.uint8).reshape(3, 1, 1).expand(3, 2, 4)
+def test_to_pil_keeps_gray_and_color():
+    color = torch.tensor([10, 20, 30], dtype=torch.uint8).reshape(3, 1, 1).expand(3, 2, 4)
     assert (
-        to_pil(colour).mode == "RGB"
-        and to_pil(colour).size == (4, 2)
-        and to_pil(colour).getpixel((3, 1)) == (10, 20, 30)
+        to_pil(color).mode == "RGB" and to_pil(color).size == (4, 2) and to_pil(color).getpixel((3, 1)) == (10, 20, 30)
     )
-    assert to_pil(colour[:1]).mode == "L" and to_pil(colour[:1]).getpixel((0, 0)) == 10
+    assert to_pil(color[:1]).mode == "L" and to_pil(color[:1]).getpixel((0, 0)) == 10
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_contact_sheet_places_pictures_in_reading_order_on_white(channels):
+def test_a_contact_sheet_places_images_in_reading_order_on_white(channels):
     pixels = torch.stack([torch.full((channels, 3, 4), 10 * (i + 1), dtype=torch.uint8) for i in range(5)])
     sheet = np.asarray(contact_sheet(pixels, columns=3)).reshape(6, 12, channels)
     for i in range(6):
@@ -41,9 +39,9 @@ def test_a_contact_sheet_places_pictures_in_reading_order_on_white(channels):
         assert (cell == (10 * (i + 1) if i < 5 else 255)).all()
 
 
-def test_a_contact_sheet_does_not_turn_or_mirror_its_pictures():
-    picture = torch.arange(24, dtype=torch.uint8).reshape(1, 2, 3, 4)[:, :1]
-    assert np.array_equal(np.asarray(contact_sheet(picture)), picture[0, 0].numpy())
+def test_a_contact_sheet_does_not_turn_or_mirror_its_images():
+    image = torch.arange(24, dtype=torch.uint8).reshape(1, 2, 3, 4)[:, :1]
+    assert np.array_equal(np.asarray(contact_sheet(image)), image[0, 0].numpy())
 
 
 @pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 2), (4, 2), (5, 3), (9, 3), (16, 4), (17, 5)])
@@ -68,25 +66,25 @@ def test_a_png_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_the_same_picture_and_settings_give_the_same_bytes(tmp_path):
+def test_the_same_image_and_settings_give_the_same_bytes(tmp_path):
     for name, settings in (("a.png", {"seed": 1, "eta": 0}), ("b.png", {"eta": 0, "seed": 1})):
         save_png(tmp_path / name, Image.new("L", (4, 4), 1), settings)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 @pytest.mark.parametrize("case", ["plain png", "jpeg", "words", "missing", "other text", "a list"])
-def test_a_foreign_picture_has_no_settings(tmp_path, case):
+def test_a_foreign_image_has_no_settings(tmp_path, case):
     path = tmp_path / "a.png"
-    picture = Image.new("RGB", (4, 4))
+    image = Image.new("RGB", (4, 4))
     if case == "plain png":
-        save_png(path, picture)
+        save_png(path, image)
     elif case == "jpeg":
-        picture.save(path, "JPEG")
+        image.save(path, "JPEG")
     elif case == "words":
         path.write_text("words")
     elif case in ("other text", "a list"):
         text = PngInfo()
         text.add_text("diffusion_demo", "no json" if case == "other text" else "[1, 2]")
-        picture.save(path, pnginfo=text)
+        image.save(path, pnginfo=text)
     with pytest.raises(BadInput, match="picture"):
         read_settings(path)

@@ -208,9 +208,9 @@ def test_elsewhere_nothing_is_wrapped_and_steps_are_the_samplers_own(random_chec
     from diffusion_demo.ui.server.model_cache import load
 
     request, checkpoint = Request(num_images=2, steps=2), load(random_checkpoint)
-    pictures = image_specs(request, checkpoint.description)
-    through = [step.xt for step in hf_space.steps(sample_batch, checkpoint, random_checkpoint, request, pictures)]
-    direct = [step.xt for step in sample_batch(checkpoint, request, pictures)]
+    specs = image_specs(request, checkpoint.description)
+    through = [step.xt for step in hf_space.steps(sample_batch, checkpoint, random_checkpoint, request, specs)]
+    direct = [step.xt for step in sample_batch(checkpoint, request, specs)]
     assert (
         hf_space.spaces is None and len(through) == 2 and all(a.equal(b) for a, b in zip(through, direct, strict=True))
     )
@@ -223,6 +223,6 @@ def test_what_zero_gpu_would_run_gives_the_same_steps_from_the_folder_alone(rand
     from diffusion_demo.ui.server.model_cache import load
 
     request, checkpoint = Request(num_images=2, steps=2), load(random_checkpoint)
-    pictures = image_specs(request, checkpoint.description)
-    there = [step.xt for step in hf_space._with_the_gpu(sample_batch, random_checkpoint, request, pictures)]
-    assert all(a.equal(b.xt) for a, b in zip(there, sample_batch(checkpoint, request, pictures), strict=True))
+    specs = image_specs(request, checkpoint.description)
+    there = [step.xt for step in hf_space._with_the_gpu(sample_batch, random_checkpoint, request, specs)]
+    assert all(a.equal(b.xt) for a, b in zip(there, sample_batch(checkpoint, request, specs), strict=True))

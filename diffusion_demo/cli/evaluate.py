@@ -126,9 +126,9 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
                 checkpoint, reference.source, parsed.steps, parsed.seed, parsed.work, bar.update
             )
     if samples is None and (compared or parsed.save_npz):
-        pictures = specs_in_proportion(reference.classes, checkpoint.description, request)
-        with tqdm(total=len(pictures), unit="image", disable=parsed.json, delay=1) as bar:
-            samples = sampled(checkpoint, name, request, pictures, parsed.work, bar.update)
+        dataset = specs_in_proportion(reference.classes, checkpoint.description, request)
+        with tqdm(total=len(dataset), unit="image", disable=parsed.json, delay=1) as bar:
+            samples = sampled(checkpoint, name, request, dataset, parsed.work, bar.update)
     if parsed.save_npz:
         write_npz(parsed.save_npz, samples.images, samples.labels)
         report["saved"] = str(parsed.save_npz)

@@ -118,9 +118,9 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
             bars.append(tqdm(total=parsed.num_images, unit="image", disable=parsed.json))
         bars[0].update(images)
 
-    pictures = image_specs(request, description)
+    specs = image_specs(request, description)
     paths = sample_to_folder(
-        checkpoint, checkpoint_name(folder), request, pictures, parsed.out, progress, upsampler, **helpers
+        checkpoint, checkpoint_name(folder), request, specs, parsed.out, progress, upsampler, **helpers
     )
     bars[0].close()
     if parsed.json:

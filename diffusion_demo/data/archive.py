@@ -43,9 +43,7 @@ def open_zip(path: Path) -> Iterator[Listing]:
         # zipfile never gives more of a member than its stated size, so this bounds what will be read.
         if (
             sum(
-                info.file_size
-                for info in members
-                if names.suffix(info.filename) in names.PICTURES and not _problem(info)
+                info.file_size for info in members if names.suffix(info.filename) in names.IMAGES and not _problem(info)
             )
             > MAX_TOTAL_BYTES
         ):

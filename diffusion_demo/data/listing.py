@@ -54,7 +54,7 @@ class Listing:
             problem = f"{kind.upper()} images are not read here; save it as PNG or JPEG."
         elif kind in names.ARCHIVES:
             problem = "It is an archive inside; unpack it first."
-        elif kind not in names.PICTURES:
+        elif kind not in names.IMAGES:
             self.ignored += 1
             return
         if problem:

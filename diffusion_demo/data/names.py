@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-PICTURES = frozenset({"bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"})
+IMAGES = frozenset({"bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"})
 OTHER_IMAGE_SUFFIXES = frozenset(
     {"avif", "cr2", "dng", "heic", "heif", "ico", "jp2", "jxl", "nef", "psd", "raw", "svg"}
 )

@@ -23,7 +23,7 @@ class Entry:
     held_out: bool
     width: int
     height: int
-    grey: bool
+    gray: bool
 
     @property
     def side(self) -> int:
@@ -81,7 +81,7 @@ class Report:
             if sides
             else {},
             "not_square": sum(entry.width != entry.height for entry in self.entries),
-            "greyscale": sum(entry.grey for entry in self.entries),
+            "greyscale": sum(entry.gray for entry in self.entries),
             "copies": self.copies,
         }
 
@@ -93,7 +93,7 @@ class Report:
     def warnings_for(self, transform: ImageTransform) -> tuple[str, ...]:
         """A sentence for each thing that will show in a model trained on these images in this framing."""
         return tuple(
-            filter(None, (self._few(), self._small(transform), self._unequal(), self._copies(), self._grey(transform)))
+            filter(None, (self._few(), self._small(transform), self._unequal(), self._copies(), self._gray(transform)))
         )
 
     def _few(self) -> str | None:
@@ -127,7 +127,7 @@ class Report:
             return None
         return f"{self.copies:,} of {len(self.entries):,} images are exact copies of others and will be drawn more often: leave the copies out."
 
-    def _grey(self, transform: ImageTransform) -> str | None:
-        if transform.channels == 1 or not all(entry.grey for entry in self.entries):
+    def _gray(self, transform: ImageTransform) -> str | None:
+        if transform.channels == 1 or not all(entry.gray for entry in self.entries):
             return None
         return "All images are gray: with 1 channel instead of 3 they are learned sooner."

@@ -53,9 +53,9 @@ def _look(member: Member, class_name: str) -> Entry:
     with readable():
         image = open_image(data)
         width, height = image.size
-        grey = is_grayscale(upright(image, GRAY_CHECK_SIZE))
+        gray = is_grayscale(upright(image, GRAY_CHECK_SIZE))
     digest = hashlib.sha256(data).hexdigest()
-    return Entry(member.label, class_name, digest, int(digest, 16) % 10 == 0, width, height, grey)
+    return Entry(member.label, class_name, digest, int(digest, 16) % 10 == 0, width, height, gray)
 
 
 def _labeller(listing: Listing, class_from: str) -> Callable[[Member], str]:

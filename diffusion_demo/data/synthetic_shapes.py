@@ -19,16 +19,16 @@ def draw(class_name: str, generator: random.Random) -> Image.Image:
     """One image of a class, SIDE pixels wide."""
     side = SIDE * OVERSAMPLING
     image = Image.new("RGB", (side, side), "white")
-    pen, colour = ImageDraw.Draw(image), generator.choice(COLORS)
+    pen, color = ImageDraw.Draw(image), generator.choice(COLORS)
     radius = generator.uniform(*RADII) * side
     x, y = (generator.uniform(radius, side - radius) for _ in range(2))
     box = (x - radius, y - radius, x + radius, y + radius)
     if class_name == "squares":
-        pen.rectangle(box, fill=colour)
+        pen.rectangle(box, fill=color)
     elif class_name == "triangles":
-        pen.polygon([(x, y - radius), (x - radius, y + radius), (x + radius, y + radius)], fill=colour)
+        pen.polygon([(x, y - radius), (x - radius, y + radius), (x + radius, y + radius)], fill=color)
     else:
-        pen.ellipse(box, fill=colour)
+        pen.ellipse(box, fill=color)
     if class_name == "faces":
         _face(pen, x, y, radius, smiles=generator.random() < 0.5)
     return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)

@@ -31,9 +31,9 @@ def measure_nll(
     if steps is not None:
         check_steps(steps, description)
     held_out = any(entry.held_out for entry in found.entries)
-    pictures = data.load(found, description.image_size, description.channels, held_out=held_out)
-    labels = class_indices(found.class_names, description)[pictures.labels]
-    bound = measure_bound(checkpoint, data.ImageTensors(pictures.images, labels), steps, seed, work, progress)
+    specs = data.load(found, description.image_size, description.channels, held_out=held_out)
+    labels = class_indices(found.class_names, description)[specs.labels]
+    bound = measure_bound(checkpoint, data.ImageTensors(specs.images, labels), steps, seed, work, progress)
     return {"held_out": held_out} | bound.report()
 
 
@@ -71,9 +71,9 @@ def specs_in_proportion(counts: Counter[str], description: CheckpointMetadata, r
         return [ImageSpec(seed, None) for seed in seeds]
     sizes = np.array([counts[name] for name in description.class_names], float)
     shares = sizes / sizes.sum() if sizes.any() else np.full(len(sizes), 1 / len(sizes))
-    drawn, pictures = np.zeros(len(shares)), []
+    drawn, specs = np.zeros(len(shares)), []
     for i, seed in enumerate(seeds):
         missing = int(np.argmax(shares * (i + 1) - drawn))
         drawn[missing] += 1
-        pictures.append(ImageSpec(seed, missing))
-    return pictures
+        specs.append(ImageSpec(seed, missing))
+    return specs

@@ -15,7 +15,7 @@ SHEET_ROWS, SHEET_GROUPS = 16, 4
 
 def measure_memorization(
     samples: tuple[Tensor, Tensor],
-    pictures: tuple[Tensor, Tensor],
+    dataset: tuple[Tensor, Tensor],
     training: int,
     extractor: Extractor,
     seed: int,
@@ -27,7 +27,7 @@ def measure_memorization(
     were held out. Where none were, training images are compared with each other. An image mirrored counts as that image, since training
     mirrors. sheet: where the nearest sixty-four are drawn.
     """
-    images, vectors = pictures
+    images, vectors = dataset
     mirrored = images[:training].flip(3)
     others = torch.arange(training, len(images)) if len(images) > training else torch.arange(training)
     others = others[torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))[:MOST_COMPARED]]

@@ -22,7 +22,7 @@ class Comparison:
     """Both sides as images uint8 [N, C, S, S] and as features; the first `training` images were trained on, the others held out."""
 
     samples: Tensor
-    pictures: Tensor
+    specs: Tensor
     ours: Features
     theirs: Features
     training: int
@@ -58,11 +58,11 @@ class Comparison:
         return figures | {
             "neighbours": NEIGHBORS,
             "samples": min(MOST, len(self.samples)),
-            "reference": min(MOST, len(self.pictures)),
+            "reference": min(MOST, len(self.specs)),
         }
 
     def nn(self) -> dict:
-        sides = (self.samples, self.ours.vectors), (self.pictures, self.theirs.vectors)
+        sides = (self.samples, self.ours.vectors), (self.specs, self.theirs.vectors)
         return measure_memorization(
             *sides, self.training, self.extractor, self.seed, self.work / "nearest.png" if self.work else None
         )
@@ -104,11 +104,11 @@ def compare(
     channels, side = samples.images.shape[1:3]
     check(metrics, len(samples.images), side, reference)
     training, held_out = reference.parts(side, channels)
-    pictures = torch.cat([training, held_out])
+    specs = torch.cat([training, held_out])
     found = Comparison(
-        samples.images, pictures, extractor(samples.images), extractor(pictures), len(training), extractor, seed, work
+        samples.images, specs, extractor(samples.images), extractor(specs), len(training), extractor, seed, work
     )
-    common = {"samples": len(samples.images), "reference": len(pictures), "features": extractor.name}
+    common = {"samples": len(samples.images), "reference": len(specs), "features": extractor.name}
     try:
         return {name: common | measure(found) for name, measure in MEASURES.items() if name in metrics}
     except OSError as error:

@@ -64,11 +64,11 @@ class Bound:
 
 def measure_bound(
     checkpoint: Checkpoint,
-    pictures: ImageTensors,
+    dataset: ImageTensors,
     steps: int | str | None = None,
     seed: int = 0,
     work: Path | None = None,
-    progress: Callable[[int], None] = lambda pictures: None,
+    progress: Callable[[int], None] = lambda dataset: None,
 ) -> Bound:
     """The bound of every image, on the whole chain or on a respaced one, in float32. Image i is measured with the noise of seed + i.
 
@@ -85,10 +85,8 @@ def measure_bound(
     try:
         if work:
             work.mkdir(parents=True, exist_ok=True)
-        for start in range(0, len(pictures), BATCH_SIZE):
-            batch = ImageTensors(
-                pictures.images[start : start + BATCH_SIZE], pictures.labels[start : start + BATCH_SIZE]
-            )
+        for start in range(0, len(dataset), BATCH_SIZE):
+            batch = ImageTensors(dataset.images[start : start + BATCH_SIZE], dataset.labels[start : start + BATCH_SIZE])
             file = work / f"bound_{start:08d}.safetensors" if work else None
             part = _read(file, about | _digest(batch)) if file else None
             if part is None:

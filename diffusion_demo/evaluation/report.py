@@ -15,14 +15,14 @@ def report_lines(report: dict) -> Iterator[str]:
 
 
 def _samples(report: dict) -> str:
-    samples, pictures = report["samples"], report["data"]["pictures"]
+    samples, images = report["samples"], report["data"]["pictures"]
     made = [f"{samples['sampler']} with {samples['steps']} steps"] if "sampler" in samples else []
     if samples.get("eta"):
         made.append(f"eta {samples['eta']:g}")
     if "seeds" in samples:
         made.append("seeds {} to {}".format(*samples["seeds"]))
     made = f" ({', '.join(made)})" if made else ""
-    return f"{samples['pictures']} samples{made} from {pictures} images, features of {report['features']}, resampled from seed {report['seed']}:"
+    return f"{samples['pictures']} samples{made} from {images} images, features of {report['features']}, resampled from seed {report['seed']}:"
 
 
 def _bound(nll: dict) -> Iterator[str]:

@@ -18,7 +18,7 @@ from diffusion_demo.sampling.generate import last_step, sample_batch
 from diffusion_demo.sampling.image_writer import BATCH_SIZE, sample_to_folder, settings_of
 from diffusion_demo.sampling.request import ImageSpec, Request
 
-OF_ONE_PICTURE = ("seed", "class", "num_images")
+OF_ONE_IMAGE = ("seed", "class", "num_images")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,25 +34,23 @@ def sampled(
     checkpoint: Checkpoint,
     name: str,
     request: Request,
-    pictures: list[ImageSpec],
+    specs: list[ImageSpec],
     work: Path | None,
     progress: Callable[[int], None],
 ) -> Samples:
     """These images of the checkpoint, kept in the folder work/samples and taken from there where they are in it."""
     if work:
         images = torch.stack(
-            [_read(path) for path in sample_to_folder(checkpoint, name, request, pictures, work / "samples", progress)]
+            [_read(path) for path in sample_to_folder(checkpoint, name, request, specs, work / "samples", progress)]
         )
     else:
         parts = []
-        for start in range(0, len(pictures), BATCH_SIZE):
-            parts.append(
-                to_uint8(last_step(sample_batch(checkpoint, request, pictures[start : start + BATCH_SIZE])).xt)
-            )
+        for start in range(0, len(specs), BATCH_SIZE):
+            parts.append(to_uint8(last_step(sample_batch(checkpoint, request, specs[start : start + BATCH_SIZE])).xt))
             progress(len(parts[-1]))
         images = torch.cat(parts)
-    labels = torch.tensor([picture.class_index for picture in pictures]) if checkpoint.description.class_names else None
-    return Samples(images, labels, _made(settings_of(request, pictures, name, checkpoint)))
+    labels = torch.tensor([spec.class_index for spec in specs]) if checkpoint.description.class_names else None
+    return Samples(images, labels, _made(settings_of(request, specs, name, checkpoint)))
 
 
 def _read(path: Path) -> Tensor:
@@ -84,7 +82,7 @@ def given(path: str | Path) -> Samples:
 
 def _made(settings: list[dict]) -> dict:
     """What the settings of all the images share, with the first and the last seed; nothing where they are not of one making."""
-    shared = [{name: value for name, value in one.items() if name not in OF_ONE_PICTURE} for one in settings]
+    shared = [{name: value for name, value in one.items() if name not in OF_ONE_IMAGE} for one in settings]
     seeds = [one["seed"] for one in settings if "seed" in one]
     return (
         shared[0] | {"seeds": [min(seeds), max(seeds)]}

@@ -19,15 +19,10 @@ from diffusion_demo.models.adapt import with_null_class
 from diffusion_demo.models.classifier import Classifier, load_classifier
 from diffusion_demo.models.diffusers_format import WEIGHTS, find_parts, find_weights
 from diffusion_demo.models.hub import local_folder
-from diffusion_demo.models.metadata import (
-    CLASSIFIER,
-    ORACLES,
-    VARIANCE_TYPES,
-    CheckpointMetadata,
-    has_classifier,
-    load_metadata,
-)
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import CLASSIFIER, ORACLES, VARIANCE_TYPES, CheckpointMetadata, has_classifier
 from diffusion_demo.models.openai.network import network_class
+from diffusion_demo.models.oracle_models import build_oracle
 
 T = TypeVar("T")
 
@@ -53,9 +48,8 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     Raises BadInput with one sentence when it cannot be had.
     """
     if str(folder) in ORACLES:
-        from diffusion_demo.models.oracle_models import load_oracle
-
-        return load_oracle(str(folder))
+        oracle = build_oracle(str(folder))
+        return Checkpoint(oracle.network, oracle.diffusion, load_metadata(folder), oracle.beta_schedule, oracle.weights)
     description, home = load_metadata(folder), local_folder(folder)
     if description.task == "classifier":
         return _load_classifier(home, description, device)

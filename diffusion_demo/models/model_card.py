@@ -35,7 +35,7 @@ def model_card(
     kind, tag, use = KINDS[d.task]
     stock = network == "UNet2DModel"
     lines = [
-        f"- Images: {d.image_size}x{d.image_size}, {'colour' if d.channels == 3 else 'greyscale'}",
+        f"- Images: {d.image_size}x{d.image_size}, {'color' if d.channels == 3 else 'grayscale'}",
         *_classes(d),
         f"- Network: `{'diffusers.' if stock else ''}{network}`{'' if stock else ', which stock diffusers cannot open'}, "
         f"{parameters / 1e6:.2f} million parameters{'; these are the averaged (EMA) weights' if d.images_seen else ''}",
@@ -50,7 +50,7 @@ tags:
 - ddpm
 ---
 
-# {kind} of {(d.data or {}).get("source", "pictures")}
+# {kind} of {(d.data or {}).get("source", "images")}
 
 {chr(10).join(lines)}
 

@@ -4,6 +4,7 @@ They are sampled, guided and measured like any checkpoint, and called by name wh
 """
 
 import hashlib
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,11 +15,9 @@ from diffusion_demo.diffusion import oracles
 from diffusion_demo.diffusion.process import Denoiser, Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.images import to_float
-from diffusion_demo.models.checkpoint import Checkpoint
-from diffusion_demo.models.metadata import load_metadata
 from diffusion_demo.paths import CHECKPOINTS
 
-PICTURES = CHECKPOINTS / "avatars-32" / "showcase"
+IMAGES = CHECKPOINTS / "avatars-32" / "showcase"
 SCHEDULE, SPREAD = "squaredcos_cap_v2", 0.02
 
 
@@ -35,14 +34,22 @@ class OracleNetwork(nn.Module):
         return (self.denoiser(xt, t),)
 
 
-def load_oracle(name: str) -> Checkpoint:
-    """The oracle called `name`, one of description.ORACLES, as a checkpoint: it predicts eps on the cosine chain."""
-    files = sorted(PICTURES.glob("seed_*.png"))
+class Oracle(NamedTuple):
+    """An optimal denoiser in the place of a network, with its chain; `weights` is a short digest of its images."""
+
+    network: OracleNetwork
+    diffusion: Diffusion
+    beta_schedule: str
+    weights: str
+
+
+def build_oracle(name: str) -> Oracle:
+    """Return the oracle called `name`, one of metadata.ORACLES. It predicts epsilon on the cosine schedule."""
+    files = sorted(IMAGES.glob("seed_*.png"))
     pixels = torch.from_numpy(np.stack([np.asarray(Image.open(file)) for file in files])).permute(0, 3, 1, 2)
     diffusion = Diffusion(named_betas(SCHEDULE, 1000), "epsilon", "fixed_small")
-    denoiser = _BUILDERS[name](pixels, diffusion.abar)
-    weights = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()[:12]
-    return Checkpoint(OracleNetwork(denoiser).eval(), diffusion, load_metadata(name), SCHEDULE, weights)
+    network = OracleNetwork(_BUILDERS[name](pixels, diffusion.abar)).eval()
+    return Oracle(network, diffusion, SCHEDULE, hashlib.sha256(pixels.numpy().tobytes()).hexdigest()[:12])
 
 
 def _memory(pixels: Tensor, abar: Tensor) -> Denoiser:
@@ -54,9 +61,9 @@ def _mixture(pixels: Tensor, abar: Tensor) -> Denoiser:
 
 
 def _gaussian(pixels: Tensor, abar: Tensor) -> Denoiser:
-    pictures = to_float(pixels).double()
-    mean = pictures.mean(0)
-    return oracles.gaussian(mean, (pictures - mean).flatten(1) / len(pictures) ** 0.5, abar, floor=SPREAD)
+    dataset = to_float(pixels).double()
+    mean = dataset.mean(0)
+    return oracles.gaussian(mean, (dataset - mean).flatten(1) / len(dataset) ** 0.5, abar, floor=SPREAD)
 
 
 def _pixels(pixels: Tensor, abar: Tensor) -> Denoiser:

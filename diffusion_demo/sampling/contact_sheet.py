@@ -13,7 +13,7 @@ HEAD, CAPTION = 22, 18  # the sizes of the letters, in pixels
 class GridImage:
     """A cell: its image, already a contact sheet where there are several, and the words under it."""
 
-    picture: Image.Image
+    image: Image.Image
     caption: str
 
 
@@ -22,7 +22,7 @@ def labeled_grid(
 ) -> Image.Image:
     """The cells that there are, by (row, column), the others left gray. Images are enlarged by whole numbers, so that pixels stay square."""
     head, caption = ImageFont.load_default(HEAD), ImageFont.load_default(CAPTION)
-    largest = max([1, *(max(drawn.picture.size) for drawn in cells.values())])
+    largest = max([1, *(max(drawn.image.size) for drawn in cells.values())])
     side = largest * -(-CELL // largest)
     concat_low_res = (
         min(CELL, max(int(head.getlength(word)) for row in rows for word in row.split() or [""])) + GAP
@@ -64,19 +64,17 @@ def _cell(
     if drawn is None:
         pen.rectangle((x, y, x + side - 1, y + side - 1), fill=EMPTY)
         return
-    factor = max(1, side // max(drawn.picture.size))
-    picture = drawn.picture.resize(
-        (drawn.picture.width * factor, drawn.picture.height * factor), Image.Resampling.NEAREST
-    )
-    page.paste(picture, (x + (side - picture.width) // 2, y + (side - picture.height) // 2))
+    factor = max(1, side // max(drawn.image.size))
+    image = drawn.image.resize((drawn.image.width * factor, drawn.image.height * factor), Image.Resampling.NEAREST)
+    page.paste(image, (x + (side - image.width) // 2, y + (side - image.height) // 2))
     _write(pen, wrap_text(drawn.caption, font, side), (x, y + side + 2), font, FAINT)
 
 
 def _write(
-    pen: ImageDraw.ImageDraw, lines: list[str], corner: tuple[int, int], font: ImageFont.FreeTypeFont, colour: str
+    pen: ImageDraw.ImageDraw, lines: list[str], corner: tuple[int, int], font: ImageFont.FreeTypeFont, color: str
 ) -> None:
     for number, line in enumerate(lines):
-        pen.text((corner[0], corner[1] + number * (font.size + 4)), line, fill=colour, font=font)
+        pen.text((corner[0], corner[1] + number * (font.size + 4)), line, fill=color, font=font)
 
 
 def wrap_text(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:

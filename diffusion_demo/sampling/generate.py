@@ -33,12 +33,12 @@ class SeededNoise:
         return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)
 
 
-def make_noise(checkpoint: Checkpoint, pictures: list[ImageSpec]) -> SeededNoise:
+def make_noise(checkpoint: Checkpoint, specs: list[ImageSpec]) -> SeededNoise:
     """The noise of some images; the first draw is x_T. An upsampler's is another than that of the model whose images it enlarges."""
     d = checkpoint.description
     apart = UPSAMPLER_SEED_OFFSET if d.task == "upsampler" else 0
     return SeededNoise(
-        [picture.seed + apart for picture in pictures], (d.channels, d.image_size, d.image_size), checkpoint.unet.device
+        [image.seed + apart for image in specs], (d.channels, d.image_size, d.image_size), checkpoint.unet.device
     )
 
 
@@ -52,15 +52,15 @@ def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
 
 
 def sample_batch(
-    checkpoint: Checkpoint, request: Request, pictures: list[ImageSpec], small: Tensor | None = None
+    checkpoint: Checkpoint, request: Request, specs: list[ImageSpec], small: Tensor | None = None
 ) -> Iterator[Step]:
     """Sample these images in one batch, with everything but seeds and classes as the request says.
 
     small, float [N, C, s, s] in [-1, 1], are the images that an upsampler enlarges. Raises BadInput for a model that is of another kind than the
     request needs, and when the network's answers are not finite.
     """
-    parts = split_rows(len(pictures), checkpoint.unet)
-    walks = [_walk(checkpoint, request, pictures[part], None if small is None else small[part]) for part in parts]
+    parts = split_rows(len(specs), checkpoint.unet)
+    walks = [_walk(checkpoint, request, specs[part], None if small is None else small[part]) for part in parts]
     while (steps := parallel_map(lambda walk: next(walk, None), walks))[0]:
         yield steps[0] if len(steps) == 1 else _joined(steps)
 
@@ -71,18 +71,18 @@ def _joined(steps: list[Step]) -> Step:
 
 
 @torch.no_grad()
-def _walk(checkpoint: Checkpoint, request: Request, pictures: list[ImageSpec], small: Tensor | None) -> Iterator[Step]:
-    description, device, noise = checkpoint.description, checkpoint.unet.device, make_noise(checkpoint, pictures)
+def _walk(checkpoint: Checkpoint, request: Request, specs: list[ImageSpec], small: Tensor | None) -> Iterator[Step]:
+    description, device, noise = checkpoint.description, checkpoint.unet.device, make_noise(checkpoint, specs)
     if description.task == "classifier":
         raise BadInput("This is a classifier, which makes no images; it can guide a model that does (--classifier).")
     denoiser, condition = as_denoiser(checkpoint.unet, resolve_precision(request.precision, device), small), {}
     if description.class_names and getattr(checkpoint.unet, "config", {}).get("num_class_embeds"):
-        condition["class_labels"] = torch.tensor([picture.class_index for picture in pictures], device=device)
+        condition["class_labels"] = torch.tensor([image.class_index for image in specs], device=device)
         if request.guidance_scale != 1:
             null_class, interval = description.null_class, request.guidance_interval
             denoiser = classifier_free(denoiser, request.guidance_scale, null_class, description.channels, interval)
     if request.classifier_scale:
-        condition["gradient"] = _gradient(checkpoint, request, pictures)
+        condition["gradient"] = _gradient(checkpoint, request, specs)
     chain = checkpoint.diffusion.respaced(request_timesteps(request, checkpoint.diffusion))
     options = {} if request.sampler == "ddpm" else {"eta": request.eta}
     try:
@@ -91,16 +91,14 @@ def _walk(checkpoint: Checkpoint, request: Request, pictures: list[ImageSpec], s
         raise BadInput(f"The model gives no numbers ({error}); use --precision fp32 or another checkpoint.") from error
 
 
-def _gradient(checkpoint: Checkpoint, request: Request, pictures: list[ImageSpec]) -> Gradient:
+def _gradient(checkpoint: Checkpoint, request: Request, specs: list[ImageSpec]) -> Gradient:
     classifier = checkpoint.classifier
     if classifier is None:
         raise BadInput(
             "This model has no classifier beside it; set the classifier's scale to 0, or name one (--classifier)."
         )
     names, known = checkpoint.description.class_names, list(classifier.config.class_names)
-    labels = torch.tensor(
-        [known.index(names[picture.class_index]) for picture in pictures], device=checkpoint.unet.device
-    )
+    labels = torch.tensor([known.index(names[image.class_index]) for image in specs], device=checkpoint.unet.device)
     return classifier_gradient(classifier, labels, request.classifier_scale, _steady(request, checkpoint.diffusion))
 
 
@@ -115,7 +113,7 @@ def _steady(request: Request, diffusion: Diffusion) -> Interval | None:
     return low, min(high, int((diffusion.abar >= MIN_SIGNAL).sum()) - 1)
 
 
-def upsample(upsampler: Checkpoint, small: Tensor, request: Request, pictures: list[ImageSpec]) -> Iterator[Step]:
+def upsample(upsampler: Checkpoint, small: Tensor, request: Request, specs: list[ImageSpec]) -> Iterator[Step]:
     """Enlarge images, uint8 [N, C, s, s], step by step, with the sampler, steps and eta of the request that made them, unguided.
 
     Improved DDPM section 5; ADM section 5.2. Raises BadInput where the upsampler knows other images.
@@ -131,7 +129,7 @@ def upsample(upsampler: Checkpoint, small: Tensor, request: Request, pictures: l
             f"The upsampler takes images {wanted}{about.channels} channels; these have {small.shape[-1]} and {small.shape[1]}."
         )
     plain = replace(request, guidance_scale=1.0, classifier_scale=0.0)
-    return sample_batch(upsampler, plain, pictures, to_float(small).to(upsampler.unet.device))
+    return sample_batch(upsampler, plain, specs, to_float(small).to(upsampler.unet.device))
 
 
 def last_step(steps: Iterator[Step]) -> Step:

@@ -16,7 +16,7 @@ BATCH_SIZE = 16
 
 
 def settings_of(
-    request: Request, pictures: list[ImageSpec], checkpoint_name: str, checkpoint: Checkpoint, **helpers: str
+    request: Request, specs: list[ImageSpec], checkpoint_name: str, checkpoint: Checkpoint, **helpers: str
 ) -> list[dict]:
     """For each image, what makes it again: the text inside its PNG. helpers: the names of the upsampler and the classifier that took part."""
     common = asdict(request) | {
@@ -33,7 +33,7 @@ def settings_of(
         name: value for name, value in common.items() if name not in optional_fields or value != optional_fields[name]
     } | helpers
     names = checkpoint.description.class_names
-    return [common | {"seed": seed} | ({} if index is None else {"class": names[index]}) for seed, index in pictures]
+    return [common | {"seed": seed} | ({} if index is None else {"class": names[index]}) for seed, index in specs]
 
 
 def file_name(seed: int) -> str:
@@ -44,30 +44,30 @@ def sample_to_folder(
     checkpoint: Checkpoint,
     checkpoint_name: str,
     request: Request,
-    pictures: list[ImageSpec],
+    specs: list[ImageSpec],
     out: Path,
     progress: Callable[[int], None] = lambda images: None,
-    upsampler: Checkpoint | None = None,
+    upscale_with: Checkpoint | None = None,
     **helpers: str,
 ) -> list[Path]:
     """Write one PNG per image into `out`, in batches, and return their paths. Images already there with the same settings are kept.
 
-    progress(n) is told of each n images that are done; enlarge_with is an upsampler; helpers are as in settings_of. Raises BadInput when `out`
+    progress(n) is told of each n images that are done; upscale_with is an upsampler; helpers are as in settings_of. Raises BadInput when `out`
     cannot be written or holds other images of those names.
     """
     request.check(checkpoint.description)
-    settings = settings_of(request, pictures, checkpoint_name, checkpoint, **helpers)
-    paths = [out / file_name(picture.seed) for picture in pictures]
+    settings = settings_of(request, specs, checkpoint_name, checkpoint, **helpers)
+    paths = [out / file_name(image.seed) for image in specs]
     try:
         out.mkdir(parents=True, exist_ok=True)
         missing = [i for i, path in enumerate(paths) if not _is_there(path, settings[i])]
         progress(len(paths) - len(missing))
         for start in range(0, len(missing), BATCH_SIZE):
             batch = missing[start : start + BATCH_SIZE]
-            seeds = [pictures[i] for i in batch]
+            seeds = [specs[i] for i in batch]
             made = to_uint8(last_step(sample_batch(checkpoint, request, seeds)).xt)
-            if upsampler:
-                made = to_uint8(last_step(upsample(upsampler, made, request, seeds)).xt)
+            if upscale_with:
+                made = to_uint8(last_step(upsample(upscale_with, made, request, seeds)).xt)
             for i, pixels in zip(batch, made, strict=True):
                 save_png(paths[i], to_pil(pixels), settings[i])
             progress(len(batch))

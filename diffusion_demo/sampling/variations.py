@@ -55,7 +55,7 @@ class Variation:
         count = min(self.steps, top + 1)
         return diffusion.respaced([round(i * top / max(1, count - 1)) if count > 1 else top for i in range(count)])
 
-    def pictures(self) -> list[ImageSpec]:
+    def images(self) -> list[ImageSpec]:
         return [ImageSpec(seed, self.class_index) for seed in range(self.seed, self.seed + self.num_images)]
 
 
@@ -63,7 +63,7 @@ class Variation:
 def vary(checkpoint: Checkpoint, x0: Tensor, how: Variation) -> Iterator[Step]:
     """Variations of one image x0, float [1, C, S, S] in [-1, 1], each with its own noise. DDPM Figure 7. Raises BadInput before the first step."""
     how.check(checkpoint.description)
-    noise, chain = make_noise(checkpoint, how.pictures()), how.chain(checkpoint.diffusion)
+    noise, chain = make_noise(checkpoint, how.images()), how.chain(checkpoint.diffusion)
     copies = x0.to(checkpoint.unet.device).expand(how.num_images, -1, -1, -1)
     xt = checkpoint.diffusion.q_sample(copies, how.level(len(checkpoint.diffusion)), noise())
     model, condition = _asked(checkpoint, how)
@@ -79,7 +79,7 @@ def mix(checkpoint: Checkpoint, a: Tensor, b: Tensor, how: Variation) -> Iterato
     how.check(checkpoint.description)
     if how.num_images < 2:
         raise BadInput(f"Between two images there must be at least 2, their own, not {how.num_images}.")
-    noise, chain = make_noise(checkpoint, how.pictures()), how.chain(checkpoint.diffusion)
+    noise, chain = make_noise(checkpoint, how.images()), how.chain(checkpoint.diffusion)
     model, condition = _asked(checkpoint, how)
     a, b = a.to(checkpoint.unet.device), b.to(checkpoint.unet.device)
     yield from interpolate(model, chain, a, b, torch.linspace(0, 1, how.num_images), len(chain) - 1, noise, **condition)
@@ -114,4 +114,4 @@ def settings_of(
     }
     index = common.pop("class_index")
     named = {} if index is None else {"class": checkpoint.description.class_names[index]}
-    return [common | named | {"seed": picture.seed, "picture": i} for i, picture in enumerate(how.pictures())]
+    return [common | named | {"seed": image.seed, "picture": i} for i, image in enumerate(how.images())]

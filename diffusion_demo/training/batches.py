@@ -52,7 +52,7 @@ def sample_indices(config: TrainConfig, step: int, count: int) -> Tensor:
 
 def make_batch(
     config: TrainConfig,
-    pictures: ImageTensors,
+    dataset: ImageTensors,
     null_class: int | None,
     num_timesteps: int,
     step: int,
@@ -60,8 +60,8 @@ def make_batch(
 ) -> Batch:
     """The whole batch of step n, on the CPU; `loss_aware` draws its t where the config says so."""
     generator = torch.Generator().manual_seed(derive_seed(config.seed, 1, step))
-    chosen = sample_indices(config, step, len(pictures))
-    x0, labels = to_float(pictures.images[chosen]), pictures.labels[chosen]
+    chosen = sample_indices(config, step, len(dataset))
+    x0, labels = to_float(dataset.images[chosen]), dataset.labels[chosen]
     if config.flip:
         flipped = torch.rand(len(x0), generator=generator) < 0.5
         x0[flipped] = x0[flipped].flip(3)
@@ -88,14 +88,12 @@ def random_crop(x0: Tensor, generator: torch.Generator) -> Tensor:
     )
 
 
-def held_out_batches(pictures: ImageTensors, num_timesteps: int, size: int):
+def held_out_batches(dataset: ImageTensors, num_timesteps: int, size: int):
     """The held-out images, a few times each or some of them once, at t and noise that never change: seconds of work however many there are."""
     generator = torch.Generator().manual_seed(derive_seed(0, 2))
-    count = min(HELD_OUT_REPEATS * len(pictures), max(MAX_HELD_OUT, size))
-    chosen = (
-        torch.arange(count) % len(pictures) if count > len(pictures) else torch.arange(count) * len(pictures) // count
-    )
-    images, labels = pictures.images[chosen], pictures.labels[chosen]
+    count = min(HELD_OUT_REPEATS * len(dataset), max(MAX_HELD_OUT, size))
+    chosen = torch.arange(count) % len(dataset) if count > len(dataset) else torch.arange(count) * len(dataset) // count
+    images, labels = dataset.images[chosen], dataset.labels[chosen]
     t = stratified_timesteps(len(images), num_timesteps, generator)
     eps = torch.randn(images.shape, generator=generator)
     for i in range(0, len(images), size):

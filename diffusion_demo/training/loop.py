@@ -147,7 +147,7 @@ class _Trainer:
         self.warnings = report.warnings_for(transform)
         cache = run.path / "cache" if len(report.entries) * math.prod(transform.shape) > MAX_BYTES_IN_MEMORY else None
         with accelerator.main_process_first():
-            self.pictures, self.held_out = (
+            self.dataset, self.held_out = (
                 data.load_transformed(report, transform, held_out=part, cache=cache) for part in (False, True)
             )
         self.latest_held_out: events.HeldOut | None = None
@@ -231,7 +231,7 @@ class _Trainer:
     def _train_step(self, meter: "_Meter") -> bool:
         """One optimizer step; False when the loss or its gradient was not finite, in which case no weight was changed."""
         config, accelerator, step = self.config, self.accelerator, self.step + 1
-        batch = make_batch(config, self.pictures, self.task.null_class, len(self.diffusion), step, self.loss_aware)
+        batch = make_batch(config, self.dataset, self.task.null_class, len(self.diffusion), step, self.loss_aware)
         mine = Batch(*(part[accelerator.process_index :: accelerator.num_processes] for part in batch))
         seed = derive_seed(config.seed, 3, step, accelerator.process_index)
         torch.manual_seed(seed)
@@ -298,11 +298,11 @@ class _Trainer:
         folder = self.run.path / "samples"
         paths = [folder / f"step_{self.step:06d}{kind}.png" for kind in ("", "_raw")]
         for path, network in zip(paths, (self._averaged_unet(), self._raw_unet()), strict=True):
-            picture = self.task.preview(network, self.precision, self.held_out if len(self.held_out) else self.pictures)
-            if picture is None:
+            image = self.task.preview(network, self.precision, self.held_out if len(self.held_out) else self.dataset)
+            if image is None:
                 return
             folder.mkdir(exist_ok=True)
-            save_png(path, picture)
+            save_png(path, image)
         yield events.Preview(self.step, *(path.relative_to(self.run.path).as_posix() for path in paths))
 
     def _raw_unet(self) -> nn.Module:

@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.events import Event
 

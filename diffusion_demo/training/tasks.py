@@ -50,7 +50,7 @@ class Denoising:
     def _seen(self, xt: Tensor, batch: Batch, network: nn.Module) -> Tensor:
         return xt
 
-    def preview(self, network: nn.Module, precision: str, pictures: ImageTensors) -> Image.Image | None:
+    def preview(self, network: nn.Module, precision: str, dataset: ImageTensors) -> Image.Image | None:
         """Images of the same seeds every time."""
         description, steps = self.start.description, min(PREVIEW.steps, len(self.start.diffusion))
         request = replace(
@@ -85,9 +85,9 @@ class Upsampling(Denoising):
             small = small + (deviation * torch.randn(small.shape, generator=drawn)).to(small.device)
         return concat_low_res(xt, small)
 
-    def preview(self, network: nn.Module, precision: str, pictures: ImageTensors) -> Image.Image | None:
+    def preview(self, network: nn.Module, precision: str, dataset: ImageTensors) -> Image.Image | None:
         """Small images, what is made of them, and what they were made from; the same ones every time."""
-        real = pictures.images[:12]
+        real = dataset.images[:12]
         small = F.avg_pool2d(to_float(real), UPSCALE_FACTOR)
         checkpoint = replace(self.start, unet=network)
         request = Request(
@@ -118,7 +118,7 @@ class Classifying:
         wrong = (logits.argmax(1) != batch.labels) & (batch.labels != unnamed)
         return torch.stack([loss, wrong.to(loss), torch.full_like(loss, torch.nan)], dim=1)
 
-    def preview(self, network: nn.Module, precision: str, pictures: ImageTensors) -> Image.Image | None:
+    def preview(self, network: nn.Module, precision: str, dataset: ImageTensors) -> Image.Image | None:
         """Nothing: a classifier makes no images."""
         return None
 

@@ -53,7 +53,7 @@ def test_axe_finds_nothing_serious(open_page, device, viewport, theme):
     assert not found, json.dumps(found, indent=1)
 
 
-def test_keys_alone_make_pictures(open_page):
+def test_keys_alone_make_images(open_page):
     page = open_page()
     page.get_by_label("number input for Images").focus()
     page.keyboard.press("Control+A")

@@ -38,7 +38,7 @@ def grid_of(page, path):
 
 
 @pytest.mark.parametrize(("name", "viewport", "theme"), [("desktop", DESKTOP, "light"), ("phone", PHONE, "dark")])
-def test_two_settings_against_each_other_in_one_picture_with_its_settings(open_page, tmp_path, name, viewport, theme):
+def test_two_settings_against_each_other_in_one_image_with_its_settings(open_page, tmp_path, name, viewport, theme):
     page = open_page(viewport, theme)
     turn_to(page)
     page.get_by_label("Values of the columns").fill("2, 4")

@@ -54,7 +54,7 @@ def test_nothing_kept_goes_to_the_server_until_somebody_asks(open_page):
     assert not sent
 
 
-def test_a_kept_picture_can_be_downloaded_with_its_settings_and_its_settings_used(open_page, tmp_path):
+def test_a_kept_image_can_be_downloaded_with_its_settings_and_its_settings_used(open_page, tmp_path):
     page = open_page()
     make(page, 50, images=2, steps=3)
     set_seed(page, 7)

@@ -230,7 +230,7 @@ def test_an_upload_beyond_the_limit_is_refused(attacker):
     assert upload(attacker, "large.zip", b"0" * 51_000_000).status_code == 413
 
 
-def test_pictures_that_are_none_are_refused_with_a_sentence(attacker):
+def test_images_that_are_none_are_refused_with_a_sentence(attacker):
     for name, data in (("a.png", b"not an image"), ("bomb.zip", b"PK\x03\x04" + b"0" * 1000), ("empty.png", b"")):
         (path,) = upload(attacker, name, data).json()
         answer = attacker.call(

@@ -80,7 +80,7 @@ def test_the_link_follows_and_is_copied(inspector, url):
     assert "t=322" in inspector.url and "schedule=jsd" in inspector.url
 
 
-def test_the_strip_is_kept_as_a_picture(inspector, tmp_path):
+def test_the_strip_is_kept_as_a_image(inspector, tmp_path):
     with inspector.expect_download() as download:
         inspector.get_by_role("button", name="Strip as PNG").click()
     assert download.value.suggested_filename == "forward_linear_T1000.png"
@@ -97,7 +97,7 @@ def test_the_strip_is_kept_as_a_picture(inspector, tmp_path):
 # any image
 
 
-def test_a_picture_of_ones_own_is_shown_by_its_centre_square_and_not_linked(inspector, tmp_path):
+def test_a_image_of_ones_own_is_shown_by_its_centre_square_and_not_linked(inspector, tmp_path):
     image = Image.new("RGB", (300, 100), (0, 0, 255))
     image.paste((255, 0, 0), (100, 0, 200, 100))
     image.save(tmp_path / "own.png")
@@ -117,7 +117,7 @@ def _turned(path):
     image.save(path, exif=exif)
 
 
-PICTURES = {
+IMAGES = {
     "one.png": (lambda path: Image.new("RGB", (1, 1), (10, 200, 30)).save(path), "10,200,30"),
     "large.png": (lambda path: Image.new("RGB", (7000, 7000), (200, 10, 30)).save(path), "200,10,30"),
     "grey.png": (lambda path: Image.new("L", (40, 90), 77).save(path), "77,77,77"),
@@ -126,14 +126,14 @@ PICTURES = {
 }
 
 
-def test_any_picture_works(inspector, tmp_path):
-    for name, (make, upper) in PICTURES.items():
+def test_any_image_works(inspector, tmp_path):
+    for name, (make, upper) in IMAGES.items():
         make(tmp_path / name)
         upload(inspector, tmp_path / name)
         inspector.wait_for_function(f"{shown_pixel(inspector, 64, 20)} === '{upper}'")
 
 
-def test_a_picture_that_is_too_large_or_none_at_all_is_refused_and_the_last_one_stays(inspector, tmp_path):
+def test_a_image_that_is_too_large_or_none_at_all_is_refused_and_the_last_one_stays(inspector, tmp_path):
     before = pixels(inspector, "x0")
     Image.new("L", (8000, 7000)).save(tmp_path / "huge.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"nothing" * 10)

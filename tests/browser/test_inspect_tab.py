@@ -106,7 +106,7 @@ def test_the_equation_shows_the_packages_numbers(inspector):
             )
 
 
-def test_the_noisy_picture_is_the_packages(inspector):
+def test_the_noisy_image_is_the_packages(inspector):
     set_t(inspector, 300)
     diffusion, eps = Diffusion(named_betas("linear", 1000)), explorer_data.noise(0).permute(2, 0, 1)[None]
     wanted = ((diffusion.q_sample(lion(), 299, eps)[0].permute(1, 2, 0) + 1) * 127.5).clamp(0, 255).round().numpy()
@@ -114,7 +114,7 @@ def test_the_noisy_picture_is_the_packages(inspector):
     assert np.abs(found - wanted).max() <= 1
 
 
-def test_t_zero_is_the_clean_picture_and_t_max_is_not(inspector):
+def test_t_zero_is_the_clean_image_and_t_max_is_not(inspector):
     set_t(inspector, 0)
     assert pixels(inspector, "xt") == pixels(inspector, "x0")
     assert factors(inspector) == (1.0, 0.0)
@@ -159,7 +159,7 @@ def test_t_stays_in_view_below(inspector):
     assert 0 <= box["y"] < 60
 
 
-def test_the_strip_runs_from_the_picture_to_noise_and_a_click_jumps(inspector):
+def test_the_strip_runs_from_the_image_to_noise_and_a_click_jumps(inspector):
     frames = inspector.locator("#inspector .strip.main .frame")
     assert frames.all_inner_texts() == [str(round(i * 125)) for i in range(9)]
     frames.nth(6).click()
@@ -171,11 +171,11 @@ def test_the_strip_runs_from_the_picture_to_noise_and_a_click_jumps(inspector):
 def test_new_noise_changes_the_noise_alone(inspector):
     upload(inspector, get_image("tower.jpg"))
     expect(inspector.locator("#inspector .link")).to_contain_text("example=tower")
-    picture, noise = pixels(inspector, "x0"), pixels(inspector, "eps")
+    image, noise = pixels(inspector, "x0"), pixels(inspector, "eps")
     inspector.get_by_role("button", name="New noise").click()
     expect(inspector.locator("#inspector .link")).to_contain_text("noise=")
     seed = int(parse_qs(urlparse(inspector.locator("#inspector .link").get_attribute("href")).query)["noise"][0])
-    assert pixels(inspector, "x0") == picture
+    assert pixels(inspector, "x0") == image
     assert pixels(inspector, "eps") != noise
     wanted = ((explorer_data.noise(seed) / 3 + 1) * 127.5).clamp(0, 255).round().numpy()
     assert np.abs(np.array(pixels(inspector, "eps")).reshape(128, 128, 4)[..., :3] - wanted).max() <= 1
@@ -223,7 +223,7 @@ def test_a_logarithmic_view_has_powers_of_ten(inspector):
     expect(inspector.locator("#inspector svg.curve .dot.line-linear")).to_be_hidden()
 
 
-def test_each_drawn_schedule_has_a_strip_that_says_where_the_picture_is_gone(inspector):
+def test_each_drawn_schedule_has_a_strip_that_says_where_the_image_is_gone(inspector):
     strips = inspector.locator("#inspector .strips > div")
     assert strips.count() == 2
     for row, name in zip(strips.all(), ("linear", "squaredcos_cap_v2"), strict=True):
@@ -277,7 +277,7 @@ def test_the_divergence_is_the_packages(inspector):
         assert math.isclose(number(inspector, ".kl-end"), prior_bits(diffusion, lion().double()), rel_tol=6e-3)
 
 
-def test_the_histogram_is_that_of_the_noisy_picture(inspector):
+def test_the_histogram_is_that_of_the_noisy_image(inspector):
     t = 250
     xt = (
         Diffusion(named_betas("linear", 1000))

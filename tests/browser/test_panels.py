@@ -35,7 +35,7 @@ def let_t_go_at(page, t):
     page.locator("#inspector .t").dispatch_event("change")
 
 
-def test_every_panel_shows_typeset_mathematics_and_a_picture(open_page):
+def test_every_panel_shows_typeset_mathematics_and_a_image(open_page):
     page = open_inspect(open_page)
     for panel in panels.TITLES:
         shown = turn_to(page, panel)

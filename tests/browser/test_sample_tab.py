@@ -51,7 +51,7 @@ def download_first(page: Page):
     return download.value
 
 
-def test_finished_pictures_stand_there_before_any_click(open_page):
+def test_finished_images_stand_there_before_any_click(open_page):
     page = open_page()
     thumbnails = page.locator("#gallery button.thumbnail-lg img")
     expect(thumbnails).to_have_count(16)
@@ -61,7 +61,7 @@ def test_finished_pictures_stand_there_before_any_click(open_page):
     expect(page.locator("#stage .status")).to_contain_text("Made beforehand")
 
 
-def test_sixteen_pictures_appear_step_by_step(open_page):
+def test_sixteen_images_appear_step_by_step(open_page):
     page = open_page()
     set_steps(page, 12)
     page.get_by_role("button", name="Generate", exact=True).click()
@@ -110,7 +110,7 @@ def test_the_slider_scrubs_through_the_steps_without_a_request(open_page):
     assert not [url for url in requests if "heartbeat" not in url]
 
 
-def test_a_downloaded_picture_carries_its_settings_and_gives_them_back(open_page, tmp_path):
+def test_a_downloaded_image_carries_its_settings_and_gives_them_back(open_page, tmp_path):
     page = open_page()
     set_seed(page, 41)
     generate(page, images=2, steps=3)
@@ -137,7 +137,7 @@ def test_a_downloaded_picture_carries_its_settings_and_gives_them_back(open_page
         assert json.loads(image.text["diffusion_demo"]) == settings
 
 
-def test_a_foreign_picture_is_refused_with_a_sentence(open_page, tmp_path):
+def test_a_foreign_image_is_refused_with_a_sentence(open_page, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "foreign.png")
     page = open_page()
     page.locator("#restore input[type=file]").set_input_files(tmp_path / "foreign.png")
@@ -145,7 +145,7 @@ def test_a_foreign_picture_is_refused_with_a_sentence(open_page, tmp_path):
     generate(page)
 
 
-def test_all_pictures_come_as_one_zip(open_page, tmp_path):
+def test_all_images_come_as_one_zip(open_page, tmp_path):
     page = open_page()
     set_seed(page, 5)
     generate(page, images=3, steps=2)
@@ -206,7 +206,7 @@ def test_a_perfect_model_is_sampled_like_any_other(open_page, tmp_path):
         np.asarray(Image.open(path), int)
         for path in (ROOT / "checkpoints" / "avatars-32" / "showcase").glob("seed_*.png")
     ]
-    assert min(np.abs(made - picture).max() for picture in shown) <= 2
+    assert min(np.abs(made - original).max() for original in shown) <= 2
 
 
 def test_seeds_random_reused_and_kept(open_page):
@@ -220,7 +220,7 @@ def test_seeds_random_reused_and_kept(open_page):
     expect(page.get_by_label("New seed every time")).not_to_be_checked()
 
 
-def test_page_and_command_line_make_the_same_pictures(open_page, tmp_path):
+def test_page_and_command_line_make_the_same_images(open_page, tmp_path):
     from diffusion_demo.cli import main
 
     page = open_page()
@@ -331,9 +331,9 @@ def test_a_classifier_guides_and_an_upsampler_doubles_by_a_click_each(open_page,
     generate(page, images=4, steps=6)
     page.screenshot(path=SCREENSHOTS / "sample-twice-desktop-light.png", full_page=True)
     download_first(page).save_as(tmp_path / "one.png")
-    picture = Image.open(tmp_path / "one.png")
-    settings = json.loads(picture.text["diffusion_demo"])
-    assert picture.size == (64, 64) and settings["upsampler"] == "emoji-64" and settings["classifier_scale"] == 2
+    made = Image.open(tmp_path / "one.png")
+    settings = json.loads(made.text["diffusion_demo"])
+    assert made.size == (64, 64) and settings["upsampler"] == "emoji-64" and settings["classifier_scale"] == 2
     page.locator("#restore input[type=file]").set_input_files(tmp_path / "one.png")
     expect(page.get_by_text("are back").first).to_be_visible()
     expect(page.get_by_label("Twice the size")).to_be_checked()

@@ -67,7 +67,7 @@ def test_before_anything_is_dropped_the_tab_says_what_to_do(open_page):
     expect(page.locator("#train-files")).to_contain_text("Images, or one zip of them")
 
 
-def test_from_a_dropped_zip_to_pictures_of_ones_own(open_page, archive):
+def test_from_a_dropped_zip_to_images_of_ones_own(open_page, archive):
     page = open_train(open_page)
     drop(page, archive)
     report = page.locator("#train-report")
@@ -79,9 +79,9 @@ def test_from_a_dropped_zip_to_pictures_of_ones_own(open_page, archive):
     open_part(page, "All settings")
     before = report.locator("img.crops").get_attribute("src")
     choose(page, "Not square?", "squash")
-    choose(page, "Colour", "greyscale")
+    choose(page, "Color", "grayscale")
     expect(page.locator("#setting-channels")).to_contain_text("keep 3 channels", timeout=SOON)
-    choose(page, "Colour", "colour")
+    choose(page, "Color", "color")
     page.get_by_label("Batch size").fill("8")
     expect(page.locator("#train-note")).to_contain_text("images a second", timeout=SOON)
     expect(page.get_by_label(re.compile("A first look, 3 minutes: about [0-9,]+ images"))).to_be_checked()

@@ -15,9 +15,9 @@ KEPT = "#history .strip button"
 DONE = "images in"
 
 
-def open_vary(page, pictures=2, steps=3):
+def open_vary(page, made_images=2, steps=3):
     page.get_by_role("tab", name="Vary").click()
-    set_number(page, "Pictures", pictures)
+    set_number(page, "Number of images", made_images)
     open_part(page, "More settings")
     set_number(page, "Steps back", steps)
 
@@ -41,7 +41,7 @@ def zipped(page, folder):
 
 def test_a_visitor_can_vary_at_once_and_less_noise_stays_nearer(open_page, tmp_path):
     page = open_page()
-    open_vary(page, pictures=2, steps=8)
+    open_vary(page, made_images=2, steps=8)
     shown = page.locator("#vary-one img")
     first = np.asarray(Image.open(_saved(page, shown, tmp_path / "first.png")).convert("RGB"), int)
     apart = {}
@@ -60,7 +60,7 @@ def _saved(page, image, path):
     return path
 
 
-def test_a_picture_is_varied_from_the_viewer_with_its_own_class_and_model(open_page, tmp_path):
+def test_a_image_is_varied_from_the_viewer_with_its_own_class_and_model(open_page, tmp_path):
     page = open_page()
     page.get_by_role("combobox", name="Class").click()
     page.get_by_role("option", name="robot", exact=True).click()
@@ -93,7 +93,7 @@ def test_a_picture_is_varied_from_the_viewer_with_its_own_class_and_model(open_p
     expect(page.get_by_role("button", name="Use these settings")).to_be_hidden()
 
 
-def test_between_two_pictures_from_the_history(open_page, tmp_path):
+def test_between_two_images_from_the_history(open_page, tmp_path):
     page = open_page()
     set_seed(page, 70)
     generate(page, images=2, steps=2)
@@ -102,7 +102,7 @@ def test_between_two_pictures_from_the_history(open_page, tmp_path):
         page.locator(KEPT).nth(index).click()
         page.get_by_role("button", name=button, exact=True).click()
         expect(page.locator("#vary-one img" if index == 0 else "#vary-two img")).to_be_visible()
-    open_vary(page, pictures=3)
+    open_vary(page, made_images=3)
     set_number(page, "How far, %", 5)
     finish(page, "#mix")
     names = zipped(page, tmp_path)
@@ -113,7 +113,7 @@ def test_between_two_pictures_from_the_history(open_page, tmp_path):
     assert np.abs(made[1] - middle).mean() < min(np.abs(made[1] - made[0]).mean(), np.abs(made[1] - made[2]).mean())
 
 
-def test_a_file_that_is_no_picture_is_one_sentence(open_page, tmp_path):
+def test_a_file_that_is_no_image_is_one_sentence(open_page, tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
     page = open_page()
     open_vary(page)
@@ -132,7 +132,7 @@ def test_a_file_that_is_no_picture_is_one_sentence(open_page, tmp_path):
 
 def test_stop_in_the_middle_leaves_the_page_ready(open_page):
     page = open_page()
-    open_vary(page, pictures=8, steps=250)
+    open_vary(page, made_images=8, steps=250)
     page.locator("#vary").click()
     expect(page.locator("#vary-stage .status")).to_have_text(re.compile(r"Step [1-9]\d* of 250"), timeout=60_000)
     page.keyboard.press("Escape")

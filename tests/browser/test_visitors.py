@@ -38,11 +38,11 @@ def pixels(visitor: Visitor, answer) -> list[bytes]:
     ]
 
 
-def test_everybody_gets_the_pictures_of_their_own_seed(server):
+def test_everybody_gets_the_images_of_their_own_seed(server):
     """Eight at once, and what each got is what one alone gets of the same seed."""
     alone = Visitor(server.url)
     expected = {seed: pixels(alone, alone.sample(seed=seed)) for seed in range(8)}
-    assert len({pictures[0] for pictures in expected.values()}) == 8
+    assert len({made_images[0] for made_images in expected.values()}) == 8
     got = {}
 
     def visit(seed: int) -> None:

@@ -38,7 +38,7 @@ def copy_of_nine(nine, tmp_path):
     return tmp_path / "out"
 
 
-def test_sample_writes_exactly_the_pictures_of_its_seeds(nine):
+def test_sample_writes_exactly_the_images_of_its_seeds(nine):
     assert names(nine) == NINE and names(nine.parent) == ["out"]
     assert all(Image.open(nine / name).size == (16, 16) for name in NINE)
     assert len({(nine / name).read_bytes() for name in NINE}) == 9
@@ -82,7 +82,7 @@ def test_what_is_there_is_kept_and_what_is_missing_is_made(command, random_check
             assert (copy_of_nine / name).stat().st_mtime_ns == before[name]
 
 
-def test_pictures_of_other_settings_are_not_mixed_in(command, random_checkpoint, copy_of_nine):
+def test_images_of_other_settings_are_not_mixed_in(command, random_checkpoint, copy_of_nine):
     before = {name: (copy_of_nine / name).read_bytes() for name in NINE}
     arguments = [
         "--checkpoint",
@@ -241,7 +241,7 @@ def test_doctor_reports_for_people_and_for_programs(command, tmp_path):
     assert all(name in plain.stdout for name in report)
 
 
-def test_a_command_that_is_killed_leaves_whole_pictures_only_and_goes_on_later(
+def test_a_command_that_is_killed_leaves_whole_images_only_and_goes_on_later(
     command, environment, random_checkpoint, nine, tmp_path
 ):
     arguments = [

@@ -15,7 +15,7 @@ def photograph():
     return Path(gradio.media.get_image("cheetah1.jpg"))
 
 
-def write_colours(folder, count, start=0, size=(8, 8)):
+def write_colors(folder, count, start=0, size=(8, 8)):
     """`count` different small images."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(start, start + count):

@@ -16,9 +16,9 @@ from tests.data.conftest import tree
 LINK, PIPE, FILE = 0o120777, 0o010644, 0o100644
 
 
-def saved(picture, kind, **options):
+def saved(image, kind, **options):
     target = io.BytesIO()
-    picture.save(target, kind, **options)
+    image.save(target, kind, **options)
     return target.getvalue()
 
 
@@ -40,8 +40,8 @@ def png(*chunks):
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def png_header(width, height, depth=8, colour=2):
-    return b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+def png_header(width, height, depth=8, color=2):
+    return b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
 
 
 def black_png(width, height):

@@ -11,12 +11,12 @@ from PIL import Image
 
 from diffusion_demo.data import ImageTransform, decode, examples, load, load_transformed, scan
 from diffusion_demo.errors import BadInput
-from tests.data.conftest import tree, write_colours, write_zip_of
+from tests.data.conftest import tree, write_colors, write_zip_of
 
 FRAMING = ImageTransform(16, 1)
 
 
-def test_pictures_are_decoded_as_they_are(digits):
+def test_images_are_decoded_as_they_are(digits):
     report = scan(digits)
     training = [e for e in report.entries if not e.held_out]
     images = load(report, 16, 1, held_out=False).images
@@ -30,23 +30,21 @@ def test_the_short_call_is_the_long_one_with_the_usual_framing(digits):
     assert short.images.equal(long.images) and short.labels.equal(long.labels)
 
 
-def test_every_picture_is_framed_as_it_is_alone(photograph, tmp_path):
+def test_every_image_is_framed_as_it_is_alone(photograph, tmp_path):
     with Image.open(photograph) as image:
         image.crop((0, 0, 256, 100)).save(tmp_path / "a.png")
     transform = ImageTransform(24, 3, "pad", "#00ff00")
-    pictures = load_transformed(scan(tmp_path), transform, held_out=False)
-    assert np.array_equal(pictures.images[0].numpy(), decode((tmp_path / "a.png").read_bytes(), transform))
-    assert pictures.images[0, :, 0, 0].tolist() == [0, 255, 0]
+    dataset = load_transformed(scan(tmp_path), transform, held_out=False)
+    assert np.array_equal(dataset.images[0].numpy(), decode((tmp_path / "a.png").read_bytes(), transform))
+    assert dataset.images[0, :, 0, 0].tolist() == [0, 255, 0]
 
 
-def test_an_empty_part_has_no_pictures_and_the_right_shape(tmp_path):
-    write_colours(tmp_path / "few", 3)
+def test_an_empty_part_has_no_images_and_the_right_shape(tmp_path):
+    write_colors(tmp_path / "few", 3)
     report = scan(tmp_path / "few")
     for cache in (None, tmp_path / "cache"):
-        pictures = load_transformed(report, ImageTransform(8, 3), held_out=True, cache=cache)
-        assert (
-            pictures.images.shape == (0, 3, 8, 8) and pictures.images.dtype == torch.uint8 and len(pictures.labels) == 0
-        )
+        dataset = load_transformed(report, ImageTransform(8, 3), held_out=True, cache=cache)
+        assert dataset.images.shape == (0, 3, 8, 8) and dataset.images.dtype == torch.uint8 and len(dataset.labels) == 0
 
 
 def test_examples_come_from_all_over_and_are_what_training_sees(digits):
@@ -54,24 +52,24 @@ def test_examples_come_from_all_over_and_are_what_training_sees(digits):
     shown = examples(report, 6, transform)
     assert shown.shape == (6, 3, 16, 16) and shown.dtype == torch.uint8
     everything = torch.cat([load_transformed(report, transform, held_out=part).images for part in (False, True)])
-    assert all((everything == picture).flatten(1).all(1).any() for picture in shown)
+    assert all((everything == image_row).flatten(1).all(1).any() for image_row in shown)
     expected = [digits / report.entries[i].name for i in range(0, 60, 10)]
     assert {path.parent.name for path in expected} == {"one", "two", "three"}
     assert all(
-        np.array_equal(picture.numpy(), decode(path.read_bytes(), transform))
-        for picture, path in zip(shown, expected, strict=True)
+        np.array_equal(image_row.numpy(), decode(path.read_bytes(), transform))
+        for image_row, path in zip(shown, expected, strict=True)
     )
 
 
 def test_examples_are_never_more_than_there_are(tmp_path):
-    write_colours(tmp_path, 3)
+    write_colors(tmp_path, 3)
     assert examples(scan(tmp_path), 16).shape == (3, 3, 32, 32)
     assert examples(scan(tmp_path), 0).shape == (0, 3, 32, 32)
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
-def test_a_picture_that_disappears_after_the_scan_is_named(tmp_path, packed):
-    write_colours(tmp_path / "a", 3)
+def test_a_image_that_disappears_after_the_scan_is_named(tmp_path, packed):
+    write_colors(tmp_path / "a", 3)
     source = write_zip_of(tmp_path / "a", tmp_path / "a.zip") if packed else tmp_path / "a"
     report = scan(source)
     (tmp_path / "a" / "001.png").unlink()
@@ -85,8 +83,8 @@ def test_a_picture_that_disappears_after_the_scan_is_named(tmp_path, packed):
             call()
 
 
-def test_a_picture_that_becomes_another_or_is_damaged_after_the_scan_is_named(tmp_path):
-    write_colours(tmp_path, 3)
+def test_a_image_that_becomes_another_or_is_damaged_after_the_scan_is_named(tmp_path):
+    write_colors(tmp_path, 3)
     report = scan(tmp_path)
     shutil.copy(tmp_path / "002.png", tmp_path / "001.png")
     with pytest.raises(BadInput, match=r"^001\.png has changed since .* another image than before"):
@@ -96,15 +94,15 @@ def test_a_picture_that_becomes_another_or_is_damaged_after_the_scan_is_named(tm
         load(report, 8, 3, False)
 
 
-def test_new_pictures_after_the_scan_change_nothing(tmp_path):
-    write_colours(tmp_path, 3)
+def test_new_images_after_the_scan_change_nothing(tmp_path):
+    write_colors(tmp_path, 3)
     report = scan(tmp_path)
-    write_colours(tmp_path / "0 first", 2, start=5)
+    write_colors(tmp_path / "0 first", 2, start=5)
     assert len(load(report, 8, 3, False)) == 3
 
 
 def test_a_source_that_disappears_after_the_scan_is_named(tmp_path):
-    write_colours(tmp_path / "gone", 3)
+    write_colors(tmp_path / "gone", 3)
     report = scan(tmp_path / "gone")
     shutil.rmtree(tmp_path / "gone")
     with pytest.raises(BadInput, match=r"There is nothing at .*gone"):
@@ -128,7 +126,7 @@ def test_the_cache_holds_what_memory_would(digits, tmp_path):
     ]
 
 
-def test_the_cache_is_used_and_the_pictures_are_not_read_again(digits, tmp_path):
+def test_the_cache_is_used_and_the_images_are_not_read_again(digits, tmp_path):
     shutil.copytree(digits, tmp_path / "digits")
     report = scan(tmp_path / "digits")
     first = load_transformed(report, FRAMING, False, tmp_path / "cache").images.clone()
@@ -140,7 +138,7 @@ def test_the_cache_is_used_and_the_pictures_are_not_read_again(digits, tmp_path)
         load_transformed(report, ImageTransform(16, 3), False, tmp_path / "cache")
 
 
-def test_the_cache_is_made_anew_for_another_framing_or_other_pictures(digits, tmp_path):
+def test_the_cache_is_made_anew_for_another_framing_or_other_images(digits, tmp_path):
     report = scan(digits)
     for transform in (
         FRAMING,
@@ -163,7 +161,7 @@ def test_the_cache_is_made_anew_for_another_framing_or_other_pictures(digits, tm
     )
 
 
-def test_what_is_done_to_cached_pictures_does_not_reach_the_disk(digits, tmp_path):
+def test_what_is_done_to_cached_images_does_not_reach_the_disk(digits, tmp_path):
     report = scan(digits)
     for _ in ("made", "opened"):
         images = load_transformed(report, FRAMING, False, tmp_path).images
@@ -196,7 +194,7 @@ def test_a_damaged_cache_is_made_anew(digits, tmp_path, spoil):
 
 
 def test_a_cache_that_could_not_be_finished_leaves_nothing_that_could_be_taken_for_one(tmp_path):
-    write_colours(tmp_path / "a", 3)
+    write_colors(tmp_path / "a", 3)
     report, cache = scan(tmp_path / "a"), tmp_path / "cache"
     load_transformed(report, ImageTransform(8), False, cache)
     (tmp_path / "a" / "002.png").unlink()

@@ -14,7 +14,7 @@ from PIL import Image
 
 from diffusion_demo.data import UNREADABLE, ImageTransform, decode, load, scan
 from tests.data import odd
-from tests.data.conftest import write_colours, write_zip_of
+from tests.data.conftest import write_colors, write_zip_of
 from tests.data.odd import GOOD, half, photo, scanned
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as the package does outside pytest
@@ -69,7 +69,7 @@ REFUSED = {
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
 def test_a_file_that_cannot_be_used_is_named_with_its_reason_and_the_rest_goes_on(name, packed, tmp_path):
     file, data, reason = REFUSED[name]
-    write_colours(tmp_path / "in", 2)
+    write_colors(tmp_path / "in", 2)
     (tmp_path / "in" / file).write_bytes(data)
     report = scanned(write_zip_of(tmp_path / "in", tmp_path / "in.zip") if packed else tmp_path / "in", tmp_path)
     assert {entry.name for entry in report.entries} == GOOD and list(report.rejected) == [file]
@@ -103,10 +103,10 @@ TAKEN = {
 
 @pytest.mark.parametrize("name", TAKEN)
 @pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
-def test_an_odd_file_that_is_a_picture_is_taken(name, packed, tmp_path):
+def test_an_odd_file_that_is_a_image_is_taken(name, packed, tmp_path):
     file, data = TAKEN[name]
     source = tmp_path / "in"
-    write_colours(source, 2)
+    write_colors(source, 2)
     if packed:
         source = write_zip_of(source, tmp_path / "in.zip", [(file, data)])
     else:
@@ -136,7 +136,7 @@ def write_deep(folder, name, data):
 
 
 def test_folders_deeper_than_a_path_can_say_are_named_and_the_rest_goes_on(tmp_path):
-    write_colours(tmp_path / "in", 2)
+    write_colors(tmp_path / "in", 2)
     write_deep(tmp_path / "in", f"{'d' * 200}/" * 30 + "a.png", photo())
     try:
         report = scan(tmp_path / "in")
@@ -148,7 +148,7 @@ def test_folders_deeper_than_a_path_can_say_are_named_and_the_rest_goes_on(tmp_p
 
 
 def test_a_file_larger_than_the_limit_is_not_held_in_memory(tmp_path):
-    write_colours(tmp_path, 2)
+    write_colors(tmp_path, 2)
     with (tmp_path / "large.bmp").open("wb") as file:
         file.truncate(300_000_000)  # holes take no room on the disk
     tracemalloc.start()
@@ -173,7 +173,7 @@ SEEDS = [
 
 
 @pytest.mark.parametrize("seed", range(len(SEEDS)))
-def test_bytes_changed_at_random_give_a_picture_or_a_reason(seed):
+def test_bytes_changed_at_random_give_a_image_or_a_reason(seed):
     random, outcomes = np.random.default_rng(seed), {"picture": 0, "reason": 0}
     for _ in range(150):
         data = bytearray(SEEDS[seed])

@@ -7,7 +7,7 @@ import pytest
 from diffusion_demo.data import UNREADABLE, listing, load, scan
 from diffusion_demo.errors import BadInput
 from tests.data import odd
-from tests.data.conftest import tree, write_colours, write_zip_of
+from tests.data.conftest import tree, write_colors, write_zip_of
 from tests.data.odd import GOOD, good_members, half, member, photo, raw_zip, scanned
 
 # Whole sources that are refused: how to make them, and the sentence.
@@ -91,8 +91,8 @@ def test_a_source_that_cannot_be_used_is_refused_with_one_sentence_and_nothing_i
 
 def test_links_in_a_folder_count_only_where_they_lead_to_a_file_inside(tmp_path):
     inside, outside = tmp_path / "in", tmp_path / "outside"
-    write_colours(inside, 2)
-    write_colours(outside / "secret", 1, start=9)
+    write_colors(inside, 2)
+    write_colors(outside / "secret", 1, start=9)
     (inside / "also.png").symlink_to("000.png")
     (inside / "out.png").symlink_to(outside / "secret" / "009.png")
     (inside / "out too.png").symlink_to("../outside/secret/009.png")
@@ -123,7 +123,7 @@ def test_a_folder_that_is_itself_a_link_is_scanned(digits, tmp_path):
 
 @pytest.mark.timeout(20)
 def test_a_pipe_in_a_folder_or_a_list_is_named_and_nothing_waits_for_it(tmp_path):
-    write_colours(tmp_path, 2)
+    write_colors(tmp_path, 2)
     os.mkfifo(tmp_path / "pipe.png")
     for source in (tmp_path, sorted(tmp_path.iterdir())):
         report = scanned(source, tmp_path)
@@ -131,8 +131,8 @@ def test_a_pipe_in_a_folder_or_a_list_is_named_and_nothing_waits_for_it(tmp_path
 
 
 @pytest.mark.timeout(20)
-def test_a_pipe_that_takes_the_place_of_a_picture_does_not_hang_the_loading(tmp_path):
-    write_colours(tmp_path, 2)
+def test_a_pipe_that_takes_the_place_of_a_image_does_not_hang_the_loading(tmp_path):
+    write_colors(tmp_path, 2)
     (tmp_path / "000.png").unlink()
     os.mkfifo(tmp_path / "000.png")
     with pytest.raises(UNREADABLE, match="no ordinary file"):
@@ -140,7 +140,7 @@ def test_a_pipe_that_takes_the_place_of_a_picture_does_not_hang_the_loading(tmp_
 
 
 def test_odd_members_of_a_list_are_named_and_the_rest_goes_on(tmp_path):
-    write_colours(tmp_path, 2)
+    write_colors(tmp_path, 2)
     (tmp_path / "folder").mkdir()
     write_zip_of(tmp_path, tmp_path / "more.zip")
     (tmp_path / "linked.png").symlink_to(tmp_path / "000.png")
@@ -164,7 +164,7 @@ def test_odd_members_of_a_list_are_named_and_the_rest_goes_on(tmp_path):
     ids=lambda value: type(value).__name__,
 )
 def test_a_file_that_the_system_does_not_give_is_named_with_its_reason(error, reason, tmp_path, monkeypatch):
-    write_colours(tmp_path, 3)
+    write_colors(tmp_path, 3)
     opened = listing.open_file
 
     def fails(path):
@@ -179,8 +179,8 @@ def test_a_file_that_the_system_does_not_give_is_named_with_its_reason(error, re
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_and_a_file_without_permission_are_named(tmp_path):
-    write_colours(tmp_path, 3)
-    write_colours(tmp_path / "closed", 1, start=5)
+    write_colors(tmp_path, 3)
+    write_colors(tmp_path / "closed", 1, start=5)
     (tmp_path / "002.png").chmod(0)
     (tmp_path / "closed").chmod(0)
     try:
@@ -194,7 +194,7 @@ def test_a_name_in_latin_1_in_a_folder_is_read_as_such_and_two_of_them_stay_apar
     folder = os.fsencode(tmp_path)
     for i, name in enumerate([b"caf\xe9", b"caf\xe8"]):
         os.mkdir(folder + b"/" + name)
-        write_colours(tmp_path / os.fsdecode(name), 1, start=i)
+        write_colors(tmp_path / os.fsdecode(name), 1, start=i)
     report = scanned(tmp_path, tmp_path)
     assert report.class_names == ("cafè", "café")
     str(report.summary()).encode()

@@ -56,8 +56,8 @@ def test_names_that_are_the_same_or_become_the_same_stay_apart(tmp_path):
         long + b"1" + long + b".png",
         long + b"2" + long + b".png",
     ]
-    colours = [odd.saved(Image.new("RGB", (8, 8), (0, i, 0)), "PNG") for i in range(len(raw))]
-    (tmp_path / "in.zip").write_bytes(raw_zip(*map(member, raw, colours)))
+    colors = [odd.saved(Image.new("RGB", (8, 8), (0, i, 0)), "PNG") for i in range(len(raw))]
+    (tmp_path / "in.zip").write_bytes(raw_zip(*map(member, raw, colors)))
     report = scanned(tmp_path / "in.zip", tmp_path)
     labels = [entry.name for entry in report.entries]
     assert labels[:3] == ["a.png", "a.png (2)", "a.png (3)"] and labels[3:5] == ["a\ufffd.png", "a\ufffd.png (2)"]
@@ -152,5 +152,5 @@ except ValueError:
 """
     line = [sys.executable, "-c", script, str(tmp_path / "in.zip"), str(tmp_path / "names.zip")]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=100, check=True)
-    pictures, rejected, megabytes = map(int, done.stdout.split())
-    assert (pictures, rejected) == (2, len(bombs)) and megabytes < 150 and not done.stderr
+    made_images, rejected, megabytes = map(int, done.stdout.split())
+    assert (made_images, rejected) == (2, len(bombs)) and megabytes < 150 and not done.stderr

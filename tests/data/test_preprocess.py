@@ -33,10 +33,10 @@ def test_a_framing_that_makes_no_sense_is_refused_with_a_sentence(wrong, sentenc
 @pytest.fixture
 def striped(tmp_path):
     """An image twice as wide as high: a red, two white and a green quarter."""
-    picture = Image.new("RGB", (64, 32), "white")
-    picture.paste("red", (0, 0, 16, 32))
-    picture.paste("lime", (48, 0, 64, 32))
-    picture.save(tmp_path / "striped.png")
+    made = Image.new("RGB", (64, 32), "white")
+    made.paste("red", (0, 0, 16, 32))
+    made.paste("lime", (48, 0, 64, 32))
+    made.save(tmp_path / "striped.png")
     return tmp_path / "striped.png"
 
 
@@ -45,12 +45,12 @@ def test_crop_keeps_the_centre_and_leaves_out_the_ends(striped):
     assert (pixels > 230).all(), "the filter reaches a little over the edge"
 
 
-def test_squash_presses_the_whole_picture_into_the_square(striped):
+def test_squash_presses_the_whole_image_into_the_square(striped):
     found = [one_pixel(striped, at=(x, 8), size=16, fit="squash") for x in (1, 8, 14)]
     assert np.abs(np.subtract(found, [RED, WHITE, GREEN])).max() < 3
 
 
-def test_pad_shows_the_whole_picture_on_the_background(striped):
+def test_pad_shows_the_whole_image_on_the_background(striped):
     pixels = decode(striped.read_bytes(), ImageTransform(16, fit="pad", background="#102030")).transpose(1, 2, 0)
     assert np.abs(pixels[8, [1, 8, 14]] - np.array([RED, WHITE, GREEN])).max() < 3
     assert (
@@ -60,12 +60,12 @@ def test_pad_shows_the_whole_picture_on_the_background(striped):
     )
 
 
-def test_pad_in_greyscale_uses_the_grey_of_the_background(striped):
+def test_pad_in_grayscale_uses_the_gray_of_the_background(striped):
     pixels = decode(striped.read_bytes(), ImageTransform(16, 1, "pad", "#ff0000"))[0]
     assert (pixels[:4] == 76).all() and pixels[8, 8] == 255
 
 
-def test_a_square_picture_is_the_same_in_every_fit(photograph):
+def test_a_square_image_is_the_same_in_every_fit(photograph):
     crop, pad, squash = (
         decode(photograph.read_bytes(), ImageTransform(32, fit=fit)) for fit in ("crop", "pad", "squash")
     )
@@ -75,7 +75,7 @@ def test_a_square_picture_is_the_same_in_every_fit(photograph):
 @pytest.mark.parametrize("fit", ["crop", "pad", "squash"])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000), (4000, 1), (3, 2)])
-def test_the_smallest_and_the_longest_pictures_become_squares(tmp_path, fit, channels, size):
+def test_the_smallest_and_the_longest_images_become_squares(tmp_path, fit, channels, size):
     Image.new("RGB", size, (200, 100, 50)).save(tmp_path / "a.png")
     pixels = decode((tmp_path / "a.png").read_bytes(), ImageTransform(32, channels, fit))
     assert pixels.shape == (channels, 32, 32) and pixels.dtype == np.uint8 and pixels.flags.c_contiguous
@@ -106,9 +106,9 @@ def test_a_large_jpeg_is_decoded_small_and_nobody_sees_it(photograph, tmp_path, 
 
 
 def test_transparent_places_become_white_or_the_background(tmp_path):
-    picture = Image.new("RGBA", (8, 8), (255, 0, 0, 255))
-    picture.paste((0, 255, 0, 0), (0, 0, 4, 8))
-    picture.save(tmp_path / "a.png")
+    made = Image.new("RGBA", (8, 8), (255, 0, 0, 255))
+    made.paste((0, 255, 0, 0), (0, 0, 4, 8))
+    made.save(tmp_path / "a.png")
     assert one_pixel(tmp_path / "a.png", at=(0, 0)) == WHITE
     assert one_pixel(tmp_path / "a.png", at=(0, 0), background="#0A0B0c") == [10, 11, 12]
     assert one_pixel(tmp_path / "a.png", at=(7, 0), background="#0A0B0c") == RED
@@ -119,25 +119,25 @@ def test_half_transparent_places_are_mixed_with_the_background(tmp_path):
     assert one_pixel(tmp_path / "a.png", background="#000000")[0] in (127, 128, 129)
 
 
-def test_a_palette_with_a_transparent_colour_is_read(tmp_path):
-    picture = Image.new("P", (8, 8), 0)
-    picture.putpalette([10, 20, 30, 200, 100, 50])
-    picture.paste(1, (4, 0, 8, 8))
-    picture.save(tmp_path / "plain.png")
-    picture.save(tmp_path / "clear.png", transparency=0)
+def test_a_palette_with_a_transparent_color_is_read(tmp_path):
+    made = Image.new("P", (8, 8), 0)
+    made.putpalette([10, 20, 30, 200, 100, 50])
+    made.paste(1, (4, 0, 8, 8))
+    made.save(tmp_path / "plain.png")
+    made.save(tmp_path / "clear.png", transparency=0)
     assert one_pixel(tmp_path / "plain.png", at=(0, 0)) == [10, 20, 30]
     assert one_pixel(tmp_path / "clear.png", at=(0, 0)) == WHITE
     assert one_pixel(tmp_path / "clear.png", at=(7, 0)) == [200, 100, 50]
 
 
-def test_grey_with_alpha_and_one_bit_pictures_are_read(tmp_path):
+def test_gray_with_alpha_and_one_bit_images_are_read(tmp_path):
     Image.new("LA", (8, 8), (0, 0)).save(tmp_path / "la.png")
     Image.new("1", (8, 8), 1).save(tmp_path / "bit.png")
     assert one_pixel(tmp_path / "la.png", channels=1) == [255]
     assert one_pixel(tmp_path / "bit.png", channels=1) == [255]
 
 
-def test_grey_becomes_colour_and_colour_grey(tmp_path):
+def test_gray_becomes_color_and_color_gray(tmp_path):
     Image.new("L", (8, 8), 77).save(tmp_path / "grey.png")
     Image.new("RGB", (8, 8), (255, 0, 0)).save(tmp_path / "red.png")
     assert one_pixel(tmp_path / "grey.png") == [77, 77, 77]
@@ -146,11 +146,11 @@ def test_grey_becomes_colour_and_colour_grey(tmp_path):
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "webp", "tif"])
 def test_exif_rotation_is_applied(tmp_path, kind):
-    picture = Image.new("RGB", (16, 8), "black")
-    picture.paste("white", (0, 0, 8, 8))
+    made = Image.new("RGB", (16, 8), "black")
+    made.paste("white", (0, 0, 8, 8))
     exif = Image.Exif()
     exif[0x0112] = 6  # turn a quarter clockwise to show
-    picture.save(tmp_path / f"a.{kind}", exif=exif)
+    made.save(tmp_path / f"a.{kind}", exif=exif)
     pixels = decode((tmp_path / f"a.{kind}").read_bytes(), ImageTransform(8, 1, "squash"))[0]
     assert (pixels[:3] > 250).all() and (pixels[5:] < 5).all()
 
@@ -162,7 +162,7 @@ def test_a_broken_exif_block_spoils_nothing(tmp_path, exif):
 
 
 @pytest.mark.parametrize("kind", ["png", "tif"])
-def test_sixteen_bit_grey_keeps_its_range(tmp_path, kind):
+def test_sixteen_bit_gray_keeps_its_range(tmp_path, kind):
     values = np.zeros((8, 8), np.uint16)
     values[:, 4:] = 0x8040
     Image.fromarray(values).save(tmp_path / f"a.{kind}")
@@ -184,7 +184,7 @@ def test_sixteen_bit_grey_keeps_its_range(tmp_path, kind):
         (np.int32, -1000, 1000, [0, 255]),
     ],
 )
-def test_fractions_and_long_numbers_are_brought_to_256_greys_by_their_range(tmp_path, kind, low, high, expected):
+def test_fractions_and_long_numbers_are_brought_to_256_grays_by_their_range(tmp_path, kind, low, high, expected):
     values = np.full((8, 8), low, kind)
     values[:, 4:] = high
     Image.fromarray(values).save(tmp_path / "a.tif")
@@ -202,7 +202,7 @@ def test_a_hole_in_fractions_is_black(tmp_path):
     assert [one_pixel(tmp_path / "a.tif", channels=1, at=(x, 0))[0] for x in (0, 7)] == [128, 0]
 
 
-def test_cmyk_jpeg_is_read_as_colour(tmp_path):
+def test_cmyk_jpeg_is_read_as_color(tmp_path):
     Image.new("RGB", (16, 16), (200, 40, 40)).convert("CMYK").save(tmp_path / "a.jpg", quality=95)
     assert scan(tmp_path).rejected == {}
     assert np.abs(np.subtract(one_pixel(tmp_path / "a.jpg"), [200, 40, 40])).max() < 12
@@ -210,7 +210,7 @@ def test_cmyk_jpeg_is_read_as_colour(tmp_path):
 
 @pytest.mark.parametrize("kind", ["gif", "webp", "png", "tif"])
 def test_of_several_frames_the_first_is_taken(tmp_path, kind):
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime", "blue")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "lime", "blue")]
     frames[0].save(
         tmp_path / f"a.{kind}",
         save_all=True,

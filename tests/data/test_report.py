@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from diffusion_demo.data import Entry, ImageTransform, Report, scan
-from tests.data.conftest import write_colours
+from tests.data.conftest import write_colors
 
 
 def report_of(*groups):
@@ -17,12 +17,12 @@ def report_of(*groups):
     return Report(
         "a",
         tuple(
-            Entry(str(i), name, str(i), i % 10 == 9, side, side, grey) for i, (_, name, side, grey) in enumerate(kinds)
+            Entry(str(i), name, str(i), i % 10 == 9, side, side, gray) for i, (_, name, side, gray) in enumerate(kinds)
         ),
     )
 
 
-def test_the_summary_counts_sizes_shapes_grey_pictures_copies_and_rejects(tmp_path):
+def test_the_summary_counts_sizes_shapes_gray_images_copies_and_rejects(tmp_path):
     Image.new("RGB", (40, 30), "red").save(tmp_path / "wide.png")
     Image.new("RGB", (50, 50), (7, 7, 7)).save(tmp_path / "gray in color.png")
     Image.new("L", (20, 200), 9).save(tmp_path / "tall and gray.png")
@@ -52,15 +52,15 @@ def test_the_size_of_a_large_jpeg_is_its_own_and_not_that_of_a_quick_look(tmp_pa
 
 
 @pytest.mark.parametrize("kind", ["png", "gif", "bmp", "tif", "webp"])
-def test_one_coloured_pixel_makes_a_picture_coloured(tmp_path, kind):
-    picture = Image.new("RGB", (40, 40), (90, 90, 90))
-    picture.save(tmp_path / f"grey.{kind}", lossless=True)
-    picture.putpixel((37, 3), (90, 91, 200))
-    picture.save(tmp_path / f"colour.{kind}", lossless=True)
-    assert {entry.name.split(".")[0]: entry.grey for entry in scan(tmp_path).entries} == {"colour": False, "grey": True}
+def test_one_colored_pixel_makes_a_image_colored(tmp_path, kind):
+    image = Image.new("RGB", (40, 40), (90, 90, 90))
+    image.save(tmp_path / f"grey.{kind}", lossless=True)
+    image.putpixel((37, 3), (90, 91, 200))
+    image.save(tmp_path / f"colour.{kind}", lossless=True)
+    assert {entry.name.split(".")[0]: entry.gray for entry in scan(tmp_path).entries} == {"colour": False, "grey": True}
 
 
-def test_the_summary_is_the_same_wherever_the_pictures_lie_and_after_a_way_through_json(digits, tmp_path, monkeypatch):
+def test_the_summary_is_the_same_wherever_the_images_lie_and_after_a_way_through_json(digits, tmp_path, monkeypatch):
     first = scan(digits).summary()
     shutil.copytree(digits, tmp_path / "elsewhere" / digits.name)
     assert first == scan(tmp_path / "elsewhere" / digits.name).summary() == json.loads(json.dumps(first))
@@ -70,7 +70,7 @@ def test_the_summary_is_the_same_wherever_the_pictures_lie_and_after_a_way_throu
     assert first["classes"] == {"one": 20, "three": 20, "two": 20} and first["pictures"] == 60
 
 
-def test_real_digits_are_grey_square_and_few(digits):
+def test_real_digits_are_gray_square_and_few(digits):
     report = scan(digits)
     summary = report.summary()
     assert (
@@ -119,7 +119,7 @@ def test_a_report_warns_of(name, sentence, bad, good):
 
 
 def test_many_copies_are_warned_of_and_some_are_not(tmp_path):
-    write_colours(tmp_path, 200)
+    write_colors(tmp_path, 200)
     for i in range(20):
         shutil.copy(tmp_path / "000.png", tmp_path / f"copy {i}.png")
     assert not [words for words in scan(tmp_path).warnings if "copies of others" in words]
@@ -129,7 +129,7 @@ def test_many_copies_are_warned_of_and_some_are_not(tmp_path):
     assert warning.startswith("30 of 230 images are exact copies")
 
 
-def test_a_smaller_size_and_one_channel_quiet_the_warnings_of_size_and_colour():
+def test_a_smaller_size_and_one_channel_quiet_the_warnings_of_size_and_color():
     report = report_of((120, "", 20, True))
     assert len(report.warnings_for(ImageTransform(32, 3))) == 2
     assert len(report.warnings_for(ImageTransform(20, 3))) == len(report.warnings_for(ImageTransform(32, 1))) == 1

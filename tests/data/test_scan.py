@@ -8,7 +8,7 @@ from PIL import Image
 
 from diffusion_demo.data import load, scan
 from diffusion_demo.errors import BadInput
-from tests.data.conftest import write_colours, write_zip_of
+from tests.data.conftest import write_colors, write_zip_of
 
 
 def names(report):
@@ -32,7 +32,7 @@ def test_a_zip_gives_what_its_folder_gives(digits, tmp_path):
         assert a.images.equal(b.images) and a.labels.equal(b.labels) and len(a) > 0
 
 
-def test_a_list_of_files_gives_their_pictures_without_folders(digits, tmp_path):
+def test_a_list_of_files_gives_their_images_without_folders(digits, tmp_path):
     paths = [str(digits / "one" / "000.png"), digits / "two" / "000.png", digits / "two" / "001.png"]
     report = scan(paths)
     assert names(report) == ["000.png", "000.png (2)", "001.png"] and report.class_names == ()
@@ -53,34 +53,34 @@ def test_an_empty_list_is_refused():
 def test_sub_folders_are_classes_in_alphabetical_order(digits):
     report = scan(digits)
     assert report.class_names == ("one", "three", "two")
-    pictures = load(report, 16, 1, held_out=False)
+    made_images = load(report, 16, 1, held_out=False)
     expected = [report.class_names.index(e.class_name) for e in report.entries if not e.held_out]
-    assert pictures.labels.tolist() == expected and pictures.images.shape == (len(expected), 1, 16, 16)
+    assert made_images.labels.tolist() == expected and made_images.images.shape == (len(expected), 1, 16, 16)
 
 
-def test_the_class_is_the_folder_that_the_picture_lies_in(tmp_path):
-    write_colours(tmp_path / "train" / "big cats", 1)
-    write_colours(tmp_path / "test" / "big cats", 1, start=1)
-    write_colours(tmp_path / "test" / "dogs", 1, start=2)
+def test_the_class_is_the_folder_that_the_image_lies_in(tmp_path):
+    write_colors(tmp_path / "train" / "big cats", 1)
+    write_colors(tmp_path / "test" / "big cats", 1, start=1)
+    write_colors(tmp_path / "test" / "dogs", 1, start=2)
     assert scan(tmp_path).classes == {"big cats": 2, "dogs": 1}
 
 
 def test_a_class_whose_accents_are_spelt_in_two_ways_is_one(tmp_path):
     for i, name in enumerate(["Möbel", "Mo\u0308bel", "other"]):  # a Mac's zips spell them the second way
-        write_colours(tmp_path / str(i) / name, 1, start=i)
+        write_colors(tmp_path / str(i) / name, 1, start=i)
     assert scan(tmp_path).classes == {"Möbel": 2, "other": 1}
 
 
 def test_one_sub_folder_makes_no_classes(tmp_path):
-    write_colours(tmp_path / "only", 3)
+    write_colors(tmp_path / "only", 3)
     report = scan(tmp_path)
     assert report.class_names == () and load(report, 8, 3, False).labels.tolist() == [0, 0, 0]
 
 
-def test_pictures_at_the_top_get_the_null_class(tmp_path):
-    write_colours(tmp_path, 1)
-    write_colours(tmp_path / "a", 1, start=1)
-    write_colours(tmp_path / "b", 1, start=2)
+def test_images_at_the_top_get_the_null_class(tmp_path):
+    write_colors(tmp_path, 1)
+    write_colors(tmp_path / "a", 1, start=1)
+    write_colors(tmp_path / "b", 1, start=2)
     report = scan(tmp_path)
     assert report.class_names == ("a", "b")
     assert dict(zip(names(report), load(report, 8, 3, False).labels.tolist(), strict=True)) == {
@@ -113,7 +113,7 @@ def test_with_file_names_of_which_none_has_an_underscore_there_are_no_classes(di
 
 def test_any_other_origin_of_classes_is_refused(digits):
     with pytest.raises(BadInput, match=r"folder or file_name, not 'color'"):
-        scan(digits, class_from="colour")
+        scan(digits, class_from="color")
 
 
 def test_the_held_out_tenth_is_decided_by_the_bytes_alone(digits, tmp_path):
@@ -127,7 +127,7 @@ def test_the_held_out_tenth_is_decided_by_the_bytes_alone(digits, tmp_path):
 
 
 def test_the_held_out_part_is_about_a_tenth_and_apart_from_the_rest(tmp_path):
-    write_colours(tmp_path, 250)
+    write_colors(tmp_path, 250)
     report = scan(tmp_path)
     assert 10 <= sum(e.held_out for e in report.entries) <= 42
     training, held_out = load(report, 8, 3, False), load(report, 8, 3, True)
@@ -136,14 +136,14 @@ def test_the_held_out_part_is_about_a_tenth_and_apart_from_the_rest(tmp_path):
     assert not seen & {bytes(image.numpy().tobytes()) for image in held_out.images}
 
 
-def test_copies_of_one_picture_are_held_out_together(tmp_path):
-    write_colours(tmp_path / "a", 60)
+def test_copies_of_one_image_are_held_out_together(tmp_path):
+    write_colors(tmp_path / "a", 60)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     entries = scan(tmp_path).entries
     assert {e.digest for e in entries if e.held_out}.isdisjoint({e.digest for e in entries if not e.held_out})
 
 
-def test_under_twenty_pictures_none_is_held_out(digits, tmp_path):
+def test_under_twenty_images_none_is_held_out(digits, tmp_path):
     paths = sorted(digits.rglob("*.png"))
     held_out = [digits / e.name for e in scan(digits).entries if e.held_out]
     chosen = dict.fromkeys(held_out + paths)
@@ -155,14 +155,14 @@ def test_under_twenty_pictures_none_is_held_out(digits, tmp_path):
 
 
 def test_progress_is_told_after_each_file_also_after_one_that_cannot_be_used(tmp_path):
-    write_colours(tmp_path, 2)
+    write_colors(tmp_path, 2)
     (tmp_path / "empty.png").write_bytes(b"")
     told = []
     scan(tmp_path, progress=lambda done, total: told.append((done, total)))
     assert told == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_every_kind_of_picture_is_one_in_upper_and_lower_case(tmp_path):
+def test_every_kind_of_image_is_one_in_upper_and_lower_case(tmp_path):
     kinds = {
         "png": "PNG",
         "jpg": "JPEG",
@@ -180,8 +180,8 @@ def test_every_kind_of_picture_is_one_in_upper_and_lower_case(tmp_path):
     assert len(report.entries) == 2 * len(kinds) and not report.rejected and not report.ignored
 
 
-def test_hidden_files_are_no_pictures_and_not_counted_and_other_files_are_counted(tmp_path):
-    write_colours(tmp_path, 1)
+def test_hidden_files_are_no_images_and_not_counted_and_other_files_are_counted(tmp_path):
+    write_colors(tmp_path, 1)
     source = tmp_path / "000.png"
     for name in (".hidden.png", "__MACOSX/._000.png", "__MACOSX/000.png", ".cache/000.png", ".DS_Store"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

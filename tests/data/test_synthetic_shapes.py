@@ -13,16 +13,16 @@ from diffusion_demo.data.synthetic_shapes import CLASSES, COLORS, RADII, SIDE, d
 def shape_of(image):
     """The color of the shape, and its bounding box as shares of the side."""
     pixels = np.asarray(image).reshape(-1, 3)
-    colour = Counter(map(tuple, pixels[(pixels != 255).any(1) & (pixels != 0).any(1)].tolist())).most_common(1)[0][0]
+    color = Counter(map(tuple, pixels[(pixels != 255).any(1) & (pixels != 0).any(1)].tolist())).most_common(1)[0][0]
     rows, columns = np.nonzero((np.asarray(image) < 250).any(2))
-    return colour, (columns.min() / SIDE, rows.min() / SIDE, (columns.max() + 1) / SIDE, (rows.max() + 1) / SIDE)
+    return color, (columns.min() / SIDE, rows.min() / SIDE, (columns.max() + 1) / SIDE, (rows.max() + 1) / SIDE)
 
 
 @pytest.mark.parametrize("class_name", CLASSES)
-def test_colours_are_evenly_often_and_radii_uniform(class_name):
+def test_colors_are_evenly_often_and_radii_uniform(class_name):
     generator = random.Random(0)
     drawn = [shape_of(draw(class_name, generator)) for _ in range(400)]
-    counts = Counter(colour for colour, _ in drawn)
+    counts = Counter(color for color, _ in drawn)
     assert set(counts) == set(COLORS) and stats.chisquare(list(counts.values())).pvalue > 1e-3
     radii = [(right - left) / 2 for _, (left, _, right, _) in drawn]
     low, high = RADII
@@ -30,7 +30,7 @@ def test_colours_are_evenly_often_and_radii_uniform(class_name):
     assert all(left >= -1 / SIDE and right <= 1 + 1 / SIDE for _, (left, _, right, _) in drawn)
 
 
-def test_the_same_pictures_are_drawn_every_time(tmp_path):
+def test_the_same_images_are_drawn_every_time(tmp_path):
     write_synthetic(tmp_path / "a", each=3)
     write_synthetic(tmp_path / "b", each=3)
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.png"))

@@ -32,12 +32,12 @@ def test_the_prior_term_is_the_kl_of_two_gaussians(schedule):
 
 
 @pytest.mark.parametrize("kept", [None, 20])
-def test_a_picture_known_by_heart_costs_its_decoder_alone(kept):
+def test_a_image_known_by_heart_costs_its_decoder_alone(kept):
     """A finite set of one image has no entropy: every KL is 0, and L_0 is the mass that N(x_0, beta~_1) leaves outside x_0's own bin."""
-    picture = torch.randint(1, 255, (1, 1, 4, 4), generator=torch.Generator().manual_seed(0)).double() / 127.5 - 1
+    image = torch.randint(1, 255, (1, 1, 4, 4), generator=torch.Generator().manual_seed(0)).double() / 127.5 - 1
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 200), variance_type="fixed_small")
     chain = diffusion if kept is None else diffusion.respaced(spaced_timesteps(200, kept))
-    *kls, decoder = bound_terms(finite_set(picture, diffusion.abar), chain, picture, draws(1, picture.shape))
+    *kls, decoder = bound_terms(finite_set(image, diffusion.abar), chain, image, draws(1, image.shape))
     assert [term.t for term in kls] == list(range(1, len(chain)))[::-1] and decoder.t == 0
     assert max(float(term.bits.abs()) for term in kls) < 1e-9
     assert max(float(term.x0_mse) for term in [*kls, decoder]) < 1e-10
@@ -48,20 +48,18 @@ def test_a_picture_known_by_heart_costs_its_decoder_alone(kept):
 
 def test_the_bound_stays_above_the_entropy_and_comes_nearer_with_more_steps():
     """Two images, drawn evenly: one bit over two dimensions."""
-    pictures = (
-        torch.tensor([-1.0, 1.0], dtype=torch.float64).reshape(2, 1, 1, 1).expand(2, 1, 1, 2).repeat(128, 1, 1, 1)
-    )
+    images = torch.tensor([-1.0, 1.0], dtype=torch.float64).reshape(2, 1, 1, 1).expand(2, 1, 1, 2).repeat(128, 1, 1, 1)
     means = []
     for num_timesteps in (50, 200, 800):
         diffusion = Diffusion(named_betas("linear", num_timesteps), variance_type="fixed_small")
-        terms = bound_terms(finite_set(pictures[:2], diffusion.abar), diffusion, pictures, draws(0, pictures.shape))
-        totals = sum(term.bits for term in terms) + prior_bits(diffusion, pictures)
+        terms = bound_terms(finite_set(images[:2], diffusion.abar), diffusion, images, draws(0, images.shape))
+        totals = sum(term.bits for term in terms) + prior_bits(diffusion, images)
         means.append(float(totals.mean()))
         assert means[-1] - 3 * float(totals.std()) / math.sqrt(len(totals)) > 0.5
     assert means[0] > means[1] > means[2]
 
 
-def test_with_the_exact_denoiser_of_grey_pixels_the_bound_nears_the_entropy_from_above():
+def test_with_the_exact_denoiser_of_gray_pixels_the_bound_nears_the_entropy_from_above():
     """1,024 independent pixels: as many draws of each of 16 distributions of 256 levels, so the bound's own noise is small."""
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(256, 1, 4, 4, generator=generator, dtype=torch.float64) * torch.linspace(0.2, 5, 16).reshape(
@@ -69,16 +67,16 @@ def test_with_the_exact_denoiser_of_grey_pixels_the_bound_nears_the_entropy_from
     )
     probabilities = torch.softmax(scores, dim=0)
     drawn = torch.multinomial(probabilities.flatten(1).T, 64, replacement=True, generator=generator)
-    pictures = drawn.T.reshape(64, 1, 4, 4).double() / 127.5 - 1
+    images = drawn.T.reshape(64, 1, 4, 4).double() / 127.5 - 1
     # the images' own cost under the true probabilities has the entropy as its mean, and most of the draw's luck in common with the bound
     own = -probabilities.log2().expand(64, -1, -1, -1, -1).gather(1, drawn.T.reshape(64, 1, 1, 4, 4)).flatten(1).mean(1)
     gaps = []
     for num_timesteps in (50, 200, 1000):
         diffusion = Diffusion(named_betas("squaredcos_cap_v2", num_timesteps), variance_type="fixed_small")
         terms = bound_terms(
-            pixels(probabilities, diffusion.abar), diffusion, pictures, draws(num_timesteps, pictures.shape)
+            pixels(probabilities, diffusion.abar), diffusion, images, draws(num_timesteps, images.shape)
         )
-        totals = sum(term.bits for term in terms) + prior_bits(diffusion, pictures)
+        totals = sum(term.bits for term in terms) + prior_bits(diffusion, images)
         gap = totals - own
         gaps.append(float(gap.mean()))
         assert gaps[-1] > 3 * float(gap.std()) / math.sqrt(len(gap)), "never below the entropy"

@@ -245,7 +245,7 @@ def test_mixture_oracle_of_one_component_is_the_gaussian_one():
     )
 
 
-def grey_levels(seed=0, shape=(1, 2, 2)):
+def gray_levels(seed=0, shape=(1, 2, 2)):
     """The probabilities of 256 gray levels in each of a few pixels: some flat, some peaked, the first black or white only."""
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randn(256, *shape, generator=generator, dtype=torch.float64) * torch.linspace(
@@ -258,9 +258,9 @@ def grey_levels(seed=0, shape=(1, 2, 2)):
 
 
 @pytest.mark.parametrize("t", [0, 100, 900])
-def test_pixel_oracle_weighs_the_grey_levels_by_bayes_rule(t):
+def test_pixel_oracle_weighs_the_gray_levels_by_bayes_rule(t):
     diffusion = Diffusion(named_betas("linear", 1000))
-    probabilities, a = grey_levels(), diffusion.abar[t]
+    probabilities, a = gray_levels(), diffusion.abar[t]
     generator = torch.Generator().manual_seed(1)
     drawn = (
         torch.multinomial(probabilities.flatten(1).T, 3, generator=generator).T.reshape(3, 1, 2, 2).double() / 127.5 - 1
@@ -277,6 +277,6 @@ def test_pixel_oracle_weighs_the_grey_levels_by_bayes_rule(t):
 
 
 def test_pixel_entropy_is_scipys():
-    probabilities = grey_levels()
+    probabilities = gray_levels()
     expected = stats.entropy(probabilities.flatten(1).numpy(), base=2, axis=0).mean()
     assert pixel_entropy(probabilities) == pytest.approx(expected, rel=1e-9)

@@ -273,7 +273,7 @@ def test_a_chain_up_to_t_is_its_beginning():
     torch.testing.assert_close(start.betas, diffusion.betas[:31])
 
 
-def test_noise_and_pictures_of_other_shapes_are_refused():
+def test_noise_and_images_of_other_shapes_are_refused():
     diffusion = Diffusion(named_betas("linear", 100))
     with pytest.raises(ValueError, match=r"noise must be shaped \[2, 3, 4, 4\], not \[1, 3, 4, 4\]"):
         diffusion.q_sample(normal(2, 3, 4, 4), 5, normal(1, 3, 4, 4))
@@ -303,7 +303,7 @@ def test_an_answer_that_is_no_number_is_refused_where_it_enters(value):
         next(ddpm(model, diffusion, xt, lambda: normal(2, 1, 2, 2)))
 
 
-def test_the_weights_of_the_posterior_mean_keep_a_noiseless_picture_noiseless():
+def test_the_weights_of_the_posterior_mean_keep_a_noiseless_image_noiseless():
     """At x_t = sqrt(abar_t) x_0 the posterior mean is sqrt(abar_{t-1}) x_0."""
     for schedule in PAPERS:
         diffusion = Diffusion(named_betas(schedule, 1000))

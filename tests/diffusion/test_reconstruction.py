@@ -21,11 +21,11 @@ def last(steps):
     return step.xt
 
 
-def member_of(pictures):
-    return (pictures.flatten(1)[:, None] - MEMBERS.flatten(1)[None]).abs().amax(2).min(1).indices
+def member_of(images):
+    return (images.flatten(1)[:, None] - MEMBERS.flatten(1)[None]).abs().amax(2).min(1).indices
 
 
-def test_from_little_noise_the_same_picture_returns_and_from_much_noise_any():
+def test_from_little_noise_the_same_image_returns_and_from_much_noise_any():
     diffusion = Diffusion(named_betas("linear", 200), variance_type="fixed_small")
     oracle, draw = finite_set(MEMBERS, diffusion.abar), noise(40)
     shared = MEMBERS[2].expand(40, -1, -1, -1)
@@ -56,13 +56,13 @@ def test_a_t_outside_the_chain_is_refused(t):
         next(reconstruct(lambda xt, t: xt, diffusion, MEMBERS[:1], t, noise(1)))
 
 
-def test_an_interpolation_goes_from_one_picture_to_the_other():
+def test_an_interpolation_goes_from_one_image_to_the_other():
     diffusion = Diffusion(named_betas("linear", 200), variance_type="fixed_small")
     oracle, shares = finite_set(MEMBERS, diffusion.abar), torch.linspace(0, 1, 9)
-    pictures = last(interpolate(oracle, diffusion, MEMBERS[0:1], MEMBERS[1:2], shares, 8, noise(9)))
-    reached = member_of(pictures).tolist()
+    images = last(interpolate(oracle, diffusion, MEMBERS[0:1], MEMBERS[1:2], shares, 8, noise(9)))
+    reached = member_of(images).tolist()
     assert reached[0] == 0 and reached[-1] == 1
-    assert (pictures - MEMBERS[reached]).abs().max() < 0.05
+    assert (images - MEMBERS[reached]).abs().max() < 0.05
 
 
 def test_an_interpolation_mixes_linearly_with_independent_noise():

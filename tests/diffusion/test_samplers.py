@@ -30,7 +30,7 @@ def like(scheduler_class, diffusion, schedule, **settings):
     return scheduler_class(num_train_timesteps=1000, beta_schedule=schedule, clip_sample=True, **ends, **settings)
 
 
-def noisy_pictures(diffusion, t):
+def noisy_images(diffusion, t):
     """x_t of some images, and a network that sees most of its noise, so that only some predictions of x_0 are clipped."""
     draw = noise_from(3)
     eps = draw()
@@ -50,7 +50,7 @@ def assert_close_to_diffusers(ours, theirs, t):
 def test_one_ddpm_step_equals_diffusers(schedule, variance_type, t):
     diffusion = whole_chain(schedule, variance_type)
     scheduler = like(DDPMScheduler, diffusion, schedule, variance_type=variance_type)
-    xt, output = noisy_pictures(diffusion, t)
+    xt, output = noisy_images(diffusion, t)
     up_to_t = diffusion.respaced(range(t + 1))
     step = next(ddpm(lambda x, t: output, up_to_t, xt, noise_from(9)))
     theirs = scheduler.step(output, t, xt, generator=torch.Generator().manual_seed(9))
@@ -88,7 +88,7 @@ def test_one_ddim_step_equals_diffusers(schedule, eta, t):
     diffusion = whole_chain(schedule)
     scheduler = like(DDIMScheduler, diffusion, schedule, set_alpha_to_one=True)
     scheduler.set_timesteps(1000)
-    xt, output = noisy_pictures(diffusion, t)
+    xt, output = noisy_images(diffusion, t)
     step = next(ddim(lambda x, t: output, diffusion.respaced(range(t + 1)), xt, noise_from(9), eta=eta))
     theirs = scheduler.step(
         output, t, xt, eta=eta, use_clipped_model_output=True, variance_noise=noise_from(9)()

@@ -31,22 +31,22 @@ def found(digits):
 
 
 @pytest.fixture(scope="module")
-def pictures(found):
+def dataset(found):
     return load(found, 16, 1, held_out=False)
 
 
-def few(pictures, count):
-    return ImageTensors(pictures.images[:count], pictures.labels[:count])
+def few(dataset, count):
+    return ImageTensors(dataset.images[:count], dataset.labels[:count])
 
 
-def test_the_bound_is_its_terms_with_the_noise_of_each_pictures_own_seed(trained, pictures):
-    bound = measure_bound(trained, few(pictures, 3), seed=5)
-    x0 = to_float(pictures.images[2:3])
+def test_the_bound_is_its_terms_with_the_noise_of_each_images_own_seed(trained, dataset):
+    bound = measure_bound(trained, few(dataset, 3), seed=5)
+    x0 = to_float(dataset.images[2:3])
     noise = SeededNoise([7], (1, 16, 16), torch.device("cpu"))
     with torch.no_grad():
         terms = list(
             bound_terms(
-                as_denoiser(trained.unet, "fp32"), trained.diffusion, x0, noise, class_labels=pictures.labels[2:3]
+                as_denoiser(trained.unet, "fp32"), trained.diffusion, x0, noise, class_labels=dataset.labels[2:3]
             )
         )
     assert bound.bits.shape == (3, 100) and bound.timesteps.tolist() == list(range(100))
@@ -56,8 +56,8 @@ def test_the_bound_is_its_terms_with_the_noise_of_each_pictures_own_seed(trained
     torch.testing.assert_close(bound.prior[2:3], prior_bits(trained.diffusion, x0).double())
 
 
-def test_a_report_adds_up(trained, pictures):
-    bound = measure_bound(trained, few(pictures, 5), steps=10)
+def test_a_report_adds_up(trained, dataset):
+    bound = measure_bound(trained, few(dataset, 5), steps=10)
     report = bound.report()
     assert (
         report["pictures"] == 5
@@ -72,7 +72,7 @@ def test_a_report_adds_up(trained, pictures):
     assert report["rate_distortion"][0]["t"] == 99 and report["rate_distortion"][-1]["t"] == 0
 
 
-def test_a_measurement_that_was_cut_short_goes_on(trained, pictures, tmp_path):
+def test_a_measurement_that_was_cut_short_goes_on(trained, dataset, tmp_path):
     class Cut(Exception):
         pass
 
@@ -80,16 +80,16 @@ def test_a_measurement_that_was_cut_short_goes_on(trained, pictures, tmp_path):
         raise Cut
 
     with pytest.raises(Cut):
-        measure_bound(trained, few(pictures, 20), steps=4, work=tmp_path, progress=cut)
+        measure_bound(trained, few(dataset, 20), steps=4, work=tmp_path, progress=cut)
     (kept,) = tmp_path.iterdir()
     before = kept.stat().st_mtime_ns
-    whole = measure_bound(trained, few(pictures, 20), steps=4, work=tmp_path)
+    whole = measure_bound(trained, few(dataset, 20), steps=4, work=tmp_path)
     assert kept.stat().st_mtime_ns == before and len(list(tmp_path.iterdir())) == 2
-    torch.testing.assert_close(whole.bits, measure_bound(trained, few(pictures, 20), steps=4).bits)
+    torch.testing.assert_close(whole.bits, measure_bound(trained, few(dataset, 20), steps=4).bits)
     with pytest.raises(BadInput, match="another measurement"):
-        measure_bound(trained, few(pictures, 20), steps=5, work=tmp_path)
+        measure_bound(trained, few(dataset, 20), steps=5, work=tmp_path)
     kept.write_bytes(kept.read_bytes()[:100])
-    torch.testing.assert_close(measure_bound(trained, few(pictures, 20), steps=4, work=tmp_path).bits, whole.bits)
+    torch.testing.assert_close(measure_bound(trained, few(dataset, 20), steps=4, work=tmp_path).bits, whole.bits)
 
 
 def test_classes_are_matched_by_name_and_what_the_model_does_not_know_is_its_null_class():
@@ -105,13 +105,13 @@ def test_classes_are_matched_by_name_and_what_the_model_does_not_know_is_its_nul
 
 def test_samples_for_a_distance_have_the_datas_mix_of_classes(found):
     description = CheckpointMetadata(16, 1, 100, ("one", "three", "two"), guidance=True)
-    pictures = specs_like_data(found, description, Request(num_images=8, seed=5))
-    assert [picture.seed for picture in pictures] == list(range(5, 13))
+    dataset = specs_like_data(found, description, Request(num_images=8, seed=5))
+    assert [image.seed for image in dataset] == list(range(5, 13))
     for end in range(1, 9):
-        beginning = [picture.class_index for picture in pictures[:end]]
+        beginning = [image.class_index for image in dataset[:end]]
         assert all(abs(beginning.count(index) - end / 3) < 1 for index in range(3))
     assert {
-        picture.class_index for picture in specs_like_data(found, CheckpointMetadata(16, 1, 100), Request(num_images=2))
+        image.class_index for image in specs_like_data(found, CheckpointMetadata(16, 1, 100), Request(num_images=2))
     } == {None}
 
 

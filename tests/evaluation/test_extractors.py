@@ -23,23 +23,23 @@ def judge():
     return load_feature_classifier()
 
 
-def pictures(count, channels=3, side=32):
+def dataset(count, channels=3, side=32):
     return torch.randint(
         0, 256, (count, channels, side, side), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
     )
 
 
 def test_one_pass_gives_all_that_the_judge_knows(judge):
-    found = feature_classifier_extractor(judge)(pictures(70))
+    found = feature_classifier_extractor(judge)(dataset(70))
     assert (
         found.vectors.shape == (70, 96)
         and found.spatial.shape == (70, 7 * 4 * 4)
         and found.probabilities.shape == (70, 9)
     )
-    torch.testing.assert_close(found.vectors, extract_features(pictures(70), judge))
+    torch.testing.assert_close(found.vectors, extract_features(dataset(70), judge))
     torch.testing.assert_close(found.probabilities.sum(1), torch.ones(70))
     with torch.no_grad():
-        logits = judge(to_float(pictures(70)), torch.zeros(70, dtype=torch.int64))
+        logits = judge(to_float(dataset(70)), torch.zeros(70, dtype=torch.int64))
     torch.testing.assert_close(found.probabilities, logits.softmax(1), rtol=1e-3, atol=1e-5)
 
 
@@ -47,7 +47,7 @@ def test_spatial_features_are_of_the_map_that_is_pooled_and_know_where(judge):
     """The whole map, normalised and averaged, is the vectors; a mirrored image has other spatial features at mirrored places."""
     maps = []
     hook = judge.mid_block.register_forward_hook(lambda block, given, output: maps.append(output))
-    found = feature_classifier_extractor(judge)(pictures(4))
+    found = feature_classifier_extractor(judge)(dataset(4))
     hook.remove()
     assert len(maps) == 1
     with torch.no_grad():
@@ -59,11 +59,11 @@ def test_spatial_features_are_of_the_map_that_is_pooled_and_know_where(judge):
     assert not judge.mid_block._forward_hooks
 
 
-def test_grey_and_larger_pictures_are_read_too(judge):
+def test_gray_and_larger_images_are_read_too(judge):
     extractor = feature_classifier_extractor(judge)
-    grey = extractor(pictures(3, channels=1))
-    torch.testing.assert_close(grey.spatial, extractor(pictures(3, channels=1).expand(-1, 3, -1, -1)).spatial)
-    assert extractor(pictures(2, side=48)).spatial.shape == (2, 112)
+    gray = extractor(dataset(3, channels=1))
+    torch.testing.assert_close(gray.spatial, extractor(dataset(3, channels=1).expand(-1, 3, -1, -1)).spatial)
+    assert extractor(dataset(2, side=48)).spatial.shape == (2, 112)
 
 
 def test_without_torch_fidelity_inception_is_refused_with_what_to_install(monkeypatch):
@@ -116,12 +116,12 @@ def test_the_adapter_reads_torch_fidelitys_network(fidelity, monkeypatch, tmp_pa
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     torch.save(network.state_dict(), tmp_path / "hub" / "checkpoints" / WEIGHTS)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    found = inception_extractor()(pictures(3))
-    vectors, logits, _ = network(pictures(3))
+    found = inception_extractor()(dataset(3))
+    vectors, logits, _ = network(dataset(3))
     assert found.spatial.shape == (3, 7 * 17 * 17) and found.probabilities.shape == (3, 1008)
     torch.testing.assert_close(found.vectors, vectors)
     torch.testing.assert_close(found.probabilities, logits.softmax(1))
     first = []
     network.Mixed_6d.branch1x1.register_forward_hook(lambda block, given, output: first.append(output))
-    network(pictures(3))
+    network(dataset(3))
     torch.testing.assert_close(found.spatial, first[0][:, :7].flatten(1))

@@ -11,7 +11,7 @@ def judge():
     return load_feature_classifier()
 
 
-def pictures(count, channels=3, side=32):
+def images(count, channels=3, side=32):
     return torch.randint(
         0, 256, (count, channels, side, side), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
     )
@@ -24,15 +24,15 @@ def test_the_judge_is_small_and_knows_the_emoji_classes(judge):
 
 
 def test_features_do_not_depend_on_the_batch(judge):
-    together = extract_features(pictures(70), judge)
+    together = extract_features(images(70), judge)
     assert together.shape == (70, judge.head.in_features)
-    torch.testing.assert_close(extract_features(pictures(70)[66:67], judge), together[66:67], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(extract_features(images(70)[66:67], judge), together[66:67], rtol=1e-4, atol=1e-5)
 
 
-def test_greyscale_pictures_and_other_sizes_have_features_too(judge):
-    grey = pictures(2, channels=1)
-    torch.testing.assert_close(extract_features(grey, judge), extract_features(grey.expand(-1, 3, -1, -1), judge))
-    assert extract_features(pictures(2, side=64), judge).shape == (2, judge.head.in_features)
+def test_grayscale_images_and_other_sizes_have_features_too(judge):
+    gray = images(2, channels=1)
+    torch.testing.assert_close(extract_features(gray, judge), extract_features(gray.expand(-1, 3, -1, -1), judge))
+    assert extract_features(images(2, side=64), judge).shape == (2, judge.head.in_features)
 
 
 def test_the_logits_are_the_head_of_the_features(judge):

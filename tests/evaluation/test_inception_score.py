@@ -15,7 +15,7 @@ def test_sure_answers_spread_over_all_classes_score_the_number_of_classes():
         assert inception_score(torch.eye(classes).repeat(3, 1)) == pytest.approx(classes)
 
 
-def test_the_same_answer_for_every_picture_scores_1_be_it_sure_or_not():
+def test_the_same_answer_for_every_image_scores_1_be_it_sure_or_not():
     assert inception_score(torch.eye(9)[:1].repeat(20, 1)) == pytest.approx(1)
     assert inception_score(torch.full((20, 9), 1 / 9)) == pytest.approx(1)
 

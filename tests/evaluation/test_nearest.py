@@ -9,7 +9,7 @@ from diffusion_demo.evaluation.memorization import measure_memorization
 from diffusion_demo.evaluation.nearest import closeness, nearest
 
 
-def pictures(count, seed, channels=3):
+def dataset(count, seed, channels=3):
     return torch.randint(
         0, 256, (count, channels, 8, 8), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8
     )
@@ -36,7 +36,7 @@ def test_a_planted_copy_is_found_at_no_distance_in_the_last_block_too():
 
 
 def test_distances_are_exact_where_they_are_small():
-    rows = pictures(40, 0)
+    rows = dataset(40, 0)
     queries = rows[:30].clone()
     queries[:, 0, 0, 0] ^= 1
     found = nearest(queries, rows)
@@ -62,8 +62,8 @@ def test_where_the_data_is_there_twice_the_ratio_is_still_a_number():
     assert closeness(torch.zeros(4).double(), torch.zeros(4).double()).ratio.value == 0
 
 
-def test_samples_like_the_data_are_as_near_as_held_out_pictures_are():
-    found = measured(pictures(200, 0), pictures(300, 1), pictures(200, 2))
+def test_samples_like_the_data_are_as_near_as_held_out_images_are():
+    found = measured(dataset(200, 0), dataset(300, 1), dataset(200, 2))
     for kind in ("in_pixels", "in_features"):
         assert abs(found[kind]["nearer"]["value"] - 0.5) < 3 * found[kind]["nearer"]["standard_error"]
         assert found[kind]["ratio"]["value"] == pytest.approx(1, abs=0.05)
@@ -71,23 +71,23 @@ def test_samples_like_the_data_are_as_near_as_held_out_pictures_are():
 
 
 def test_copies_show_mirrored_or_not_and_a_few_of_them_too():
-    training, held_out = pictures(60, 1), pictures(40, 2)
+    training, held_out = dataset(60, 1), dataset(40, 2)
     found = measured(torch.cat([training[:10], training[20:30].flip(3)]), training, held_out)
     for kind in ("in_pixels", "in_features"):
         assert found[kind]["nearer"]["value"] == found[kind]["much_nearer"]["value"] == 1
         assert found[kind]["ratio"]["value"] == found[kind]["median_distance"] == 0
-    some = measured(torch.cat([pictures(90, 3), training[:10]]), training, held_out)
+    some = measured(torch.cat([dataset(90, 3), training[:10]]), training, held_out)
     assert some["in_pixels"]["much_nearer"]["value"] >= 0.1
 
 
-def test_without_held_out_pictures_the_training_pictures_are_compared_with_each_other():
-    training = pictures(50, 1)
+def test_without_held_out_images_the_training_images_are_compared_with_each_other():
+    training = dataset(50, 1)
     training[:5] = training[5:10].flip(3)
-    found = measured(pictures(40, 0), training, training[:0])
+    found = measured(dataset(40, 0), training, training[:0])
     assert found["compared_with"] == "50 other training images" and found["in_pixels"]["typical_distance"] > 50
 
 
-def test_pixel_distances_are_root_mean_squares_of_grey_and_colour_alike():
+def test_pixel_distances_are_root_mean_squares_of_gray_and_color_alike():
     training = torch.full((2, 1, 8, 8), 100, dtype=torch.uint8)
     found = measured(
         torch.full((3, 1, 8, 8), 110, dtype=torch.uint8), training, torch.full((2, 1, 8, 8), 120, dtype=torch.uint8)
@@ -98,9 +98,9 @@ def test_pixel_distances_are_root_mean_squares_of_grey_and_colour_alike():
 
 
 def test_the_sheet_shows_each_sample_beside_what_it_is_nearest_to(tmp_path):
-    training = pictures(30, 1)
+    training = dataset(30, 1)
     measured(
-        torch.cat([pictures(5, 0), training[7:8].flip(3)]), training, pictures(20, 2), tmp_path / "new" / "nearest.png"
+        torch.cat([dataset(5, 0), training[7:8].flip(3)]), training, dataset(20, 2), tmp_path / "new" / "nearest.png"
     )
     with Image.open(tmp_path / "new" / "nearest.png") as sheet:
         tiles = [sheet.crop((8 * i, 0, 8 * i + 8, 8)).tobytes() for i in range(4)]

@@ -80,7 +80,7 @@ def test_one_sampling_serves_all_measures_and_each_says_what_it_is_of(measured):
     assert len(list((folder / "work" / "samples").iterdir())) == 24
 
 
-def test_the_batch_holds_the_sampled_pictures_and_their_classes(measured):
+def test_the_batch_holds_the_sampled_images_and_their_classes(measured):
     _, folder = measured
     with np.load(folder / "batch.npz") as file:
         first = np.asarray(Image.open(folder / "work" / "samples" / "seed_00000005.png"))
@@ -88,7 +88,7 @@ def test_the_batch_holds_the_sampled_pictures_and_their_classes(measured):
         assert sorted(set(file["arr_1"].tolist())) == [0, 1, 2]
 
 
-def test_the_same_pictures_given_as_a_folder_or_a_batch_measure_the_same(measured, digits, capsys):
+def test_the_same_images_given_as_a_folder_or_a_batch_measure_the_same(measured, digits, capsys):
     report, folder = measured
     common = ["--data", digits, "--metrics", COMPARED, "--seed", 5, "--json"]
     from_folder = json.loads(run(capsys, *common, "--samples", folder / "work" / "samples"))
@@ -99,7 +99,7 @@ def test_the_same_pictures_given_as_a_folder_or_a_batch_measure_the_same(measure
     assert from_batch["nn"] | {"sheet": None} == from_folder["nn"] | {"sheet": None}
 
 
-def test_pictures_are_no_distance_from_themselves_and_copies_show(measured, capsys):
+def test_images_are_no_distance_from_themselves_and_copies_show(measured, capsys):
     _, folder = measured
     batch = folder / "batch.npz"
     report = json.loads(run(capsys, "--samples", batch, "--data", batch, "--metrics", COMPARED, "--json"))
@@ -160,7 +160,7 @@ def test_given_samples_do_not_keep_a_checkpoint_from_its_bound(measured, trained
     assert report["nll"]["steps"] == 2 and report["fd"]["samples"] == 24
 
 
-def test_pictures_of_unlike_making_have_no_settings_in_common(measured, tmp_path):
+def test_images_of_unlike_making_have_no_settings_in_common(measured, tmp_path):
     _, folder = measured
     shutil.copytree(folder / "work" / "samples", tmp_path / "mixed")
     Image.new("RGB", (16, 16)).save(tmp_path / "mixed" / "a.png")

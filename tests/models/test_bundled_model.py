@@ -132,14 +132,14 @@ def test_a_classifier_beside_it_knows_its_classes_and_its_gradient_is_felt(emoji
     assert guided.isfinite().all() and (guided - plain).abs().max() > 0.05
 
 
-def test_an_upsampler_of_at_most_two_million_parameters_keeps_the_picture(emoji):
+def test_an_upsampler_of_at_most_two_million_parameters_keeps_the_image(emoji):
     upsampler = load_checkpoint(ROOT / "checkpoints" / "emoji-64")
     assert sum(p.numel() for p in upsampler.unet.parameters()) <= 2_000_000
     assert all(path.stat().st_size <= 10_000_000 for path in (ROOT / "checkpoints" / "emoji-64").rglob("*"))
     request = Request(num_images=2, steps=8, seed=3, precision="fp32")
-    pictures = image_specs(request, emoji.description)
+    specs = image_specs(request, emoji.description)
     small = to_uint8(last_step(sample(emoji, request)).xt)
-    large = to_uint8(last_step(upsample(upsampler, small, request, pictures)).xt)
+    large = to_uint8(last_step(upsample(upsampler, small, request, specs)).xt)
     assert large.shape == (2, 3, 64, 64)
     shrunk = torch.nn.functional.avg_pool2d(large.float(), 2)
     assert (shrunk - small.float()).abs().mean() < 12, "of 255: it is the same image, only finer"

@@ -12,7 +12,8 @@ from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import load_checkpoint, make_diffusion, make_scheduler, save_checkpoint
-from diffusion_demo.models.metadata import CheckpointMetadata, checkpoint_name, checkpoints_in, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import CheckpointMetadata, checkpoint_name, checkpoints_in
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import PRESETS, build_unet
 

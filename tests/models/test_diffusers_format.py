@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.metadata import load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.sampling.generate import sample
 from diffusion_demo.sampling.request import Request
 from tests.models.ho import at_the_root, ho_network, ho_scheduler, refusal

@@ -41,7 +41,7 @@ def by_us(checkpoint, count, **condition):
 
 
 @pytest.mark.parametrize(("class_name", "index"), [("three", 1), (None, 3)])
-def test_diffusers_makes_the_same_pictures_from_the_same_noise(trained_checkpoint, tmp_path, class_name, index):
+def test_diffusers_makes_the_same_images_from_the_same_noise(trained_checkpoint, tmp_path, class_name, index):
     ours = load_checkpoint(trained_checkpoint)
     export(ours, "ours", tmp_path / "plain", class_name)
     wanted = by_us(ours, 2, class_labels=torch.full((2,), index))

@@ -19,7 +19,8 @@ from diffusers import UNet2DModel
 from diffusion_demo.cli import main
 from diffusion_demo.images import read_settings
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.metadata import FILE, checkpoint_name, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import FILE, checkpoint_name
 from tests.models.ho import at_the_root, refusal
 
 NAME, COMMIT = "somebody/tiny-ddpm", "0123456789abcdef0123456789abcdef01234567"
@@ -223,10 +224,10 @@ def test_of_a_model_on_the_hub_only_what_is_read_is_fetched_and_then_no_network_
 DESCRIBE = """
 import sys
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.description import describe
+from diffusion_demo.models.load_metadata import load_metadata
 for name in sys.argv[1:]:
     try:
-        describe(name)
+        load_metadata(name)
     except BadInput as error:
         print(error)
 """

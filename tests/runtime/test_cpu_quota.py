@@ -39,7 +39,7 @@ def test_the_quota_is_read_in_whole_cores(tmp_path, files, cores):
 def test_torch_is_told_of_fewer_cores_unless_somebody_said_how_many(tmp_path, quota, asked, threads):
     shutil.copytree(ROOT / "diffusion_demo", tmp_path / "diffusion_demo", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "cpu.max").write_text(f"{quota}00000 100000")
-    module = tmp_path / "diffusion_demo" / "granted.py"
+    module = tmp_path / "diffusion_demo" / "runtime" / "cpu_quota.py"
     module.write_text(module.read_text().replace('Path("/sys/fs/cgroup")', f"Path({str(tmp_path)!r})"))
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | (
         {"OMP_NUM_THREADS": asked} if asked else {}

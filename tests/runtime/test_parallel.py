@@ -72,7 +72,7 @@ def test_what_goes_wrong_is_raised_once_all_have_ended(threads):
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm_solver"])
-def test_every_step_of_pictures_that_the_cores_share_is_that_of_one_core(checkpoint, threads, sampler):
+def test_every_step_of_images_that_the_cores_share_is_that_of_one_core(checkpoint, threads, sampler):
     request = Request(
         num_images=5,
         sampler=sampler,

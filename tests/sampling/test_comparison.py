@@ -100,7 +100,7 @@ def test_compared_samplers_have_their_usual_eta_unless_eta_is_compared(checkpoin
         ("steps", "2.5", "whole number"),
         ("eta", "much", "must be a number"),
         ("seed", " , ", "at least one value of the seed"),
-        ("colour", "red", "no setting 'color'"),
+        ("color", "red", "no setting 'color'"),
     ],
 )
 def test_values_that_cannot_be_are_refused(name, words, sentence):

@@ -10,8 +10,9 @@ from PIL import Image
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import read_settings, to_float, to_uint8
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.metadata import ORACLES, CheckpointMetadata, load_metadata
-from diffusion_demo.models.oracle_models import PICTURES
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import ORACLES, CheckpointMetadata
+from diffusion_demo.models.oracle_models import IMAGES
 from diffusion_demo.sampling.generate import SeededNoise, last_step, sample
 from diffusion_demo.sampling.image_writer import sample_to_folder
 from diffusion_demo.sampling.request import MAX_SEED, Request, class_index, draw_class, image_specs
@@ -20,7 +21,7 @@ FEW = Request(num_images=4, steps=4, seed=7, precision="fp32")
 DESCRIPTION = CheckpointMetadata(16, 3, 1000, ("one", "three", "two"), guidance=True)
 
 
-def pictures(checkpoint, **changes):
+def specs(checkpoint, **changes):
     return last_step(sample(checkpoint, dataclasses.replace(FEW, **changes))).xt
 
 
@@ -35,10 +36,10 @@ def pictures(checkpoint, **changes):
         {"precision": "bf16"},
     ],
 )
-def test_the_same_request_gives_the_same_pictures(checkpoint, changes):
-    first = pictures(checkpoint, **changes)
+def test_the_same_request_gives_the_same_images(checkpoint, changes):
+    first = specs(checkpoint, **changes)
     assert first.shape == (4, 3, 16, 16) and first.dtype == torch.float32 and first.isfinite().all()
-    assert torch.equal(first, pictures(checkpoint, **changes))
+    assert torch.equal(first, specs(checkpoint, **changes))
     assert (first[0] - first[1]).abs().max() > 0.1
 
 
@@ -46,17 +47,17 @@ def test_the_same_request_gives_the_same_pictures(checkpoint, changes):
     "changes",
     [{"seed": 8}, {"sampler": "ddpm"}, {"steps": 5}, {"eta": 1.0}, {"class_index": 1}, {"guidance_scale": 3.0}],
 )
-def test_each_setting_changes_the_pictures(checkpoint, changes):
+def test_each_setting_changes_the_images(checkpoint, changes):
     base = {"sampler": "ddim"}
-    assert not torch.equal(pictures(checkpoint, **base), pictures(checkpoint, **base | changes))
+    assert not torch.equal(specs(checkpoint, **base), specs(checkpoint, **base | changes))
 
 
 @pytest.mark.parametrize(
     "settings", [{}, {"sampler": "ddim"}, {"sampler": "ddpm"}, {"sampler": "ddim", "guidance_scale": 2.0}]
 )
-def test_a_picture_alone_is_the_one_in_a_batch(checkpoint, settings):
-    together = to_uint8(pictures(checkpoint, seed=1, num_images=9, steps=10, **settings)[8])
-    alone = to_uint8(pictures(checkpoint, seed=9, num_images=1, steps=10, **settings)[0])
+def test_a_image_alone_is_the_one_in_a_batch(checkpoint, settings):
+    together = to_uint8(specs(checkpoint, seed=1, num_images=9, steps=10, **settings)[8])
+    alone = to_uint8(specs(checkpoint, seed=9, num_images=1, steps=10, **settings)[0])
     difference = (together.int() - alone.int()).abs()
     assert difference.max() <= 4
     assert (difference <= 1).float().mean() >= 0.999
@@ -78,7 +79,7 @@ def test_the_noise_of_each_seed_and_each_draw_is_another():
 
 
 def classes(description=DESCRIPTION, **request):
-    return [picture.class_index for picture in image_specs(Request(**request), description)]
+    return [image.class_index for image in image_specs(Request(**request), description)]
 
 
 def test_a_class_is_drawn_from_the_seed_alone():
@@ -114,9 +115,9 @@ def test_guidance_scale_1_is_the_conditional_model_and_0_the_null_class(checkpoi
 
 
 def test_with_guidance_0_the_class_does_not_matter(checkpoint):
-    one, two = (pictures(checkpoint, class_index=i, guidance_scale=0.0) for i in (0, 1))
+    one, two = (specs(checkpoint, class_index=i, guidance_scale=0.0) for i in (0, 1))
     torch.testing.assert_close(one, two)
-    assert not torch.equal(pictures(checkpoint, class_index=0), pictures(checkpoint, class_index=1))
+    assert not torch.equal(specs(checkpoint, class_index=0), specs(checkpoint, class_index=1))
 
 
 def test_a_sampler_can_be_left_early(checkpoint):
@@ -190,7 +191,7 @@ def test_a_class_that_is_called_by_a_number_goes_by_its_name():
     assert class_index("7", CheckpointMetadata(16, 3, 1000, ("3", "7"))) == 1
 
 
-def test_files_hold_what_makes_each_picture_again(checkpoint, tmp_path):
+def test_files_hold_what_makes_each_image_again(checkpoint, tmp_path):
     request = dataclasses.replace(FEW, num_images=2, sampler="ddim", eta=0.5)
     paths = sample_to_folder(checkpoint, "random", request, image_specs(request, checkpoint.description), tmp_path)
     settings = read_settings(paths[1])
@@ -215,11 +216,11 @@ def test_a_class_goes_by_its_title_too_and_titles_are_what_a_person_is_offered()
 
 def shown():
     return torch.stack(
-        [torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in sorted(PICTURES.glob("seed_*.png"))]
+        [torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in sorted(IMAGES.glob("seed_*.png"))]
     )
 
 
-def test_the_oracle_that_knows_sixteen_pictures_by_heart_makes_those_and_no_others():
+def test_the_oracle_that_knows_sixteen_images_by_heart_makes_those_and_no_others():
     memory = load_checkpoint("oracle-memory")
     made = to_uint8(last_step(sample(memory, Request(num_images=24, steps=50, precision="fp32"))).xt)
     distances = (made[:, None].int() - shown()[None].int()).abs().flatten(2).amax(2)
@@ -230,7 +231,7 @@ def test_the_oracle_that_knows_sixteen_pictures_by_heart_makes_those_and_no_othe
 @pytest.mark.parametrize(
     ("name", "nearness"), [("oracle-mixture", (0.05, 0.15)), ("oracle-gaussian", (0.1, 2)), ("oracle-pixels", (0.2, 2))]
 )
-def test_an_oracle_that_knows_less_makes_pictures_that_are_none_of_the_sixteen(name, nearness):
+def test_an_oracle_that_knows_less_makes_images_that_are_none_of_the_sixteen(name, nearness):
     made = last_step(sample(load_checkpoint(name), Request(num_images=4, steps=20, precision="fp32"))).xt
     errors = ((made[:, None] - to_float(shown())[None]) ** 2).flatten(2).mean(2).sqrt().min(1).values
     assert nearness[0] < float(errors.min()) and float(errors.max()) < nearness[1], errors

@@ -68,7 +68,7 @@ def upsampler(upsampler_folder):
     return load_checkpoint(upsampler_folder)
 
 
-def pictures(checkpoint, **changes):
+def specs(checkpoint, **changes):
     return last_step(sample(checkpoint, replace(FEW, **changes))).xt
 
 
@@ -92,11 +92,11 @@ def test_a_classifier_guides_as_its_gradient_says_with_its_own_order_of_classes(
 
 def test_both_kinds_of_guidance_act_together_and_only_inside_the_interval(guided):
     plain, by_classifier, free = (
-        pictures(guided),
-        pictures(guided, classifier_scale=5.0),
-        pictures(guided, guidance_scale=3.0),
+        specs(guided),
+        specs(guided, classifier_scale=5.0),
+        specs(guided, guidance_scale=3.0),
     )
-    both = pictures(guided, classifier_scale=5.0, guidance_scale=3.0)
+    both = specs(guided, classifier_scale=5.0, guidance_scale=3.0)
     for other in (plain, by_classifier, free):
         assert not torch.equal(both, other)
     outside = {
@@ -105,15 +105,15 @@ def test_both_kinds_of_guidance_act_together_and_only_inside_the_interval(guided
         "guidance_interval": (400, 410),
     }  # no step of these four falls there
     torch.testing.assert_close(
-        pictures(guided, **outside), plain, rtol=0, atol=0.01
+        specs(guided, **outside), plain, rtol=0, atol=0.01
     )  # x_0 from eps at t = 999 magnifies rounding
-    everywhere = pictures(guided, **outside | {"guidance_interval": (0, 999)}, sampler="dpm_solver")
-    assert torch.equal(everywhere, pictures(guided, classifier_scale=5.0, guidance_scale=3.0, sampler="dpm_solver"))
+    everywhere = specs(guided, **outside | {"guidance_interval": (0, 999)}, sampler="dpm_solver")
+    assert torch.equal(everywhere, specs(guided, classifier_scale=5.0, guidance_scale=3.0, sampler="dpm_solver"))
 
 
 @pytest.mark.parametrize("interval", [None, (400, 999)])
-def test_ddim_stays_a_picture_under_a_strong_classifier_from_pure_noise(guided, interval):
-    made = pictures(guided, classifier_scale=30.0, steps=10, guidance_interval=interval)
+def test_ddim_stays_a_image_under_a_strong_classifier_from_pure_noise(guided, interval):
+    made = specs(guided, classifier_scale=30.0, steps=10, guidance_interval=interval)
     assert made.abs().max() < 10, "at t = 999 the shift of x_0 would be 20,000 times the gradient"
 
 
@@ -126,7 +126,7 @@ def test_a_strong_classifier_raises_what_it_thinks_of_its_class(guided):
                 :, asked
             ].mean()
 
-    assert opinion(pictures(guided, classifier_scale=50.0)) > opinion(pictures(guided)) + 0.01
+    assert opinion(specs(guided, classifier_scale=50.0)) > opinion(specs(guided)) + 0.01
 
 
 def test_a_classifier_guides_a_model_without_classes(checkpoint, classifier_folder):
@@ -145,7 +145,7 @@ def test_a_classifier_beside_the_model_is_loaded_with_it(random_checkpoint, guid
     shutil.copytree(random_checkpoint, folder)
     assert load_checkpoint(folder).classifier is None
     save_classifier(folder / "classifier", guided.classifier)
-    assert torch.equal(pictures(load_checkpoint(folder), classifier_scale=3.0), pictures(guided, classifier_scale=3.0))
+    assert torch.equal(specs(load_checkpoint(folder), classifier_scale=3.0), specs(guided, classifier_scale=3.0))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_classifier_beside_the_model_is_loaded_with_it(random_checkpoint, guid
         ({"description": CheckpointMetadata(16, 3, 1000, (*CLASSES, "four"))}, "does not know the model's class four"),
     ],
 )
-def test_a_classifier_of_other_pictures_or_classes_is_refused(checkpoint, classifier_folder, changes, words):
+def test_a_classifier_of_other_images_or_classes_is_refused(checkpoint, classifier_folder, changes, words):
     with pytest.raises(BadInput, match=words):
         with_classifier(replace(checkpoint, **changes), classifier_folder)
 
@@ -186,17 +186,17 @@ def test_guidance_that_cannot_be_is_refused(checkpoint, changes):
 
 def test_guidance_by_a_classifier_that_is_not_there_is_refused(checkpoint):
     with pytest.raises(BadInput, match="no classifier beside it"):
-        pictures(checkpoint, classifier_scale=1.0)
+        specs(checkpoint, classifier_scale=1.0)
 
 
-def test_pictures_are_enlarged_from_their_own_seeds_alone_or_in_a_batch(checkpoint, upsampler):
+def test_images_are_enlarged_from_their_own_seeds_alone_or_in_a_batch(checkpoint, upsampler):
     request, all_of = (
         replace(FEW, num_images=4, class_index=None),
         image_specs(replace(FEW, num_images=4), checkpoint.description),
     )
     small = to_uint8(last_step(sample(checkpoint, request)).xt)
     large = to_uint8(last_step(upsample(upsampler, small, request, all_of)).xt)
-    assert large.shape == (4, 3, 32, 32) and len({picture.numpy().tobytes() for picture in large}) == 4
+    assert large.shape == (4, 3, 32, 32) and len({image.numpy().tobytes() for image in large}) == 4
     alone = to_uint8(last_step(upsample(upsampler, small[2:3], request, all_of[2:3])).xt)
     assert (alone[0].int() - large[2].int()).abs().max() <= 4
 

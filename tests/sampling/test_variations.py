@@ -7,8 +7,8 @@ import torch
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import to_float
+from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.metadata import CheckpointMetadata
-from diffusion_demo.models.oracle_models import load_oracle
 from diffusion_demo.sampling.generate import last_step
 from diffusion_demo.sampling.variations import Variation, mix, settings_of, vary
 
@@ -17,7 +17,7 @@ HOW = Variation(num_images=3, how_far=30, steps=6, seed=11, precision="fp32")
 
 @pytest.fixture(scope="module")
 def memory():
-    return load_oracle("oracle-memory")
+    return load_checkpoint("oracle-memory")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def made(steps):
     return last_step(steps).xt
 
 
-def test_a_little_noise_brings_the_same_picture_back_and_all_of_it_another(memory, known):
+def test_a_little_noise_brings_the_same_image_back_and_all_of_it_another(memory, known):
     near = made(vary(memory, known[0], replace(HOW, how_far=20)))
     far = made(vary(memory, known[0], replace(HOW, how_far=100, num_images=8, steps=20)))
     assert (near - known[0]).abs().max() < 0.02
@@ -50,7 +50,7 @@ def test_variation_i_depends_on_its_own_seed_alone(checkpoint):
     assert (together[0] - together[1]).abs().max() > 0.1
 
 
-def test_between_two_pictures_the_ends_are_theirs(memory, known):
+def test_between_two_images_the_ends_are_theirs(memory, known):
     a, b = known
     between = made(mix(memory, a, b, replace(HOW, num_images=5, how_far=20)))
     assert (between[0] - a).abs().max() < 0.02 and (between[-1] - b).abs().max() < 0.02
@@ -88,7 +88,7 @@ def test_what_cannot_be_is_refused(checkpoint, changes, sentence):
         next(vary(checkpoint, torch.zeros(1, 3, 16, 16), replace(HOW, **changes)))
 
 
-def test_two_ends_need_two_pictures(checkpoint):
+def test_two_ends_need_two_images(checkpoint):
     with pytest.raises(BadInput, match="at least 2"):
         next(mix(checkpoint, torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16), replace(HOW, num_images=1)))
 

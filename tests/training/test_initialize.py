@@ -9,7 +9,8 @@ from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from diffusion_demo import data
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import load_checkpoint, save_checkpoint
-from diffusion_demo.models.metadata import CheckpointMetadata, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.training.config import TrainConfig, inherit
 from diffusion_demo.training.initialize import adapt_to_data, load_or_build
 from diffusion_demo.training.run_folder import RunFolder
@@ -40,7 +41,7 @@ def plain(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def grey(tmp_path_factory):
+def gray(tmp_path_factory):
     """A grayscale model of ours with a learned variance, two classes and a null class."""
     folder = tmp_path_factory.mktemp("grey") / "grey"
     scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", variance_type="learned_range", num_train_timesteps=100)
@@ -113,7 +114,7 @@ def test_a_table_for_a_source_without_classes_starts_at_zero_so_that_it_answers_
     )
 
 
-def test_of_pictures_without_classes_comes_a_model_without_them_that_begins_as_the_null_class(
+def test_of_images_without_classes_comes_a_model_without_them_that_begins_as_the_null_class(
     checkpoint, random_checkpoint, digits
 ):
     found = load_or_build(config(init_from=str(random_checkpoint)), None, data.scan(digits / "one"), "train")
@@ -167,9 +168,9 @@ def test_the_sources_own_size_is_never_refused(tmp_path):
     assert inherit({"data": "pictures", "init_from": str(tmp_path / "deep")})["image_size"] == 16
 
 
-def test_a_greyscale_network_in_colour_answers_the_same_in_every_channel(grey):
-    given = TrainConfig(**inherit({"data": "pictures", "init_from": str(grey), "channels": 3}))
-    source = load_checkpoint(grey)
+def test_a_grayscale_network_in_color_answers_the_same_in_every_channel(gray):
+    given = TrainConfig(**inherit({"data": "pictures", "init_from": str(gray), "channels": 3}))
+    source = load_checkpoint(gray)
     found = adapt_to_data(source, given, ("cat", "dog"), "grey")
     before, after = answer(source.unet, 1, labels=[0, 2]), answer(found.unet, 3, labels=[0, 2])
     assert (
@@ -181,8 +182,8 @@ def test_a_greyscale_network_in_colour_answers_the_same_in_every_channel(grey):
     assert before.std() > 0.01
 
 
-def test_what_is_not_said_comes_from_the_source(grey, plain):
-    given = inherit({"data": "pictures", "init_from": str(grey)})
+def test_what_is_not_said_comes_from_the_source(gray, plain):
+    given = inherit({"data": "pictures", "init_from": str(gray)})
     assert (given["channels"], given["image_size"], given["variance_type"]) == (1, 16, "learned_range")
     given = TrainConfig(**inherit({"data": "pictures", "init_from": str(plain)}))
     assert (given.channels, given.variance_type, given.loss, given.beta_schedule) == (
@@ -255,8 +256,8 @@ def test_a_diffusers_model_learns_classes_and_is_saved_and_sampled_as_one_of_our
     assert done.returncode == 0, done.stderr
 
 
-def test_pictures_without_classes_make_a_model_without_them_and_the_run_is_resumed_as_it_began(grey, digits, run):
-    words = ["--data", digits / "one", "--init-from", grey, "--image-size", 20, "--channels", 3]
+def test_images_without_classes_make_a_model_without_them_and_the_run_is_resumed_as_it_began(gray, digits, run):
+    words = ["--data", digits / "one", "--init-from", gray, "--image-size", 20, "--channels", 3]
     for steps, arguments in ((1, words), (2, ["--resume"])):
         description = load_checkpoint(run(*arguments, "--max-steps", steps)).description
         assert description.class_names == () and not description.guidance

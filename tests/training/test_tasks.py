@@ -13,7 +13,8 @@ from diffusion_demo import data
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.metadata import has_classifier, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import has_classifier
 from diffusion_demo.models.openai.presets import build_paper_network
 from diffusion_demo.sampling.generate import sample
 from diffusion_demo.sampling.request import Request
@@ -60,8 +61,8 @@ def test_a_classifier_learns_to_name_digits_better_where_there_is_less_noise(cla
     held_out = of_type(classifier_run, "held_out")[-1]
     assert held_out["error"] < 0.6 and len(held_out["bands"]) == 10
     checkpoint = load_checkpoint(RunFolder(classifier_run).latest())
-    pictures = data.load(data.scan(digits), 16, 1, held_out=False)
-    x0, labels = to_float(pictures.images).repeat(4, 1, 1, 1), pictures.labels.repeat(4)
+    dataset = data.load(data.scan(digits), 16, 1, held_out=False)
+    x0, labels = to_float(dataset.images).repeat(4, 1, 1, 1), dataset.labels.repeat(4)
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         xts = {t: checkpoint.diffusion.q_sample(x0, t, noise) for t in (5, 95)}
@@ -172,7 +173,7 @@ def test_a_model_of_another_task_is_refused_to_go_on_from(classifier_run, upsamp
             config_of({"data": "pictures", "task": task, "init_from": str(RunFolder(run).latest())})
 
 
-def test_an_upsampler_shows_small_made_and_real_pictures_and_says_what_it_takes(upsampler_run):
+def test_an_upsampler_shows_small_made_and_real_images_and_says_what_it_takes(upsampler_run):
     (preview,) = of_type(upsampler_run, "preview")
     sheet = Image.open(upsampler_run / preview["path"])
     assert sheet.size == (6 * 16, 4 * 16) or sheet.size[0] == 6 * 16, "three of each image, two images a row"
@@ -200,7 +201,7 @@ def test_an_upsampler_is_shown_the_mean_of_each_four_pixels_after_the_noise(upsa
     torch.testing.assert_close(seen[:, 1:], F.interpolate(means, (16, 16), mode="bilinear"))
 
 
-def test_a_random_crop_shows_part_of_the_picture_without_changing_its_values():
+def test_a_random_crop_shows_part_of_the_image_without_changing_its_values():
     ramp = torch.linspace(-1, 1, 32).expand(64, 1, 32, 32)
     cropped = random_crop(ramp, torch.Generator().manual_seed(0))
     spans = cropped[:, 0, 16, -1] - cropped[:, 0, 16, 0]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from diffusion_demo.cli import main
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.metadata import load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.training.run_folder import RunFolder
 from tests.training.events import assert_refused, events_of, of_type, weights_of
 
@@ -149,7 +149,7 @@ def test_what_a_run_cannot_do_is_refused_in_one_sentence(tiny, odd_folders, monk
     assert not (odd_folders / "run" / "config.json").exists()
 
 
-def test_three_pictures_fill_a_batch_of_32(command, digits, tiny, tmp_path):
+def test_three_images_fill_a_batch_of_32(command, digits, tiny, tmp_path):
     (tmp_path / "three").mkdir()
     for i, path in enumerate(sorted(digits.rglob("*.png"))[:3]):
         shutil.copy(path, tmp_path / "three" / f"{i}.png")

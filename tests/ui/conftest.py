@@ -30,6 +30,6 @@ def three_models(random_checkpoint, monkeypatch, tmp_path):
     save_checkpoint(
         bundled / "twice", larger, make_scheduler("squaredcos_cap_v2", chain), about, model_card(about, 1, None)
     )
-    monkeypatch.setattr(model_list, "ROOT", tmp_path)
+    monkeypatch.setattr(model_list, "CHECKPOINTS", bundled)
     monkeypatch.setattr(model_list, "RUNS", tmp_path / "runs")
     return bundled

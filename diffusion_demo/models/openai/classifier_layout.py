@@ -137,7 +137,7 @@ def _rows(found: list[_Block], side: int | None, image_size: int | None, blocks:
     if len(told) == 1:
         return told[0]
     ways = [
-        f"--num-res-blocks {rows - 1}{f' (pictures of {sizes[rows]}x{sizes[rows]})' if sizes else ''}"
+        f"--num-res-blocks {rows - 1}{f' (images of {sizes[rows]}x{sizes[rows]})' if sizes else ''}"
         for rows in told or fitting
     ]
     raise BadInput(

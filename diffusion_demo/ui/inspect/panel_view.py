@@ -21,7 +21,7 @@ PERFECT = (
 )
 
 
-def build(page: gr.Blocks, picture: gr.Image, seed: gr.State, inspector: gr.HTML) -> None:
+def build(page: gr.Blocks, image: gr.Image, seed: gr.State, inspector: gr.HTML) -> None:
     """Lay the panels out, one to be chosen, and wire them: it follows the image, the noise, t (when it is let go) and the model."""
     model = gr.Dropdown(
         model_list.titles(),
@@ -59,7 +59,7 @@ def build(page: gr.Blocks, picture: gr.Image, seed: gr.State, inspector: gr.HTML
         )
         down = gr.Slider(0, 100, 50, step=1, label="Pixel: % from the top", min_width=140, buttons=[], interactive=True)
     share = gr.State(FIRST_SHARE)
-    seen = [picture, other, seed, share, model, across, down]
+    seen = [image, other, seed, share, model, across, down]
     quiet = {
         "api_visibility": "private",
         "concurrency_limit": None,
@@ -73,7 +73,7 @@ def build(page: gr.Blocks, picture: gr.Image, seed: gr.State, inspector: gr.HTML
         panel.change,
         share.change,
         seed.change,
-        picture.change,
+        image.change,
         model.change,
         other.change,
         across.release,
@@ -116,7 +116,7 @@ def _show(panel: str, *seen):
         return gr.skip()
 
 
-def _scene(picture: str | None, other: str | None, seed: int, share: float, model: str, across: float, down: float):
+def _scene(image: str | None, other: str | None, seed: int, share: float, model: str, across: float, down: float):
     warmup.wait()
     from diffusion_demo.ui.inspect.panels.scene import scene_of
     from diffusion_demo.ui.server.model_cache import load
@@ -124,7 +124,7 @@ def _scene(picture: str | None, other: str | None, seed: int, share: float, mode
     try:
         checkpoint = load(model_list.folder_of(model))
         return scene_of(
-            picture or get_image(FIRST),
+            image or get_image(FIRST),
             other or get_image(SECOND),
             int(seed),
             share,

@@ -62,7 +62,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
                 )
                 again = gr.Button("New noise", scale=1, min_width=110, elem_id="new-noise")
         with gr.Column(scale=4, min_width=150):
-            picture = gr.Image(
+            image = gr.Image(
                 label="Your image",
                 type="filepath",
                 sources=["upload", "clipboard"],
@@ -72,11 +72,11 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
                 elem_id="picture",
             )
             # The file reaches the handler unread: gradio's own reading turns a broken image into an error without words.
-            picture.preprocess = lambda payload: payload and payload.path
+            image.preprocess = lambda payload: payload and payload.path
         with gr.Column(scale=3, min_width=150):
             gr.Examples(
                 [[str(path)] for path in _examples().values()],
-                picture,
+                image,
                 label="Or one of these",
                 examples_per_page=8,
                 elem_id="examples",
@@ -90,14 +90,14 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
     seed, steps = gr.State(0), gr.State(NUM_TIMESTEPS)
     quiet = {"concurrency_limit": None, "show_progress": "hidden"}
     private = quiet | {"api_visibility": "private"}
-    panel_view.build(page, picture, seed, inspector)
+    panel_view.build(page, image, seed, inspector)
     page.load(_tab, None, tabs, **private)
-    page.load(_open, None, [picture, wanted, seed, steps, inspector], **private)
+    page.load(_open, None, [image, wanted, seed, steps, inspector], **private)
     again.click(lambda: random.randrange(2**31), None, seed, **private)
     gr.on([wanted.submit, wanted.blur], _steps, wanted, [steps, wanted], **private)
-    shown = [picture, seed, steps]
+    shown = [image, seed, steps]
     gr.on(
-        [picture.change, seed.change, steps.change],
+        [image.change, seed.change, steps.change],
         _inspect,
         shown,
         inspector,

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import has_classifier, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import has_classifier
 from diffusion_demo.ui.preview.preview import idle, working
 from diffusion_demo.ui.sample.compare_image import caption, drawn, settings_of
 from diffusion_demo.ui.sample.request_form import as_toasts, number, parse_request

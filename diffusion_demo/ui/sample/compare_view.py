@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from diffusion_demo.models.metadata import load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.ui.preview.preview import buttons, idle, waiting
 from diffusion_demo.ui.sample import history
 from diffusion_demo.ui.sample.compare import COMPARE, MAX_PER_CELL, NONE, compare

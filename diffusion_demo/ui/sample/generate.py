@@ -59,13 +59,13 @@ def generate(
         upsampler = load(found[1]) if found else None
         if upsampler:
             check_steps(request.steps, upsampler.description)
-    pictures = image_specs(request, about)
-    frames = [first_frame(make_noise(checkpoint, pictures)(), len(checkpoint.diffusion))]
+    specs = image_specs(request, about)
+    frames = [first_frame(make_noise(checkpoint, specs)(), len(checkpoint.diffusion))]
     total, side = (2 * request.steps, 2 * about.image_size) if upsampler else (request.steps, about.image_size)
     started, skip = time.monotonic(), gr.skip()
     yield make_animation(frames, total, f"Step 0 of {total}", live=True), skip, skip, request.seed, *working()
     kept = recorded_steps(total, request.num_images * side**2)
-    with as_toasts(), closing(watch(_steps(checkpoint, folder, upsampler, found, request, pictures), kept)) as updates:
+    with as_toasts(), closing(watch(_steps(checkpoint, folder, upsampler, found, request, specs), kept)) as updates:
         for seen in updates:
             drawn = [frame(step) for step in seen]
             frames += [one for one, step in zip(drawn, seen, strict=True) if step.index in kept]
@@ -77,7 +77,7 @@ def generate(
     took = time.monotonic() - started
     status = f"{request.num_images} images in {duration(took)}, {request.num_images / took:.1f} images/s, seed {request.seed}."
     helpers = {"upsampler": found[0]} if found else {}
-    with as_toasts(), write_images(step.xt, settings_of(request, pictures, model, checkpoint, **helpers)) as paths:
+    with as_toasts(), write_images(step.xt, settings_of(request, specs, model, checkpoint, **helpers)) as paths:
         archive = gr.DownloadButton(value=str(write_zip_of(paths)), visible=True)
         yield (
             make_animation(frames, total, status),
@@ -88,14 +88,14 @@ def generate(
         )
 
 
-def _steps(checkpoint, folder, upsampler, found, request, pictures) -> Iterator:
+def _steps(checkpoint, folder, upsampler, found, request, specs) -> Iterator:
     """The steps of the images and, where they are to be enlarged by the upsampler that was found, of that, counted on."""
     from diffusion_demo.images import to_uint8
     from diffusion_demo.sampling.generate import sample_batch, upsample
 
     stages = 2 if upsampler else 1
-    for step in hf_space.steps(sample_batch, checkpoint, folder, request, pictures):
+    for step in hf_space.steps(sample_batch, checkpoint, folder, request, specs):
         yield replace(step, total=stages * step.total)
     if upsampler:
-        for larger in hf_space.steps(upsample, upsampler, found[1], to_uint8(step.xt), request, pictures):
+        for larger in hf_space.steps(upsample, upsampler, found[1], to_uint8(step.xt), request, specs):
             yield replace(larger, index=larger.total + larger.index, total=2 * larger.total)

@@ -65,7 +65,7 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> Form:
             )
         with gr.Column(scale=5, min_width=320, elem_classes="results"):
             shown = stage(finished.make_animation, "stage")
-            pictures = gallery(finished.files, "gallery")
+            results = gallery(finished.files, "gallery")
             archive = gr.DownloadButton("Download all as zip", visible=False, size="sm", elem_id="zip")
     last_seed = gr.State(0)
     fields = [model, label, count, sampler, steps, guidance, eta, seed, guide_from, guide_to, classifier_scale, twice]
@@ -81,12 +81,12 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> Form:
     run = start.click(_begin, [fresh, seed], [seed, *both], **at_once).then(
         generate,
         fields,
-        [shown, pictures, archive, last_seed, *both],
+        [shown, results, archive, last_seed, *both],
         api_name="sample",
         concurrency_limit=None,
         show_progress="hidden",
     )
-    run.success(None, pictures, None, js=history.KEEP)
+    run.success(None, results, None, js=history.KEEP)
     run.failure(lambda: idle(GENERATE), None, both, **at_once)
     stop.click(None, None, None, js=tell("stage", "run-stopped"))
     stop.click(lambda: idle(GENERATE), None, both, cancels=[run], **at_once)

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from diffusion_demo.models.metadata import load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.server.model_list import models
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import CheckpointMetadata, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.ui.server import limits
 from diffusion_demo.ui.server.model_list import upsamplers
 

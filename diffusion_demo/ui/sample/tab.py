@@ -2,7 +2,8 @@
 
 import gradio as gr
 
-from diffusion_demo.models.metadata import has_classifier, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import has_classifier
 from diffusion_demo.ui.sample import compare_view, generate_view, history, import_model, restore, vary_view
 from diffusion_demo.ui.sample.request_form import MIXED, as_toasts, class_choices, upsampler_for
 from diffusion_demo.ui.server import warmup
@@ -58,8 +59,8 @@ def build(page: gr.Blocks) -> list[gr.components.Component]:
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     beside_others = quiet | {"concurrency_limit": None}
     kept.use_this(_use, None, [ways, *form.restored], **beside_others)
-    for event, way, picture in ((kept.vary_this, vary_view.ONE, vary.one), (kept.mix_this, vary_view.TWO, vary.two)):
-        event(None, None, picture, js=history.HANDED_OVER)
+    for event, way, image in ((kept.vary_this, vary_view.ONE, vary.one), (kept.mix_this, vary_view.TWO, vary.two)):
+        event(None, None, image, js=history.HANDED_OVER)
         event(_turned_to(way), [model, label], [ways, vary.way, model, label], **beside_others)
     page.load(_ready, None, [form.start, compare, *vary.starts], **beside_others)
     page.load(_refresh_models, model, model, **beside_others)

@@ -38,10 +38,12 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> Vary:
                 [ONE, TWO], value=ONE, show_label=False, container=False, interactive=True, elem_id="vary-way"
             )
             with gr.Row(elem_id="vary-pictures"):
-                one = _picture("The image", made[0], "vary-one")
-                two = _picture("The other", made[-1], "vary-two", visible=False)
+                one = _image("The image", made[0], "vary-one")
+                two = _image("The other", made[-1], "vary-two", visible=False)
             how_far = gr.Slider(1, 100, 50, step=1, label="How far, %", buttons=[], interactive=True)
-            count = gr.Slider(1, MAX_IMAGES, 8, step=1, precision=0, label="Pictures", buttons=[], interactive=True)
+            count = gr.Slider(
+                1, MAX_IMAGES, 8, step=1, precision=0, label="Number of images", buttons=[], interactive=True
+            )
             gr.Markdown(HOW_FAR, elem_classes="hint")
             with gr.Row(elem_classes="go"):
                 start, mix, stop = buttons("vary", "mix")
@@ -63,7 +65,7 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> Vary:
                 fresh = gr.Checkbox(True, label="New seed every time", interactive=True)
         with gr.Column(scale=5, min_width=320, elem_classes="results"):
             shown = stage(EMPTY, "vary-stage")
-            pictures = gallery([], "vary-gallery")
+            images = gallery([], "vary-gallery")
             archive = gr.DownloadButton("Download all as zip", visible=False, size="sm", elem_id="vary-zip")
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     at_once = quiet | {"queue": False}
@@ -77,12 +79,12 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> Vary:
         run = button.click(_begin, [fresh, seed], [seed, button, stop], **at_once).then(
             function,
             [model, *sources, how_far, count, label, form.guidance, steps, seed],
-            [shown, pictures, archive, button, stop],
+            [shown, images, archive, button, stop],
             api_name=name,
             concurrency_limit=None,
             show_progress="hidden",
         )
-        run.success(None, pictures, None, js=history.KEEP)
+        run.success(None, images, None, js=history.KEEP)
         run.failure(_idle, None, [start, mix, stop], **at_once)
         runs.append(run)
     stop.click(None, None, None, js=tell("vary-stage", "run-stopped"))
@@ -90,8 +92,8 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> Vary:
     return Vary(way, one, two, [start, mix])
 
 
-def _picture(label: str, path: str | None, elem_id: str, visible: bool = True) -> gr.Image:
-    picture = gr.Image(
+def _image(label: str, path: str | None, elem_id: str, visible: bool = True) -> gr.Image:
+    image = gr.Image(
         path,
         label=label,
         type="filepath",
@@ -105,8 +107,8 @@ def _picture(label: str, path: str | None, elem_id: str, visible: bool = True) -
         elem_id=elem_id,
     )
     # The file reaches the handler unread: its settings stay inside, and a broken one is told in words.
-    picture.preprocess = lambda payload: payload and payload.path
-    return picture
+    image.preprocess = lambda payload: payload and payload.path
+    return image
 
 
 def _turn(way: str) -> list:

@@ -9,7 +9,8 @@ import torch
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
-from diffusion_demo.models.metadata import FILE, ORACLES, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import FILE, ORACLES
 from diffusion_demo.runtime.device import best_device
 from diffusion_demo.ui.server import hf_space
 

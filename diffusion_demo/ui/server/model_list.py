@@ -6,7 +6,8 @@ from pathlib import Path
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import ORACLES, checkpoint_name, checkpoints_in, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import ORACLES, checkpoint_name, checkpoints_in
 from diffusion_demo.paths import CHECKPOINTS, ROOT
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.settings import settings

@@ -43,7 +43,7 @@ def _look(find, class_from: str, transform: tuple, progress: gr.Progress):
         found = data.scan(
             find(),
             class_from,
-            progress=lambda done, total: progress((done, total), desc="Looking at the images", unit="pictures"),
+            progress=lambda done, total: progress((done, total), desc="Looking at the images", unit="images"),
         )
     except BadInput as error:
         raise gr.Error(str(error), print_exception=False) from error

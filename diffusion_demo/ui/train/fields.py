@@ -52,10 +52,10 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
         [("make images", "diffusion"), ("name noisy images", "classifier"), ("double the size of images", "upsampler")],
     )
     made["task"].info = "Naming guides another model by class; doubling follows one."
-    gr.Markdown("Pictures", elem_classes="group")
+    gr.Markdown("Images", elem_classes="group")
     with pair():
         choose("image_size", "Size in pixels", [16, 32, 64, 128, 256])
-        choose("channels", "Colour", [("colour", 3), ("greyscale", 1)])
+        choose("channels", "Color", [("color", 3), ("grayscale", 1)])
     with pair():
         choose("fit", "Not square?", [("crop", "crop"), ("add margins", "pad"), ("squash", "squash")])
         choose("class_from", "Classes from", [("folders", "folder"), ("cat_1.png", "file_name")])
@@ -144,9 +144,9 @@ def _as_setting(name: str, value):
     return value
 
 
-def _hex(colour: str) -> str:
+def _hex(color: str) -> str:
     """What the color picker gives, "rgba(12.3, 4, 5, 1)" too, as "#rrggbb"; anything else as it is, for TrainConfig to refuse."""
-    text = str(colour).strip()
+    text = str(color).strip()
     if text.startswith("rgb") and text.endswith(")"):
         try:
             parts = [float(part) for part in text[text.index("(") + 1 : -1].split(",")[:3]]

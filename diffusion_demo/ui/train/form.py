@@ -8,7 +8,8 @@ import gradio as gr
 from gradio.components import FormComponent
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import ORACLES, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import ORACLES
 from diffusion_demo.training.config import TrainConfig, config_of
 from diffusion_demo.training.lr_schedule import LR_SCHEDULERS
 from diffusion_demo.training.process import launch, make_arguments

@@ -6,7 +6,8 @@ from contextlib import suppress
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import checkpoint_name, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import checkpoint_name
 from diffusion_demo.training.process import last_log_line, launch, send_command
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.status import Status
@@ -15,7 +16,7 @@ from diffusion_demo.ui.server import model_list, run_ownership
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import budget, plots, run_actions, run_list
 
-NO_PICTURES = {
+NO_IMAGES = {
     "classifier": "This run's model names images; to guide by it, copy its classifier folder into that of a model which makes them.",
     "upsampler": "This run's model enlarges images: tick Twice the size under More settings on the Sample tab.",
 }
@@ -57,7 +58,7 @@ def open_latest(name: str | None, held: object):
     with as_toasts():
         task = load_metadata(latest).task
     if task != "diffusion":
-        raise gr.Error(NO_PICTURES[task], print_exception=False)
+        raise gr.Error(NO_IMAGES[task], print_exception=False)
     model = checkpoint_name(latest)
     listed = model_list.titles()
     return gr.Tabs(selected="sample"), gr.Dropdown(

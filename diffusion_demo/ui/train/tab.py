@@ -40,7 +40,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component])
             drawn = gr.Button("Nothing at hand? Take drawn shapes", size="sm", elem_id="train-drawn")
             path = gr.Textbox(
                 label="Or a folder or zip on this machine",
-                placeholder="/home/me/pictures",
+                placeholder="/home/me/images",
                 submit_btn="Look",
                 visible=anywhere,
             )

@@ -15,7 +15,8 @@ from diffusion_demo.cli import main
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.models.checkpoint import make_diffusion
 from diffusion_demo.models.classifier import Classifier, load_classifier
-from diffusion_demo.models.metadata import CheckpointMetadata, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.openai.classifier_layout import read_classifier_layout
 from diffusion_demo.models.openai.presets import CLASSIFIERS, named_network
@@ -182,7 +183,7 @@ def test_an_imported_classifier_guides_an_imported_model(tmp_path):
     torch.save(unet.state_dict(), tmp_path / "model.pt")
     told = ["--num-head-channels", "16", *CHAIN, "--image-size", "16"]
     assert main(["import", str(tmp_path / "model.pt"), "--out", str(tmp_path / "model"), *told]) == 0
-    pictures = []
+    images = []
     for scale in ("0", "50"):
         command = [
             "sample",
@@ -211,8 +212,8 @@ def test_an_imported_classifier_guides_an_imported_model(tmp_path):
             )
             == 0
         )
-        pictures.append(np.asarray(Image.open(tmp_path / scale / "seed_00000000.png")))
-    assert not np.array_equal(*pictures)
+        images.append(np.asarray(Image.open(tmp_path / scale / "seed_00000000.png")))
+    assert not np.array_equal(*images)
 
 
 PUBLISHED = {

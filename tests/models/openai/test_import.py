@@ -13,7 +13,7 @@ from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.adapt import fold_class_into_time_bias, with_class_embedding
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.metadata import load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.openai.layout import read_layout
 from diffusion_demo.models.openai.network import OpenAIUNet2DModel
 from diffusion_demo.models.openai.presets import CLASSIFIERS, DDPM, NAMES, RELEASED, named_network
@@ -227,7 +227,7 @@ def test_stock_diffusers_does_not_misread_what_only_our_class_can_hold(name, tmp
         UNet2DModel.from_pretrained(tmp_path / "out" / "unet", low_cpu_mem_usage=False)
     assert "`OpenAIUNet2DModel`, which stock diffusers cannot open" in (tmp_path / "out" / "README.md").read_text()
     index = json.loads((tmp_path / "out" / "model_index.json").read_text())
-    assert index["unet"] == ["diffusion_demo.models.openai_network", OWN]
+    assert index["unet"] == ["diffusion_demo.models.openai.network", OWN]
 
 
 def test_stock_diffusers_samples_from_what_it_can_hold(tmp_path):

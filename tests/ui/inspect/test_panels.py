@@ -137,7 +137,7 @@ def test_an_unfinished_bound_shows_no_total(scene):
     assert "total" not in bound.shown(scene, terms[:4], 10) and "4 of 10 steps" in bound.shown(scene, terms[:4], 10)
 
 
-def test_a_little_noise_brings_the_same_picture_back_and_ddim_undoes_itself(scene):
+def test_a_little_noise_brings_the_same_image_back_and_ddim_undoes_itself(scene):
     decoded, error = back.there_and_back(scene)
     assert (
         error == pytest.approx(127.5 * math.sqrt(float((decoded.clamp(-1, 1) - scene.x0).square().mean())))
@@ -153,7 +153,7 @@ def test_guidance_moves_the_guess_in_another_direction_for_every_class(scene):
     assert "no classes" in guidance.show(replace(scene, checkpoint=load_checkpoint("oracle-memory")))
 
 
-def test_a_model_without_classes_and_in_grey_has_panels_too(trained_checkpoint, tmp_path):
+def test_a_model_without_classes_and_in_gray_has_panels_too(trained_checkpoint, tmp_path):
     Image.new("RGBA", (40, 20), (200, 10, 10, 128)).save(tmp_path / "a.png")
     here = scene_of(tmp_path / "a.png", tmp_path / "a.png", 0, 1.0, load_checkpoint(trained_checkpoint))
     assert here.x0.shape == (1, 1, 16, 16) and here.t == 100

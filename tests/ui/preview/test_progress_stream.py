@@ -79,7 +79,7 @@ def test_two_walks_never_overlap():
     assert len(most) == 6000 and max(most) == 1
 
 
-def test_watched_pictures_are_the_same_as_unwatched_ones(checkpoint):
+def test_watched_images_are_the_same_as_unwatched_ones(checkpoint):
     request = Request(2, steps=3, seed=4, precision="fp32")
     watched = [seen[-1] for seen in watch(sample(checkpoint, request))][-1]
     assert torch.equal(watched.xt, last_step(sample(checkpoint, request)).xt)

@@ -29,7 +29,7 @@ def run(model, classifier_scale=0, twice=False):
     return said, found
 
 
-def test_pictures_are_enlarged_in_a_second_walk_and_say_by_what(warm):
+def test_images_are_enlarged_in_a_second_walk_and_say_by_what(warm):
     said, settings = run("plain", twice=True)
     assert said[0] == "Step 0 of 6" and said[-1].startswith("2 images in")
     assert settings["upsampler"] == "twice"

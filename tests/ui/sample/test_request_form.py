@@ -3,7 +3,8 @@
 import pytest
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.metadata import CheckpointMetadata, load_metadata
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.sampling.presets import DEFAULT, DEFAULT_ETA, PRESETS
 from diffusion_demo.ui.sample import quality, tab
 from diffusion_demo.ui.sample.request_form import interval_to_percent, parse_request, percent_to_interval, upsampler_for

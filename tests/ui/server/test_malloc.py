@@ -7,16 +7,16 @@ import pytest
 
 SCRIPT = """
 import psutil
-from diffusion_demo.ui import freed_memory
+from diffusion_demo.ui.server import malloc
 
-freed_memory.few_arenas()
+malloc.limit_arenas()
 held = lambda: psutil.Process().memory_info().rss / 1e6
 start = held()
 many = [bytearray(50_000) for _ in range(4000)]
 last = [bytearray(50_000)]  # on top of the heap: without it free() alone would give all back
 full = held()
 del many
-freed_memory.give_back()
+malloc.trim()
 assert full - start > 150 and held() - start < 50, (start, full, held())
 """
 

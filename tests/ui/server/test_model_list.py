@@ -10,7 +10,7 @@ def test_a_damaged_model_is_left_out_and_the_others_stay(random_checkpoint, monk
     for name in ("broken", "good"):
         shutil.copytree(random_checkpoint, tmp_path / "checkpoints" / name)
     (tmp_path / "checkpoints" / "broken" / "diffusion_demo.json").write_text("{")
-    monkeypatch.setattr(model_list, "ROOT", tmp_path)
+    monkeypatch.setattr(model_list, "CHECKPOINTS", tmp_path / "checkpoints")
     monkeypatch.setattr(model_list, "RUNS", tmp_path / "runs")
     found = model_list.models()
     assert {name: folder for name, folder in found.items() if name not in ORACLES} == {

@@ -16,7 +16,7 @@ def folder(monkeypatch, tmp_path):
     return tmp_path
 
 
-def pictures(folder, count):
+def images(folder, count):
     paths = []
     for i in range(count):
         (folder / str(i)).mkdir(parents=True)
@@ -25,34 +25,34 @@ def pictures(folder, count):
     return [str(path) for path in paths]
 
 
-def test_pictures_of_the_same_name_are_all_kept(folder):
-    kept = uploads.keep(pictures(folder / "dropped", 5))
+def test_images_of_the_same_name_are_all_kept(folder):
+    kept = uploads.keep(images(folder / "dropped", 5))
     assert len(scan(kept).entries) == 5 and kept.is_relative_to(uploads.UPLOADS)
 
 
 def test_the_same_files_are_kept_once(folder):
-    files = pictures(folder / "dropped", 3)
+    files = images(folder / "dropped", 3)
     assert uploads.keep(files) == uploads.keep(files[::-1])
     assert len(list(uploads.UPLOADS.iterdir())) == 1
 
 
 def test_a_zip_is_kept_as_it_is_under_a_safe_name(folder):
-    (picture,) = pictures(folder / "dropped", 1)
+    (image,) = images(folder / "dropped", 1)
     archive = folder / "my b ünï.zip"
     with zipfile.ZipFile(archive, "w") as file:
-        file.write(picture, "a/1.png")
+        file.write(image, "a/1.png")
     kept = uploads.keep([str(archive)])
     assert kept.name == "my-b-n.zip" and kept.read_bytes() == archive.read_bytes()
 
 
 def test_a_zip_among_others_is_refused_and_nothing_is_kept(folder):
     with pytest.raises(BadInput, match="either one zip or images"):
-        uploads.keep([str(folder / "a.zip"), *pictures(folder / "dropped", 1)])
+        uploads.keep([str(folder / "a.zip"), *images(folder / "dropped", 1)])
     assert not uploads.UPLOADS.exists()
 
 
 def test_what_disappears_while_it_is_kept_leaves_nothing_half_written(folder):
-    files = pictures(folder / "dropped", 2)
+    files = images(folder / "dropped", 2)
     with pytest.raises(BadInput, match="cannot be kept"):
         uploads.keep([*files, str(folder / "gone.png")])
     assert list(uploads.UPLOADS.iterdir()) == []
@@ -74,7 +74,7 @@ def test_names_are_made_safe(name, safe):
     assert uploads.safe_name(name, "run") == safe
 
 
-def test_the_drawn_pictures_are_drawn_once(folder):
+def test_the_drawn_images_are_drawn_once(folder):
     first = uploads.drawn()
     report = scan(first)
     assert report.class_names == ("circles", "faces", "squares", "triangles") and len(report.entries) == 400

@@ -14,7 +14,7 @@ async function draw() {
     button.addEventListener("click", () => view(pictures, index));
     return button;
   }));
-  element.querySelector(".count").textContent = pictures.length ? pictures.length + (pictures.length === 1 ? " picture" : " pictures") + ", in this browser alone" : "";
+  element.querySelector(".count").textContent = pictures.length ? pictures.length + (pictures.length === 1 ? " image" : " images") + ", in this browser alone" : "";
   element.querySelector(".none").hidden = pictures.length > 0;
   clear.hidden = !pictures.length;
   clear.textContent = wanted;

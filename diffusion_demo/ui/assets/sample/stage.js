@@ -9,7 +9,7 @@ function draw(index) {
     const image = find("img." + name);
     if (frame[name]) image.src = frame[name];
     else image.removeAttribute("src");
-    image.alt = (name === "xt" ? "the pictures so far, " : "the pictures that the network expects, ") + where;
+    image.alt = (name === "xt" ? "the images so far, " : "the images that the network expects, ") + where;
   }
   find(".scrub").setAttribute("aria-valuetext", where);
   find(".status").textContent = film.live ? film.status : where[0].toUpperCase() + where.slice(1) + ", t = " + frame.t + ". " + film.status;

@@ -1,4 +1,4 @@
-// One picture, large, with its settings in words: arrow keys and swipes turn to the next one, Esc closes.
+// One image, large, with its settings in words: arrow keys and swipes turn to the next one, Esc closes.
 const dialog = element.querySelector(".viewer"), inDialog = (selector) => dialog.querySelector(selector);
 let shown = [], at = 0, began = null, address = null;
 
@@ -28,7 +28,7 @@ async function turnTo(index) {
   inDialog(".on").disabled = at === shown.length - 1;
 }
 
-// The picture goes up as if it had been dropped on the field, and only because somebody asked for it.
+// The image goes up as if it had been dropped on the field, and only because somebody asked for it.
 async function handOver(event) {
   const { name, blob, settings } = shown[at];
   const { path, url } = await upload(new File([blob], name, { type: "image/png" }));
@@ -58,7 +58,7 @@ dialog.addEventListener("touchend", (event) => {
   if (Math.abs(across) > 40 && Math.abs(across) > 2 * Math.abs(down)) turnTo(at + (across < 0 ? 1 : -1));
 });
 
-// A click on a finished picture opens this viewer in the place of the gallery's own, which knows no settings and no swipe.
+// A click on a finished image opens this viewer in the place of the gallery's own, which knows no settings and no swipe.
 document.addEventListener("click", (event) => {
   const button = event.target.closest(".pictures .thumbnail-lg");
   if (!button) return;

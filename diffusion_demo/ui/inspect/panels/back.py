@@ -10,7 +10,7 @@ from diffusion_demo.diffusion.samplers import ddim, ddim_encode
 from diffusion_demo.ui.inspect.panels import html
 from diffusion_demo.ui.inspect.panels.scene import Scene
 
-PICTURES, STEPS, DDIM_STEPS = 7, 8, 32
+IMAGES, STEPS, DDIM_STEPS = 7, 8, 32
 LATEX = r"x_0 \sim p_\theta(x_0 \mid x_t)"
 
 
@@ -20,17 +20,15 @@ def show(scene: Scene) -> str:
     level = len(chain) - 1
     again = _last(
         reconstruct(
-            scene.model, chain, scene.xt.repeat(PICTURES, 1, 1, 1), level, _noise(scene, 5), **scene.labels(PICTURES)
+            scene.model, chain, scene.xt.repeat(IMAGES, 1, 1, 1), level, _noise(scene, 5), **scene.labels(IMAGES)
         )
     )
-    shares = torch.linspace(0, 1, PICTURES)
+    shares = torch.linspace(0, 1, IMAGES)
     between = _last(
-        interpolate(
-            scene.model, chain, scene.x0, scene.other, shares, level, _noise(scene, 6), **scene.labels(PICTURES)
-        )
+        interpolate(scene.model, chain, scene.x0, scene.other, shares, level, _noise(scene, 6), **scene.labels(IMAGES))
     )
     skipped = _last(
-        reconstruct(scene.model, chain, scene.draws(PICTURES, 7), level, _noise(scene, 8), **scene.labels(PICTURES))
+        reconstruct(scene.model, chain, scene.draws(IMAGES, 7), level, _noise(scene, 8), **scene.labels(IMAGES))
     )
     decoded, error = there_and_back(scene)
     return html.panel(
@@ -43,7 +41,7 @@ def show(scene: Scene) -> str:
             skipped,
             f"from pure noise put in at t = {scene.t}, all before it skipped: good only where x<sub>t</sub> is nearly noise anyway",
         ),
-        html.pictures(
+        html.image_row(
             {
                 "the image": scene.x0,
                 f"to noise and back by DDIM, {DDIM_STEPS} steps each way: off by {error:.1f} of 255; more steps, less": decoded,
@@ -69,4 +67,4 @@ def _last(steps) -> Tensor:
 
 def _noise(scene: Scene, salt: int):
     generator = torch.Generator().manual_seed(1000 * scene.seed + salt)
-    return lambda: torch.randn(PICTURES, *scene.x0.shape[1:], generator=generator).to(scene.x0.device)
+    return lambda: torch.randn(IMAGES, *scene.x0.shape[1:], generator=generator).to(scene.x0.device)

@@ -31,7 +31,7 @@ def show(scene: Scene) -> str:
         "Asked for a class, the network guesses slightly other noise. Guidance takes that difference and goes further along it. Gray: no difference.",
         LATEX,
         SOURCE,
-        html.pictures({"x<sub>t</sub>": scene.xt} | named),
+        html.image_row({"x<sub>t</sub>": scene.xt} | named),
         f'<p class="found">The numbers are the length of the difference beside that of the noise itself, at t = {scene.t}, strongest first.</p>',
     )
 

@@ -29,7 +29,7 @@ def panel(sentence: str, latex: str, source: str, *parts: str) -> str:
     )
 
 
-def pictures(named: dict[str, Tensor], columns: int | None = None) -> str:
+def image_row(named: dict[str, Tensor], columns: int | None = None) -> str:
     """Images in [-1, 1], each [1, C, S, S] (a sheet where there are more), over their names, which may hold HTML."""
     figures = (
         f'<figure><img src="{_png(x, columns)}" alt="{html.escape(_plain(name))}"><figcaption>{name}</figcaption></figure>'

@@ -28,7 +28,7 @@ def show(scene: Scene) -> str:
         LATEX,
         "DDPM, Equations 2 and 4",
         html.strip(kept, f"one walk of the chain, from t = 0 to t = {scene.t}, with fresh noise at every step"),
-        html.pictures({f"walked: {scene.t} steps": walk[-1:], "jumped: one step, other noise": scene.xt}),
+        html.image_row({f"walked: {scene.t} steps": walk[-1:], "jumped: one step, other noise": scene.xt}),
         _numbers(scene),
     )
 

@@ -34,7 +34,7 @@ def show(scene: Scene) -> str:
         "and takes the step that would be right if the guess were.",
         LATEX if i else FIRST,
         "DDPM, Equations 5 to 7; Improved DDPM, Equation 15",
-        html.pictures(
+        html.image_row(
             {"x<sub>t</sub>, what it sees": xt, "its x<sub>0</sub>": p.x0, "the true x<sub>0</sub>": scene.x0}
         ),
         f'<p class="found">At t = {scene.t} its image is off by <b>{error:.1f}</b> of 255 gray levels, and the step costs '

@@ -77,14 +77,14 @@ class Scene:
 
 
 def scene_of(
-    picture: str, other: str, seed: int, share: float, checkpoint: Checkpoint, spot: tuple[float, float] = (0.5, 0.5)
+    image: str, other: str, seed: int, share: float, checkpoint: Checkpoint, spot: tuple[float, float] = (0.5, 0.5)
 ) -> Scene:
     """The scene of an image file at share t/T of the model's chain. Raises Unreadable for a file that is no image."""
     about = checkpoint.description
     transform = ImageTransform(about.image_size, about.channels)
     x0, second = (
         to_float(torch.from_numpy(decode(Path(path).read_bytes(), transform).copy())[None]).to(checkpoint.unet.device)
-        for path in (picture, other)
+        for path in (image, other)
     )
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed)).to(x0.device)
     steps = len(checkpoint.diffusion)

@@ -23,7 +23,7 @@ def show(scene: Scene) -> str:
         "Training shows the network x<sub>t</sub> and asks which noise is in it. The answer's squared error is the loss; nothing else is ever asked.",
         LATEX,
         "DDPM, Equation 14 and Algorithm 1",
-        html.pictures(
+        html.image_row(
             {
                 "x<sub>t</sub>": scene.xt,
                 "ε, the noise": scene.eps / 3,
