@@ -78,10 +78,10 @@ def against_used(works: dict, used: str, what: str, count: int, rounds: int) -> 
     times = in_turns(works, rounds)
     for name in works:
         if name != used:
-            concat_low_res = f"as used ({used}): {pace(times, used, count):.0f} images/s"
+            beside = f"as used ({used}): {pace(times, used, count):.0f} images/s"
             yield Row(
                 f"{what}: {name}",
                 f"{pace(times, name, count):.0f} images/s",
-                concat_low_res,
+                beside,
                 f"{ratio(times, used, name)} times as fast",
             )

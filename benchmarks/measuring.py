@@ -20,11 +20,11 @@ class Row:
 
     what: str
     here: str
-    concat_low_res: str = ""
+    beside: str = ""
     against: str = ""
 
     def __str__(self) -> str:
-        return f"| {self.what} | {self.here} | {self.concat_low_res} | {self.against} |"
+        return f"| {self.what} | {self.here} | {self.beside} | {self.against} |"
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -68,7 +68,7 @@ def _labeller(listing: Listing, class_from: str) -> Callable[[Member], str]:
 
 
 def _nothing(title: str, rejected: dict[str, str]) -> str:
-    found = f"{title} holds no images that can be read ({', '.join(sorted(names.PICTURES))})"
+    found = f"{title} holds no images that can be read ({', '.join(sorted(names.IMAGES))})"
     return (
         f"{found}; {next(iter(rejected))}, for one: {next(iter(rejected.values()))}"
         if rejected

@@ -24,29 +24,29 @@ def labeled_grid(
     head, caption = ImageFont.load_default(HEAD), ImageFont.load_default(CAPTION)
     largest = max([1, *(max(drawn.image.size) for drawn in cells.values())])
     side = largest * -(-CELL // largest)
-    concat_low_res = (
+    beside = (
         min(CELL, max(int(head.getlength(word)) for row in rows for word in row.split() or [""])) + GAP
         if any(rows)
         else 0
     )
     tops, sides = (
         [wrap_text(text, head, side) for text in columns],
-        [wrap_text(text, head, concat_low_res) for text in rows],
+        [wrap_text(text, head, beside) for text in rows],
     )
     top = GAP + max(len(lines) for lines in tops) * (HEAD + 4)
     under = max([1, *(len(wrap_text(drawn.caption, caption, side)) for drawn in cells.values())]) * (CAPTION + 4)
-    width = GAP + concat_low_res + len(columns) * (side + GAP)
+    width = GAP + beside + len(columns) * (side + GAP)
     foot = wrap_text(below, caption, width - 2 * GAP)
     height = top + len(rows) * (side + under + GAP) + len(foot) * (CAPTION + 4) + GAP
     page = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(page)
     for column, lines in enumerate(tops):
-        _write(pen, lines, (GAP + concat_low_res + column * (side + GAP), GAP // 2), head, INK)
+        _write(pen, lines, (GAP + beside + column * (side + GAP), GAP // 2), head, INK)
     for row, lines in enumerate(sides):
         y = top + row * (side + under + GAP)
         _write(pen, lines, (GAP, y), head, INK)
         for column in range(len(columns)):
-            corner = (GAP + concat_low_res + column * (side + GAP), y)
+            corner = (GAP + beside + column * (side + GAP), y)
             _cell(page, pen, cells.get((row, column)), corner, side, caption)
     _write(pen, foot, (GAP, height - GAP - len(foot) * (CAPTION + 4)), caption, FAINT)
     return page

@@ -85,9 +85,9 @@ def test_a_diffusers_folder_says_what_it_is(ddpm):
 
 
 @pytest.mark.parametrize("beside", [True, False], ids=["with model_index.json", "without"])
-def test_the_older_layout_is_the_same_model(ddpm, copy, concat_low_res):
+def test_the_older_layout_is_the_same_model(ddpm, copy, beside):
     at_the_root(copy)
-    if not concat_low_res:
+    if not beside:
         (copy / "model_index.json").unlink()
     x, t = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([3, 90])
     new, old = load_checkpoint(ddpm), load_checkpoint(copy)

@@ -5,9 +5,9 @@ import gradio as gr
 from diffusion_demo.paths import read_asset
 
 
-def stage(make_animation: dict | None, elem_id: str) -> gr.HTML:
+def stage(animation: dict | None, elem_id: str) -> gr.HTML:
     return gr.HTML(
-        make_animation,
+        animation,
         html_template=read_asset("sample/stage.html"),
         js_on_load=read_asset("sample/stage.js"),
         elem_id=elem_id,

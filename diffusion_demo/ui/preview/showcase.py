@@ -11,7 +11,7 @@ THUMBNAILS = "thumbnails"  # a PNG of each class
 class Showcase(NamedTuple):
     """A film for the stage, and the finished images' files."""
 
-    make_animation: dict | None
+    animation: dict | None
     files: list[tuple[str, None]]
 
 
@@ -20,5 +20,5 @@ def read(checkpoint: Path) -> Showcase:
     folder = checkpoint / FOLDER
     if not (folder / "film.json").is_file():
         return Showcase(None, [])
-    make_animation = json.loads((folder / "film.json").read_text(encoding="utf-8"))
-    return Showcase(make_animation, [(str(path), None) for path in sorted(folder.glob("seed_*.png"))])
+    animation = json.loads((folder / "film.json").read_text(encoding="utf-8"))
+    return Showcase(animation, [(str(path), None) for path in sorted(folder.glob("seed_*.png"))])

@@ -64,7 +64,7 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> Form:
                 label="Settings from an image made here", file_types=[".png"], height=160, elem_id="restore"
             )
         with gr.Column(scale=5, min_width=320, elem_classes="results"):
-            shown = stage(finished.make_animation, "stage")
+            shown = stage(finished.animation, "stage")
             results = gallery(finished.files, "gallery")
             archive = gr.DownloadButton("Download all as zip", visible=False, size="sm", elem_id="zip")
     last_seed = gr.State(0)

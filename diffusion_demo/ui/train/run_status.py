@@ -73,12 +73,12 @@ def poll(name: str | None, others: list[str] | None, held: object, seen: list | 
         return _nothing(seen)
     status, mine = run_list.status(run), run_ownership.owns(run, held)
     state, words = run_list.state_of(run, status), _line(run, status)
-    concat_low_res = {
+    beside = {
         other: run_list.status(found)
         for other in others or []
         if other != name and (found := run_list.called(other, held))
     }
-    compared = [[other, found.step] for other, found in concat_low_res.items()]
+    compared = [[other, found.step] for other, found in beside.items()]
     mark = [name, state, status.step, len(status.previews), len(status.saved), run.exists, words, compared]
     if mark == seen:
         return [gr.skip()] * 10
@@ -89,7 +89,7 @@ def poll(name: str | None, others: list[str] | None, held: object, seen: list | 
         gr.skip()
         if same and mark[3] == seen[3]
         else plots.timeline(run.path, status, "The first preview comes after twenty steps."),
-        gr.skip() if same and (mark[2], mark[7]) == (seen[2], seen[7]) else _curves(run, status, concat_low_res),
+        gr.skip() if same and (mark[2], mark[7]) == (seen[2], seen[7]) else _curves(run, status, beside),
         gr.Button(interactive=running),
         gr.Button(interactive=mine and state in ("finished", "failed", "interrupted") and run.latest() is not None),
         gr.Button(interactive=run.latest() is not None),
@@ -106,11 +106,11 @@ def _nothing(seen: list | None) -> list:
     return [mark, "", {"frames": [], "empty": NO_RUN}, {"views": []}, *[gr.Button(interactive=False)] * 5, ""]
 
 
-def _curves(run: RunFolder, status: Status, concat_low_res: dict[str, Status]) -> dict:
+def _curves(run: RunFolder, status: Status, beside: dict[str, Status]) -> dict:
     views = plots.curves(status)
     return (
-        {"views": [plots.compared({run.path.name: status} | concat_low_res), *views["views"]]}
-        if concat_low_res
+        {"views": [plots.compared({run.path.name: status} | beside), *views["views"]]}
+        if beside
         else views
     )
 
