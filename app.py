@@ -1,9 +1,9 @@
-"""The page: `python app.py`. A Hugging Face Space starts here too."""
+"""Entry point of the web page: `python app.py`, also on a Hugging Face Space."""
 
 if __name__ == "__main__":
-    from diffusion_demo.errors import needing_packages
+    from diffusion_demo.errors import exit_on_missing_package
 
-    with needing_packages():
-        from diffusion_demo.ui.page import main
+    with exit_on_missing_package():
+        from diffusion_demo.ui.launch import main
 
     raise SystemExit(main())

@@ -1,3 +1,3 @@
-"""Figures, measured side by side: `python -m benchmarks` makes the table of them; modules with a main() of their own take longer."""
+"""Benchmarks: `python -m benchmarks` prints a table; the longer ones are modules with their own main()."""
 
-import diffusion_demo  # noqa: F401  before torch: it sets how OpenMP's threads wait
+import diffusion_demo  # noqa: F401  must precede torch, because it sets how OpenMP threads wait

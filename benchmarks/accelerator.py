@@ -1,4 +1,7 @@
-"""What each of a GPU's means gains in sampling and in training, against what is used; the other rows are measured on it, too, where there is one."""
+"""Effect of precision, memory layout, fused AdamW and torch.compile on a GPU, compared with the defaults.
+
+The other benchmarks run on the GPU as well if there is one.
+"""
 
 from collections.abc import Iterator
 from functools import partial
@@ -34,7 +37,7 @@ TRAINING = {  # channels_last, fused, compiled
 
 @torch.no_grad()
 def called(unet: nn.Module, precision: str) -> None:
-    """The network, CALLS times on IMAGES rows."""
+    """Call the network CALLS times on a batch of IMAGES."""
     xt = torch.randn(
         IMAGES, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size, device=best_device()
     )
@@ -61,16 +64,16 @@ def training_steps(channels_last: bool, fused: bool, compiled: bool) -> Iterator
 def rows(rounds: int) -> Iterator[Row]:
     if best_device().type != "cuda":
         yield Row(
-            "the same on a GPU, and what bf16, channels_last, a fused optimizer and torch.compile gain there",
-            "not measured: no GPU here",
+            "bf16, channels_last, fused AdamW and torch.compile on a GPU",
+            "not measured: no GPU available",
         )
         return
     calls = {
         name: partial(called, bundled_network(layout, compiled), precision)
         for name, (precision, layout, compiled) in SAMPLING.items()
     }
-    yield from against_used(calls, SAMPLING_AS_USED, f"network calls on {IMAGES} rows", IMAGES * CALLS, rounds)
-    steps = {name: partial(some_steps, training_steps(*means)) for name, means in TRAINING.items()}
+    yield from against_used(calls, SAMPLING_AS_USED, f"network calls, batch {IMAGES}", IMAGES * CALLS, rounds)
+    steps = {name: partial(some_steps, training_steps(*options)) for name, options in TRAINING.items()}
     yield from against_used(steps, TRAINING_AS_USED, f"optimizer steps, batch {BATCH}", BATCH * REPORT_EVERY, rounds)
 
 
@@ -78,10 +81,10 @@ def against_used(works: dict, used: str, what: str, count: int, rounds: int) -> 
     times = in_turns(works, rounds)
     for name in works:
         if name != used:
-            beside = f"as used ({used}): {pace(times, used, count):.0f} images/s"
+            baseline = f"default ({used}): {pace(times, used, count):.0f} images/s"
             yield Row(
                 f"{what}: {name}",
                 f"{pace(times, name, count):.0f} images/s",
-                beside,
+                baseline,
                 f"{ratio(times, used, name)} times as fast",
             )

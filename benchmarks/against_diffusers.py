@@ -1,7 +1,8 @@
-"""Sampling against diffusers' own pipelines with the same weights, steps and batch, to images of PIL; and the default against its 1000 steps.
+"""Sampling compared with the pipelines of diffusers: same weights, steps and batch size, up to PIL images.
 
-The pipelines know no classes, so both sides open the plain folder that `diffusion_demo export` makes. DDIMPipeline cannot run a network that also
-answers a variance: it is given the same one without those channels. "As it comes" is a pipeline as from_pretrained makes it, in float32.
+The pipelines do not support classes, so both sides load the folder written by `diffusion_demo export`. DDIMPipeline
+does not support learned variances, so it gets the network without those channels. "default" is a pipeline as returned
+by from_pretrained, in float32. The default settings of this project are also compared with 1000-step DDPM sampling.
 """
 
 import tempfile
@@ -30,27 +31,27 @@ Pipeline = DDIMPipeline | DDPMPipeline
 
 
 def ours(checkpoint: Checkpoint, request: Request) -> list:
-    """The request's images, of PIL."""
+    """Return the images of the request as PIL images."""
     return [to_pil(pixels) for pixels in to_uint8(last_step(sample(checkpoint, request)).xt)]
 
 
 def theirs(pipeline: Pipeline, precision: str) -> list:
-    """The pipeline's images, of PIL: its own output."""
+    """Return the output of the pipeline, PIL images."""
     with torch.autocast(best_device().type, torch.bfloat16, enabled=precision == "bf16"):
         return pipeline(batch_size=IMAGES, num_inference_steps=STEPS).images
 
 
 def pipeline_of(plain: Path, sampler: str, memory_format: torch.memory_format) -> Pipeline:
-    made = DDPMPipeline.from_pretrained(plain)
+    pipeline = DDPMPipeline.from_pretrained(plain)
     if sampler == "ddim":
-        made = DDIMPipeline(without_variance(made.unet), DDIMScheduler.from_config(made.scheduler.config))
-    made.to(best_device()).set_progress_bar_config(disable=True)
-    made.unet.to(memory_format=memory_format)
-    return made
+        pipeline = DDIMPipeline(without_variance(pipeline.unet), DDIMScheduler.from_config(pipeline.scheduler.config))
+    pipeline.to(best_device()).set_progress_bar_config(disable=True)
+    pipeline.unet.to(memory_format=memory_format)
+    return pipeline
 
 
 def without_variance(unet: UNet2DModel) -> UNet2DModel:
-    """The same network, answering the first half of its output channels alone."""
+    """Return the same network with only the first half of its output channels."""
     channels, weights = unet.config.in_channels, unet.state_dict()
     weights |= {name: weights[name][:channels] for name in ("conv_out.weight", "conv_out.bias")}
     smaller = UNet2DModel.from_config(dict(unet.config) | {"out_channels": channels})
@@ -67,38 +68,38 @@ def rows(rounds: int) -> Iterator[Row]:
         export(bundled, BUNDLED.name, plain := Path(folder) / "plain")
         same = load_checkpoint(plain, best_device())
         for sampler in PEERS:
-            as_it_comes, faster = (
+            default, faster = (
                 pipeline_of(plain, sampler, layout) for layout in (torch.contiguous_format, torch.channels_last)
             )
             works = {f"ours {p}": partial(ours, same, Request(IMAGES, sampler, STEPS, precision=p)) for p in precisions}
-            works |= {"as it comes": partial(theirs, as_it_comes, "fp32")}
+            works |= {"default": partial(theirs, default, "fp32")}
             works |= {f"channels_last {p}": partial(theirs, faster, p) for p in precisions}
             if sampler == "ddpm":
                 works |= defaults(bundled)
             times = in_turns(works, rounds)
-            yield compared(times, sampler, best, "as it comes", "as it comes")
+            yield compared(times, sampler, best, "default", "default")
             for precision in precisions:
-                yield compared(
-                    times, sampler, precision, f"channels_last {precision}", f"given channels_last, both {precision}"
-                )
+                words = f"with channels_last, both {precision}"
+                yield compared(times, sampler, precision, f"channels_last {precision}", words)
         factor = WHOLE_CHAIN // STEPS
-        times["whole"] = [factor * t for t in times["as it comes"]]
+        times["whole"] = [factor * t for t in times["default"]]
         for name in defaults(bundled):
             yield Row(
                 f"{IMAGES} images at the default settings ({name})",
                 f"{median(times[name]):.2f} s",
-                f"DDPMPipeline in {WHOLE_CHAIN} steps ({STEPS} measured, times {factor}): {median(times['whole']):.1f} s",
+                f"DDPMPipeline, {WHOLE_CHAIN} steps ({STEPS} measured, times {factor}): {median(times['whole']):.1f} s",
                 f"{ratio(times, 'whole', name)} times as fast",
             )
 
 
 def defaults(checkpoint: Checkpoint) -> dict[str, Callable[[], list]]:
-    """What a person gets who changes nothing: on the command line, and on the page, which guides."""
-    about = f"{Request.sampler}, {Request.steps} steps"
+    """Return the default settings of the command line (no guidance) and of the page (guided)."""
+    settings = f"{Request.sampler}, {Request.steps} steps"
     plain = Request(IMAGES, eta=DEFAULT_ETA[Request.sampler])
     guided = replace(plain, guidance_scale=2.0, guidance_interval=default_guidance_interval(len(checkpoint.diffusion)))
     return {
-        f"{about}, {words}": partial(ours, checkpoint, r) for words, r in (("no guidance", plain), ("guided", guided))
+        f"{settings}, {words}": partial(ours, checkpoint, r)
+        for words, r in (("no guidance", plain), ("guided", guided))
     }
 
 

@@ -1,8 +1,9 @@
-"""How often the noisy classifier names held-out images rightly, by the noise in them.
+"""Accuracy of the noisy classifier on held-out images by timestep.
 
     python -m benchmarks.classifier_by_noise DATA [CLASSIFIER] [PLOT.png]
 
-Every held-out image, several draws of noise at each t; the error counts images, not draws, as the draws of one image are not independent.
+Uses several noise draws of every held-out image at each t. The standard error is over images, not draws, because the
+draws of one image are not independent.
 """
 
 import sys
@@ -24,11 +25,11 @@ WIDTH, HEIGHT, MARGIN = 640, 260, 44
 
 @torch.no_grad()
 def accuracies(checkpoint, source: str) -> list[tuple[int, float, float]]:
-    """(t, share of right answers, its standard error) at each t of AT."""
+    """Return (t, accuracy, standard error) at each t of AT."""
     held_out = data.load(
         data.scan(source), checkpoint.description.image_size, checkpoint.description.channels, held_out=True
     )
-    x0, generator, found = to_float(held_out.images), torch.Generator().manual_seed(0), []
+    x0, generator, points = to_float(held_out.images), torch.Generator().manual_seed(0), []
     for t in AT:
         right = []
         for _ in range(DRAWS):
@@ -38,12 +39,12 @@ def accuracies(checkpoint, source: str) -> list[tuple[int, float, float]]:
             )
             right.append((logits.argmax(1) == held_out.labels).double())
         share = torch.stack(right).mean(0)
-        found.append((t, float(share.mean()), float(share.std() / len(share) ** 0.5)))
-    return found
+        points.append((t, float(share.mean()), float(share.std() / len(share) ** 0.5)))
+    return points
 
 
 def plot(points: list[tuple[int, float, float]], chance: float) -> Image.Image:
-    """Right answers over t, with one standard error each way, and what guessing would give."""
+    """Plot accuracy over t with error bars of one standard error, and the accuracy of guessing."""
     image = Image.new("RGB", (WIDTH, HEIGHT), "white")
     draw = ImageDraw.Draw(image)
 
@@ -59,10 +60,10 @@ def plot(points: list[tuple[int, float, float]], chance: float) -> Image.Image:
     draw.line([place(t, share) for t, share, _ in points], fill="#4338ca", width=3)
     for t, share, error in points:
         draw.line([place(t, share - error), place(t, share + error)], fill="#4338ca")
-    draw.text((WIDTH / 2, HEIGHT - 14), "t: from no noise to nothing but noise", fill="#334155", anchor="mm")
+    draw.text((WIDTH / 2, HEIGHT - 14), "t: from no noise to pure noise", fill="#334155", anchor="mm")
     draw.text(
         (MARGIN, 16),
-        "held-out images named rightly; orange: always the most frequent class",
+        "accuracy on held-out images; orange: always the most frequent class",
         fill="#334155",
         anchor="lm",
     )
@@ -76,7 +77,7 @@ def main() -> None:
     points = accuracies(checkpoint, sys.argv[1])
     labels = data.load(data.scan(sys.argv[1]), 16, 3, held_out=True).labels
     chance = float(labels.bincount().max() / len(labels))
-    print("| t | right | \n|---|---|")
+    print("| t | accuracy |\n|---|---|")
     for t, share, error in points:
         print(f"| {t} | {share:.1%} ± {error:.1%} |")
     print(f"always the most frequent class: {chance:.1%}")

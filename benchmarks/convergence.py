@@ -1,4 +1,9 @@
-"""How fast each sampler nears the exact flow of Gaussian data, drawn: `python -m benchmarks.convergence` writes convergence.png beside this file."""
+"""Plot of the convergence of each sampler to the exact flow of Gaussian data.
+
+    python -m benchmarks.convergence
+
+Writes convergence.png into the folder of this file.
+"""
 
 from math import log10
 from pathlib import Path
@@ -14,7 +19,7 @@ SCHEDULE = "linear"
 
 
 def point(i: int, error: float) -> tuple[float, float]:
-    """Where step count number i and an error from 1 down to 1e-6 lie; one power of ten is as high everywhere."""
+    """Return the pixel position of step count i and an error in 1 .. 1e-6, on a logarithmic axis."""
     across = (WIDTH - LEFT - 130) / (len(COUNTS) - 1)
     return LEFT + i * across, 20 - log10(error) * (HEIGHT - BOTTOM - 20) / DECADES
 

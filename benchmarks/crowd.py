@@ -1,6 +1,8 @@
-"""Thirty people at once on a public page for five minutes: does any fail, wait unseen, or get another's images; does the memory come back?
+"""Load test of the public page: 30 concurrent visitors for 5 minutes.
 
-python -m benchmarks.crowd [--people 30] [--minutes 5]
+    python -m benchmarks.crowd [--people 30] [--minutes 5]
+
+Checks for failed jobs, long gaps between progress events, images of another visitor, and memory that is not freed.
 """
 
 import argparse
@@ -18,26 +20,26 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from diffusion_demo.ui.server.housekeeping import EVERY_SECONDS
+from diffusion_demo.ui.server.housekeeping import INTERVAL_SECONDS
 from tests.browser.servers import ON_A_SPACE, Visitor, serving
 
 SEEDS = range(40)
-ROOM = 1.10  # of the memory at the start
+MAX_MEMORY_GROWTH = 1.10  # relative to the memory at the start
 
 
 @dataclass
-class Seen:
-    """What all visitors met, written by each under one lock."""
+class Results:
+    """Results of all visitors, guarded by one lock."""
 
     jobs: list[float] = field(default_factory=list)
-    unseen: list[float] = field(default_factory=list)
+    silences: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     wrong: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-def specs(visitor: Visitor, answer) -> bytes:
-    """The pixels of all finished images, fetched as a browser would."""
+def fetch_pixels(visitor: Visitor, answer) -> bytes:
+    """Return the pixels of all finished images, fetched like in a browser."""
     files = [item["image"]["path"] for item in answer.completed["output"]["data"][1]]
     return b"".join(
         np.asarray(Image.open(io.BytesIO(visitor.http.get(f"/gradio_api/file={path}").content))).tobytes()
@@ -46,51 +48,62 @@ def specs(visitor: Visitor, answer) -> bytes:
 
 
 def longest_silence(visitor: Visitor, began: float) -> float:
-    """The longest time without any word from the queue or the run, in seconds."""
+    """Return the longest gap between events of the queue or the run, in seconds."""
     times = [began, *visitor.times]
     return max(later - earlier for earlier, later in pairwise(times))
 
 
-def visit(url: str, number: int, expected: dict[int, bytes], end: float, seen: Seen) -> None:
+def visit(url: str, number: int, expected: dict[int, bytes], end: float, results: Results) -> None:
+    """Sample random seeds until `end` and record the results."""
     visitor, draw = Visitor(url, f"198.51.100.{number}"), random.Random(number)
     while time.monotonic() < end:
         seed, began = draw.choice(SEEDS), time.monotonic()
         try:
             answer = visitor.sample(images=1, steps=4, seed=seed)
-            got = specs(visitor, answer) if answer.succeeded else None
+            got = fetch_pixels(visitor, answer) if answer.succeeded else None
             problem = None if got else answer.error or answer.text[-200:]
         except Exception as error:
             got, problem = None, f"{type(error).__name__}: {error}"
-        with seen.lock:
+        with results.lock:
             if problem:
-                seen.failures.append(problem)
+                results.failures.append(problem)
             else:
-                seen.jobs.append(time.monotonic() - began)
-                seen.unseen.append(longest_silence(visitor, began))
-                seen.wrong += got != expected[seed]
+                results.jobs.append(time.monotonic() - began)
+                results.silences.append(longest_silence(visitor, began))
+                results.wrong += got != expected[seed]
 
 
 def memory(process: psutil.Process) -> float:
-    """Megabytes that the server holds."""
+    """Return the resident memory of the server in MB."""
     return process.memory_info().rss / 1e6
+
+
+def print_results(results: Results, options: argparse.Namespace) -> None:
+    jobs, failed = len(results.jobs), len(results.failures)
+    print(f"{jobs} jobs of {options.people} visitors in {options.minutes:g} minutes, {failed} failed")
+    print(*sorted(set(results.failures))[:5], sep="\n")
+    print(f"images of another seed: {results.wrong} of {jobs}")
+    print(f"job duration: median {statistics.median(results.jobs):.1f} s, maximum {max(results.jobs):.1f} s")
+    print(f"longest gap between progress events: {max(results.silences):.1f} s")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--people", type=int, default=30)
     parser.add_argument("--minutes", type=float, default=5)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     environment = ON_A_SPACE | {
         "DIFFUSION_DEMO_CALLS_A_MINUTE": "10000",
         "OMP_NUM_THREADS": str(psutil.cpu_count(logical=False)),
     }
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), environment) as server:
         process, alone = psutil.Process(server.process.pid), Visitor(server.url)
-        expected = {seed: specs(alone, alone.sample(images=1, steps=4, seed=seed)) for seed in SEEDS}
+        expected = {seed: fetch_pixels(alone, alone.sample(images=1, steps=4, seed=seed)) for seed in SEEDS}
         assert len(set(expected.values())) == len(SEEDS)
-        start, seen, end = memory(process), Seen(), time.monotonic() + 60 * asked.minutes
+        start, results, end = memory(process), Results(), time.monotonic() + 60 * options.minutes
         people = [
-            threading.Thread(target=visit, args=(server.url, i + 1, expected, end, seen)) for i in range(asked.people)
+            threading.Thread(target=visit, args=(server.url, i + 1, expected, end, results))
+            for i in range(options.people)
         ]
         for person in people:
             person.start()
@@ -98,20 +111,15 @@ def main() -> int:
         while any(person.is_alive() for person in people):
             time.sleep(1)
             peak = max(peak, memory(process))
-        time.sleep(EVERY_SECONDS + 10)  # by then the server has swept once
+        time.sleep(INTERVAL_SECONDS + 10)  # the server has run its housekeeping once by then
         last = memory(process)
+        print_results(results, options)
         print(
-            f"{len(seen.jobs)} jobs of {asked.people} people in {asked.minutes:g} minutes, {len(seen.failures)} failed"
-        )
-        print(*sorted(set(seen.failures))[:5], sep="\n")
-        print(f"images that were another seed's: {seen.wrong} of {len(seen.jobs)}")
-        print(f"a job took {statistics.median(seen.jobs):.1f} s in the median, {max(seen.jobs):.1f} s at most")
-        print(f"longest time without a word of where one stands: {max(seen.unseen):.1f} s")
-        print(
-            f"memory: {start:.0f} MB at the start, {peak:.0f} at most, {last:.0f} after the next sweep ({last / start - 1:+.0%})"
+            f"memory: {start:.0f} MB at the start, {peak:.0f} MB peak,"
+            f" {last:.0f} MB after housekeeping ({last / start - 1:+.0%})"
         )
         print(f"threads: {process.num_threads()}, open files: {process.num_fds()}")
-    return int(bool(seen.failures or seen.wrong) or last > ROOM * start)
+    return int(bool(results.failures or results.wrong) or last > MAX_MEMORY_GROWTH * start)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""What guidance buys and costs: how many samples are of the class that was asked for, against precision and recall.
+"""Effect of guidance on class accuracy, precision and recall.
 
     python -m benchmarks.guidance DATA WORK [IMAGES]
 
-The bundled model, its classes in the data's proportions, the same seeds in every row, the default sampler. "As asked" is the share of samples that
-the judge, which met neither the model nor the classifier, gives the class that was asked for; the last line says how often it is right about real
-images that it never saw. Samples what is missing in WORK, so a call that was cut short goes on.
+Uses the bundled model, class proportions of the data, the same seeds in every row and the default sampler. Accuracy is
+the share of samples that the independent feature classifier assigns to the requested class; the last line gives its
+accuracy on real held-out images. Samples only what is missing in WORK, so an interrupted call resumes.
 """
 
 import sys
@@ -19,7 +19,7 @@ from diffusion_demo.evaluation.extractor import Features
 from diffusion_demo.evaluation.feature_classifier import feature_classifier_extractor, load_feature_classifier
 from diffusion_demo.evaluation.frechet import frechet_estimate
 from diffusion_demo.evaluation.precision_recall import precision_recall_estimates
-from diffusion_demo.evaluation.samples import sampled
+from diffusion_demo.evaluation.samples import draw_samples
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.runtime.device import best_device
 from diffusion_demo.sampling.presets import DEFAULT_ETA
@@ -45,49 +45,43 @@ ROWS = {
 }
 
 
-def as_asked(
-    made: Features, specs: list[ImageSpec], judge_names: list[str], names: tuple[str, ...]
+def accuracy(
+    features: Features, specs: list[ImageSpec], classifier_names: list[str], names: tuple[str, ...]
 ) -> tuple[float, float]:
-    """The share of images that the judge gives the class that was asked for, and its standard error."""
-    asked = torch.tensor([judge_names.index(names[image.class_index]) for image in specs])
-    share = float((made.probabilities.argmax(1) == asked).double().mean())
+    """Return the share of images that the classifier assigns to the requested class, and its standard error."""
+    labels = torch.tensor([classifier_names.index(names[image.class_index]) for image in specs])
+    share = float((features.probabilities.argmax(1) == labels).double().mean())
     return share, (share * (1 - share) / len(specs)) ** 0.5
 
 
 def main() -> None:
     source, work = sys.argv[1], Path(sys.argv[2])
     images = int(sys.argv[3]) if len(sys.argv) > 3 else 360
-    found, checkpoint, judge = (
-        data.scan(source),
-        load_checkpoint(CHECKPOINT, best_device()),
-        load_feature_classifier(best_device()),
-    )
-    extract, judge_names, names = (
-        feature_classifier_extractor(judge),
-        list(judge.config.class_names),
-        checkpoint.description.class_names,
-    )
-    parts = [data.load(found, 32, 3, held_out=part) for part in (False, True)]
+    report, checkpoint = data.scan(source), load_checkpoint(CHECKPOINT, best_device())
+    classifier = load_feature_classifier(best_device())
+    extract, classifier_names = feature_classifier_extractor(classifier), list(classifier.config.class_names)
+    names = checkpoint.description.class_names
+    parts = [data.load(report, 32, 3, held_out=part) for part in (False, True)]
     reference = extract(torch.cat([part.images for part in parts])).vectors
-    print(
-        f"{images} samples a row, {Request.sampler} with {Request.steps} steps and eta {DEFAULT_ETA[Request.sampler]:g}\n"
-    )
-    print("| guidance | as asked | precision | recall | distance |\n|---|---|---|---|---|")
+    eta = DEFAULT_ETA[Request.sampler]
+    print(f"{images} samples per row, {Request.sampler} with {Request.steps} steps and eta {eta:g}\n")
+    print("| guidance | accuracy | precision | recall | distance |\n|---|---|---|---|---|")
     for name, settings in ROWS.items():
-        request = replace(Request(num_images=images, eta=DEFAULT_ETA[Request.sampler], precision="fp32"), **settings)
-        specs = specs_like_data(found, checkpoint.description, request)
+        request = replace(Request(num_images=images, eta=eta, precision="fp32"), **settings)
+        specs = specs_like_data(report, checkpoint.description, request)
         folder = work / "-".join(str(value) for value in settings.values())
-        made = extract(sampled(checkpoint, CHECKPOINT.name, request, specs, folder, lambda images: None).images)
-        share, error = as_asked(made, specs, judge_names, names)
-        precision, recall = precision_recall_estimates(made.vectors, reference)
-        distance = frechet_estimate(made.vectors, reference)
+        samples = draw_samples(checkpoint, CHECKPOINT.name, request, specs, folder, lambda images: None)
+        features = extract(samples.images)
+        share, error = accuracy(features, specs, classifier_names, names)
+        precision, recall = precision_recall_estimates(features.vectors, reference)
+        distance = frechet_estimate(features.vectors, reference)
         cells = [
             f"{100 * share:.0f} ± {100 * error:.0f} %",
             *(f"{e.value:.2f} ± {e.standard_error:.2f}" for e in (precision, recall, distance)),
         ]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     right = (extract(parts[1].images).probabilities.argmax(1) == parts[1].labels).double().mean()
-    print(f"\nThe judge names {right:.0%} of {len(parts[1])} real held-out images rightly.")
+    print(f"\nAccuracy of the classifier on {len(parts[1])} real held-out images: {right:.0%}.")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""L_hybrid with learned variances against L_simple with fixed ones, at equal training, over the number of sampling steps: Improved DDPM Figure 8.
+"""L_hybrid with learned variances compared with L_simple with fixed ones, by sampling steps. Improved DDPM Figure 8.
 
     python -m benchmarks.hybrid_against_simple FOLDER
 
-Trains both on scikit-learn's 1,797 digits at 16 x 16 (the tiny preset, STEPS steps), keeps everything in FOLDER, and prints a
-Markdown table: the Frechet distance in the 64 pixels of the original digits, and bits/dim of the held-out tenth on a chain of
-so many steps, each with its standard error.
+Trains both equally long on scikit-learn's 1,797 digits at 16 x 16 (preset tiny, STEPS steps), keeps everything in
+FOLDER, and prints a Markdown table: the Frechet distance in the 64 pixels of the original digits, and bits/dim of the
+held-out tenth on a chain of that many steps, each with its standard error.
 """
 
 import subprocess
@@ -80,23 +80,23 @@ def with_variance(checkpoint: Checkpoint, variance_type: str) -> Checkpoint:
     return replace(checkpoint, diffusion=Diffusion(chain.betas, chain.prediction_type, variance_type))
 
 
-def features(specs: Tensor) -> Tensor:
-    """The 64 pixels of the original digits: images [N, 1, 16, 16] in [-1, 1], averaged two by two."""
-    return functional.avg_pool2d(specs, 2).flatten(1)
+def features(images: Tensor) -> Tensor:
+    """Return the 64 pixels of the original digits: images [N, 1, 16, 16] in [-1, 1], average-pooled by 2."""
+    return functional.avg_pool2d(images, 2).flatten(1)
 
 
 def rows(
-    models: dict[str, Checkpoint], specs: data.ImageTensors, held_out: data.ImageTensors
+    models: dict[str, Checkpoint], dataset: data.ImageTensors, held_out: data.ImageTensors
 ) -> Iterator[tuple[int, dict, dict]]:
-    """For each step count the distance and the bits/dim of each model."""
+    """Yield for each number of steps the Frechet distance and the bits/dim of each model."""
     for count in COUNTS:
         distances, bits = {}, {}
         for name, model in models.items():
-            made = [
+            samples = [
                 last_step(sample(model, Request(64, "ddpm", count, seed=64 * i, precision="fp32"))).xt
                 for i in range(SAMPLES // 64)
             ]
-            distances[name] = frechet_estimate(features(torch.cat(made)), features(to_float(specs.images)))
+            distances[name] = frechet_estimate(features(torch.cat(samples)), features(to_float(dataset.images)))
             bound = measure_bound(model, held_out, count)
             totals = bound.prior + bound.bits.sum(1)
             bits[name] = Estimate(float(totals.mean()), float(totals.std() / len(totals) ** 0.5))
@@ -104,7 +104,7 @@ def rows(
 
 
 def lead(ours: Estimate, others: list[Estimate]) -> str:
-    """By how many standard errors of the difference the best of the others is beaten."""
+    """Return which side is better, and by how many standard errors of the difference."""
     best = min(others)
     errors = (best.value - ours.value) / (best.standard_error**2 + ours.standard_error**2) ** 0.5
     return f"{'hybrid' if errors > 0 else 'simple'} by {abs(errors):.1f}"
@@ -121,16 +121,16 @@ def main() -> None:
         "simple, beta~": with_variance(simple, "fixed_small"),
     }
     report = data.scan(folder / "digits")
-    specs, held_out = (data.load(report, 16, 1, held_out=part) for part in (False, True))
-    print(
-        f"| steps | {' | '.join(f'distance: {name}' for name in models)} | ahead | {' | '.join(f'bits/dim: {name}' for name in models)} | ahead |"
-    )
+    dataset, held_out = (data.load(report, 16, 1, held_out=part) for part in (False, True))
+    distance_columns = " | ".join(f"distance: {name}" for name in models)
+    bits_columns = " | ".join(f"bits/dim: {name}" for name in models)
+    print(f"| steps | {distance_columns} | better | {bits_columns} | better |")
     print("|---" * (3 + 2 * len(models)) + "|")
-    for count, *measures in rows(models, specs, held_out):
+    for count, *measures in rows(models, dataset, held_out):
         cells = [str(count)]
-        for found in measures:
-            ours, *others = found.values()
-            cells += [f"{e.value:.3f} ± {e.standard_error:.3f}" for e in found.values()] + [lead(ours, others)]
+        for estimates in measures:
+            ours, *others = estimates.values()
+            cells += [f"{e.value:.3f} ± {e.standard_error:.3f}" for e in estimates.values()] + [lead(ours, others)]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The most memory that `sample` takes as images and steps grow, each call a process of its own."""
+"""Peak memory of `sample` by number of images and steps, each call in its own process."""
 
 import subprocess
 import sys
@@ -10,19 +10,19 @@ from pathlib import Path
 from benchmarks.measuring import BUNDLED, Row
 from benchmarks.page_start import ROOT
 
-# A process inherits its parent's most as its own, so a small one stands between: it asks for that of its only child.
-BETWEEN = """
+# A process inherits the peak memory of its parent, so a small process in between measures its only child.
+LAUNCHER = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-print(most if sys.platform == "darwin" else 1024 * most)
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+print(peak if sys.platform == "darwin" else 1024 * peak)
 """
 IMAGES, FEW_STEPS = (16, 64, 256, 1000), 2
 STEPS, ONE_IMAGE = (10, 100, 1000), 1
 
 
-def most_bytes(images: int, steps: int) -> int:
-    """Of a call that samples so many images in so many steps."""
+def peak_bytes(images: int, steps: int) -> int:
+    """Return the peak memory of a call that samples this many images and steps."""
     with tempfile.TemporaryDirectory() as out:
         options = [
             "--num-images",
@@ -37,7 +37,7 @@ def most_bytes(images: int, steps: int) -> int:
         line = [
             sys.executable,
             "-c",
-            BETWEEN,
+            LAUNCHER,
             sys.executable,
             "-m",
             "diffusion_demo",
@@ -50,22 +50,22 @@ def most_bytes(images: int, steps: int) -> int:
 
 
 def rows(rounds: int) -> Iterator[Row]:
-    """One call each: the rounds are not asked for, as memory does not vary like time."""
+    """Yield one row per call; rounds are ignored, because memory does not vary like time."""
     if find_spec("resource") is None:
         yield Row("memory of `sample`", "not measured: this system has no resource module")
         return
-    yield from grown([(count, FEW_STEPS, f"{count} images in {FEW_STEPS} steps") for count in IMAGES])
-    yield from grown([(ONE_IMAGE, steps, f"{ONE_IMAGE} image in {steps} steps") for steps in STEPS])
+    yield from growth([(count, FEW_STEPS, f"{count} images in {FEW_STEPS} steps") for count in IMAGES])
+    yield from growth([(ONE_IMAGE, steps, f"{ONE_IMAGE} image in {steps} steps") for steps in STEPS])
 
 
-def grown(calls: list[tuple[int, int, str]]) -> Iterator[Row]:
-    """Each call's most, beside that of the first."""
+def growth(calls: list[tuple[int, int, str]]) -> Iterator[Row]:
+    """Yield the peak memory of each call, compared with that of the first."""
     first = None
     for images, steps, words in calls:
-        most = most_bytes(images, steps)
-        what, here = f"most memory of `sample`: {words}", f"{most / 2**20:.0f} MiB"
+        peak = peak_bytes(images, steps)
+        what, here = f"peak memory of `sample`: {words}", f"{peak / 2**20:.0f} MiB"
         if first is None:
-            first = most, f"{words}: {here}"
+            first = peak, f"{words}: {here}"
             yield Row(what, here)
         else:
-            yield Row(what, here, first[1], f"{most / first[0]:.3g} times the memory")
+            yield Row(what, here, first[1], f"{peak / first[0]:.3g} times the memory")

@@ -1,4 +1,7 @@
-"""From the click on Generate to the first preview and to 16 finished images, as a browser's own clock sees them: default settings, warmed up."""
+"""Time from the click on Generate to the first preview and to 16 finished images, by the clock of the browser.
+
+Default settings, after a warm-up.
+"""
 
 import shutil
 from collections.abc import Iterator
@@ -9,7 +12,7 @@ from benchmarks.measuring import Row
 from benchmarks.page_start import served
 
 IMAGES = 16
-# At every frame that the browser draws it looks whether there is an image that was not there before the click. The noise at the start is no preview.
+# Checks in every animation frame for images that were not there before the click. The initial noise is not a preview.
 WATCH = """() => {
   const loaded = (image) => image.src && image.complete && image.naturalWidth > 0;
   const all = (selector) => [...document.querySelectorAll(selector)];
@@ -19,8 +22,10 @@ WATCH = """() => {
     let preview = null;
     const look = () => {
       const elapsed = (performance.now() - clicked) / 1000;
-      if (preview === null && all("#stage img").some((image) => fresh(image) && /step [1-9]/.test(image.alt))) preview = elapsed;
-      if (all("#gallery img").filter(fresh).length >= IMAGES && preview !== null) return done({ preview, finished: elapsed });
+      const isPreview = (image) => fresh(image) && /step [1-9]/.test(image.alt);
+      if (preview === null && all("#stage img").some(isPreview)) preview = elapsed;
+      const finished = all("#gallery img").filter(fresh).length >= IMAGES;
+      if (finished && preview !== null) return done({ preview, finished: elapsed });
       if (elapsed > 120) return failed(new Error("no 16 images after two minutes"));
       requestAnimationFrame(look);
     };
@@ -31,25 +36,25 @@ WATCH = """() => {
 
 def rows(rounds: int) -> Iterator[Row]:
     if find_spec("playwright") is None:
-        yield Row("from the click to images in a browser", "not measured: playwright is not installed")
+        yield Row("from the click to the images in a browser", "not measured: playwright is not installed")
         return
-    clicks = clicked(2 * rounds)
-    for name, words, aim in (
-        ("preview", "the first preview is seen", 1),
-        ("finished", f"{IMAGES} finished images are seen", 4),
+    clicks = measure_clicks(2 * rounds)
+    for name, words, target in (
+        ("preview", "the first preview", 1),
+        ("finished", f"{IMAGES} finished images", 4),
     ):
-        found = sorted(click[name] for click in clicks)
-        spread = f"({found[0]:.2f} to {found[-1]:.2f}, n = {len(found)})"
+        times = sorted(click[name] for click in clicks)
+        spread = f"({times[0]:.2f} to {times[-1]:.2f}, n = {len(times)})"
         yield Row(
-            f"from the click until {words}",
-            f"{median(found):.2f} s {spread}",
-            f"aim: {aim} s",
-            f"{median(found) / aim:.2g} times the time",
+            f"from the click to {words}",
+            f"{median(times):.2f} s {spread}",
+            f"target: {target} s",
+            f"{median(times) / target:.2g} times the time",
         )
 
 
-def clicked(times: int) -> list[dict[str, float]]:
-    """The seconds to preview and finish after each of so many clicks; one more before them is not counted."""
+def measure_clicks(count: int) -> list[dict[str, float]]:
+    """Return the seconds to the preview and to the end for each click, after one warm-up click."""
     from playwright.sync_api import sync_playwright
 
     with served() as address, sync_playwright() as playwright:
@@ -60,10 +65,10 @@ def clicked(times: int) -> list[dict[str, float]]:
         page.goto(address)
         start = page.get_by_role("button", name="Generate", exact=True)
         start.wait_for(timeout=120_000)
-        found = []
-        for _ in range(times + 1):
+        results = []
+        for _ in range(count + 1):
             page.evaluate(WATCH)
             start.click(timeout=120_000)
-            found.append(page.evaluate("window.seen"))
+            results.append(page.evaluate("window.seen"))
         browser.close()
-    return found[1:]
+    return results[1:]

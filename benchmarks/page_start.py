@@ -1,4 +1,4 @@
-"""How soon the page answers: `python app.py` until its first HTTP answer, against `import gradio` alone, in turns."""
+"""Time from `python app.py` to its first HTTP response, compared with `import gradio` alone."""
 
 import os
 import socket
@@ -24,7 +24,7 @@ def import_gradio() -> None:
 
 @contextmanager
 def served() -> Iterator[str]:
-    """The address of a page that answers, in a process of its own, with no runs to list."""
+    """Start the page in its own process, without runs to list, and yield its address once it responds."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -34,22 +34,22 @@ def served() -> Iterator[str]:
             line, cwd=ROOT, env=os.environ | {"DIFFUSION_DEMO_RUNS": runs}, stdout=subprocess.DEVNULL
         )
         try:
-            answers(address := f"http://127.0.0.1:{port}", server)
+            wait_until_ready(address := f"http://127.0.0.1:{port}", server)
             yield address
         finally:
             server.terminate()
             server.wait()
 
 
-def answers(address: str, server: subprocess.Popen) -> None:
-    """Wait for it. Raises ChildProcessError when the server has ended."""
+def wait_until_ready(address: str, server: subprocess.Popen) -> None:
+    """Wait for the first HTTP response. Raises ChildProcessError if the server exits."""
     while server.poll() is None:
         try:
             urllib.request.urlopen(address, timeout=5).close()
             return
         except OSError:
             time.sleep(0.02)
-    raise ChildProcessError("the page's process has ended; `python app.py` tells why")
+    raise ChildProcessError("The server exited before its first response. Run `python app.py` to see the error.")
 
 
 def rows(rounds: int) -> Iterator[Row]:
@@ -58,9 +58,9 @@ def rows(rounds: int) -> Iterator[Row]:
         times["gradio"].append(seconds(import_gradio))
         with ExitStack() as until_measured:
             times["page"].append(seconds(partial(until_measured.enter_context, served())))
-    counted = {name: found[1:] for name, found in times.items()}
+    counted = {name: seconds_per_round[1:] for name, seconds_per_round in times.items()}
     yield Row(
-        "the page answers after",
+        "time to the first response of the page",
         f"{median(counted['page']):.2f} s",
         f"`import gradio` alone: {median(counted['gradio']):.2f} s",
         f"{ratio(counted, 'page', 'gradio')} times the time",

@@ -1,10 +1,10 @@
-"""Frechet distance of the bundled model's samples against the number of steps, for every sampler, with 1000-step ancestral sampling as the measure.
+"""Frechet distance of the bundled model by sampler and number of steps, compared with 1000-step ancestral sampling.
 
     python -m benchmarks.quality_against_steps DATA WORK [IMAGES]
 
-Samples what is missing in WORK (hours on a CPU; a call that was cut short goes on), then prints a Markdown table. A row's last column is how far it
-is from the 1000 steps, over as many images of the same seeds and classes as both have; its standard error is of the difference itself,
-resampled in pairs, so the luck that both share does not count.
+Samples what is missing in WORK (hours on a CPU; an interrupted call resumes), then prints a Markdown table. The last
+column is the difference to the distance of the 1000 steps, over the seeds and classes that both have. Its standard
+error is that of the difference, resampled in pairs, so that random effects shared by both cancel out.
 """
 
 import sys
@@ -33,11 +33,11 @@ SAMPLERS = (
     ("dpm_solver", 1.0),
     ("ddim", 0.0),
     ("ddpm", 0.0),
-)  # with the eta of each
+)  # (sampler, eta)
 
 
-def sampled(sampler: str, eta: float, steps: int, images: int, found: data.Report, work: Path) -> Path:
-    """The folder of that row's images, filled where it is not full."""
+def sample_row(sampler: str, eta: float, steps: int, images: int, report: data.Report, work: Path) -> Path:
+    """Sample the missing images of a row and return their folder."""
     checkpoint = load_checkpoint(CHECKPOINT, best_device())
     request = Request(num_images=images, sampler=sampler, steps=steps, eta=eta)
     words = f"{sampler}-eta{eta:g}-{steps}" if eta else f"{sampler}-{steps}"
@@ -47,7 +47,7 @@ def sampled(sampler: str, eta: float, steps: int, images: int, found: data.Repor
             checkpoint,
             CHECKPOINT.name,
             request,
-            specs_like_data(found, checkpoint.description, request),
+            specs_like_data(report, checkpoint.description, request),
             folder,
             bar.update,
         )
@@ -55,45 +55,48 @@ def sampled(sampler: str, eta: float, steps: int, images: int, found: data.Repor
 
 
 def pixels_in(folder: Path) -> Tensor:
-    """The folder's images in the order of their seeds: uint8 [N, 3, H, W]."""
+    """Return the images of the folder in the order of their seeds, uint8 [N, 3, H, W]."""
     return torch.from_numpy(
         np.stack([np.asarray(Image.open(path)) for path in sorted(folder.glob("seed_*.png"))])
     ).permute(0, 3, 1, 2)
 
 
 def excess(row: Tensor, baseline: Tensor, reference: Tensor) -> tuple[float, float]:
-    """How much farther from the reference a row's features are than the baseline's, image by image of the same seeds, and its standard error."""
+    """Return how much larger the distance of a row is than that of the baseline, and the standard error.
+
+    Row i of both feature matrices [N, D] has the same seed.
+    """
     count, generator = min(len(row), len(baseline)), torch.Generator().manual_seed(0)
 
     def difference(ours: Tensor, theirs: Tensor) -> float:
         return frechet_distance(row[ours], reference[theirs]) - frechet_distance(baseline[ours], reference[theirs])
 
-    def again(size: int) -> Tensor:
+    def resample(size: int) -> Tensor:
         return torch.randint(size, (size,), generator=generator)
 
-    resampled = torch.tensor([difference(again(count), again(len(reference))) for _ in range(RESAMPLES)])
+    resampled = torch.tensor([difference(resample(count), resample(len(reference))) for _ in range(RESAMPLES)])
     return difference(torch.arange(count), torch.arange(len(reference))), float(resampled.std())
 
 
 def main() -> None:
     source, work = sys.argv[1], Path(sys.argv[2])
     images = int(sys.argv[3]) if len(sys.argv) > 3 else 512
-    found = data.scan(source)
-    judge = load_feature_classifier(best_device())
-    specs = [data.load(found, 32, 3, held_out=part).images for part in (False, True)]
-    reference = extract_features(torch.cat(specs), judge)
+    report = data.scan(source)
+    classifier = load_feature_classifier(best_device())
+    images_by_part = [data.load(report, 32, 3, held_out=part).images for part in (False, True)]
+    reference = extract_features(torch.cat(images_by_part), classifier)
     rows = [BASELINE, *((*sampler, steps) for steps in STEPS for sampler in SAMPLERS)]
-    features = {row: extract_features(pixels_in(sampled(*row, images, found, work)), judge) for row in rows}
-    print(
-        "| steps | sampler | eta | images | distance | 95 % | farther than 1000 ancestral steps |\n|---|---|---|---|---|---|---|"
-    )
-    for (sampler, eta, steps), found_features in features.items():
-        estimate = frechet_estimate(found_features, reference)
-        more, error = excess(found_features, features[BASELINE], reference)
-        farther = "" if (sampler, eta, steps) == BASELINE else f"{more:+.2f} ± {error:.2f}"
+    features = {row: extract_features(pixels_in(sample_row(*row, images, report, work)), classifier) for row in rows}
+    print("| steps | sampler | eta | images | distance | 95 % | difference to 1000 ancestral steps |")
+    print("|---|---|---|---|---|---|---|")
+    for (sampler, eta, steps), row_features in features.items():
+        estimate = frechet_estimate(row_features, reference)
+        more, error = excess(row_features, features[BASELINE], reference)
+        difference = "" if (sampler, eta, steps) == BASELINE else f"{more:+.2f} ± {error:.2f}"
         low, high = estimate.interval
         print(
-            f"| {steps} | {sampler} | {eta:g} | {len(found_features)} | {estimate.value:.2f} | {low:.2f} to {high:.2f} | {farther} |"
+            f"| {steps} | {sampler} | {eta:g} | {len(row_features)} | {estimate.value:.2f}"
+            f" | {low:.2f} to {high:.2f} | {difference} |"
         )
 
 

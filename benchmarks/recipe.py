@@ -47,6 +47,7 @@ ARMS = {
     "wide": {"preset": "wide"},
     "deep": {"preset": "deep"},
     "min-SNR 5": {"snr_gamma": 5.0},
+    "wide and min-SNR 5": {"preset": "wide", "snr_gamma": 5.0},
     "cosine": {"lr_scheduler": "cosine"},
     "final decay": {"lr_scheduler": "warmup_stable_decay"},
 }

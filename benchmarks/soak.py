@@ -1,8 +1,8 @@
-"""Many generations and trainings in one server: do memory, threads, open files and temporary files stay as they are?
+"""Soak test: memory, threads, open files and temporary files over many generations and training runs in one server.
 
-python -m benchmarks.soak [--generations 500] [--trainings 20] [--plot benchmarks/soak.png]
+    python -m benchmarks.soak [--generations 500] [--trainings 20] [--plot benchmarks/soak.png]
 
-Temporary files live for two minutes here, so that those of the first generations go while the last are made.
+Temporary files expire after two minutes here, so that the first ones are deleted before the end of the test.
 """
 
 import argparse
@@ -21,19 +21,19 @@ MEASURES = ("memory in MB", "threads", "open files", "temporary files", "tempora
 WIDTH, HEIGHT, LEFT = 900, 150, 70
 
 
-def measured(process: psutil.Process, folder: Path) -> tuple[float, ...]:
+def measure(process: psutil.Process, folder: Path) -> tuple[float, ...]:
     files = [path for path in folder.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6
     return process.memory_info().rss / 1e6, process.num_threads(), process.num_fds(), len(files), size
 
 
 def train(visitor: Visitor) -> None:
-    """A run on the drawn images, stopped after its first steps and deleted."""
+    """Start a run on the synthetic shapes, stop it after its first steps and delete it."""
     look, start = visitor.number_of("scan_synthetic"), visitor.number_of("start")
-    assert visitor.call(look, visitor.usual(look)).succeeded
-    data = visitor.usual(start)
+    assert visitor.call(look, visitor.initial_inputs(look)).succeeded
+    data = visitor.initial_inputs(start)
     data[0], data[2], data[3] = "", "a new tiny network", "A first look, 3 minutes"
-    started = visitor.call(start, data, most_seconds=300)
+    started = visitor.call(start, data, timeout=300)
     assert started.succeeded, started.text[-500:]
     name = started.completed["output"]["data"][0]["value"]
     follow(visitor, name, "Training")
@@ -46,7 +46,7 @@ def train(visitor: Visitor) -> None:
 def follow(visitor: Visitor, name: str, state: str) -> None:
     poll, end = visitor.number_of("poll"), time.monotonic() + 300
     while f">{state}<" not in visitor.call(poll, [name, [], "", None]).text:
-        assert time.monotonic() < end, f"the run never came to {state}"
+        assert time.monotonic() < end, f"the run did not reach the state {state}"
         time.sleep(0.5)
 
 
@@ -57,7 +57,7 @@ def plot(rows: list[tuple[float, ...]], target: Path) -> None:
         top, low, high = number * HEIGHT + 25, 0, max(values) * 1.1 or 1
         draw.text(
             (LEFT, top - 20),
-            f"{name}: {values[0]:.0f} at first, {values[-1]:.0f} at last, {max(values):.0f} at most",
+            f"{name}: first {values[0]:.0f}, last {values[-1]:.0f}, maximum {max(values):.0f}",
             "black",
         )
         draw.rectangle((LEFT, top, WIDTH - 10, top + HEIGHT - 40), outline="#cbd5e1")
@@ -72,7 +72,7 @@ def main() -> int:
     parser.add_argument("--generations", type=int, default=500)
     parser.add_argument("--trainings", type=int, default=20)
     parser.add_argument("--plot", type=Path, default=Path("benchmarks/soak.png"))
-    asked = parser.parse_args()
+    options = parser.parse_args()
     cores = str(psutil.cpu_count(logical=False))
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -84,20 +84,20 @@ def main() -> int:
         (temporary,) = Path(folder).glob(f"{PREFIX}{process.pid}_*")
         for seed in range(EVERY):
             assert visitor.sample(images=4, steps=4, seed=seed).succeeded
-        rows = [measured(process, temporary)]
+        rows = [measure(process, temporary)]
         trained = 0
-        for i in range(1, asked.generations + 1):
+        for i in range(1, options.generations + 1):
             assert visitor.sample(images=4, steps=4, seed=EVERY + i).succeeded
-            if trained < asked.trainings * i // asked.generations:
+            if trained < options.trainings * i // options.generations:
                 train(visitor)
                 trained += 1
             if i % EVERY == 0:
-                rows.append(measured(process, temporary))
-        plot(rows, asked.plot)
-        print(f"{asked.generations} generations and {trained} trainings; plot: {asked.plot}")
+                rows.append(measure(process, temporary))
+        plot(rows, options.plot)
+        print(f"{options.generations} generations and {trained} training runs; plot: {options.plot}")
         for name, values in zip(MEASURES, zip(*rows, strict=True), strict=True):
             first, middle, last = values[0], values[len(values) // 2], values[-1]
-            print(f"{name}: {first:.0f} at first, {middle:.0f} half-way, {last:.0f} at last, {max(values):.0f} at most")
+            print(f"{name}: first {first:.0f}, middle {middle:.0f}, last {last:.0f}, maximum {max(values):.0f}")
     return 0
 
 

@@ -1,8 +1,11 @@
-"""Training against bare optimizer steps and against other people's loops: the same network, images, batch and machine, in one process.
+"""Overhead of training compared with bare optimizer steps and with other training loops.
 
-bare: forward, hybrid loss, backward and AdamW on one batch that lies ready, at the precision and memory layout that ours takes.
-ours: the trainer with all that it does beside (drawing batches, averages, clipping, reports, the run folder), but for previews and saves. It decodes
-the images once, at the start, which is no part of this; see training_start.py. The others (training_peers.py) decode each anew every time.
+All use the same network, images, batch size and machine, in one process.
+
+bare: forward, hybrid loss, backward and AdamW on one prepared batch, with the precision and memory layout of ours.
+ours: the trainer including batches, EMA, gradient clipping, reports and the run folder, without previews and saves. It
+decodes the images once at the start, which is not measured here; see training_start.py. The loops in training_peers.py
+decode every image each time.
 """
 
 import tempfile
@@ -28,13 +31,11 @@ from diffusion_demo.training.loop import FIRST_PREVIEW, REPORT_EVERY, Budget, tr
 from diffusion_demo.training.run_folder import RunFolder
 
 NEVER = 10_000_000
-EACH = (
-    300  # images of each of the four shapes: more than all rounds see, so that nobody's loader starts its workers again
-)
+IMAGES_PER_SHAPE = 300  # more than all rounds use, so that no data loader restarts its workers
 
 
 def bare(unet: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """One step at a time, as fast as the network goes."""
+    """Yield after each bare optimizer step."""
     chain = Diffusion(named_betas("squaredcos_cap_v2", 1000), variance_type="learned_range")
     denoiser = as_denoiser(unet, resolve_precision("auto", best_device()))
     x0, eps = torch.randn(2, BATCH, 3, 32, 32, device=best_device())
@@ -48,41 +49,46 @@ def bare(unet: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[No
 
 
 def ours(folder: Path, images: Path) -> Iterator[None]:
-    """The trainer, a step at a time: it reports every few."""
-    config = TrainConfig(str(images), batch_size=BATCH, save_every=NEVER, sample_every=NEVER)
+    """Yield once per step of the trainer, which reports every REPORT_EVERY steps."""
+    config = TrainConfig(data=str(images), batch_size=BATCH, save_every=NEVER, sample_every=NEVER)
     for event in train(config, RunFolder(folder), Budget(max_steps=NEVER), resume=False, command=""):
         if isinstance(event, events.Step) and event.step % REPORT_EVERY == 0:
             yield from [None] * REPORT_EVERY
 
 
 def some_steps(steps: Iterator[None]) -> None:
-    """As many as the trainer reports at once. Raises RuntimeError when the loop ends: Ctrl-C goes to the trainer, which would end as if done."""
+    """Run REPORT_EVERY steps, the reporting interval of the trainer.
+
+    Raises RuntimeError if the loop ends early: the trainer handles Ctrl-C and would otherwise look finished.
+    """
     if len(list(islice(steps, REPORT_EVERY))) < REPORT_EVERY:
-        raise RuntimeError("the training loop was stopped, so there is nothing to measure")
+        raise RuntimeError("The training loop was interrupted, so there is nothing to measure.")
+
+
+def has_ddp() -> bool:
+    """Return whether denoising-diffusion-pytorch is installed."""
+    return find_spec("denoising_diffusion_pytorch") is not None
+
+
+def training_loops(run: Path, images: Path, precision: str) -> dict[str, Iterator[None]]:
+    """Return the training loops by name: bare, ours, then the others with their defaults and with our settings."""
+    unet, files = network(channels_last=True), Files(images)
+    loops = {"bare": bare(unet, torch.optim.AdamW(unet.parameters(), lr=5e-4)), "ours": ours(run, images)}
+    peers = {"diffusers' example": by_diffusers} | ({"denoising-diffusion-pytorch": by_ddp} if has_ddp() else {})
+    for name, peer in peers.items():
+        loops |= {
+            f"{name} {words}": peer(files, as_ours)
+            for words, as_ours in (("with its defaults, fp32", False), (f"channels_last, {precision}", True))
+        }
+    return loops
 
 
 def rows(rounds: int) -> Iterator[Row]:
     count, best = REPORT_EVERY * BATCH, resolve_precision("auto", best_device())
     with tempfile.TemporaryDirectory() as folder:
-        write_synthetic(images := Path(folder) / "shapes", EACH)
-        unet, files, installed = (
-            network(channels_last=True),
-            Files(images),
-            find_spec("denoising_diffusion_pytorch") is not None,
-        )
-        loops = {
-            "bare": bare(unet, torch.optim.AdamW(unet.parameters(), lr=5e-4)),
-            "ours": ours(Path(folder) / "run", images),
-        }
-        peers = {"diffusers' example": by_diffusers} | ({"denoising-diffusion-pytorch": by_ddp} if installed else {})
-        for name, peer in peers.items():
-            loops |= {
-                f"{name} {words}": peer(files, as_ours)
-                for words, as_ours in (("as it comes, fp32", False), (f"channels_last, {best}", True))
-            }
-        for _ in range(
-            FIRST_PREVIEW // REPORT_EVERY
-        ):  # the preview belongs to no step, and comes in the round that is not counted
+        write_synthetic(images := Path(folder) / "shapes", IMAGES_PER_SHAPE)
+        loops = training_loops(Path(folder) / "run", images, best)
+        for _ in range(FIRST_PREVIEW // REPORT_EVERY):  # the first preview then falls into the warm-up round
             some_steps(loops["ours"])
         times = in_turns({name: partial(some_steps, steps) for name, steps in loops.items()}, 1 + rounds // 2)
         for steps in loops.values():
@@ -101,5 +107,5 @@ def rows(rounds: int) -> Iterator[Row]:
             f"{name}: {pace(times, name, count):.1f} images/s",
             f"{ratio(times, name, 'ours')} times as fast",
         )
-    if not installed:
+    if not has_ddp():
         yield Row(what, here, "denoising-diffusion-pytorch: not installed")

@@ -1,10 +1,15 @@
-"""Two other people's training loops on our network: a step at a time, with their own way of loading images.
+"""Two other training loops on our network, one step at a time, with their own data loading.
 
-diffusers' unconditional example: its scheduler's noise, mean squared error, clipping, AdamW, EMAModel every step; images in the same process.
-denoising-diffusion-pytorch: its GaussianDiffusion (v, sigmoid schedule), what its Trainer does in a step with Adam, clipping and ema-pytorch every
-ten; a worker process a core for images. Neither measures a variance. "As ours" gives them our precision and memory layout. It is no dependency:
+diffusers' unconditional example: noise of its scheduler, mean squared error, gradient clipping, AdamW, and EMAModel in
+every step; images are loaded in the same process.
+denoising-diffusion-pytorch: GaussianDiffusion (v prediction, sigmoid schedule) and the steps of its Trainer: Adam,
+gradient clipping, and ema-pytorch every 10 steps; images are loaded by one worker process per core.
 
-    pip install --no-deps --target /tmp/ddp denoising-diffusion-pytorch einops ema-pytorch, and PYTHONPATH=/tmp/ddp python -m benchmarks training
+Neither learns a variance. "as_ours" gives them our precision and memory layout. denoising-diffusion-pytorch is
+optional:
+
+    pip install --no-deps --target /tmp/ddp denoising-diffusion-pytorch einops ema-pytorch
+    PYTHONPATH=/tmp/ddp python -m benchmarks training
 """
 
 import os
@@ -36,7 +41,7 @@ def network(channels_last: bool) -> UNet2DModel:
 
 
 class Files(Dataset):
-    """Each image opened, resized, cropped, mirrored or not: float [3, 32, 32] in [0, 1], as both projects' transforms do it."""
+    """Images float32 [3, 32, 32] in [0, 1]: resized, cropped and flipped at random, like in both projects."""
 
     def __init__(self, folder: Path):
         self.paths = sorted(folder.rglob("*.png"))
@@ -85,7 +90,7 @@ def by_ddp(files: Files, as_ours: bool) -> Iterator[None]:
     from denoising_diffusion_pytorch import GaussianDiffusion
     from ema_pytorch import EMA
 
-    chain = GaussianDiffusion(AsTheirs(network(as_ours)), image_size=32).to(best_device()).train()
+    chain = GaussianDiffusion(DdpAdapter(network(as_ours)), image_size=32).to(best_device()).train()
     optimizer, average = (
         torch.optim.Adam(chain.parameters(), lr=1e-4, betas=(0.9, 0.99)),
         EMA(chain, beta=0.995, update_every=10),
@@ -102,8 +107,8 @@ def by_ddp(files: Files, as_ours: bool) -> Iterator[None]:
         yield
 
 
-class AsTheirs(nn.Module):
-    """Our network as denoising-diffusion-pytorch calls its own, without the variance."""
+class DdpAdapter(nn.Module):
+    """Our network with the interface of denoising-diffusion-pytorch, without the variance channels."""
 
     channels = out_dim = 3
     self_condition = random_or_learned_sinusoidal_cond = False
@@ -117,10 +122,13 @@ class AsTheirs(nn.Module):
 
 
 def stand_in_for_torchvision() -> None:
-    """denoising-diffusion-pytorch imports torchvision for its own loader and its grids; where it is not installed, an empty module is enough."""
+    """Register an empty torchvision module if torchvision is not installed.
+
+    denoising-diffusion-pytorch imports it only for its own data loader and image grids.
+    """
     if find_spec("torchvision") is None:
         print(
-            "torchvision is not installed: an empty module stands in for it, since Files does what its transforms would.",
+            "torchvision is not installed; an empty module replaces it, since Files implements the transforms.",
             file=sys.stderr,
         )
         empty = ModuleType("torchvision")

@@ -1,4 +1,4 @@
-"""From the command `train` on 1,000 JPEG files to its first step, against importing the libraries that it needs."""
+"""Time from `train` on 1,000 JPEG files to its first step, compared with importing the libraries it needs."""
 
 import json
 import subprocess
@@ -17,26 +17,26 @@ from benchmarks.page_start import ROOT
 IMPORTS = "import accelerate, torch; from diffusers import UNet2DModel; from diffusers.training_utils import EMAModel"
 
 
-def imported() -> None:
+def import_libraries() -> None:
     subprocess.run([sys.executable, "-c", IMPORTS], check=True)
 
 
 def first_step(images: Path, home: Path, number: Iterator[int]) -> None:
-    """Until the command tells of its first step; it is killed then. Raises ChildProcessError when it ends before."""
+    """Run the command until it reports its first step. Raises ChildProcessError if it exits before."""
     options = ["--data", str(images), "--run", str(home / str(next(number))), "--max-steps", "100", "--json"]
     line = [sys.executable, "-m", "diffusion_demo", "train", *options]
     with subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True) as trainer:
-        told = any(json.loads(event)["type"] == "step" for event in trainer.stdout)
+        started = any(json.loads(event)["type"] == "step" for event in trainer.stdout)
         trainer.kill()
-    if not told:
-        raise ChildProcessError(f"{' '.join(line)} ended before its first step")
+    if not started:
+        raise ChildProcessError(f"{' '.join(line)} exited before its first step.")
 
 
 def rows(rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         write_jpegs(images := Path(folder) / "pictures")
         times = in_turns(
-            {"imports": imported, "train": partial(first_step, images, Path(folder), count())}, 1 + rounds // 2
+            {"imports": import_libraries, "train": partial(first_step, images, Path(folder), count())}, 1 + rounds // 2
         )
     yield Row(
         f"from `train` on {COUNT} JPEG files to its first step",

@@ -1,11 +1,11 @@
-"""Held-out images, made half as large and enlarged again: by the upsampler, and by bicubic interpolation.
+"""Upsampling of downscaled held-out images by the upsampler, compared with bicubic interpolation.
 
     python -m benchmarks.upsampling DATA [UPSAMPLER] [SHEET.png]
 
-PSNR (of one sample, and of the mean of eight, which is nearer to the mean of all that the small image allows) says how near each pixel is; the
-Frechet distance, in the judge's features of each image's four quarters, whether the whole looks like images of that size. How much farther it
-is than bicubic's has the error of the difference itself, resampled in pairs. The sheet shows, of a dozen images, the small one, bicubic, one
-sample, the mean of eight and the real one.
+PSNR measures the error per pixel, for one sample and for the mean of eight samples, which approximates the posterior
+mean. The Frechet distance, in the feature classifier's features of the four quarters of each image, measures realism;
+the standard error of its difference to bicubic is that of the difference, resampled in pairs. The sheet shows twelve
+images: small, bicubic, one sample, the mean of eight, and the original.
 """
 
 import sys
@@ -32,7 +32,7 @@ SAMPLES = 8
 
 
 def enlarged(upsampler: Checkpoint, small: Tensor, seed: int) -> Tensor:
-    """One sample of each small image uint8 [N, C, s, s], in the default sampler and steps: uint8 [N, C, S, S]."""
+    """Return one sample, uint8 [N, C, S, S], of each small image, uint8 [N, C, s, s], with the default settings."""
     parts = []
     for start in range(0, len(small), BATCH_SIZE):
         part = small[start : start + BATCH_SIZE]
@@ -43,13 +43,13 @@ def enlarged(upsampler: Checkpoint, small: Tensor, seed: int) -> Tensor:
     return torch.cat(parts)
 
 
-def psnr(made: Tensor, real: Tensor) -> Tensor:
-    """Peak signal to noise, 10 log10(255^2 / mse), of each image: [N] in dB."""
-    return 10 * (255**2 / ((made.double() - real.double()) ** 2).flatten(1).mean(1)).log10()
+def psnr(images: Tensor, real: Tensor) -> Tensor:
+    """Return the peak signal-to-noise ratio 10 log10(255^2 / mse) of each image, [N] in dB."""
+    return 10 * (255**2 / ((images.double() - real.double()) ** 2).flatten(1).mean(1)).log10()
 
 
 def quarters(pixels: Tensor) -> Tensor:
-    """Each image's four quarters: [N, C, S, S] -> [4N, C, S/2, S/2]."""
+    """Return the four quarters of each image: [N, C, S, S] -> [4N, C, S/2, S/2]."""
     half = pixels.shape[-1] // 2
     return pixels.unfold(2, half, half).unfold(3, half, half).permute(0, 2, 3, 1, 4, 5).flatten(0, 2)
 
@@ -57,33 +57,34 @@ def quarters(pixels: Tensor) -> Tensor:
 def main() -> None:
     source = sys.argv[1]
     upsampler = load_checkpoint(sys.argv[2] if len(sys.argv) > 2 else UPSAMPLER, best_device())
-    about = upsampler.description
-    real = data.load(data.scan(source), about.image_size, about.channels, held_out=True).images
-    small = to_uint8(F.avg_pool2d(to_float(real), about.image_size // about.small_size))
+    description = upsampler.description
+    size, small_size = description.image_size, description.small_size
+    real = data.load(data.scan(source), size, description.channels, held_out=True).images
+    small = to_uint8(F.avg_pool2d(to_float(real), size // small_size))
     bicubic = to_uint8(F.interpolate(to_float(small), real.shape[-2:], mode="bicubic"))
     samples = [enlarged(upsampler, small, 1000 * i) for i in tqdm(range(SAMPLES), unit="sample of each")]
     mean = torch.stack(samples).double().mean(0)
-    judge = load_feature_classifier(best_device())
-    reference = extract_features(quarters(real), judge)
-    print(
-        f"{len(real)} held-out images, {about.small_size} to {about.image_size} pixels, {Request.sampler} with {Request.steps} steps\n"
-    )
-    print("| | PSNR, dB | Frechet distance of quarters | farther than bicubic |\n|---|---|---|---|")
-    bicubic_features = extract_features(quarters(bicubic), judge)
-    for name, made in (
+    classifier = load_feature_classifier(best_device())
+    reference = extract_features(quarters(real), classifier)
+    settings = f"{Request.sampler} with {Request.steps} steps"
+    print(f"{len(real)} held-out images, {small_size} to {size} pixels, {settings}\n")
+    print("| | PSNR, dB | Frechet distance of quarters | difference to bicubic |\n|---|---|---|---|")
+    bicubic_features = extract_features(quarters(bicubic), classifier)
+    for name, images in (
         ("bicubic", bicubic),
         ("one sample", samples[0]),
         (f"mean of {SAMPLES} samples", mean.round().to(torch.uint8)),
     ):
-        decibels, features = psnr(made, real), extract_features(quarters(made), judge)
+        decibels, features = psnr(images, real), extract_features(quarters(images), classifier)
         distance, error = frechet_estimate(features, reference), decibels.std() / len(decibels) ** 0.5
         more, spread = excess(features, bicubic_features, reference)
-        farther = "" if made is bicubic else f"{more:+.3f} ± {spread:.3f}"
+        difference = "" if images is bicubic else f"{more:+.3f} ± {spread:.3f}"
         print(
-            f"| {name} | {decibels.mean():.2f} ± {error:.2f} | {distance.value:.3f} ± {distance.standard_error:.3f} | {farther} |"
+            f"| {name} | {decibels.mean():.2f} ± {error:.2f}"
+            f" | {distance.value:.3f} ± {distance.standard_error:.3f} | {difference} |"
         )
     if len(sys.argv) > 3:
-        shown = [
+        columns = [
             F.interpolate(small.float(), real.shape[-2:]).to(torch.uint8),
             bicubic,
             samples[0],
@@ -91,7 +92,7 @@ def main() -> None:
             real,
         ]
         chosen = torch.linspace(0, len(real) - 1, 12).long()
-        save_png(Path(sys.argv[3]), contact_sheet(torch.stack(shown, 1)[chosen].flatten(0, 1), columns=10))
+        save_png(Path(sys.argv[3]), contact_sheet(torch.stack(columns, 1)[chosen].flatten(0, 1), columns=10))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ import os
 
 from diffusion_demo.runtime.cpu_quota import cpu_quota
 
-# What torch reads once, on loading. Two OpenMP threads that spin while a neighbor uses a core ran ten times slower than one.
+# torch reads these variables once, when it is loaded. Active waiting made two OpenMP threads ten times slower than one
+# when another process used a core.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if (_cores := cpu_quota()) and _cores < (os.cpu_count() or 1):
     os.environ.setdefault("OMP_NUM_THREADS", str(_cores))

@@ -1,4 +1,4 @@
-"""What is the person's to mend, not ours."""
+"""Errors that the user can fix."""
 
 import sys
 from collections.abc import Iterator
@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 
 class BadInput(ValueError):
-    """What was asked for cannot be done; the message is one sentence that says what to do instead.
+    """Invalid input. The message says what is wrong and what to do, on one line.
 
-    field: the setting that it is about, where it is about one: a form shows the sentence there.
+    field  name of the setting that is invalid, if it is a single one; forms show the message next to it
     """
 
     def __init__(self, message: str, field: str | None = None):
@@ -17,15 +17,16 @@ class BadInput(ValueError):
 
 
 @contextmanager
-def needing_packages() -> Iterator[None]:
-    """End the program with one sentence and exit code 2 where a package that is needed within is not installed."""
+def exit_on_missing_package() -> Iterator[None]:
+    """Exit with code 2 and a message on stderr if a third-party package imported inside the block is missing."""
     try:
         yield
     except ModuleNotFoundError as error:
         if str(error.name).startswith("diffusion_demo"):
             raise
         print(
-            f"The package {error.name} is not installed for {sys.executable}; run: {sys.executable} -m pip install -r requirements.txt",
+            f"The package {error.name} is not installed for {sys.executable}. "
+            f"Run: {sys.executable} -m pip install -r requirements.txt",
             file=sys.stderr,
         )
         raise SystemExit(2) from None

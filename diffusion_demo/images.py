@@ -1,4 +1,4 @@
-"""Tensors <-> PIL images, contact sheets, and PNG files that carry their settings."""
+"""Conversion of tensors to images, contact sheets, and PNG files with embedded settings."""
 
 import json
 import os
@@ -15,28 +15,28 @@ PNG_KEY = "diffusion_demo"
 
 
 def to_uint8(x: Tensor) -> Tensor:
-    """[-1, 1] float [..., C, H, W] -> uint8 of the same shape on the CPU, rounded to nearest."""
+    """Convert float in [-1, 1] to uint8 on the CPU, rounded to nearest. The shape is kept."""
     return ((x.detach().float() + 1) * 127.5).round().clamp(0, 255).to("cpu", torch.uint8)
 
 
 def to_float(pixels: Tensor) -> Tensor:
-    """uint8 -> float32 in [-1, 1]: pixels / 127.5 - 1."""
+    """Convert uint8 to float32 in [-1, 1]: pixels / 127.5 - 1. The shape is kept."""
     return pixels.float() / 127.5 - 1
 
 
 def to_pil(pixels: Tensor) -> Image.Image:
-    """uint8 [C, H, W], C = 1 or 3 -> an image."""
+    """Convert uint8 [C, H, W], with C = 1 or 3, to a PIL image."""
     array = pixels.permute(1, 2, 0).numpy()
     return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.shape[2] == 1 else array))
 
 
 def columns_for(count: int) -> int:
-    """The number of columns that makes a contact sheet of `count` images nearly square, never taller than wide."""
+    """Return the number of columns for a nearly square contact sheet of `count` images, never taller than wide."""
     return int(np.ceil(np.sqrt(count)))
 
 
 def contact_sheet(pixels: Tensor, columns: int | None = None) -> Image.Image:
-    """uint8 [N, C, H, W] -> one image of rows and columns, white where the last row ends early."""
+    """Arrange uint8 images [N, C, H, W] in rows on one image; unused cells are white."""
     count, channels, height, width = pixels.shape
     columns = columns or columns_for(count)
     rows = -(-count // columns)
@@ -51,25 +51,26 @@ def contact_sheet(pixels: Tensor, columns: int | None = None) -> Image.Image:
 
 
 def save_png(path: Path, image: Image.Image, settings: dict | None = None) -> None:
-    """Write a PNG whole or not at all, with `settings` as JSON text inside."""
-    text = PngImagePlugin.PngInfo()
+    """Write a PNG atomically, with `settings` embedded as a JSON text chunk. Raises OSError if it cannot be written."""
+    metadata = PngImagePlugin.PngInfo()
     if settings is not None:
-        text.add_text(PNG_KEY, json.dumps(settings, sort_keys=True, ensure_ascii=True))
+        metadata.add_text(PNG_KEY, json.dumps(settings, sort_keys=True, ensure_ascii=True))
     partial = path.with_name(f".{path.name}.partial")
     try:
-        image.save(partial, "PNG", pnginfo=text)
+        image.save(partial, "PNG", pnginfo=metadata)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 def read_settings(path: str | Path) -> dict:
-    """The settings inside a PNG that save_png wrote. Raises BadInput when there are none."""
+    """Return the settings embedded in a PNG by save_png. Raises BadInput if there are none."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
+            assert isinstance(image, PngImagePlugin.PngImageFile)
             settings = json.loads(image.text[PNG_KEY])
     except (OSError, ValueError, KeyError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInput("This image carries no settings; drop a PNG that was made and downloaded here.") from error
+        raise BadInput("This image contains no settings. Choose a PNG that was generated here.") from error
     if not isinstance(settings, dict):
-        raise BadInput("This image's settings cannot be read; drop a PNG that was made and downloaded here.")
+        raise BadInput("The settings of this image cannot be read. Choose a PNG that was generated here.")
     return settings

@@ -1,4 +1,4 @@
-"""Where the repository, the bundled checkpoints and the page's assets lie."""
+"""Paths of the repository, the bundled checkpoints and the assets of the web page."""
 
 from pathlib import Path
 
@@ -8,5 +8,5 @@ ASSETS = Path(__file__).resolve().parent / "ui" / "assets"
 
 
 def read_asset(name: str) -> str:
-    """Return the text of one of the page's assets, such as "sample/stage.html"."""
+    """Return the text of an asset of the web page, such as "style.css"."""
     return (ASSETS / name).read_text(encoding="utf-8")

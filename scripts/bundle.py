@@ -1,8 +1,9 @@
-"""Make a bundled model and everything that hangs on it: `python -m scripts.bundle avatars-32 --run runs/avatars-32`.
+"""Create or refresh a bundled model: `python -m scripts.bundle avatars-32 --run runs/avatars-32`.
 
-With --run, takes the weights of the run's latest checkpoint (of a classifier, its best on held-out images) in float16. A classifier goes beside the
-model that it guides. Without --run, keeps the weights and makes anew what is sampled from them: the showcase that the page replays before any click,
-a thumbnail of each class, the grid of sixteen, and the model card.
+With --run, installs the weights of the run's latest checkpoint in float16. A classifier, of which it takes the
+checkpoint with the best held-out loss, is stored inside the model that it guides. Without --run, keeps the weights.
+Either way, regenerates what is sampled from the weights: the images that the page shows first, a thumbnail per class,
+the contact sheet of sixteen images, and the model card.
 """
 
 import argparse
@@ -30,19 +31,20 @@ from diffusion_demo.ui.preview.frames import first_frame, frame, make_animation
 from diffusion_demo.ui.preview.showcase import FOLDER, THUMBNAILS
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
-NOTES = "## What a person sees"  # the part of a card that is written by hand, and kept
+NOTES = "## What a person sees"  # heading of the handwritten part of a model card, which is kept
 
 
 @dataclass(frozen=True)
-class Bundled:
-    """A model that ships: where its images come from, in Markdown, and plain words for class names that need them."""
+class BundledModel:
+    """A bundled model: the credit for its training images, in Markdown, and display names of classes."""
 
     credit: str
     titles: dict[str, str] = field(default_factory=dict)
 
 
-NOTO = Bundled(
-    "Trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC, image resources under the Apache License 2.0.",
+NOTO = BundledModel(
+    "Trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC, "
+    "image resources under the Apache License 2.0.",
     {
         "activities": "activities",
         "animals-nature": "animals and nature",
@@ -55,14 +57,15 @@ NOTO = Bundled(
         "travel-places": "travel and places",
     },
 )
-AVATARS = Bundled(
-    "Trained on avatars drawn by [DiceBear](https://www.dicebear.com) (`python -m scripts.avatars` makes them again). All ten styles are CC0 1.0: "
-    "Critters, Sprouts, Planets, Voxel Art, Pixel Art, Landscape, Moods, Voxel Bot and Cutouts by DiceBear, Lorelei by Lisa Wischofsky."
+AVATARS = BundledModel(
+    "Trained on avatars drawn by [DiceBear](https://www.dicebear.com) (reproduced by `python -m scripts.avatars`). "
+    "All ten styles are CC0 1.0: Critters, Sprouts, Planets, Voxel Art, Pixel Art, Landscape, Moods, Voxel Bot and "
+    "Cutouts by DiceBear, Lorelei by Lisa Wischofsky."
 )
 MODELS = {"avatars-32": AVATARS, "avatars-64": AVATARS, "emoji-32": NOTO, "emoji-64": NOTO}
 
 
-def shown_request(checkpoint: Checkpoint) -> Request:
+def showcase_request(checkpoint: Checkpoint) -> Request:
     """Return the request for sixteen images at the page's default settings, seeds 0 to 15."""
     sampler, steps, eta = PRESETS[DEFAULT]
     guidance = (
@@ -74,38 +77,42 @@ def shown_request(checkpoint: Checkpoint) -> Request:
 
 
 def install(name: str, run: RunFolder, ema_decay: float | None) -> None:
-    """Replace the weights of checkpoints/NAME by those of a run. Raises SystemExit where the run holds no checkpoint."""
+    """Replace the weights of checkpoints/`name` with those of a run, averaged with `ema_decay` if it is not None.
+
+    Raises SystemExit if the run has no checkpoint.
+    """
     source = run.latest()
     if source is None:
-        raise SystemExit(f"{run.path} holds no checkpoint yet.")
+        raise SystemExit(f"{run.path} has no checkpoint yet. Train it first.")
     target = CHECKPOINTS / name
     if load_metadata(source).task == "classifier":
-        source, target = run.best() or source, target / CLASSIFIER
-        shutil.rmtree(target, ignore_errors=True)
-        save_classifier(target, load_classifier(source / CLASSIFIER).half())
-        (target / "README.md").write_text(
-            _licensed((source / "README.md").read_text(encoding="utf-8"), name), encoding="utf-8"
-        )
+        _install_classifier(name, run.best() or source, target / CLASSIFIER)
         return
     staging = CHECKPOINTS / f".{name}.partial"
     shutil.rmtree(staging, ignore_errors=True)
     copy_as_float16(source, staging)
+    metadata = replace(load_metadata(source), titles=MODELS[name].titles)
     if ema_decay is not None:
         _averaged(source, ema_decay).half().save_pretrained(staging / "unet")
-    description = replace(load_metadata(source), titles=MODELS[name].titles)
-    if ema_decay is not None:
-        description = replace(description, held_out_loss=None)  # which was measured with the first decay's average
-    description.save(staging)
+        metadata = replace(metadata, held_out_loss=None)  # it was measured with the average of the first decay
+    metadata.save(staging)
     if has_classifier(target):
         shutil.copytree(target / CLASSIFIER, staging / CLASSIFIER)
     if (target / "README.md").is_file():
-        shutil.copyfile(target / "README.md", staging / "README.md")  # for the part that is written by hand
+        shutil.copyfile(target / "README.md", staging / "README.md")  # keeps the handwritten part
     shutil.rmtree(target, ignore_errors=True)
     staging.rename(target)
 
 
+def _install_classifier(name: str, source: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    save_classifier(target, load_classifier(source / CLASSIFIER).half())
+    card = (source / "README.md").read_text(encoding="utf-8")
+    (target / "README.md").write_text(_licensed(card, name), encoding="utf-8")
+
+
 def _averaged(source: Path, decay: float) -> UNet2DModel:
-    """Return the network of a run's checkpoint with the average of another EMA decay than the one that it samples from."""
+    """Return the network of a run's checkpoint with the weights averaged with another of its EMA decays."""
     unet = UNet2DModel.from_pretrained(source / "unet", local_files_only=True)
     shadow = load_file(source / "state" / f"ema_{decay}.safetensors")
     average = EMAModel(unet.parameters())
@@ -115,16 +122,20 @@ def _averaged(source: Path, decay: float) -> UNet2DModel:
 
 
 def render(name: str) -> None:
-    """Make anew what is sampled from checkpoints/NAME: showcase, thumbnails, grid and card. An upsampler has the card alone."""
+    """Regenerate the showcase, thumbnails, contact sheet and model card of checkpoints/`name`.
+
+    An upsampler has only the model card.
+    """
     folder = CHECKPOINTS / name
     checkpoint = load_checkpoint(folder)
     grid = ""
     if checkpoint.description.task == "diffusion":
-        request = shown_request(checkpoint)
+        request = showcase_request(checkpoint)
         _render_showcase(folder, name, checkpoint, request)
         _render_thumbnails(folder, checkpoint, request)
         guided = f", guidance {request.guidance_scale:g}" if checkpoint.description.guidance else ""
-        grid = f"\n![sixteen images at the default settings: seeds 0 to 15, {request.sampler}, {request.steps} steps{guided}](grid.png)\n"
+        settings = f"seeds 0 to 15, {request.sampler}, {request.steps} steps{guided}"
+        grid = f"\n![sixteen images at the default settings: {settings}](grid.png)\n"
     parameters = sum(p.numel() for p in checkpoint.unet.parameters())
     before = (folder / "README.md").read_text(encoding="utf-8") if (folder / "README.md").is_file() else ""
     notes = f"\n{NOTES}{before.partition(NOTES)[2]}" if NOTES in before else ""
@@ -135,16 +146,18 @@ def render(name: str) -> None:
 def _render_showcase(folder: Path, name: str, checkpoint: Checkpoint, request: Request) -> None:
     specs = image_specs(request, checkpoint.description)
     frames = [first_frame(make_noise(checkpoint, specs)(), len(checkpoint.diffusion))]
-    for made in sample(checkpoint, request):
-        frames.append(frame(made))
+    step = None
+    for step in sample(checkpoint, request):
+        frames.append(frame(step))
+    assert step is not None
     showcase = folder / FOLDER
     shutil.rmtree(showcase, ignore_errors=True)
     showcase.mkdir()
-    pixels = to_uint8(made.xt)
+    pixels = to_uint8(step.xt)
     for image, settings in zip(pixels, settings_of(request, specs, name, checkpoint), strict=True):
         save_png(showcase / file_name(settings["seed"]), to_pil(image), settings)
     status = "Made beforehand; drag the slider to see how."
-    (showcase / "film.json").write_text(json.dumps(make_animation(frames, made.total, status)), encoding="utf-8")
+    (showcase / "film.json").write_text(json.dumps(make_animation(frames, step.total, status)), encoding="utf-8")
     sheet = contact_sheet(pixels)
     save_png(folder / "grid.png", sheet.resize((sheet.width * 4, sheet.height * 4), 0))
 
@@ -154,25 +167,26 @@ def _render_thumbnails(folder: Path, checkpoint: Checkpoint, request: Request) -
     shutil.rmtree(thumbnails, ignore_errors=True)
     thumbnails.mkdir()
     for index, class_name in enumerate(checkpoint.description.class_names):
-        made = last_step(sample(checkpoint, replace(request, num_images=1, class_index=index)))
-        save_png(thumbnails / f"{class_name}.png", to_pil(to_uint8(made.xt)[0]))
+        step = last_step(sample(checkpoint, replace(request, num_images=1, class_index=index)))
+        save_png(thumbnails / f"{class_name}.png", to_pil(to_uint8(step.xt)[0]))
 
 
 def _licensed(card: str, name: str) -> str:
+    """Return a model card with the license in its front matter and the credit at its end."""
     return card.replace("---\n", "---\nlicense: apache-2.0\n", 1) + f"\n{MODELS[name].credit}\n"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("name", choices=MODELS)
     parser.add_argument(
-        "--run", type=RunFolder, metavar="DIR", help="take the weights of this run; without it they stay"
+        "--run", type=RunFolder, metavar="DIR", help="install the weights of this run (default: keep the weights)"
     )
     parser.add_argument(
         "--ema-decay",
         type=float,
         metavar="D",
-        help="take the average of this decay, one of the run's (default: its first)",
+        help="EMA decay of the weights to install, one of the run's (default: its first)",
     )
     arguments = parser.parse_args()
     if arguments.run:

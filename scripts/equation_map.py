@@ -1,12 +1,14 @@
-"""The README's equation map, made from the docstrings: `python -m scripts.equation_map` writes it anew.
+"""Generate the README's equation map from docstrings: `python -m scripts.equation_map`.
 
-A row is a public function of diffusion_demo/diffusion whose docstring names its source; its first sentence says what it is. The last two columns
-are the test files that call it, and where the page shows it, as the tabs' SHOWS say.
+Each row is a public function of diffusion_demo/diffusion whose docstring cites its source; the first sentence of the
+docstring describes it. The last two columns are the test files that use it, and where the page shows it, according to
+the constants SHOWS of the tabs.
 """
 
 import ast
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +18,23 @@ BEGIN, END = "<!-- equation-map -->", "<!-- /equation-map -->"
 PAPER = r"(?:Improved DDPM|DDPM|ADM|DDIM|[A-Z][\w-]+(?: et al\.| and [A-Z]\w+)? \d{4}(?: \([\w-]+\))?)"
 PLACE = r"(?:Eq\.|Algorithm|section|Figure|Table|appendix) [\w.]*\w(?:(?:,| and) \d+)*"
 SOURCE = re.compile(rf"{PAPER}(?:,? {PLACE}(?: and {PLACE})?)?")
+# Modules in the order in which the map lists them; modules that are not named here come first.
+READING_ORDER = [
+    "schedules",
+    "timesteps",
+    "process",
+    "losses",
+    "likelihood",
+    "samplers",
+    "reconstruction",
+    "guidance",
+    "oracles",
+]
 
 
 class Row(NamedTuple):
+    """A row of the map; `tests` are names of test files, `page` are places on the page."""
+
     what: str
     sources: list[str]
     function: str
@@ -28,12 +44,12 @@ class Row(NamedTuple):
 
 
 def rows() -> list[Row]:
-    """Every function with a source, in the order of the modules and of their lines."""
-    tests, page = _test_files(), _page()
+    """Return a row for every function that cites a source, in the order of modules and lines."""
+    tests, page = _tests_by_name(), _places_by_name()
     found = []
     for path in sorted((ROOT / "diffusion_demo" / "diffusion").glob("*.py"), key=_reading_order):
-        for name, function in _functions(ast.parse(path.read_text(encoding="utf-8"))):
-            docstring = " ".join((ast.get_docstring(function) or "").split())
+        for name, node in _public_definitions(ast.parse(path.read_text(encoding="utf-8"))):
+            docstring = " ".join((ast.get_docstring(node) or "").split())
             sources = [s for s in SOURCE.findall(docstring) if re.search(r"\d{4}|Eq|Alg|sec|Fig|Tab|app", s)]
             if sources:
                 last = name.rpartition(".")[2]
@@ -43,76 +59,52 @@ def rows() -> list[Row]:
 
 
 def table() -> str:
-    """The map in Markdown."""
+    """Return the map as a Markdown table."""
     lines = ["| what | source | function | tests | on the page |", "|---|---|---|---|---|"]
     for row in rows():
         function = f"[`{row.function}`]({row.file})"
-        cells = (
-            row.what.replace("|", "\\|"),
-            "; ".join(row.sources),
-            function,
-            ", ".join(row.tests),
-            ", ".join(row.page),
-        )
-        lines.append(f"| {' | '.join(cells)} |")
+        what, sources = row.what.replace("|", "\\|"), "; ".join(row.sources)
+        lines.append(f"| {what} | {sources} | {function} | {', '.join(row.tests)} | {', '.join(row.page)} |")
     return "\n".join(lines)
 
 
 def _reading_order(path: Path) -> int:
-    order = [
-        "schedules",
-        "timesteps",
-        "process",
-        "losses",
-        "likelihood",
-        "samplers",
-        "reconstruction",
-        "guidance",
-        "oracles",
-    ]
-    return order.index(path.stem) if path.stem in order else -1
+    return READING_ORDER.index(path.stem) if path.stem in READING_ORDER else -1
 
 
-def _functions(tree: ast.Module):
-    """The public functions, and methods as Class.method, with their nodes."""
+def _public_definitions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.ClassDef]]:
+    """Yield the public functions and classes, and the methods as Class.method, with their nodes."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             yield node.name, node
         elif isinstance(node, ast.ClassDef):
             yield node.name, node
-            yield from (
-                (f"{node.name}.{item.name}", item)
-                for item in node.body
-                if isinstance(item, ast.FunctionDef) and item.name[0] != "_"
-            )
+            for item in node.body:
+                if isinstance(item, ast.FunctionDef) and not item.name.startswith("_"):
+                    yield f"{node.name}.{item.name}", item
 
 
 def _first_sentence(docstring: str) -> str:
     return re.split(r"(?<![. ])(?<!et al)\.(?= |$)", docstring, maxsplit=1)[0].strip()
 
 
-def _test_files() -> dict[str, set[str]]:
-    """For each name, the test files in which a test function uses it."""
-    found = defaultdict(set)
+def _tests_by_name() -> dict[str, set[str]]:
+    """Return, for each name, the test files in which a function uses it."""
+    found: dict[str, set[str]] = defaultdict(set)
     for path in sorted((ROOT / "tests" / "diffusion").glob("test_*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef):
-                for inner in ast.walk(node):
-                    name = (
-                        inner.attr
-                        if isinstance(inner, ast.Attribute)
-                        else inner.id
-                        if isinstance(inner, ast.Name)
-                        else None
-                    )
-                    if name:
-                        found[name].add(path.stem)
+        for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(function, ast.FunctionDef):
+                for node in ast.walk(function):
+                    if isinstance(node, ast.Attribute):
+                        found[node.attr].add(path.stem)
+                    elif isinstance(node, ast.Name):
+                        found[node.id].add(path.stem)
     return found
 
 
-def _page() -> dict[str, list[str]]:
-    """For each name, where the page shows it: the tabs' constants SHOWS, read without loading gradio."""
-    found = defaultdict(list)
+def _places_by_name() -> dict[str, list[str]]:
+    """Return, for each name, where the page shows it. Parses the constants SHOWS, because importing needs Gradio."""
+    found: dict[str, list[str]] = defaultdict(list)
     for path in sorted((ROOT / "diffusion_demo" / "ui").glob("*/tab.py")):
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHOWS":
@@ -123,6 +115,7 @@ def _page() -> dict[str, list[str]]:
 
 
 def main() -> None:
+    """Replace the map in the README."""
     before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
     README.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 

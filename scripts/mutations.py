@@ -1,6 +1,7 @@
-"""Plants faults that are easily made in diffusion code, one at a time, and tells whether the tests notice: `python -m scripts.mutations`.
+"""Check that the tests detect typical faults of diffusion code: `python -m scripts.mutations`.
 
-Each is a trap of the papers' code or of diffusers. The package is copied, one line of the copy is changed, and the tests of that room run on it.
+Each fault is a known mistake in ports of the papers' code or of diffusers. It changes one line in a copy of the
+project, on which the tests named in the fault then run.
 """
 
 import os
@@ -16,7 +17,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 class Fault(NamedTuple):
-    """In diffusion_demo/<file>, `right` becomes `wrong`; the tests in `tests` must then fail."""
+    """A fault: with `right` replaced by `wrong` in diffusion_demo/`file`, one of `tests` must fail.
+
+    `file` is relative to diffusion_demo, `tests` are paths separated by spaces.
+    """
 
     name: str
     file: str
@@ -27,7 +31,7 @@ class Fault(NamedTuple):
 
 FAULTS = [
     Fault(
-        "the log of the posterior variance at t = 0 is not taken from t = 1",
+        "the log posterior variance at t = 0 is clamped, not taken from t = 1",
         "diffusion/process.py",
         "return self._first_from_second(self.posterior_variance).log()",
         "return self.posterior_variance.clamp(min=1e-20).log()",
@@ -62,21 +66,21 @@ FAULTS = [
         "tests/diffusion/test_process.py tests/diffusion/test_samplers.py",
     ),
     Fault(
-        "clipping x_0 leaves eps as it was",
+        "clipping x_0 does not update eps",
         "diffusion/process.py",
         "self.eps_from_x0(xt, t, x0))",
         "self.eps_from_x0(xt, t, self.predict_x0(prediction, xt, t)))",
         "tests/diffusion/test_process.py tests/diffusion/test_samplers.py",
     ),
     Fault(
-        "the standard deviation of q(x_t | x_0) is taken for its variance",
+        "q(x_t | x_0) uses the standard deviation as the variance",
         "diffusion/process.py",
         "variance = self.gather(1 - self.abar, t, x0)",
         "variance = self.gather((1 - self.abar).sqrt(), t, x0)",
         "tests/diffusion/test_process.py",
     ),
     Fault(
-        "a respaced chain tells the network its own index",
+        "a respaced chain passes its own index to the network",
         "diffusion/process.py",
         "self.timesteps[kept], self.time_scale)",
         "torch.arange(len(kept)), self.time_scale)",
@@ -97,7 +101,7 @@ FAULTS = [
         "tests/diffusion/test_process.py",
     ),
     Fault(
-        "a network that predicts the mean has it clipped",
+        "the predicted mean is clipped",
         "diffusion/process.py",
         'mean = prediction if self.prediction_type == "previous" else self.q_posterior(x0, xt, t).mean',
         "mean = self.q_posterior(x0, xt, t).mean",
@@ -125,7 +129,7 @@ FAULTS = [
         "tests/diffusion/test_losses.py tests/diffusion/test_likelihood.py",
     ),
     Fault(
-        "the last bin of the decoder is closed",
+        "the last bin of the decoder is not open to infinity",
         "diffusion/losses.py",
         "inside = torch.where(x0 > 0.999, 1 - lower, upper - lower)",
         "inside = upper - lower",
@@ -139,7 +143,7 @@ FAULTS = [
         "tests/diffusion/test_losses.py tests/diffusion/test_likelihood.py",
     ),
     Fault(
-        "importance weights are left out",
+        "importance weights are missing",
         "diffusion/timesteps.py",
         "return t, (1 / (len(p) * p[t])).float()",
         "return t, torch.ones(count)",
@@ -160,7 +164,7 @@ FAULTS = [
         "tests/diffusion/test_samplers.py",
     ),
     Fault(
-        "a few even steps end below T - 1",
+        "evenly spaced steps end below T - 1",
         "diffusion/timesteps.py",
         "return [num_timesteps - 1] if count == 1 else _section(0, num_timesteps, count)",
         'return _by_formula("leading", num_timesteps, count)',
@@ -174,21 +178,21 @@ FAULTS = [
         "tests/diffusion/test_guidance.py",
     ),
     Fault(
-        "classifier-free guidance mixes the variance channels too",
+        "classifier-free guidance extrapolates the variance channels too",
         "diffusion/guidance.py",
         "torch.cat([eps_u + scale * (eps_c - eps_u), conditional[:, channels:]], dim=1)",
         "unconditional + scale * (conditional - unconditional)",
         "tests/diffusion/test_guidance.py",
     ),
     Fault(
-        "the fast solver carries the x_0 of pure noise on",
+        "the fast solver keeps the x_0 predicted from pure noise",
         "diffusion/samplers.py",
         "if i < total - 2:",
         "if i < total - 1:",
         "tests/diffusion/test_samplers.py",
     ),
     Fault(
-        "every image of a batch draws from one generator",
+        "all images of a batch share one generator",
         "sampling/generate.py",
         "return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)",
         "return torch.randn(len(self.generators), *self.shape, generator=self.generators[0]).to(self.device)",
@@ -197,8 +201,11 @@ FAULTS = [
 ]
 
 
-def is_noticed(fault: Fault) -> bool:
-    """Whether the tests fail on a copy of the project with this one fault in it."""
+def is_detected(fault: Fault) -> bool:
+    """Return whether the tests fail on a copy of the project with this fault.
+
+    Raises ValueError if the line to change is not in the file exactly once, and RuntimeError if the tests cannot run.
+    """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         for name in ("diffusion_demo", "scripts", "tests", "checkpoints"):
@@ -207,23 +214,24 @@ def is_noticed(fault: Fault) -> bool:
         file = copy / "diffusion_demo" / fault.file
         source = file.read_text(encoding="utf-8")
         if source.count(fault.right) != 1:
-            raise ValueError(f"{fault.name}: {fault.file} does not hold its line just once: {fault.right}")
+            raise ValueError(f"{fault.name}: {fault.file} must contain this line exactly once: {fault.right}")
         file.write_text(source.replace(fault.right, fault.wrong), encoding="utf-8")
         environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1"}
-        line = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *fault.tests.split()]
-        done = subprocess.run(line, cwd=copy, env=environment, capture_output=True, text=True, timeout=600)
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *fault.tests.split()]
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=600)
         if done.returncode not in (0, 1):
             raise RuntimeError(f"{fault.name}: the tests did not run\n{done.stdout}{done.stderr}")
         return done.returncode == 1
 
 
 def main() -> int:
+    """Report every fault. Return 0 if the tests detect all of them, else 1."""
     with ThreadPoolExecutor(2) as pool:
-        noticed = list(pool.map(is_noticed, FAULTS))
-    for fault, seen in zip(FAULTS, noticed, strict=True):
-        print("noticed " if seen else "NOT SEEN", fault.name)
-    print(f"{sum(noticed)} of {len(FAULTS)} faults are noticed")
-    return 0 if all(noticed) else 1
+        results = list(pool.map(is_detected, FAULTS))
+    for fault, detected in zip(FAULTS, results, strict=True):
+        print("detected" if detected else "MISSED  ", fault.name)
+    print(f"{sum(results)} of {len(FAULTS)} faults detected")
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Make the judge, a classifier of clean emoji: `python -m scripts.train_feature_classifier noto-emoji.zip`.
+"""Train the feature classifier on clean emoji: `python -m scripts.train_feature_classifier noto-emoji.zip`.
 
-It never meets a diffusion model. Its features are what Frechet distances are measured in, its answers what guidance is measured by.
+Fréchet distances are computed on its features, and its predictions measure guidance. No diffusion model is trained
+against it.
 """
 
 import shutil
@@ -16,79 +17,104 @@ from diffusion_demo.models.classifier import Classifier
 from diffusion_demo.models.unet import build_unet
 
 TARGET = Path(__file__).resolve().parents[1] / "checkpoints" / "judge-32"
-EPOCHS, BATCH_SIZE, SHIFT = 60, 64, 3
+EPOCHS, BATCH_SIZE = 60, 64
+MAX_SHIFT = 3  # pixels
 CARD = """---
 license: apache-2.0
 tags:
 - image-classification
 ---
 
-# The judge: a classifier of clean 32x32 emoji
+# Feature classifier: clean 32x32 emoji in nine groups
 
-It names one of nine groups, and the features before its last layer are what this project measures Frechet distances in.
-It is no part of any diffusion model here, and none was trained against it.
+The Fréchet distances of this project are computed on the features before its last layer. It is not part of any
+diffusion model, and no diffusion model was trained against it.
 
 - Network: the downward half of a small U-Net, {parameters:.2f} million parameters, {features} features
-- Trained on {train} images of `{source}` for {epochs} epochs; of the {held_out} held-out ones it names {accuracy:.0%} rightly
+- Trained on {train} images of `{source}` for {epochs} epochs; accuracy on {held_out} held-out images: {accuracy:.0%}
 - Command: `python -m scripts.train_feature_classifier {source}`
 
-Trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC, image resources under the Apache License 2.0.
+Trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC, image resources under the Apache License
+2.0.
 """
 
 
-def augmented(images: Tensor) -> Tensor:
-    """Each image mirrored or not, moved by up to SHIFT pixels on white, a little brighter or darker."""
-    mirrored = torch.rand(len(images)) < 0.5
-    images = torch.where(mirrored.reshape(-1, 1, 1, 1), images.flip(3), images)
+def augment(images: Tensor) -> Tensor:
+    """Return randomly augmented images, float [N, 3, S, S] in [-1, 1], on a white background.
+
+    Each image is flipped with probability 1/2, shifted by up to MAX_SHIFT pixels, and each of its channels scaled.
+    """
+    flipped = torch.rand(len(images)) < 0.5
+    images = torch.where(flipped.reshape(-1, 1, 1, 1), images.flip(3), images)
     side = images.shape[-1]
-    padded = nn.functional.pad(images, (SHIFT,) * 4, value=1.0)
-    corners = torch.randint(0, 2 * SHIFT + 1, (len(images), 2)).tolist()
-    moved = torch.stack([image[:, y : y + side, x : x + side] for image, (y, x) in zip(padded, corners, strict=True)])
-    return ((moved + 1) * (0.85 + 0.3 * torch.rand(len(images), 3, 1, 1)) - 1).clamp(-1, 1)
+    padded = nn.functional.pad(images, (MAX_SHIFT,) * 4, value=1.0)
+    corners = torch.randint(0, 2 * MAX_SHIFT + 1, (len(images), 2)).tolist()
+    shifted = torch.stack([image[:, y : y + side, x : x + side] for image, (y, x) in zip(padded, corners, strict=True)])
+    return ((shifted + 1) * (0.85 + 0.3 * torch.rand(len(images), 3, 1, 1)) - 1).clamp(-1, 1)
 
 
-def clean(images: Tensor) -> Tensor:
-    """t for images without noise: int64 [N]."""
-    return torch.zeros(len(images), dtype=torch.int64)
+def classify_clean(classifier: Classifier, images: Tensor) -> Tensor:
+    """Return the logits, float [N, classes], of images without noise, at t = 0."""
+    return classifier(images, torch.zeros(len(images), dtype=torch.int64))
 
 
 def train(source: str) -> None:
+    """Train on the data set `source` and replace the bundled feature classifier."""
     torch.manual_seed(0)
     report = data.scan(source)
     dataset, held_out = (data.load(report, 32, 3, held_out=part) for part in (False, True))
-    trunk = dict(build_unet("tiny", 32, 3, learns_variance=False, num_classes=0, dropout=0.2).config)
-    trunk = {name: value for name, value in trunk.items() if not name.startswith("_")}
-    judge = Classifier(trunk=trunk, class_names=list(report.class_names)).to(memory_format=torch.channels_last)
+    config = build_unet("tiny", 32, 3, learns_variance=False, num_classes=0, dropout=0.2).config.items()
+    trunk = {name: value for name, value in config if not name.startswith("_")}
+    classifier = Classifier(trunk=trunk, class_names=list(report.class_names))
+    # diffusers wraps `to` without annotations, which hides its parameters from pyright
+    classifier.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     steps = EPOCHS * (len(dataset) // BATCH_SIZE)
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=1e-3, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=1e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
+    accuracy = 0.0
     for epoch in range(EPOCHS):
-        judge.train()
-        for batch in torch.randperm(len(dataset)).split(BATCH_SIZE)[: len(dataset) // BATCH_SIZE]:
-            images = augmented(to_float(dataset.images[batch]))
-            loss = nn.functional.cross_entropy(judge(images, clean(images)), dataset.labels[batch], label_smoothing=0.1)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
-        judge.eval()
-        with torch.no_grad():
-            images = to_float(held_out.images)
-            accuracy = (judge(images, clean(images)).argmax(1) == held_out.labels).float().mean().item()
-        print(f"epoch {epoch + 1}: loss {loss.item():.3f}, held-out accuracy {accuracy:.3f}", flush=True)
+        loss = train_epoch(classifier, dataset, optimizer, schedule)
+        accuracy = measure_accuracy(classifier, held_out)
+        print(f"epoch {epoch + 1}: loss {loss:.3f}, held-out accuracy {accuracy:.3f}", flush=True)
     shutil.rmtree(TARGET, ignore_errors=True)
-    judge.save_pretrained(TARGET)
-    summary = report.summary()
+    classifier.save_pretrained(TARGET)
     card = CARD.format(
-        parameters=sum(p.numel() for p in judge.parameters()) / 1e6,
-        features=judge.head.in_features,
+        parameters=sum(p.numel() for p in classifier.parameters()) / 1e6,
+        features=classifier.head.in_features,
         train=len(dataset),
         held_out=len(held_out),
         accuracy=accuracy,
         epochs=EPOCHS,
-        source=summary["source"],
+        source=report.summary()["source"],
     )
     (TARGET / "README.md").write_text(card, encoding="utf-8")
+
+
+def train_epoch(
+    classifier: Classifier,
+    dataset: data.ImageTensors,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> float:
+    """Train for one epoch without the last, incomplete batch. Return the loss of the last batch."""
+    classifier.train()
+    loss = torch.zeros(())
+    for batch in torch.randperm(len(dataset)).split(BATCH_SIZE)[: len(dataset) // BATCH_SIZE]:
+        logits = classify_clean(classifier, augment(to_float(dataset.images[batch])))
+        loss = nn.functional.cross_entropy(logits, dataset.labels[batch], label_smoothing=0.1)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        schedule.step()
+    return loss.item()
+
+
+@torch.no_grad()
+def measure_accuracy(classifier: Classifier, dataset: data.ImageTensors) -> float:
+    """Return the share of correctly classified images."""
+    classifier.eval()
+    predictions = classify_clean(classifier, to_float(dataset.images)).argmax(1)
+    return (predictions == dataset.labels).float().mean().item()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Shared by the tests: images of digits, a small trained run, and a network whose answers are not all 0."""
+"""Shared fixtures: images of digits, a small trained run, and checkpoints with random weights."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import diffusion_demo  # noqa: F401  before torch: it sets how OpenMP's threads wait
+import diffusion_demo  # noqa: F401  before torch, because it sets how OpenMP threads wait
 
 # isort: split
 import pytest
@@ -24,7 +24,7 @@ from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import build_unet
 from tests.models.ho import ho_network, ho_scheduler
 
-settings.register_profile("untimed", deadline=None)  # a busy machine is no bug
+settings.register_profile("untimed", deadline=None)  # a deadline would fail on a busy machine
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,13 +47,13 @@ TINY = [
 
 @pytest.fixture(scope="session")
 def environment():
-    """The environment of a person who runs the package from its folder, offline."""
+    """Return the environment variables for running the package from its folder, offline."""
     return os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="session")
 def command(environment):
-    """Run `python -m diffusion_demo ...` as a process of its own."""
+    """Return a function that runs `python -m diffusion_demo ...` in a subprocess."""
 
     def run(*arguments, cwd):
         line = [sys.executable, "-m", "diffusion_demo", *map(str, arguments)]
@@ -64,18 +64,19 @@ def command(environment):
 
 @pytest.fixture(scope="session")
 def tiny():
-    """The options of a run that takes seconds."""
+    """Return the options of a training run that takes seconds."""
     return TINY
 
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory):
-    """Sixty real digits as PNG files of 16 x 16 in three class folders."""
+    """Return a folder of sixty digits of scikit-learn as 16x16 PNG files in three class folders."""
     folder = tmp_path_factory.mktemp("data") / "digits"
-    source = load_digits()
+    images, labels = load_digits(return_X_y=True)
+    images = images.reshape(-1, 8, 8)
     for name, digit in (("one", 1), ("two", 2), ("three", 3)):
         (folder / name).mkdir(parents=True)
-        for i, pixels in enumerate(source.images[source.target == digit][:20]):
+        for i, pixels in enumerate(images[labels == digit][:20]):
             image = Image.fromarray((pixels * 255 / 16).round().astype("uint8"))
             image.resize((16, 16), Image.Resampling.BICUBIC).save(folder / name / f"{i:03d}.png")
     return folder
@@ -83,7 +84,7 @@ def digits(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained_run(digits, command, tiny, tmp_path_factory):
-    """A run folder that the real command made in 12 steps."""
+    """Return the run folder of 12 training steps, run with the command line."""
     folder = tmp_path_factory.mktemp("trained")
     options = [
         "--learning-rate",
@@ -109,18 +110,17 @@ def trained_checkpoint(trained_run):
 
 @pytest.fixture(scope="session")
 def random_checkpoint(tmp_path_factory):
-    """A saved network of random weights in every layer, with three classes: a fresh network answers 0, which would prove nothing."""
+    """Return a checkpoint with three classes and random weights in every layer; a fresh network outputs only zeros."""
     torch.manual_seed(0)
     unet = build_unet("tiny", 16, 3, learns_variance=True, num_classes=len(CLASSES))
     for parameter in unet.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), "epsilon", "learned_range")
-    description = CheckpointMetadata(16, 3, 1000, CLASSES, guidance=True, images_seen=640, steps=20, command="a test")
+    metadata = CheckpointMetadata(16, 3, 1000, CLASSES, guidance=True, images_seen=640, steps=20, command="a test")
     folder = tmp_path_factory.mktemp("random") / "random"
-    save_checkpoint(
-        folder, unet, make_scheduler("squaredcos_cap_v2", diffusion), description, model_card(description, 1, None)
-    )
+    scheduler = make_scheduler("squaredcos_cap_v2", diffusion)
+    save_checkpoint(folder, unet, scheduler, metadata, model_card(metadata, 1, None))
     return folder
 
 
@@ -131,7 +131,7 @@ def checkpoint(random_checkpoint):
 
 @pytest.fixture(scope="session")
 def ddpm(tmp_path_factory):
-    """A tiny DDPMPipeline's folder."""
+    """Return the folder of a tiny DDPMPipeline."""
     folder = tmp_path_factory.mktemp("models") / "ddpm"
     DDPMPipeline(unet=ho_network(), scheduler=ho_scheduler()).save_pretrained(folder)
     return folder
@@ -139,6 +139,6 @@ def ddpm(tmp_path_factory):
 
 @pytest.fixture
 def copy(ddpm, tmp_path):
-    """The same, to be changed."""
+    """Return a copy of the folder `ddpm` that a test may change."""
     shutil.copytree(ddpm, tmp_path / "ddpm")
     return tmp_path / "ddpm"

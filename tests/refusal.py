@@ -1,4 +1,4 @@
-"""How `import` refuses a file, and a file that would do harm if what it asks for were run: for tests alone."""
+"""Helpers for tests of rejected imports: an assertion, and a malicious pickle."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from diffusion_demo.cli import main
 
 
 def refused(arguments, folder, capsys, *words):
-    """One sentence on stderr, exit code 2, and no folder left behind."""
+    """Assert that `import` fails with one line on stderr, exit code 2 and no output folder; return the line."""
     before = sorted(folder.iterdir())
     assert main(["import", *map(str, arguments), "--out", str(folder / "refused")]) == 2
     sentence = capsys.readouterr().err
@@ -17,7 +17,7 @@ def refused(arguments, folder, capsys, *words):
 
 
 class Runs:
-    """What a pickle can do to whoever opens it."""
+    """An object whose pickle runs code when it is loaded."""
 
     def __init__(self, mark):
         self.mark = mark

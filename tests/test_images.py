@@ -1,4 +1,4 @@
-"""Tensors and images, contact sheets, and PNG files that carry their settings."""
+"""Conversion of tensors to images, contact sheets, and PNG files with embedded settings."""
 
 import numpy as np
 import pytest
@@ -86,5 +86,5 @@ def test_a_foreign_image_has_no_settings(tmp_path, case):
         text = PngInfo()
         text.add_text("diffusion_demo", "no json" if case == "other text" else "[1, 2]")
         image.save(path, pnginfo=text)
-    with pytest.raises(BadInput, match="picture"):
+    with pytest.raises(BadInput, match="settings"):
         read_settings(path)

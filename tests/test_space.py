@@ -1,4 +1,4 @@
-"""What the Hub reads of this repository, and what the page allows where the environment says that it is a Space."""
+"""Metadata of the Hugging Face Space in README.md, and the settings of the page on a Space."""
 
 import os
 import re
@@ -14,33 +14,32 @@ from diffusion_demo.ui.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 COLORS = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
-TEXT, TRUTH, TEXTS = str, bool, list
-# huggingface.co/docs/hub/spaces-config-reference, as read in August 2026. Other keys are refused by the Hub or mean nothing to it.
-DOCUMENTED = {
-    "title": TEXT,
-    "emoji": TEXT,
-    "colorFrom": TEXT,
-    "colorTo": TEXT,
-    "sdk": TEXT,
-    "python_version": TEXT,
-    "sdk_version": TEXT,
-    "suggested_hardware": TEXT,
-    "app_file": TEXT,
-    "base_path": TEXT,
-    "fullWidth": TRUTH,
-    "header": TEXT,
-    "short_description": TEXT,
-    "models": TEXTS,
-    "datasets": TEXTS,
-    "tags": TEXTS,
-    "license": TEXT,
-    "thumbnail": TEXT,
-    "pinned": TRUTH,
-    "hf_oauth": TRUTH,
-    "disable_embedding": TRUTH,
-    "startup_duration_timeout": TEXT,
+# huggingface.co/docs/hub/spaces-config-reference in August 2026. The Hub rejects or ignores other keys.
+DOCUMENTED_KEYS = {
+    "title": str,
+    "emoji": str,
+    "colorFrom": str,
+    "colorTo": str,
+    "sdk": str,
+    "python_version": str,
+    "sdk_version": str,
+    "suggested_hardware": str,
+    "app_file": str,
+    "base_path": str,
+    "fullWidth": bool,
+    "header": str,
+    "short_description": str,
+    "models": list,
+    "datasets": list,
+    "tags": list,
+    "license": str,
+    "thumbnail": str,
+    "pinned": bool,
+    "hf_oauth": bool,
+    "disable_embedding": bool,
+    "startup_duration_timeout": str,
     "custom_headers": dict,
-    "preload_from_hub": TEXTS,
+    "preload_from_hub": list,
 }
 HARDWARE = {
     "cpu-basic",
@@ -54,17 +53,20 @@ HARDWARE = {
     "a10g-large",
     "a100-large",
 }
-MOST_OF_A_SHORT_DESCRIPTION = 60
+MAX_SHORT_DESCRIPTION = 60
 
 
 @pytest.fixture(scope="module")
 def card():
+    """The YAML front matter of README.md."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return yaml.safe_load(re.match(r"---\n(.*?)\n---\n", text, re.DOTALL).group(1))
+    front_matter = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+    assert front_matter
+    return yaml.safe_load(front_matter.group(1))
 
 
-def test_every_key_is_a_documented_one_of_its_type(card):
-    assert {key: type(value) for key, value in card.items()} == {key: DOCUMENTED[key] for key in card}
+def test_keys_and_types_are_documented(card):
+    assert {key: type(value) for key, value in card.items()} == {key: DOCUMENTED_KEYS[key] for key in card}
     assert {
         "title",
         "emoji",
@@ -79,33 +81,33 @@ def test_every_key_is_a_documented_one_of_its_type(card):
     } <= set(card)
 
 
-def test_every_value_is_within_its_limits(card):
+def test_values_are_valid(card):
     assert (
         card["sdk"] == "gradio"
         and {card["colorFrom"], card["colorTo"]} <= COLORS
         and card["header"] in ("mini", "default")
     )
-    assert 0 < len(card["short_description"]) <= MOST_OF_A_SHORT_DESCRIPTION
+    assert 0 < len(card["short_description"]) <= MAX_SHORT_DESCRIPTION
     assert len(card["emoji"]) == 1 and not card["emoji"].isascii()
     assert card["suggested_hardware"] in HARDWARE and (ROOT / card["app_file"]).is_file()
     assert all(re.fullmatch(r"[\w.-]+/[\w.-]+", model) for model in card["models"])
     assert "thumbnail" not in card or card["thumbnail"].startswith("https://") or (ROOT / card["thumbnail"]).is_file()
 
 
-def test_its_versions_are_those_that_are_tested_and_required(card):
+def test_versions_match_requirements(card):
     required = dict(re.findall(r"^([\w-]+)==(.*)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
     assert card["sdk_version"] == required["gradio"]
     assert re.fullmatch(r"3\.(11|12)(\.\d+)?", card["python_version"]), (
-        "quoted, and one that diffusers and ZeroGPU know"
+        "must be a string, and supported by diffusers and ZeroGPU"
     )
 
 
 SPACE = {"SPACE_ID": "somebody/demo"}
 
 
-def test_ones_own_machine_allows_everything():
-    own = Settings.from_environment({})
-    assert (own.public, own.training, own.anywhere, own.login, own.space, own.lasts) == (
+def test_local_settings():
+    local = Settings.from_environment({})
+    assert (local.public, local.training, local.anywhere, local.login, local.space, local.lasts) == (
         False,
         True,
         True,
@@ -115,10 +117,10 @@ def test_ones_own_machine_allows_everything():
     )
 
 
-def test_a_space_allows_little():
+def test_a_space_is_restricted():
     space = Settings.from_environment(SPACE)
     assert (space.public, space.training, space.anywhere, space.lasts) == (True, False, False, False)
-    own = Settings()
+    local = Settings()
     for name in (
         "images",
         "steps",
@@ -130,32 +132,32 @@ def test_a_space_allows_little():
         "idle_minutes",
         "temporary_minutes",
     ):
-        assert getattr(space, name) < getattr(own, name), name
+        assert getattr(space, name) < getattr(local, name), name
 
 
-def test_its_owner_may_allow_more_but_no_training_on_zero_gpu():
-    told = SPACE | {
+def test_the_environment_overrides_defaults_but_not_training_on_zero_gpu():
+    environment = SPACE | {
         "DIFFUSION_DEMO_TRAINING": "on",
         "DIFFUSION_DEMO_IMAGES": "32",
         "DIFFUSION_DEMO_LOGIN": "me:a:b",
         "DIFFUSION_DEMO_RUNS": "/data",
     }
-    space = Settings.from_environment(told)
+    space = Settings.from_environment(environment)
     assert (space.training, space.images, space.login, space.lasts) == (True, 32, ("me", "a:b"), True)
-    assert not Settings.from_environment(told | {"SPACES_ZERO_GPU": "true"}).training
+    assert not Settings.from_environment(environment | {"SPACES_ZERO_GPU": "true"}).training
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("IMAGES", "many"), ("IMAGES", "0"), ("STEPS", "-1"), ("DISK_GB", "1e9"), ("TRAINING", "maybe"), ("LOGIN", "me")],
 )
-def test_a_setting_that_makes_no_sense_is_named(name, value):
+def test_an_invalid_setting_is_named(name, value):
     with pytest.raises(BadInput, match=f"DIFFUSION_DEMO_{name}"):
         Settings.from_environment({f"DIFFUSION_DEMO_{name}": value})
 
 
-def test_the_page_does_not_start_with_such_a_setting():
-    ended = subprocess.run(
+def test_the_server_does_not_start_with_an_invalid_setting():
+    completed = subprocess.run(
         [sys.executable, "app.py", "--no-browser"],
         cwd=ROOT,
         env=os.environ | {"DIFFUSION_DEMO_IMAGES": "many"},
@@ -163,20 +165,22 @@ def test_the_page_does_not_start_with_such_a_setting():
         text=True,
     )
     assert (
-        ended.returncode == 2
-        and ended.stderr.strip() == "DIFFUSION_DEMO_IMAGES must be a whole number from 1, not 'many'."
+        completed.returncode == 2
+        and completed.stderr.strip() == "DIFFUSION_DEMO_IMAGES must be an integer from 1 to 1000000000, not 'many'."
     )
 
 
-def test_the_readme_tells_every_setting():
+def test_the_readme_documents_every_setting():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     section = readme[readme.index("## Put it on a Space") : readme.index("## Measure")]
     rows = re.findall(r"^\| ([A-Z_, ]+) \|", section, re.MULTILINE)
-    told = {name for row in rows for name in row.split(", ")}
-    assert told == {name.upper() for name in Settings.__dataclass_fields__ if name not in ("space", "lasts")} | {"RUNS"}
+    documented = {name for row in rows for name in row.split(", ")}
+    assert documented == {name.upper() for name in Settings.__dataclass_fields__ if name not in ("space", "lasts")} | {
+        "RUNS"
+    }
 
 
-STAND_IN = """
+FAKE_SPACES = """
 import sys
 assert "torch" not in sys.modules and "diffusers" not in sys.modules, "spaces must come before torch"
 class GPU:
@@ -186,11 +190,11 @@ wrapped = []
 """
 
 
-def test_on_zero_gpu_the_sampling_is_wrapped_and_spaces_comes_before_torch(tmp_path):
-    """The package that Spaces have is not here: one of its name stands in and tells the order and what was wrapped."""
-    (tmp_path / "spaces.py").write_text(STAND_IN)
+def test_on_zero_gpu_sampling_is_decorated_and_spaces_is_imported_before_torch(tmp_path):
+    """A fake `spaces` package records the decorated functions and checks the import order."""
+    (tmp_path / "spaces.py").write_text(FAKE_SPACES)
     script = "import diffusion_demo.ui.page, spaces; print(spaces.wrapped)"
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
@@ -198,10 +202,10 @@ def test_on_zero_gpu_the_sampling_is_wrapped_and_spaces_comes_before_torch(tmp_p
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == "[('_with_the_gpu', 60)]"
+    assert completed.stdout.strip() == "[('_sample_on_gpu', 60)]"
 
 
-def test_elsewhere_nothing_is_wrapped_and_steps_are_the_samplers_own(random_checkpoint):
+def test_without_zero_gpu_the_sampler_runs_unchanged(random_checkpoint):
     from diffusion_demo.sampling.generate import sample_batch
     from diffusion_demo.sampling.request import Request, image_specs
     from diffusion_demo.ui.server import hf_space
@@ -209,14 +213,12 @@ def test_elsewhere_nothing_is_wrapped_and_steps_are_the_samplers_own(random_chec
 
     request, checkpoint = Request(num_images=2, steps=2), load(random_checkpoint)
     specs = image_specs(request, checkpoint.description)
-    through = [step.xt for step in hf_space.steps(sample_batch, checkpoint, random_checkpoint, request, specs)]
+    steps = [step.xt for step in hf_space.steps(sample_batch, checkpoint, random_checkpoint, request, specs)]
     direct = [step.xt for step in sample_batch(checkpoint, request, specs)]
-    assert (
-        hf_space.spaces is None and len(through) == 2 and all(a.equal(b) for a, b in zip(through, direct, strict=True))
-    )
+    assert hf_space.spaces is None and len(steps) == 2 and all(a.equal(b) for a, b in zip(steps, direct, strict=True))
 
 
-def test_what_zero_gpu_would_run_gives_the_same_steps_from_the_folder_alone(random_checkpoint):
+def test_the_function_for_zero_gpu_yields_the_same_steps(random_checkpoint):
     from diffusion_demo.sampling.generate import sample_batch
     from diffusion_demo.sampling.request import Request, image_specs
     from diffusion_demo.ui.server import hf_space
@@ -224,5 +226,5 @@ def test_what_zero_gpu_would_run_gives_the_same_steps_from_the_folder_alone(rand
 
     request, checkpoint = Request(num_images=2, steps=2), load(random_checkpoint)
     specs = image_specs(request, checkpoint.description)
-    there = [step.xt for step in hf_space._with_the_gpu(sample_batch, random_checkpoint, request, specs)]
-    assert all(a.equal(b.xt) for a, b in zip(there, sample_batch(checkpoint, request, specs), strict=True))
+    steps = [step.xt for step in hf_space._sample_on_gpu(sample_batch, random_checkpoint, request, specs)]
+    assert all(a.equal(b.xt) for a, b in zip(steps, sample_batch(checkpoint, request, specs), strict=True))

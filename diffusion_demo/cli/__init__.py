@@ -1,24 +1,28 @@
-"""The command line: sample | train | evaluate | import | export | doctor. Exit 0 on success, 2 on bad input with one sentence on stderr."""
+"""Command line: sample | train | evaluate | import | export | doctor.
+
+Exit code 0 on success; 2 for invalid input, with one line on stderr.
+"""
 
 import argparse
 import sys
+from typing import NoReturn
 
 from diffusion_demo import __version__
 from diffusion_demo.cli import doctor, evaluate, export, import_, sample, train
-from diffusion_demo.errors import BadInput, needing_packages
+from diffusion_demo.errors import BadInput, exit_on_missing_package
 
 
 class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        self.exit(2, f"{message[:1].upper()}{message[1:]}; see {self.prog} --help.\n")
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message[:1].upper()}{message[1:]}. See {self.prog} --help.\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run a command and return its exit code; arguments default to sys.argv[1:]."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parsed = _parser().parse_args(arguments)
     try:
-        with needing_packages():
+        with exit_on_missing_package():
             return parsed.run(parsed, arguments)
     except BadInput as error:
         print(error, file=sys.stderr)
@@ -28,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m diffusion_demo", description="See, run and train diffusion models.")
+    parser = _Parser(prog="python -m diffusion_demo", description="Sample, train and evaluate diffusion models.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
     for module in (sample, train, evaluate, import_, export, doctor):

@@ -7,10 +7,11 @@ from importlib import metadata
 
 from diffusion_demo import __version__
 
-HELP = "show versions, device, and what works here"
+HELP = "show versions, device and bundled checkpoints"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command to the parser."""
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
 
 
@@ -22,6 +23,7 @@ def _version(package: str) -> str:
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
+    """Print the report and return the exit code."""
     import torch
 
     from diffusion_demo.models.metadata import checkpoints_in

@@ -3,143 +3,194 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from diffusion_demo.cli.sample import steps
+from diffusion_demo.cli.sample import parse_steps
 from diffusion_demo.errors import BadInput
 
-HELP = "measure a checkpoint or given samples: bits per dimension, Frechet distances, precision and recall, copies"
+if TYPE_CHECKING:
+    from diffusion_demo.evaluation.extractor import Extractor
+    from diffusion_demo.evaluation.reference import Reference
+    from diffusion_demo.evaluation.samples import Samples
+    from diffusion_demo.models.checkpoint import Checkpoint
+    from diffusion_demo.sampling.request import Request
+
+HELP = "evaluate a checkpoint or given samples: bits per dimension, Frechet distances, precision and recall, copies"
 METRICS = ("nll", "fd", "sfd", "is", "pr", "nn")
-MEANINGS = (
-    "nll: bits per dimension of the held-out images; fd, sfd: Frechet distance, of spatial features too; is: Inception Score; "
-    "pr: precision and recall; nn: nearest training images. Default: nll,fd, without a checkpoint fd"
+METRICS_HELP = (
+    "comma-separated; nll: bits per dimension of the held-out images; fd, sfd: Frechet distance of the feature vectors "
+    "and of spatial features; is: Inception Score; pr: precision and recall; nn: nearest training images. "
+    "Default: nll,fd with a checkpoint, else fd"
 )
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command to the parser."""
     parser.add_argument(
-        "--checkpoint", metavar="DIR|HUB_ID", help="as for sample; not needed with --samples, but for nll"
+        "--checkpoint", metavar="DIR|HUB_ID", help="as for sample; with --samples it is needed only for nll"
     )
     parser.add_argument(
         "--data",
         required=True,
         metavar="DIR|ZIP|NPZ",
-        help="images, sub-folders are classes; or a reference batch (arr_0)",
+        help="reference images, with subfolders as classes, or a reference batch (arr_0)",
     )
     parser.add_argument(
         "--samples",
         metavar="DIR|NPZ",
-        help="measure these images, a folder or a sample batch (arr_0), instead of sampling",
+        help="evaluate these images, a folder or a sample batch (arr_0), instead of sampling",
     )
-    parser.add_argument("--metrics", metavar="NAMES", help=MEANINGS)
+    parser.add_argument("--metrics", metavar="NAMES", help=METRICS_HELP)
     parser.add_argument(
         "--features",
         default="judge",
         choices=("judge", "inception"),
-        help="judge: our own; inception: needs torch-fidelity",
+        help="judge: the bundled feature classifier; inception: needs torch-fidelity; default: judge",
     )
+    _add_sampling_options(parser)
     parser.add_argument(
-        "--steps", type=steps, metavar="N", help="of the chain (nll; default: all) and of the sampler (default: 12)"
-    )
-    parser.add_argument("--num-images", type=int, default=512, metavar="N", help="images sampled; default: 512")
-    parser.add_argument("--sampler", default="dpm_solver", metavar="NAME", help="default: dpm_solver")
-    parser.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="default: 1, off")
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="of the first image, and of what is drawn for the errors"
-    )
-    parser.add_argument(
-        "--work",
-        type=Path,
-        metavar="DIR",
-        help="keep samples and partial results here, and go on from them; nn draws its pairs here",
+        "--work", type=Path, metavar="DIR", help="keep samples, partial results and the nn sheet here; resume from them"
     )
     parser.add_argument(
         "--save-npz",
         type=Path,
         metavar="FILE",
-        help="write the samples as the papers' code does: arr_0, and arr_1 for classes",
+        help="write the samples in the format of the papers' code: arr_0, and arr_1 for classes",
     )
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout, with the curve over t")
 
 
-def _metrics(parsed: argparse.Namespace) -> list[str]:
-    """The measures that are asked for. Raises BadInput where the other options do not give what they need."""
+def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--steps",
+        type=parse_steps,
+        metavar="N",
+        help="steps of the chain for nll (default: all) and of the sampler (default: 12)",
+    )
+    parser.add_argument("--num-images", type=int, default=512, metavar="N", help="number of samples; default: 512")
+    parser.add_argument("--sampler", default="dpm_solver", metavar="NAME", help="default: dpm_solver")
+    parser.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="default: 1, off")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="seed of the first image and of the bootstrap; default: 0"
+    )
+
+
+def _parse_metrics(parsed: argparse.Namespace) -> list[str]:
+    """Return the requested metrics. Raises BadInput if the other options do not provide what they need."""
     if not (parsed.checkpoint or parsed.samples):
-        raise BadInput("Give --checkpoint to sample from, or images that are there with --samples.")
-    wanted = (parsed.metrics or ("nll,fd" if parsed.checkpoint else "fd")).split(",")
-    if not all(name in METRICS for name in wanted):
-        raise BadInput(f"Metrics must be of {', '.join(METRICS)}, with commas between, not {parsed.metrics!r}.")
-    if "nll" in wanted and not parsed.checkpoint:
-        raise BadInput("nll is measured on a model; give its --checkpoint, or leave nll out.")
-    return wanted
+        raise BadInput("Nothing to evaluate. Give a checkpoint with --checkpoint or images with --samples.")
+    names: str = parsed.metrics or ("nll,fd" if parsed.checkpoint else "fd")
+    metrics = names.split(",")
+    if not all(name in METRICS for name in metrics):
+        raise BadInput(f"Metrics must be a comma-separated list of {', '.join(METRICS)}, not {parsed.metrics!r}.")
+    if "nll" in metrics and not parsed.checkpoint:
+        raise BadInput("nll needs a model. Give its --checkpoint, or leave nll out.")
+    return metrics
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
-    metrics = _metrics(parsed)
-    compared = [name for name in metrics if name != "nll"]
+    """Evaluate, print the report and return the exit code."""
+    metrics = _parse_metrics(parsed)
 
-    from tqdm import tqdm
-
-    from diffusion_demo import data
-    from diffusion_demo.evaluation.class_matching import measure_nll, specs_in_proportion
-    from diffusion_demo.evaluation.metrics import check, compare
-    from diffusion_demo.evaluation.npz import check_target, write_npz
-    from diffusion_demo.evaluation.reference import reference_at
+    from diffusion_demo.evaluation.metrics import compute_metrics
+    from diffusion_demo.evaluation.npz import write_npz
+    from diffusion_demo.evaluation.reference import load_reference
     from diffusion_demo.evaluation.report import report_lines
-    from diffusion_demo.evaluation.samples import given, sampled
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.models.metadata import checkpoint_name
     from diffusion_demo.runtime.device import best_device
     from diffusion_demo.training.run_folder import resolve_checkpoint
 
-    report, checkpoint, samples = {}, None, None
+    report, checkpoint, name = {}, None, ""
     if parsed.checkpoint:
         folder = resolve_checkpoint(parsed.checkpoint)
         checkpoint, name = load_checkpoint(folder, best_device()), checkpoint_name(folder)
         report |= {"checkpoint": name, "weights": checkpoint.weights}
-    reference = reference_at(parsed.data)
+    reference = load_reference(parsed.data)
     report |= {"data": reference.summary, "seed": parsed.seed}
-
-    # All that can be refused is refused before the hours begin.
-    if "nll" in metrics and not isinstance(reference.source, data.Report):
-        raise BadInput(
-            "nll is measured on a folder or zip of images, not on a batch; give one as --data, or leave nll out."
-        )
-    if parsed.save_npz:
-        check_target(parsed.save_npz)
-    if parsed.samples:
-        samples = given(parsed.samples)
-    elif compared or parsed.save_npz:
-        request = _request(parsed)
-        request.check(checkpoint.description)
-    if compared:
-        count, side = (
-            (len(samples.images), samples.images.shape[3])
-            if samples
-            else (parsed.num_images, checkpoint.description.image_size)
-        )
-        check(compared, count, side, reference)
-        extractor = _extractor(parsed.features)
-
+    samples, request, extractor = _check_inputs(parsed, metrics, checkpoint, reference)
     if "nll" in metrics:
-        with tqdm(unit="picture", disable=parsed.json, delay=1) as bar:
-            report["nll"] = measure_nll(
-                checkpoint, reference.source, parsed.steps, parsed.seed, parsed.work, bar.update
-            )
-    if samples is None and (compared or parsed.save_npz):
-        dataset = specs_in_proportion(reference.classes, checkpoint.description, request)
-        with tqdm(total=len(dataset), unit="image", disable=parsed.json, delay=1) as bar:
-            samples = sampled(checkpoint, name, request, dataset, parsed.work, bar.update)
+        assert checkpoint is not None
+        report["nll"] = _measure_nll(parsed, checkpoint, reference)
+    if request is not None:
+        assert checkpoint is not None
+        samples = _draw_samples(parsed, checkpoint, name, request, reference)
     if parsed.save_npz:
+        assert samples is not None
         write_npz(parsed.save_npz, samples.images, samples.labels)
         report["saved"] = str(parsed.save_npz)
-    if compared:
-        report |= {"samples": {"pictures": len(samples.images)} | samples.made, "features": extractor.name}
-        report |= compare(samples, reference, compared, extractor, parsed.seed, parsed.work)
+    if extractor is not None:
+        assert samples is not None
+        report |= {"samples": {"pictures": len(samples.images)} | samples.settings, "features": extractor.name}
+        report |= compute_metrics(samples, reference, _compared(metrics), extractor, parsed.seed, parsed.work)
     print(json.dumps(report) if parsed.json else "\n".join(report_lines(report)))
     return 0
 
 
-def _request(parsed: argparse.Namespace):
+def _compared(metrics: list[str]) -> list[str]:
+    """Return the metrics that compare samples with the reference."""
+    return [name for name in metrics if name != "nll"]
+
+
+def _check_inputs(
+    parsed: argparse.Namespace, metrics: list[str], checkpoint: "Checkpoint | None", reference: "Reference"
+) -> tuple["Samples | None", "Request | None", "Extractor | None"]:
+    """Return the given samples, or else the request to sample, and the extractor; None for what is not needed.
+
+    Raises BadInput for everything that can be checked before the measurements, which may take hours.
+    """
+    from diffusion_demo import data
+    from diffusion_demo.evaluation.metrics import check_metrics
+    from diffusion_demo.evaluation.npz import check_output_path
+    from diffusion_demo.evaluation.samples import load_samples
+
+    compared, samples, request = _compared(metrics), None, None
+    if "nll" in metrics and not isinstance(reference.source, data.Report):
+        raise BadInput("nll needs a folder or zip of images as --data, not a batch. Give one, or leave nll out.")
+    if parsed.save_npz:
+        check_output_path(parsed.save_npz)
+    if parsed.samples:
+        samples = load_samples(parsed.samples)
+    elif compared or parsed.save_npz:
+        assert checkpoint is not None
+        request = _parse_request(parsed)
+        request.check(checkpoint.description)
+    if not compared:
+        return samples, request, None
+    if samples is not None:
+        count, side = len(samples.images), samples.images.shape[3]
+    else:
+        assert checkpoint is not None
+        count, side = parsed.num_images, checkpoint.description.image_size
+    check_metrics(compared, count, side, reference)
+    return samples, request, _load_extractor(parsed.features)
+
+
+def _measure_nll(parsed: argparse.Namespace, checkpoint: "Checkpoint", reference: "Reference") -> dict:
+    from tqdm import tqdm
+
+    from diffusion_demo import data
+    from diffusion_demo.evaluation.nll import measure_nll
+
+    assert isinstance(reference.source, data.Report)
+    with tqdm(unit="image", disable=parsed.json, delay=1) as bar:
+        return measure_nll(checkpoint, reference.source, parsed.steps, parsed.seed, parsed.work, bar.update)
+
+
+def _draw_samples(
+    parsed: argparse.Namespace, checkpoint: "Checkpoint", name: str, request: "Request", reference: "Reference"
+) -> "Samples":
+    from tqdm import tqdm
+
+    from diffusion_demo.evaluation.class_matching import specs_in_proportion
+    from diffusion_demo.evaluation.samples import draw_samples
+
+    specs = specs_in_proportion(reference.classes, checkpoint.description, request)
+    with tqdm(total=len(specs), unit="image", disable=parsed.json, delay=1) as bar:
+        return draw_samples(checkpoint, name, request, specs, parsed.work, bar.update)
+
+
+def _parse_request(parsed: argparse.Namespace) -> "Request":
     from diffusion_demo.sampling.presets import DEFAULT_ETA
     from diffusion_demo.sampling.request import Request
 
@@ -153,13 +204,11 @@ def _request(parsed: argparse.Namespace):
     )
 
 
-def _extractor(name: str):
+def _load_extractor(name: str) -> "Extractor":
     from diffusion_demo.evaluation.feature_classifier import feature_classifier_extractor, load_feature_classifier
     from diffusion_demo.evaluation.inception import inception_extractor
     from diffusion_demo.runtime.device import best_device
 
-    return (
-        inception_extractor(best_device())
-        if name == "inception"
-        else feature_classifier_extractor(load_feature_classifier(best_device()))
-    )
+    if name == "inception":
+        return inception_extractor(best_device())
+    return feature_classifier_extractor(load_feature_classifier(best_device()))

@@ -5,18 +5,23 @@ from pathlib import Path
 
 from diffusion_demo.errors import BadInput
 
-HELP = "make a folder that diffusers' DDPMPipeline opens, for one class or for none"
+HELP = "export a checkpoint as a folder for diffusers' DDPMPipeline, for one class or unconditional"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command to the parser."""
     parser.add_argument("--checkpoint", required=True, metavar="DIR|HUB_ID", help="as for sample")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the folder, which must be new")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="output folder, which must not exist")
     parser.add_argument(
-        "--class", dest="class_name", metavar="NAME", help="the class that it is to make; default: none in particular"
+        "--class",
+        dest="class_name",
+        metavar="NAME",
+        help="class the exported model samples; default: unconditional",
     )
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
+    """Export the checkpoint and return the exit code."""
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.models.export import export
     from diffusion_demo.models.metadata import checkpoint_name
@@ -26,8 +31,9 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     try:
         export(load_checkpoint(folder), checkpoint_name(folder), parsed.out, parsed.class_name)
     except OSError as error:
-        raise BadInput(f"Cannot write to {parsed.out} ({error.strerror or error}); choose another folder.") from error
+        raise BadInput(f"Cannot write to {parsed.out} ({error.strerror or error}). Choose another folder.") from error
     print(
-        f"DDPMPipeline.from_pretrained('{parsed.out}') samples from it; to put it on the Hub: hf upload YOUR_NAME/{parsed.out.name} {parsed.out}"
+        f"Load it with DDPMPipeline.from_pretrained('{parsed.out}');"
+        f" upload it to the Hub with hf upload YOUR_NAME/{parsed.out.name} {parsed.out}"
     )
     return 0

@@ -4,63 +4,87 @@ import argparse
 import json
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffusion_demo.errors import BadInput
 
-HELP = "make a checkpoint of an OpenAI U-Net or noisy classifier (.pt of guided-diffusion or improved-diffusion)"
+if TYPE_CHECKING:
+    from diffusion_demo.models.openai.options import ImportOptions
+
+HELP = "import an OpenAI U-Net or noisy classifier (.pt of guided-diffusion or improved-diffusion)"
 ALIASES = {"cosine": "squaredcos_cap_v2"}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command to the parser."""
     parser.add_argument(
         "file",
         type=Path,
         metavar="FILE.pt",
-        help="the weights: model*.pt, ema_*.pt or *_classifier.pt; nothing in it is ever run",
+        help="weights: model*.pt, ema_*.pt or *_classifier.pt; no code in the file is ever run",
     )
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="the checkpoint folder, which must be new"
+        "--out", required=True, type=Path, metavar="DIR", help="output checkpoint folder, which must not exist"
+    )
+    _add_network_options(parser)
+    _add_diffusion_options(parser)
+    parser.add_argument(
+        "--class-names", type=Path, metavar="FILE", help="one class name per line, by index; default: numbers"
+    )
+    parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        metavar="S",
+        help="image size in pixels; known from the file for classifiers with attention pooling",
+    )
+    parser.add_argument("--num-heads", type=int, metavar="N", help="heads of every attention layer, at any width")
+    parser.add_argument(
+        "--num-heads-upsample", type=int, metavar="N", help="heads in the upsampling half; default: --num-heads"
     )
     parser.add_argument(
-        "--image-size", type=int, metavar="S", help="pixels a side; a classifier with the attention pool says it itself"
-    )
-    parser.add_argument("--beta-schedule", metavar="NAME", help="linear or cosine (squaredcos_cap_v2)")
-    parser.add_argument("--num-train-timesteps", type=int, metavar="T", help="their diffusion_steps")
-    parser.add_argument("--num-heads", type=int, metavar="N", help="heads in every attention, whatever its width")
-    parser.add_argument("--num-heads-upsample", type=int, metavar="N", help="another number on the way up")
-    parser.add_argument(
-        "--num-head-channels", type=int, metavar="C", help="width of a head; goes before --num-heads, as in their code"
+        "--num-head-channels",
+        type=int,
+        metavar="C",
+        help="width of a head; overrides --num-heads, as in OpenAI's code",
     )
     parser.add_argument(
         "--new-attention-order",
         action="store_true",
-        help="q, k and v lie one after another (of the released ones: only ADM-64)",
+        help="q, k and v are stored one after another (of the released models: only ADM-64)",
     )
+    parser.add_argument(
+        "--num-res-blocks", type=int, metavar="N", help="for a classifier whose weights fit several architectures"
+    )
+
+
+def _add_diffusion_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--beta-schedule", metavar="NAME", help="linear or cosine (squaredcos_cap_v2)")
+    parser.add_argument("--num-train-timesteps", type=int, metavar="T", help="OpenAI's diffusion_steps")
     parser.add_argument(
         "--rescale-timesteps",
         action="store_true",
-        help="the network was told t * 1000/T (improved-diffusion's default)",
+        help="the network was trained on t * 1000/T (default of improved-diffusion)",
     )
     parser.add_argument(
         "--variance-type",
         default="fixed_large",
         metavar="NAME",
-        help="fixed_large or fixed_small, where it is not learned",
+        help="fixed_large or fixed_small, for models without learned variance; default: fixed_large",
     )
     parser.add_argument(
-        "--prediction-type", default="epsilon", metavar="NAME", help="epsilon, or sample for their predict_xstart"
+        "--prediction-type",
+        default="epsilon",
+        metavar="NAME",
+        help="epsilon, or sample for OpenAI's predict_xstart; default: epsilon",
     )
-    parser.add_argument(
-        "--num-res-blocks", type=int, metavar="N", help="of a classifier that can be read in several ways"
-    )
-    parser.add_argument(
-        "--class-names", type=Path, metavar="FILE", help="one name a line, by index; else their numbers"
-    )
-    parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
 
 
-def parse_import_options(parsed: argparse.Namespace):
-    """The options as models.openai_told.Told."""
+def parse_import_options(parsed: argparse.Namespace) -> "ImportOptions":
+    """Return the import options. Raises BadInput if the file of class names cannot be read."""
     from diffusion_demo.models.openai.options import ImportOptions
 
     return ImportOptions(
@@ -75,11 +99,12 @@ def parse_import_options(parsed: argparse.Namespace):
         variance_type=parsed.variance_type,
         prediction_type=parsed.prediction_type,
         num_res_blocks=parsed.num_res_blocks,
-        class_names=_lines(parsed.class_names) if parsed.class_names else None,
+        class_names=_read_lines(parsed.class_names) if parsed.class_names else None,
     )
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
+    """Import the file, print a summary and return the exit code."""
     from diffusion_demo.models.openai.convert import import_network
 
     imported = import_network(
@@ -90,28 +115,28 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     )
     layout, classes = imported.layout, len(imported.description.class_names)
     if parsed.json:
-        facts = {
+        report = {
+            "folder": str(parsed.out),
+            "network": imported.network,
+            "parameters": imported.parameters,
             "widths": layout.widths,
             "blocks": layout.blocks,
             "classes": classes,
             "task": imported.description.task,
         }
-        print(
-            json.dumps(
-                {"folder": str(parsed.out), "network": imported.network, "parameters": imported.parameters} | facts
-            )
-        )
+        print(json.dumps(report))
     else:
         print(
-            f"{imported.parameters:,} parameters on {len(layout.widths)} levels of {layout.blocks} blocks, {classes} classes: {parsed.out}"
+            f"{imported.parameters:,} parameters on {len(layout.widths)} levels of {layout.blocks} blocks,"
+            f" {classes} classes: {parsed.out}"
         )
     return 0
 
 
-def _lines(file: Path) -> tuple[str, ...]:
+def _read_lines(file: Path) -> tuple[str, ...]:
     try:
         return tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(
-            f"{file} cannot be read as lines of text; give --class-names a file with one name a line."
+            f"Cannot read {file} as text. Give --class-names a text file with one class name per line."
         ) from error

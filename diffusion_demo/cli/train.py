@@ -3,12 +3,20 @@
 import argparse
 import json
 import shlex
-from dataclasses import fields
 from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+from pydantic.fields import FieldInfo
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.validation import choices_of, range_of
 
-HELP = "train a model on a folder or zip of images"
+if TYPE_CHECKING:
+    from diffusion_demo.training.config import TrainConfig
+    from diffusion_demo.training.run_folder import RunFolder
+
+HELP = "train a model on a folder or ZIP file of images"
 
 
 def _decays(text: str) -> tuple[float, ...]:
@@ -16,76 +24,52 @@ def _decays(text: str) -> tuple[float, ...]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a call, and one for each field of TrainConfig."""
     from diffusion_demo.training.config import TrainConfig
 
     parser.add_argument(
-        "--run", required=True, dest="run_folder", metavar="DIR", help="the run folder, new unless --resume"
+        "--run", required=True, dest="run_folder", metavar="DIR", help="Run folder, new unless --resume."
     )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on with the run, with the settings that it began with"
-    )
-    parser.add_argument("--max-steps", type=int, metavar="N", help="stop at this many steps in all")
-    parser.add_argument("--max-minutes", type=float, metavar="M", help="stop this call after so many minutes")
-    parser.add_argument("--json", action="store_true", help="print events as JSON lines on stdout")
-    parser.add_argument("--data", metavar="DIR|ZIP", help="images; sub-folders become classes")
-    parser.add_argument(
-        "--init-from", metavar="DIR|HUB_ID", help="a checkpoint, a run or a diffusers model to go on from"
-    )
-    for field in fields(TrainConfig):
-        flag = f"--{field.name.replace('_', '-')}"
-        if field.name in ("data", "init_from"):
-            continue
-        if field.name == "preset":
-            parser.add_argument(
-                flag, metavar="NAME", help="tiny, small (default), medium, or a paper's: iddpm-64, adm-64, ..."
-            )
-        elif field.type == "bool" or field.type is bool:
-            parser.add_argument(
-                flag, action=argparse.BooleanOptionalAction, default=None, help=f"default: {field.default}"
-            )
-        else:
-            kind = {
-                "ema_decays": _decays,
-                "dropout": float,
-                "snr_gamma": float,
-                "lr_total_steps": int,
-                "lr_decay_steps": int,
-            }.get(field.name) or type(field.default)
-            parser.add_argument(flag, type=kind, metavar="X", help=f"default: {field.default}")
+    parser.add_argument("--resume", action="store_true", help="Continue the run with the settings that it began with.")
+    parser.add_argument("--max-steps", type=int, metavar="N", help="Stop at this many steps in all.")
+    parser.add_argument("--max-minutes", type=float, metavar="M", help="Stop this call after this many minutes.")
+    parser.add_argument("--json", action="store_true", help="Print events as JSON lines on stdout.")
+    for name, field in TrainConfig.model_fields.items():
+        _add_setting(parser, name, field)
+
+
+def _add_setting(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
+    flag, kind = f"--{name.replace('_', '-')}", _type_of(field)
+    limits = []
+    if choices := choices_of(field):
+        limits.append(f"one of {', '.join(map(str, choices))}")
+    elif kind in (int, float) and None not in (bounds := range_of(field)):
+        limits.append(" to ".join(f"{bound:,}" if isinstance(bound, int) else f"{bound:g}" for bound in bounds))
+    if field.default is not None and not field.is_required():
+        default = ",".join(map(str, field.default)) if kind is tuple else field.default
+        limits.append(f"default: {default}")
+    words = (field.description or "").replace("%", "%%") + (f" ({'; '.join(limits)})" if limits else "")
+    if kind is bool:
+        parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=words)
+    else:
+        metavar = {int: "N", float: "X", tuple: "X,X"}.get(kind, "NAME")
+        parser.add_argument(flag, type=_decays if kind is tuple else kind, metavar=metavar, help=words)
+
+
+def _type_of(field: FieldInfo) -> Any:
+    """Return int, float, bool, str or tuple: the type of a field, None aside."""
+    kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
+    if get_origin(field.annotation) is tuple:
+        return tuple
+    return kinds[0] if kinds else field.annotation or str
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
-    from diffusion_demo.training.config import TrainConfig, config_of
-    from diffusion_demo.training.resume import resumed_config
-    from diffusion_demo.training.run_folder import RunFolder, resolve_init_from
+    """Train, printing each event. Return the exit code: 1 where the run failed."""
+    from diffusion_demo.training.run_folder import RunFolder
 
     run = RunFolder(parsed.run_folder)
-    given = {f.name: getattr(parsed, f.name) for f in fields(TrainConfig) if getattr(parsed, f.name) is not None}
-    if "data" in given:
-        given["data"] = str(Path(given["data"]).resolve())
-    if "init_from" in given:
-        given["init_from"] = resolve_init_from(given["init_from"])
-    if parsed.max_steps is not None and parsed.max_steps < 1:
-        raise BadInput(f"--max-steps must be at least 1, not {parsed.max_steps}.")
-    if parsed.max_minutes is not None and not parsed.max_minutes > 0:
-        raise BadInput(f"--max-minutes must be more than 0, not {parsed.max_minutes:g}.")
-    if parsed.max_steps is None and parsed.max_minutes is None:
-        raise BadInput("Say when to stop: --max-steps N or --max-minutes M (Ctrl-C saves and ends at any time).")
-    if parsed.max_steps is not None and given.get("lr_scheduler", "constant_with_warmup") != "constant_with_warmup":
-        given.setdefault("lr_total_steps", parsed.max_steps)
-    if parsed.resume:
-        if not run.exists:
-            raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
-        config = resumed_config(run, given)
-        changed = [name for name, value in given.items() if value != getattr(config, name)]
-        if changed:
-            raise BadInput(
-                f"A run keeps the settings that it began with; leave out --{changed[0].replace('_', '-')}, or start a new run."
-            )
-    elif "data" not in given:
-        raise BadInput("Say what to train on: --data DIR or --data PICTURES.zip.")
-    else:
-        config = config_of(given)
+    config = _config(parsed, run)
 
     from diffusion_demo.training.events import Failed
     from diffusion_demo.training.loop import Budget, train
@@ -97,6 +81,51 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         show(event)
         failed = failed or isinstance(event, Failed)
     return 1 if failed else 0
+
+
+def _config(parsed: argparse.Namespace, run: "RunFolder") -> "TrainConfig":
+    """Return the config of a new or a resumed run. Raises BadInput for options that are missing or conflict."""
+    from diffusion_demo.training.config import config_of
+    from diffusion_demo.training.resume import resumed_config
+
+    settings = _settings(parsed)
+    _check_budget(parsed)
+    if parsed.max_steps is not None and settings.get("lr_scheduler", "constant_with_warmup") != "constant_with_warmup":
+        settings.setdefault("lr_total_steps", parsed.max_steps)
+    if not parsed.resume:
+        if "data" not in settings:
+            raise BadInput("Say what to train on: --data DIR or --data IMAGES.zip.")
+        return config_of(settings)
+    if not run.exists:
+        raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
+    config = resumed_config(run, settings)
+    changed = [name for name, value in settings.items() if value != getattr(config, name)]
+    if changed:
+        flag = f"--{changed[0].replace('_', '-')}"
+        raise BadInput(f"A run keeps the settings that it began with; leave out {flag}, or start a new run.")
+    return config
+
+
+def _settings(parsed: argparse.Namespace) -> dict:
+    """Return the fields of TrainConfig that were given on the command line."""
+    from diffusion_demo.training.config import TrainConfig
+    from diffusion_demo.training.run_folder import resolve_init_from
+
+    settings = {name: getattr(parsed, name) for name in TrainConfig.model_fields if getattr(parsed, name) is not None}
+    if "data" in settings:
+        settings["data"] = str(Path(settings["data"]).resolve())
+    if "init_from" in settings:
+        settings["init_from"] = resolve_init_from(settings["init_from"])
+    return settings
+
+
+def _check_budget(parsed: argparse.Namespace) -> None:
+    if parsed.max_steps is not None and parsed.max_steps < 1:
+        raise BadInput(f"--max-steps must be at least 1, not {parsed.max_steps}.")
+    if parsed.max_minutes is not None and not parsed.max_minutes > 0:
+        raise BadInput(f"--max-minutes must be more than 0, not {parsed.max_minutes:g}.")
+    if parsed.max_steps is None and parsed.max_minutes is None:
+        raise BadInput("Say when to stop: --max-steps N or --max-minutes M (Ctrl-C saves and ends at any time).")
 
 
 def _print_json(event) -> None:
@@ -115,9 +144,8 @@ class _Terminal:
             case events.Start():
                 self.bar = tqdm(total=event.max_steps, initial=event.resumed_from, unit="step", dynamic_ncols=True)
                 where = f"from step {event.resumed_from}" if event.resumed_from else "from the start"
-                self.bar.write(
-                    f"training {event.parameters / 1e6:.2f} M parameters on {event.device} in {event.precision}, {where}"
-                )
+                network = f"{event.parameters / 1e6:.2f} M parameters on {event.device} in {event.precision}"
+                self.bar.write(f"training {network}, {where}")
             case events.Step():
                 self.bar.update(event.step - self.bar.n)
                 self.bar.set_postfix_str(f"loss {event.loss:.4f}, {event.images_per_second:.0f} images/s")

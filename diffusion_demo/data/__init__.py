@@ -1,6 +1,6 @@
-"""A folder, some files or a zip of images -> a report, a held-out split, and the decoded images of both parts.
+"""Image datasets: scan a folder, a zip file or a list of files, hold out a part, and decode the images.
 
-What is read may be anything: nothing is written but the cache that was asked for, and no file stops the rest.
+Sources are untrusted: nothing is written except an optional cache, and an unreadable file does not stop the scan.
 """
 
 from diffusion_demo.data.dataset import ImageTensors, examples, load, load_transformed

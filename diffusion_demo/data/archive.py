@@ -1,4 +1,7 @@
-"""Zips, which may be made to harm: read member by member into memory, nothing unpacked, no name in them used as a path."""
+"""Untrusted zip files, read member by member into memory.
+
+Nothing is extracted to disk, and member names are never used as paths.
+"""
 
 import io
 import os
@@ -14,78 +17,83 @@ from diffusion_demo.data.file_errors import readable
 from diffusion_demo.data.listing import (
     MAX_FILE_BYTES,
     MAX_FILES,
-    NO_FILE,
+    NOT_A_REGULAR_FILE,
     TOO_LARGE,
     Listing,
     open_file,
     read_all,
-    too_many,
+    too_many_files,
 )
 from diffusion_demo.errors import BadInput
 
 MAX_TOTAL_BYTES = 20_000_000_000
 MAX_DIRECTORY_BYTES = 400 * MAX_FILES
-ENCRYPTED, UTF8 = 0x1, 0x800  # bits of a member's flags
-# The two methods that zipfile unpacks piece by piece: it takes in a whole piece of the others, and 4 kB of bzip2 can hold gigabytes.
+ENCRYPTED, UTF8 = 0x1, 0x800  # bits of ZipInfo.flag_bits
+# zipfile bounds the output of a read for these methods only: 4 kB of bzip2 can expand to gigabytes in one read.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[Listing]:
-    """The members of a zip, readable until the end of the block. Raises BadInput for a file that is no zip, or too large a one."""
+    """List the members of a zip file, which can be read inside the block.
+
+    Raises BadInput if the file is not a valid zip file, or too large.
+    """
     name = names.safe(path.name)
     try:
-        file = _Bounded(open_file(os.path.realpath(path)).detach(), name)
+        file = _BoundedReader(open_file(os.path.realpath(path)).detach(), name)
     except OSError as error:
-        raise BadInput(f"{path} cannot be opened ({error.strerror}); change its permissions.") from error
-    with file, _archive(file, name) as archive:
+        raise BadInput(f"{path} cannot be opened ({error.strerror}). Change its permissions.") from error
+    with file, _open_archive(file, name) as archive:
         members = [info for info in archive.infolist() if not info.filename.endswith(("/", "\\"))]
-        # zipfile never gives more of a member than its stated size, so this bounds what will be read.
-        if (
-            sum(
-                info.file_size for info in members if names.suffix(info.filename) in names.IMAGES and not _problem(info)
-            )
-            > MAX_TOTAL_BYTES
-        ):
+        # zipfile never returns more of a member than its stated size, so this limits the number of bytes read.
+        images = (info for info in members if names.suffix(info.filename) in names.IMAGE_SUFFIXES)
+        if sum(info.file_size for info in images if not _problem(info)) > MAX_TOTAL_BYTES:
             raise BadInput(
-                f"{name} unpacks to more than {MAX_TOTAL_BYTES // 1_000_000_000} GB; unpack it and give the folder."
+                f"{name} unpacks to more than {MAX_TOTAL_BYTES // 1_000_000_000} GB. Unpack it and choose the folder."
             )
         listing = Listing(name)
         for info in members:
-            listing.add(names.split(_name(info)), partial(_read, archive, info), _problem(info))
+            listing.add(names.split_member_name(_member_name(info)), partial(_read, archive, info), _problem(info))
         yield listing
 
 
-class _Bounded(io.BufferedReader):
-    """A file that is not read when its list of contents is too long: zipfile holds that in memory whole, at a kilobyte a name."""
+class _BoundedReader(io.BufferedReader):
+    """A reader that refuses a zip file with too many entries.
 
-    def __init__(self, raw: io.RawIOBase, where: str):
+    zipfile reads the whole central directory into memory and needs about a kilobyte for each entry.
+    """
+
+    def __init__(self, raw: io.RawIOBase, title: str):
         super().__init__(raw)
-        self._where = where
+        self._title = title
 
     def read(self, size: int | None = -1) -> bytes:
         if (size or 0) > MAX_DIRECTORY_BYTES:
-            raise too_many(self._where)
+            raise too_many_files(self._title)
         data = super().read(size)
         if data.count(b"PK\x01\x02") > MAX_FILES:
-            raise too_many(self._where)
+            raise too_many_files(self._title)
         return data
 
 
-def _archive(file: io.BufferedReader, name: str) -> zipfile.ZipFile:
+def _open_archive(file: io.BufferedReader, name: str) -> zipfile.ZipFile:
     start = file.read(4)
     if not zipfile.is_zipfile(file) and not start.startswith(b"PK") and names.suffix(name) != "zip":
-        raise BadInput(f"{name} is neither a folder nor a zip file of images; give one of these.")
+        raise BadInput(f"{name} is neither a folder nor a zip file of images. Choose one of these.")
     try:
         return zipfile.ZipFile(file)
     except BadInput:
         raise
-    except Exception as error:  # damaged bytes bring out more than BadZipFile
-        raise BadInput(f"{name} is a damaged zip file, perhaps cut off; make or copy it again.") from error
+    except Exception as error:  # zipfile raises more than BadZipFile for damaged files
+        raise BadInput(f"{name} is a damaged or truncated zip file. Create or copy it again.") from error
 
 
-def _name(info: zipfile.ZipInfo) -> str:
-    """A member's name; many programs write UTF-8 without saying so, and zipfile then reads it as DOS letters."""
+def _member_name(info: zipfile.ZipInfo) -> str:
+    """Return the name of a member, decoded as UTF-8 where possible.
+
+    Many programs write UTF-8 without setting its flag, and zipfile then decodes the name as code page 437.
+    """
     if not info.flag_bits & UTF8:
         try:
             return info.filename.encode("cp437").decode()
@@ -95,16 +103,16 @@ def _name(info: zipfile.ZipInfo) -> str:
 
 
 def _problem(info: zipfile.ZipInfo) -> str | None:
-    """Why a member is not even opened."""
+    """Return the reason why a member must not be opened, or None."""
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind == stat.S_IFLNK:
-        return "It is a link, which is not followed in a zip; pack the image itself."
+        return "Symbolic links in a zip file are not followed. Pack the image itself."
     if kind not in (0, stat.S_IFREG):
-        return NO_FILE
+        return NOT_A_REGULAR_FILE
     if info.flag_bits & ENCRYPTED:
-        return "It is locked with a password; pack it again without one."
+        return "The file is password-protected. Pack it again without a password."
     if info.compress_type not in METHODS:
-        return "It is packed by an unusual method; zip it again with the ordinary one (deflate)."
+        return "The compression method is not supported. Pack the file again with the deflate method."
     return TOO_LARGE if info.file_size > MAX_FILE_BYTES else None
 
 

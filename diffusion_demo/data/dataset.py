@@ -1,4 +1,4 @@
-"""The decoded images of a report, in memory or mapped from a cache file."""
+"""Decoded images of a report, in memory or memory-mapped from a cache file."""
 
 import hashlib
 import json
@@ -19,43 +19,43 @@ from torch import Tensor
 from diffusion_demo.data.file_errors import UnreadableFile
 from diffusion_demo.data.preprocess import ImageTransform, decode
 from diffusion_demo.data.report import Entry, Report
-from diffusion_demo.data.source import listed, title_of
+from diffusion_demo.data.source import open_source, title_of
 from diffusion_demo.errors import BadInput
 
 
-def cached(
+def load_or_fill_cache(
     folder: Path, name: str, key: dict, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]
 ) -> np.ndarray:
-    """uint8 of `shape`: mapped from NAME.npy where NAME.json beside it holds this key, else filled and written there first.
+    """Map the uint8 array of `shape` from NAME.npy, after filling and writing it unless NAME.json contains `key`.
 
-    Writing into the array changes no file. Raises BadInput when the disk has no room or cannot be written to.
+    The mapping is copy-on-write. Raises BadInput if the disk is full or not writable.
     """
     array_file, key_file = folder / f"{name}.npy", folder / f"{name}.json"
-    partial = folder / f".{name}.{uuid.uuid4().hex}.partial"
-    if (found := _opened(array_file, key_file, key, shape)) is not None:
-        return found
+    partial_file = folder / f".{name}.{uuid.uuid4().hex}.partial"
+    if (array := _load_cache(array_file, key_file, key, shape)) is not None:
+        return array
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _check_room(folder, int(np.prod(shape)))
-        key_file.unlink(missing_ok=True)  # a new array beside the old key would be a lie
-        array = open_memmap(partial, "w+", np.uint8, shape)
+        _check_disk_space(folder, int(np.prod(shape)))
+        key_file.unlink(missing_ok=True)  # the old key must never stand beside the new array
+        array = open_memmap(partial_file, "w+", np.uint8, shape)
         fill(array)
         array.flush()
         del array
-        os.replace(partial, array_file)
-        partial.write_text(json.dumps(key), encoding="utf-8")
-        os.replace(partial, key_file)
+        os.replace(partial_file, array_file)
+        partial_file.write_text(json.dumps(key), encoding="utf-8")
+        os.replace(partial_file, key_file)
         return open_memmap(array_file, "c")
     except OSError as error:
         raise BadInput(
-            f"Cannot keep the decoded images in {folder} ({error.strerror or error}); choose another folder."
+            f"Cannot write the decoded images to {folder} ({error.strerror or error}). Choose another folder."
         ) from error
     finally:
         with suppress(OSError):
-            partial.unlink(missing_ok=True)
+            partial_file.unlink(missing_ok=True)
 
 
-def _opened(array_file: Path, key_file: Path, key: dict, shape: tuple[int, ...]) -> np.ndarray | None:
+def _load_cache(array_file: Path, key_file: Path, key: dict, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         if json.loads(key_file.read_text(encoding="utf-8")) != key:
             return None
@@ -65,21 +65,24 @@ def _opened(array_file: Path, key_file: Path, key: dict, shape: tuple[int, ...])
     return array if array.shape == shape and array.dtype == np.uint8 else None
 
 
-def _check_room(folder: Path, needed: int) -> None:
-    # A mapped file on a full disk does not raise: it kills the process.
-    if shutil.disk_usage(folder).free < needed + (1 << 20):
+def _check_disk_space(folder: Path, num_bytes: int) -> None:
+    # Writing to a memory-mapped file on a full disk does not raise, it kills the process.
+    if shutil.disk_usage(folder).free < num_bytes + (1 << 20):
         raise BadInput(
-            f"The decoded images take {needed / 1e9:.1f} GB, more than {folder} has free; choose another folder."
+            f"The decoded images need {num_bytes / 1e9:.1f} GB, more than is free in {folder}. Choose another folder."
         )
 
 
-# To be raised when the same bytes come out as other pixels: what was decoded before is then decoded anew.
-DECODER = 1
+# Increase when decoding gives other pixels for the same bytes: caches of another version are rebuilt.
+DECODER_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
 class ImageTensors:
-    """Decoded images: uint8 [N, C, S, S], and class indices int64 [N] (the null class for an image without one)."""
+    """Decoded images, uint8 [N, C, S, S], and class indices, int64 [N].
+
+    An image without a class has the null class, whose index is the number of classes.
+    """
 
     images: Tensor
     labels: Tensor
@@ -89,37 +92,45 @@ class ImageTensors:
 
 
 def load(report: Report, image_size: int, channels: int, held_out: bool) -> ImageTensors:
-    """The report's training images, or its held-out ones, as center squares in memory."""
+    """Load the training or the held-out images of a report into memory, cropped to their center squares.
+
+    Raises BadInput if an image has changed since the scan.
+    """
     return load_transformed(report, ImageTransform(image_size, channels), held_out)
 
 
 def load_transformed(
     report: Report, transform: ImageTransform, held_out: bool, cache: Path | None = None
 ) -> ImageTensors:
-    """The report's training images, or its held-out ones, in the order of their names.
+    """Load the training or the held-out images of a report, in the order of their names.
 
-    With a `cache` folder they lie there, mapped and not read into memory, and are decoded once for the same images and framing.
-    Raises BadInput when an image is no longer what the report says.
+    With a `cache` folder, the images are memory-mapped from it, and decoded again only for other images or another
+    transform. Raises BadInput if an image has changed since the scan, or the cache cannot be written.
     """
     entries = [entry for entry in report.entries if entry.held_out == held_out]
     shape, fill = (len(entries), *transform.shape), partial(_fill, report, entries, transform)
     if cache is not None and entries:
-        key = {"decoder": DECODER, "framing": asdict(transform), "pictures": _digest(entries)}
-        images = cached(cache, "held_out" if held_out else "training", key, shape, fill)
+        key = {"decoder": DECODER_VERSION, "framing": asdict(transform), "pictures": _digest(entries)}
+        images = load_or_fill_cache(cache, "held_out" if held_out else "training", key, shape, fill)
     else:
         images = np.empty(shape, np.uint8)
         fill(images)
-    index = {name: i for i, name in enumerate(report.class_names)}
-    labels = torch.tensor([index.get(entry.class_name, len(index)) for entry in entries], dtype=torch.int64)
+    class_index = {name: i for i, name in enumerate(report.class_names)}
+    null_class = len(class_index)
+    labels = torch.tensor([class_index.get(entry.class_name, null_class) for entry in entries], dtype=torch.int64)
     return ImageTensors(torch.from_numpy(images), labels)
 
 
 def examples(report: Report, count: int, transform: ImageTransform | None = None) -> Tensor:
-    """At most `count` images from all over the report, exactly as a network will see them: uint8 [N, C, S, S]. Raises BadInput as load does."""
+    """Load at most `count` images, evenly spaced over the report and transformed as for training, uint8 [N, C, S, S].
+
+    Raises BadInput if an image has changed since the scan.
+    """
     transform, total = transform or ImageTransform(), len(report.entries)
-    chosen = [report.entries[i * total // min(count, total)] for i in range(min(count, total))]
-    images = np.empty((len(chosen), *transform.shape), np.uint8)
-    _fill(report, chosen, transform, images)
+    count = min(count, total)
+    entries = [report.entries[i * total // count] for i in range(count)]
+    images = np.empty((len(entries), *transform.shape), np.uint8)
+    _fill(report, entries, transform, images)
     return torch.from_numpy(images)
 
 
@@ -128,20 +139,20 @@ def _digest(entries: Sequence[Entry]) -> str:
 
 
 def _fill(report: Report, entries: Sequence[Entry], transform: ImageTransform, images: np.ndarray) -> None:
-    """Decode each entry's image into its row, whatever order they lie in."""
+    """Decode the image of each entry into its row of `images`."""
     rows = {entry.name: row for row, entry in enumerate(entries)}
-    with listed(report.source) as listing:
+    with open_source(report.source) as listing:
         for member in listing.members:
             if (row := rows.pop(member.label, None)) is None:
                 continue
             try:
                 data = member.read()
                 if hashlib.sha256(data).hexdigest() != entries[row].digest:
-                    raise UnreadableFile("It is another image than before; put the old one back, or start again.")
+                    raise UnreadableFile("Its content is different. Restore the original image, or start again.")
                 images[row] = decode(data, transform)
-            except UnreadableFile as reason:
-                raise BadInput(f"{member.label} has changed since it was looked at: {reason}") from reason
+            except UnreadableFile as error:
+                raise BadInput(f"{member.label} has changed since the scan. {error}") from error
     if rows:
         raise BadInput(
-            f"{next(iter(rows))} has disappeared from {title_of(report.source)} since it was looked at; put it back, or start again."
+            f"{next(iter(rows))} was removed from {title_of(report.source)} after the scan. Restore it, or start again."
         )

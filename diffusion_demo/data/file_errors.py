@@ -1,4 +1,4 @@
-"""Why a file cannot be used, in words for the person whose file it is."""
+"""Errors for files that cannot be read, with messages for their owner."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,20 +8,23 @@ from PIL import Image, UnidentifiedImageError
 from diffusion_demo.errors import BadInput
 
 MAX_PIXELS = 64_000_000
-TOO_MANY_PIXELS = f"It has more than {MAX_PIXELS // 1_000_000} million pixels; make it smaller."
+TOO_MANY_PIXELS = f"The image has more than {MAX_PIXELS // 1_000_000} million pixels. Make it smaller."
 
 
 class UnreadableFile(BadInput):
-    """One file cannot be used; the message is a sentence about it, to stand beside its name."""
+    """An error of a single file; its message can be shown after the name of the file."""
 
 
-# What reading a file and decoding it raise, and nothing else.
+# The exceptions that reading and decoding a file can raise.
 UNREADABLE = (OSError, UnreadableFile)
 
 
 @contextmanager
 def readable() -> Iterator[None]:
-    """Whatever a file makes its reader raise becomes Unreadable: damaged bytes bring out nearly every exception there is."""
+    """Convert every exception inside the block to UnreadableFile.
+
+    Pillow and zipfile raise nearly every type of exception for damaged files.
+    """
     try:
         yield
     except UnreadableFile:
@@ -31,18 +34,18 @@ def readable() -> Iterator[None]:
 
 
 def reason_for(error: Exception) -> str:
-    """The sentence for an exception of the operating system, of zipfile or of Pillow."""
+    """Return the message for an exception of the operating system, zipfile or Pillow."""
     match error:
         case UnidentifiedImageError():
-            return "Whatever its name says, it holds no image that is read here; save it again as PNG or JPEG."
+            return "The content is not a supported image format. Save the image as PNG or JPEG."
         case Image.DecompressionBombError():
             return TOO_MANY_PIXELS
         case MemoryError():
-            return "It takes more memory than there is; make it smaller."
+            return "The image does not fit in memory. Make it smaller."
         case PermissionError():
-            return "It may not be read; change its permissions."
+            return "No permission to read it. Change its permissions."
         case FileNotFoundError():
-            return "It has disappeared; put it back."
-        case OSError(errno=int(), strerror=str(words)):
-            return f"The disk does not give it ({words}); copy it to another place."
-    return "It is damaged or cut short; copy or save it again."
+            return "It no longer exists. Restore it."
+        case OSError(errno=int(), strerror=str(message)):
+            return f"It cannot be read from disk ({message}). Copy it to another place."
+    return "The file is damaged or truncated. Copy or save it again."

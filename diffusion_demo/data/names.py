@@ -1,30 +1,30 @@
-"""What a file of a source is called: a label that is safe to show and to store, and never a path."""
+"""Names of the files in a source, made safe to show and store. They are labels, never paths."""
 
 import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
 
-IMAGES = frozenset({"bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"})
+IMAGE_SUFFIXES = frozenset({"bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"})
 OTHER_IMAGE_SUFFIXES = frozenset(
     {"avif", "cr2", "dng", "heic", "heif", "ico", "jp2", "jxl", "nef", "psd", "raw", "svg"}
 )
-ARCHIVES = frozenset({"7z", "bz2", "gz", "rar", "tar", "tgz", "xz", "zip"})
+ARCHIVE_SUFFIXES = frozenset({"7z", "bz2", "gz", "rar", "tar", "tgz", "xz", "zip"})
 MAX_FOLDER = 100
 MAX_LABEL = 200
 SLASHES = "/\\"
-JOINERS = "\u200c\u200d"  # invisible, but letters and emoji are spelled with them
+JOINERS = "\u200c\u200d"  # not printable for Python, but part of some scripts and emoji
 
 
 def safe(name: str) -> str:
-    """One name in one spelling, without what does not print and without slashes."""
+    """Return a name in NFC, with slashes and unprintable characters replaced."""
     if name.isascii() and name.isprintable() and not any(slash in name for slash in SLASHES):
         return name
     return "".join(map(_safe_character, unicodedata.normalize("NFC", name)))
 
 
 def _safe_character(c: str) -> str:
-    if "\udc80" <= c <= "\udcff":  # how Python keeps a byte that is no UTF-8: most likely it is Latin-1
+    if "\udc80" <= c <= "\udcff":  # surrogateescape of a byte that is not UTF-8, most likely Latin-1
         c = chr(ord(c) - 0xDC00)
     if c.isspace():
         return " "
@@ -32,31 +32,32 @@ def _safe_character(c: str) -> str:
 
 
 def safe_parts(parts: Iterable[str]) -> tuple[str, ...]:
-    """Folders and file name -> the same as safe names, without the steps "." and ".."."""
+    """Return folders and file name as safe names, without "", "." and ".."."""
     return tuple(safe(part) for part in parts if part not in ("", ".", ".."))
 
 
-def split(name: str) -> list[str]:
-    """A name out of a zip, where both slashes part folders and drives may stand before them."""
+def split_member_name(name: str) -> list[str]:
+    """Split the name of a zip member at slashes and backslashes, without a drive letter."""
     return re.split(r"[/\\]", re.sub(r"^[A-Za-z]:", "", name))
 
 
 def is_hidden(parts: Iterable[str]) -> bool:
-    """Do people not see it: dot files, and what a Mac packs beside the images."""
+    """Return whether a path is hidden: a dot file or folder, or macOS metadata in a zip file."""
     return any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
-def suffix(base: str) -> str:
-    return base.rpartition(".")[2].lower() if "." in base else ""
+def suffix(file_name: str) -> str:
+    """Return the suffix of a file name in lower case without the dot, or ""."""
+    return file_name.rpartition(".")[2].lower() if "." in file_name else ""
 
 
-def parse_class(base: str) -> str:
-    """The class that a file name begins with: "cat" of cat_01.png; the whole name where it has no underscore."""
-    return shortened(base.split("_")[0], MAX_FOLDER)
+def parse_class(file_name: str) -> str:
+    """Return the class before the first underscore, "cat" for cat_01.png; the whole name if it has no underscore."""
+    return shorten(file_name.split("_")[0], MAX_FOLDER)
 
 
-def shortened(text: str, limit: int) -> str:
-    """At most `limit` characters; what is left out is stood for by a few digits of its hash, so that two texts stay two."""
+def shorten(text: str, limit: int) -> str:
+    """Shorten a text to at most `limit` characters, with a hash in place of the middle so that texts stay distinct."""
     if len(text) <= limit:
         return text
     digest, kept = hashlib.sha256(text.encode()).hexdigest()[:8], limit - 10

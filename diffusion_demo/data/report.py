@@ -1,4 +1,4 @@
-"""What a scan found, and what a person should know of it before training."""
+"""The result of a scan, with warnings about the images as training data."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,15 +7,23 @@ from statistics import median_low
 from diffusion_demo.data.preprocess import ImageTransform
 from diffusion_demo.data.source import Source, title_of
 
-FEW_IMAGES = 100
-UNEQUAL = 10  # times as many images in the largest class as in the smallest
-MANY = 0.1  # of all images
+MIN_TRAINING_IMAGES = 100
+MAX_CLASS_IMBALANCE = 10  # largest class divided by smallest class
+MAX_AFFECTED_SHARE = 0.1  # of all images
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image of the source: its label, its class ("" for none), the sha256 of its bytes, its size as it lies there, and
-    whether it is gray in content."""
+    """One image of the source.
+
+    name        label of the file
+    class_name  class, or "" for none
+    digest      SHA-256 of the file
+    held_out    whether the image belongs to the held-out part
+    width       in pixels, as stored in the file
+    height      in pixels, as stored in the file
+    gray        whether all pixels are gray
+    """
 
     name: str
     class_name: str
@@ -27,15 +35,20 @@ class Entry:
 
     @property
     def side(self) -> int:
-        """The shorter side: what limits the size that it can be trained at."""
+        """Shorter side in pixels, which limits the training image size."""
         return min(self.width, self.height)
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """The images that can be used, by name; for each file that cannot, the reason; and how many files are called no images.
+    """The result of a scan.
 
-    Each scan's report is its own: two are never equal, so that a page can tell that it was given another one.
+    source    path, or paths, of the images
+    entries   usable images, sorted by name
+    rejected  label -> reason, for unusable image files
+    ignored   number of files without the suffix of an image
+
+    Reports compare by identity, which tells the page whether it has received a new one.
     """
 
     source: Source
@@ -45,19 +58,19 @@ class Report:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes in alphabetical order; none when there are fewer than two."""
+        """The classes in alphabetical order, or () if there are fewer than two."""
         names = sorted({entry.class_name for entry in self.entries} - {""})
         return tuple(names) if len(names) > 1 else ()
 
     @property
     def classes(self) -> dict[str, int]:
-        """How many images each class has."""
+        """Number of images of each class."""
         counts = Counter(entry.class_name for entry in self.entries)
         return {name: counts[name] for name in self.class_names}
 
     @property
     def duplicates(self) -> tuple[tuple[str, ...], ...]:
-        """The names of the images that are the same to the byte, group by group."""
+        """Groups of names of byte-identical images."""
         groups: dict[str, list[str]] = {}
         for entry in self.entries:
             groups.setdefault(entry.digest, []).append(entry.name)
@@ -65,11 +78,11 @@ class Report:
 
     @property
     def copies(self) -> int:
-        """How many images could be left out without losing one."""
+        """Number of images that are byte-identical copies of another one."""
         return len(self.entries) - len({entry.digest for entry in self.entries})
 
     def summary(self) -> dict:
-        """For the run's config and the model card: decided by the images alone, wherever they lie."""
+        """Return a JSON-compatible summary for the run folder and the model card, independent of the source's path."""
         sides = [entry.side for entry in self.entries]
         return {
             "source": title_of(self.source),
@@ -87,47 +100,59 @@ class Report:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """`warnings_for` the usual framing."""
+        """The warnings for the default transform."""
         return self.warnings_for(ImageTransform())
 
     def warnings_for(self, transform: ImageTransform) -> tuple[str, ...]:
-        """A sentence for each thing that will show in a model trained on these images in this framing."""
-        return tuple(
-            filter(None, (self._few(), self._small(transform), self._unequal(), self._copies(), self._gray(transform)))
+        """Return one sentence for each property of the images that will harm training with this transform."""
+        warnings = (
+            self._warn_few(),
+            self._warn_small(transform),
+            self._warn_imbalance(),
+            self._warn_copies(),
+            self._warn_gray(transform),
         )
+        return tuple(filter(None, warnings))
 
-    def _few(self) -> str | None:
+    def _warn_few(self) -> str | None:
         training = sum(not entry.held_out for entry in self.entries)
+        if training >= MIN_TRAINING_IMAGES:
+            return None
+        return f"Only {training} images to train on. The model will mostly reproduce them; add more images."
+
+    def _warn_small(self, transform: ImageTransform) -> str | None:
+        small, size = sum(entry.side < transform.image_size for entry in self.entries), transform.image_size
+        if small <= MAX_AFFECTED_SHARE * len(self.entries):
+            return None
         return (
-            f"Only {training} images to train on: expect copies of them rather than new ones."
-            if training < FEW_IMAGES
-            else None
+            f"{small:,} of {len(self.entries):,} images are smaller than {size} pixels and will be blurred. "
+            "Choose a smaller image size."
         )
 
-    def _small(self, transform: ImageTransform) -> str | None:
-        small, size = sum(entry.side < transform.image_size for entry in self.entries), transform.image_size
-        if small <= MANY * len(self.entries):
-            return None
-        return f"{small:,} of {len(self.entries):,} images are smaller than {size} pixels and will be blurred: choose a smaller size."
-
-    def _unequal(self) -> str | None:
+    def _warn_imbalance(self) -> str | None:
         classes = self.classes
         if not classes:
             return None
         if len(classes) > len(self.entries) / 2:
-            return f"{len(classes):,} classes for {len(self.entries):,} images: look whether these names are classes, or train without."
-        largest, smallest = max(classes, key=classes.get), min(classes, key=classes.get)
-        if classes[largest] <= UNEQUAL * classes[smallest]:
+            return (
+                f"{len(classes):,} classes for {len(self.entries):,} images. "
+                "Check whether these names are classes, or train without classes."
+            )
+        largest, smallest = max(classes, key=classes.__getitem__), min(classes, key=classes.__getitem__)
+        if classes[largest] <= MAX_CLASS_IMBALANCE * classes[smallest]:
             return None
-        counts = f"{largest} has {classes[largest]:,} images, {smallest} {classes[smallest]:,}"
-        return f"The classes are very unequal ({counts}): the small ones will be learned worse, so add to them."
+        counts = f"{largest} has {classes[largest]:,} images, {smallest} has {classes[smallest]:,}"
+        return f"The classes are imbalanced ({counts}). Small classes will look worse; add images to them."
 
-    def _copies(self) -> str | None:
-        if self.copies <= MANY * len(self.entries):
+    def _warn_copies(self) -> str | None:
+        if self.copies <= MAX_AFFECTED_SHARE * len(self.entries):
             return None
-        return f"{self.copies:,} of {len(self.entries):,} images are exact copies of others and will be drawn more often: leave the copies out."
+        return (
+            f"{self.copies:,} of {len(self.entries):,} images are exact copies of others, "
+            "which the model will generate more often. Remove the copies."
+        )
 
-    def _gray(self, transform: ImageTransform) -> str | None:
+    def _warn_gray(self, transform: ImageTransform) -> str | None:
         if transform.channels == 1 or not all(entry.gray for entry in self.entries):
             return None
-        return "All images are gray: with 1 channel instead of 3 they are learned sooner."
+        return "All images are gray. Train with 1 channel instead of 3 to learn faster."

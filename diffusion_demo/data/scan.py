@@ -1,4 +1,4 @@
-"""Every image of a source is read and decoded once, and a report made of it."""
+"""Scan of an image source: read and decode every image once, and report the result."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -8,9 +8,9 @@ from pathlib import Path
 from diffusion_demo.data import names
 from diffusion_demo.data.file_errors import UnreadableFile, readable
 from diffusion_demo.data.listing import Listing, Member
-from diffusion_demo.data.preprocess import is_grayscale, open_image, upright
+from diffusion_demo.data.preprocess import is_grayscale, load_upright, open_image
 from diffusion_demo.data.report import Entry, Report
-from diffusion_demo.data.source import listed, source_of, title_of
+from diffusion_demo.data.source import open_source, parse_source, title_of
 from diffusion_demo.errors import BadInput
 
 CLASSES_FROM = ("folder", "file_name")
@@ -23,54 +23,59 @@ def scan(
     class_from: str = "folder",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
-    """Look at every image of a folder, a zip or a list of files.
+    """Read every image of a folder, a zip file or a list of files.
 
-    The class of an image is the folder it lies in, or with "file_name" what its name begins with ("cat" of cat_01.png).
-    `progress` is called with (done, total) after each file. Raises BadInput when there is nothing to train on.
+    The class of an image is the name of its folder or, with class_from "file_name", the part of its file name before
+    the first underscore ("cat" for cat_01.png). A tenth of the images, chosen by their digests, is held out if there
+    are at least MIN_IMAGES_TO_HOLD_OUT. `progress` is called with (done, total) after each file.
+
+    Raises BadInput if the source cannot be read, or contains no usable image.
     """
     if class_from not in CLASSES_FROM:
-        raise BadInput(f"Classes come from {' or '.join(CLASSES_FROM)}, not {class_from!r}.")
-    source = source_of(source)
+        raise BadInput(f"Classes can be read from {' or '.join(CLASSES_FROM)}, not {class_from!r}.")
+    source = parse_source(source)
     entries, rejected = [], {}
-    with listed(source) as listing:
-        label = _labeller(listing, class_from)
+    with open_source(source) as listing:
+        class_of = _make_class_of(listing, class_from)
         for done, member in enumerate(listing.members, start=1):
             try:
-                entries.append(_look(member, label(member)))
-            except UnreadableFile as reason:
-                rejected[member.label] = str(reason)
+                entries.append(_read_entry(member, class_of(member)))
+            except UnreadableFile as error:
+                rejected[member.label] = str(error)
             progress(done, len(listing.members))
         rejected = dict(sorted((listing.skipped | rejected).items()))
     if not entries:
-        raise BadInput(_nothing(title_of(source), rejected))
+        raise BadInput(_no_images_message(title_of(source), rejected))
     if len(entries) < MIN_IMAGES_TO_HOLD_OUT:
         entries = [replace(entry, held_out=False) for entry in entries]
     return Report(source, tuple(sorted(entries, key=lambda entry: entry.name)), rejected, listing.ignored)
 
 
-def _look(member: Member, class_name: str) -> Entry:
+def _read_entry(member: Member, class_name: str) -> Entry:
     data = member.read()
     with readable():
         image = open_image(data)
         width, height = image.size
-        gray = is_grayscale(upright(image, GRAY_CHECK_SIZE))
+        gray = is_grayscale(load_upright(image, GRAY_CHECK_SIZE))
     digest = hashlib.sha256(data).hexdigest()
     return Entry(member.label, class_name, digest, int(digest, 16) % 10 == 0, width, height, gray)
 
 
-def _labeller(listing: Listing, class_from: str) -> Callable[[Member], str]:
-    """How a member gets its class. A name without an underscore is a class of its own, but not where no name has one."""
+def _make_class_of(listing: Listing, class_from: str) -> Callable[[Member], str]:
+    """Return the function from a member to its class.
+
+    A file name without an underscore is a class of its own, unless no file name has an underscore.
+    """
     if class_from == "folder":
         return lambda member: member.folder
-    if any("_" in member.base for member in listing.members):
-        return lambda member: names.parse_class(member.base)
+    if any("_" in member.file_name for member in listing.members):
+        return lambda member: names.parse_class(member.file_name)
     return lambda member: ""
 
 
-def _nothing(title: str, rejected: dict[str, str]) -> str:
-    found = f"{title} holds no images that can be read ({', '.join(sorted(names.IMAGES))})"
-    return (
-        f"{found}; {next(iter(rejected))}, for one: {next(iter(rejected.values()))}"
-        if rejected
-        else f"{found}; choose another."
-    )
+def _no_images_message(title: str, rejected: dict[str, str]) -> str:
+    message = f"{title} contains no readable images ({', '.join(sorted(names.IMAGE_SUFFIXES))})."
+    if not rejected:
+        return f"{message} Choose another source."
+    label, reason = next(iter(rejected.items()))
+    return f"{message} For example, {label}: {reason}"

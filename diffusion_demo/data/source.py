@@ -1,4 +1,4 @@
-"""Whatever a person gives -> a listing of what lies in it."""
+"""Image sources: a folder, a zip file or a list of files."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -13,26 +13,29 @@ from diffusion_demo.errors import BadInput
 Source = Path | tuple[Path, ...]
 
 
-def source_of(given: str | Path | Iterable[str | Path]) -> Source:
-    """A path, or the paths of a list; a list of one folder or zip means that. Raises BadInput for an empty list."""
-    if isinstance(given, str | os.PathLike):
-        return Path(given)
-    paths = tuple(map(Path, given))
+def parse_source(value: str | Path | Iterable[str | Path]) -> Source:
+    """Return a path, or the paths of a list. A list of a single folder or zip file is treated as that path.
+
+    Raises BadInput for an empty list.
+    """
+    if isinstance(value, str | os.PathLike):
+        return Path(value)
+    paths = tuple(map(Path, value))
     if not paths:
-        raise BadInput("No files were given; choose some images, or one zip of them.")
+        raise BadInput("The list of files is empty. Choose images or a zip file of images.")
     return paths[0] if len(paths) == 1 and (os.path.isdir(paths[0]) or paths[0].suffix.lower() == ".zip") else paths
 
 
 def title_of(source: Source) -> str:
-    """What a source is called where its place does not matter."""
-    return (
-        f"{len(source):,} files" if isinstance(source, tuple) else names.safe(os.path.basename(os.path.abspath(source)))
-    )
+    """Return the name of a source without its location."""
+    if isinstance(source, tuple):
+        return f"{len(source):,} files"
+    return names.safe(os.path.basename(os.path.abspath(source)))
 
 
 @contextmanager
-def listed(source: Source) -> Iterator[Listing]:
-    """What lies in a source, readable until the end of the block. Raises BadInput when there is no such source."""
+def open_source(source: Source) -> Iterator[Listing]:
+    """List the files of a source, which can be read inside the block. Raises BadInput if the source cannot be used."""
     if isinstance(source, tuple):
         yield list_files(source)
     elif os.path.isdir(source):
@@ -41,6 +44,6 @@ def listed(source: Source) -> Iterator[Listing]:
         with open_zip(source) as listing:
             yield listing
     elif os.path.exists(source):
-        raise BadInput(f"{source} is neither a folder nor a zip file of images; give one of these.")
+        raise BadInput(f"{source} is neither a folder nor a zip file of images. Choose one of these.")
     else:
-        raise BadInput(f"There is nothing at {source}; give a folder or a zip that is there.")
+        raise BadInput(f"No file or folder at {source}. Check the path.")

@@ -1,7 +1,8 @@
-"""Images that the program draws itself, to try training with nothing at hand: four classes, evenly often, whose distribution is known.
+"""A synthetic dataset of four balanced classes with a known distribution, to try training without images.
 
-Every image is one shape on white: its color is one of COLOURS, its radius uniform in RADII and its center uniform wherever it fits, as
-shares of the side. A face smiles or frowns, evenly often.
+Every image is one shape on white. Its color is uniform over COLORS, its radius is uniform in RADII (as a fraction of
+the side), and its center is uniform over all positions where the shape fits. Faces smile or frown with equal
+probability.
 """
 
 import random
@@ -16,7 +17,7 @@ SIDE, OVERSAMPLING = 64, 4
 
 
 def draw(class_name: str, generator: random.Random) -> Image.Image:
-    """One image of a class, SIDE pixels wide."""
+    """Draw a random image of a class, RGB with SIDE x SIDE pixels."""
     side = SIDE * OVERSAMPLING
     image = Image.new("RGB", (side, side), "white")
     pen, color = ImageDraw.Draw(image), generator.choice(COLORS)
@@ -30,21 +31,25 @@ def draw(class_name: str, generator: random.Random) -> Image.Image:
     else:
         pen.ellipse(box, fill=color)
     if class_name == "faces":
-        _face(pen, x, y, radius, smiles=generator.random() < 0.5)
+        _draw_face(pen, x, y, radius, smiles=generator.random() < 0.5)
     return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
-def _face(pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, smiles: bool) -> None:
+def _draw_face(pen: ImageDraw.ImageDraw, x: float, y: float, radius: float, smiles: bool) -> None:
     for side in (-1, 1):
-        eye_x, eye_y, eye = x + side * 0.35 * radius, y - 0.25 * radius, 0.12 * radius
-        pen.ellipse((eye_x - eye, eye_y - eye, eye_x + eye, eye_y + eye), fill="black")
+        eye_x, eye_y, eye_radius = x + side * 0.35 * radius, y - 0.25 * radius, 0.12 * radius
+        box = (eye_x - eye_radius, eye_y - eye_radius, eye_x + eye_radius, eye_y + eye_radius)
+        pen.ellipse(box, fill="black")
     mouth = (x - 0.5 * radius, y, x + 0.5 * radius, y + 0.6 * radius)
     start, end = (20, 160) if smiles else (200, 340)
     pen.arc(mouth, start, end, fill="black", width=max(1, round(0.1 * radius)))
 
 
 def write_synthetic(folder: Path, each: int = 100, seed: int = 0) -> None:
-    """`each` images of every class as PNG files in class folders; the same ones every time."""
+    """Write `each` images of every class as PNG files into class folders, which must not exist.
+
+    Equal arguments give equal files.
+    """
     generator = random.Random(seed)
     for class_name in CLASSES:
         (folder / class_name).mkdir(parents=True)

@@ -13,8 +13,13 @@ from diffusion_demo.diffusion.samplers import Noise
 
 
 @dataclass(frozen=True, eq=False)
-class Term:
-    """One term of the bound at index t of the chain, per example [N]: L_t in bits/dim, and the squared errors of x_0 and eps."""
+class BoundTerm:
+    """One term of the bound at index t of the chain, per example.
+
+    bits      L_t in bits/dim, [N]
+    x0_mse    mean squared error of the predicted x_0, [N]
+    eps_mse   mean squared error of the predicted eps, [N]
+    """
 
     t: int
     bits: Tensor
@@ -23,7 +28,7 @@ class Term:
 
 
 def prior_bits(diffusion: Diffusion, x0: Tensor) -> Tensor:
-    """L_T = KL(q(x_T | x_0) || N(0, I)) in bits/dim, [N]: what the end of the chain still knows of x_0. DDPM Eq. 5."""
+    """Return L_T = KL(q(x_T | x_0) || N(0, I)) in bits/dim, [N], in the dtype of x0 [N, C, H, W]. DDPM Eq. 5."""
     q = diffusion.q_mean_variance(x0.double(), len(diffusion) - 1)
     zero = torch.zeros((), dtype=torch.float64, device=x0.device)
     return (mean_flat(normal_kl(q.mean, q.log_variance.expand_as(q.mean), zero, zero)) / math.log(2)).to(x0.dtype)
@@ -31,24 +36,26 @@ def prior_bits(diffusion: Diffusion, x0: Tensor) -> Tensor:
 
 def bound_terms(
     model: Denoiser, diffusion: Diffusion, x0: Tensor, noise: Noise, *, clip: bool = True, **condition
-) -> Iterator[Term]:
-    """L_{T-1} ... L_0 of images x0 [N, C, H, W] (uint8 / 127.5 - 1), one network call each, with one draw of noise each.
+) -> Iterator[BoundTerm]:
+    """Yield L_{T-1} ... L_0 of images x0 [N, C, H, W] (uint8 / 127.5 - 1), each from one noise sample. DDPM Eq. 5.
 
-    Sum their bits and add prior_bits for the bound. Works on a respaced chain too, as a bound for fewer steps. DDPM Eq. 5.
+    Each term takes one network call. The bound is the sum of their bits plus prior_bits. On a respaced chain it is the
+    bound for sampling with fewer steps.
     """
     for i in reversed(range(len(diffusion))):
         eps = noise()
         xt = diffusion.q_sample(x0, i, eps)
         p = diffusion.p(call_model(model, diffusion, xt, i, **condition), xt, i, clip)
         bits = kl_term(diffusion.q_posterior(x0, xt, i), p) if i else decoder_term(p, x0)
-        yield Term(i, bits, mean_flat((p.x0 - x0) ** 2), mean_flat((p.eps - eps) ** 2))
+        yield BoundTerm(i, bits, mean_flat((p.x0 - x0) ** 2), mean_flat((p.eps - eps) ** 2))
 
 
 def rate_distortion(prior: Tensor, bits: Tensor, x0_mse: Tensor) -> list[tuple[int, float, float]]:
-    """(t, rate in bits/dim, distortion) for t = T-1 ... 0, averaged over N images: DDPM section 4.3, Figure 5 and Table 4.
+    """Return (t, rate in bits/dim, distortion) for t = T-1 ... 0, averaged over N images.
 
-    prior is L_T [N]; bits and x0_mse [N, T] are the terms at index t. Whoever was sent x_t has been sent L_T and every L_s with s > t; the
-    distortion is the root mean square error of the x_0 predicted from x_t, on the scale of 0 to 255.
+    DDPM section 4.3, Figure 5 and Table 4. prior is L_T [N]; bits and x0_mse, each [N, T], are the bound terms at
+    index t. The rate at t is L_T plus every L_s with s > t, which is the cost of transmitting x_t. The distortion is
+    the root mean square error of the x_0 predicted from x_t, on the scale 0 to 255.
     """
     terms = bits.mean(0)
     rates = prior.mean() + terms.flip(0).cumsum(0).flip(0) - terms

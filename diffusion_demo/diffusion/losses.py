@@ -1,4 +1,4 @@
-"""Training losses: L_simple, the terms of the variational bound, and L_hybrid, per example."""
+"""Training losses per example: L_simple, the terms of the variational bound, and L_hybrid."""
 
 import math
 from typing import NamedTuple
@@ -10,51 +10,63 @@ from diffusion_demo.diffusion.process import Diffusion, Gaussian, Reverse
 
 
 def normal_kl(mean1: Tensor, log_variance1: Tensor, mean2: Tensor, log_variance2: Tensor) -> Tensor:
-    """KL(N(mean1, exp log_variance1) || N(mean2, exp log_variance2)), elementwise, in nats."""
+    """Return KL(N(mean1, exp log_variance1) || N(mean2, exp log_variance2)), elementwise, in nats."""
     difference = log_variance2 - log_variance1
     return 0.5 * (difference - 1 + torch.exp(-difference) + (mean1 - mean2) ** 2 * torch.exp(-log_variance2))
 
 
 def approximate_normal_cdf(x: Tensor) -> Tensor:
-    """0.5 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))): the normal distribution function as the papers' code has it (off by < 1e-3)."""
+    """Return the standard normal CDF, approximated by 0.5 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+
+    The papers' code uses the same approximation. The absolute error is below 1e-3.
+    """
     return 0.5 * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
 def decoder_log_likelihood(x0: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
-    """log p(x_0 | x_1) of 8-bit pixels, elementwise, in nats. DDPM Eq. 13.
+    """Return log p(x_0 | x_1) of 8-bit pixels, elementwise, in nats. DDPM Eq. 13.
 
-    x0 is uint8 / 127.5 - 1; log_scale is half a log variance. Each of the 256 bins has width 2/255; the first and the last are open.
+    x0 is uint8 / 127.5 - 1; log_scale is half the log variance. Each of the 256 bins has width 2/255; the first and the
+    last extend to -inf and inf.
     """
-    centred, inverse = x0 - mean, torch.exp(-log_scale)
-    upper = approximate_normal_cdf((centred + 1 / 255) * inverse)
-    lower = approximate_normal_cdf((centred - 1 / 255) * inverse)
+    centered, inverse_scale = x0 - mean, torch.exp(-log_scale)
+    upper = approximate_normal_cdf((centered + 1 / 255) * inverse_scale)
+    lower = approximate_normal_cdf((centered - 1 / 255) * inverse_scale)
     inside = torch.where(x0 > 0.999, 1 - lower, upper - lower)
     return torch.where(x0 < -0.999, upper, inside).clamp(min=1e-12).log()
 
 
 def mean_flat(x: Tensor) -> Tensor:
-    """The mean over all but the first axis: [N, ...] -> [N]."""
+    """Return the mean over all axes but the first: [N, ...] -> [N]."""
     return x.flatten(1).mean(dim=1)
 
 
 def kl_term(truth: Gaussian, p: Reverse) -> Tensor:
-    """KL(q(x_{t-1} | x_t, x_0) || p_theta(x_{t-1} | x_t)) in bits/dim, [N]: L_t for t > 0. DDPM Eq. 5."""
+    """Return L_t for t > 0, KL(q(x_{t-1} | x_t, x_0) || p_theta(x_{t-1} | x_t)) in bits/dim, [N]. DDPM Eq. 5."""
     return mean_flat(normal_kl(truth.mean, truth.log_variance, p.mean, p.log_variance)) / math.log(2)
 
 
 def decoder_term(p: Reverse, x0: Tensor) -> Tensor:
-    """-log p_theta(x_0 | x_1) in bits/dim, [N]: L_0. DDPM Eq. 13."""
+    """Return L_0 = -log p_theta(x_0 | x_1) in bits/dim, [N]. DDPM Eq. 13."""
     return -mean_flat(decoder_log_likelihood(x0, p.mean, 0.5 * p.log_variance)) / math.log(2)
 
 
 def vlb_term(diffusion: Diffusion, output: Tensor, x0: Tensor, xt: Tensor, t: Tensor, clip: bool = True) -> Tensor:
-    """L_t of the variational bound in bits/dim, [N], each row at its own t: the KL or, at t = 0, the decoder term. DDPM Eq. 5."""
+    """Return L_t of the variational bound in bits/dim, [N], for each row at its own t [N]. DDPM Eq. 5.
+
+    It is the KL for t > 0 and the decoder term for t = 0.
+    """
     p = diffusion.p(output, xt, t, clip)
     return torch.where(t.to(x0.device) == 0, decoder_term(p, x0), kl_term(diffusion.q_posterior(x0, xt, t), p))
 
 
 class Losses(NamedTuple):
-    """Per example, each [N]: the loss to minimize, its mean squared error, and its bound term (bits/dim; None where the loss has none)."""
+    """Losses per example, each [N].
+
+    loss  the loss to minimize
+    mse   the unweighted mean squared error to the target
+    vlb   the term of the variational bound in bits/dim, or None if the loss has none
+    """
 
     loss: Tensor
     mse: Tensor
@@ -62,10 +74,12 @@ class Losses(NamedTuple):
 
 
 def min_snr_weight(diffusion: Diffusion, t: Tensor, gamma: float) -> Tensor:
-    """The weight of the squared error at t, float64 [N]: min(SNR, gamma) in terms of x_0. Hang et al. 2023 (Min-SNR), section 3.4.
+    """Return the weight of the squared error at t, float64 [N]: min(SNR, gamma) for a prediction of x_0.
 
-    With SNR = abar / (1 - abar), an error of x_0 is the error of epsilon over SNR, and the error of v over SNR + 1. Raises ValueError for the
-    prediction of the previous mean, for which the paper gives no weight.
+    Hang et al. 2023 (Min-SNR), section 3.4. With SNR = abar / (1 - abar), the squared error of x_0 is that of epsilon
+    divided by SNR, and that of v divided by SNR + 1.
+
+    Raises ValueError for prediction type "previous", for which the paper gives no weight.
     """
     abar = diffusion.abar[t.to(diffusion.abar.device)]
     snr = abar / (1 - abar)
@@ -88,22 +102,23 @@ def training_losses(
     kind: str = "hybrid",
     snr_gamma: float | None = None,
 ) -> Losses:
-    """The loss of the network's output at (x_t, t), in float32.
+    """Return the loss of the network output at (x_t, t), computed in float32.
 
-    simple           L_simple, the squared error to the target. DDPM Eq. 14
-    hybrid           L_simple + T/1000 L_t, where the variance is learned; else L_simple. Improved DDPM Eq. 16
-    hybrid_unscaled  L_simple + L_t, as some of the papers' released models were trained
-    kl               L_t in bits/dim, which trains prediction and variance. DDPM Eq. 5
-    rescaled_kl      T L_t: over uniform t its mean is L_vlb, the whole bound
+    simple           L_simple, the mean squared error to the target. DDPM Eq. 14
+    hybrid           L_simple + T/1000 L_t with a learned variance, otherwise L_simple. Improved DDPM Eq. 16
+    hybrid_unscaled  L_simple + L_t, used for some of the papers' released models
+    kl               L_t in bits/dim, which trains both prediction and variance. DDPM Eq. 5
+    rescaled_kl      T L_t, whose mean over uniform t is the variational bound L_vlb
 
-    In a hybrid the bound term trains the variance alone: the prediction is detached in it. `snr_gamma` weights the squared error of simple and hybrid
-    losses by `min_snr_weight`; the mse that is returned stays unweighted.
-    Raises ValueError for another kind, or for "simple" with a learned variance, which it would not train.
+    In hybrid losses the bound term trains only the variance, because the prediction is detached in it. `snr_gamma`
+    weights the squared error of simple and hybrid losses by `min_snr_weight`; the returned mse stays unweighted.
+
+    Raises ValueError for an unknown kind, and for "simple" with a learned variance, which it would not train.
     """
     if kind not in LOSSES:
-        raise ValueError(f"no loss is called {kind!r}; there are {', '.join(LOSSES)}")
+        raise ValueError(f"unknown loss {kind!r}; choose from {', '.join(LOSSES)}")
     if kind == "simple" and diffusion.learns_variance:
-        raise ValueError("L_simple does not train a learned variance: take the hybrid loss, or a fixed variance")
+        raise ValueError("L_simple does not train a learned variance; use the hybrid loss or a fixed variance")
     output = output.float()
     prediction, v = diffusion.split_output(output, xt)
     mse = mean_flat((prediction - diffusion.target(x0, t, eps)) ** 2)

@@ -1,12 +1,12 @@
 """The forward process q, its posterior, and the learned reverse process p_theta.
 
-x0, xt and eps are float tensors [N, C, H, W]; t is an int or an int64 tensor [N] of indices into the chain, 0 .. T-1.
-Tables are float64 [T]; a coefficient is gathered first and cast to x's dtype last, because at the end of a cosine
-schedule float32 tables would lose it.
+x0, xt and eps are float tensors [N, C, H, W]. t is an int or an int64 tensor [N] of indices into the chain, 0 .. T-1.
+Tables are float64 [T]. Coefficients are computed in float64 and cast to the dtype of x last, because float32 tables
+lose precision at the end of a cosine schedule.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -17,13 +17,14 @@ from torch import Tensor
 from diffusion_demo.diffusion.schedules import alphas_cumprod, betas_from_alphas_cumprod
 
 Denoiser = Callable[..., Tensor]
-"""Anything callable as model(xt, t, **condition) -> tensor, with xt float [N, C, H, W] and t [N]: int64, float32 on a chain that rescales it."""
+"""Callable model(xt, t, **condition) -> tensor, with xt float [N, C, H, W] and t [N], int64 (float32 if rescaled)."""
+
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction", "previous")
 VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned", "learned_range")
 
 
 class Gaussian(NamedTuple):
-    """A diagonal Gaussian: mean [N, C, H, W]; variance and log_variance broadcast against it."""
+    """A diagonal Gaussian with mean [N, C, H, W]; variance and log_variance broadcast against it."""
 
     mean: Tensor
     variance: Tensor
@@ -31,7 +32,7 @@ class Gaussian(NamedTuple):
 
 
 class Reverse(NamedTuple):
-    """p_theta(x_{t-1} | x_t), with the x0 and the eps that its mean is made of (clipped, where the process clips)."""
+    """p_theta(x_{t-1} | x_t), with the predicted x0 (clipped if requested) and the eps that corresponds to it."""
 
     mean: Tensor
     variance: Tensor
@@ -42,24 +43,26 @@ class Reverse(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Diffusion:
-    """A chain of T noise levels, and how a network's output is read on it.
+    """A chain of T noise levels, and the parameterization of the network output.
 
     betas            float64 [T], each in (0, 1]
-    prediction_type  what the network's first C channels are: epsilon | sample (x0) | v_prediction | previous (mu, the mean of x_{t-1})
-    variance_type    fixed_small | fixed_large; with C further channels: learned (the log variance) | learned_range (between the two)
-    timesteps        int64 [T]: the original t at each index, which a respaced chain keeps
-    time_scale       what the network is told is t times this: 1 as a rule, 1000/T where the Improved DDPM code rescales timesteps
+    prediction_type  the first C output channels: epsilon | sample (x0) | v_prediction | previous (the mean of x_{t-1})
+    variance_type    fixed_small | fixed_large, or, with C more output channels, learned (the log variance) |
+                     learned_range (interpolation between the two fixed ones)
+    timesteps        int64 [T], the original timestep at each index, which respacing preserves; 0 .. T-1 by default
+    time_scale       factor of the timesteps that the network receives: 1, or 1000/T where the Improved DDPM code
+                     rescales timesteps
     """
 
     betas: Tensor
     prediction_type: str = "epsilon"
     variance_type: str = "fixed_large"
-    timesteps: Tensor | None = None
+    timesteps: Tensor = None  # pyright: ignore[reportAssignmentType]  # set in __post_init__
     time_scale: float = 1.0
 
     def __post_init__(self):
         if self.betas.ndim != 1 or not bool(((self.betas > 0) & (self.betas <= 1)).all()):
-            raise ValueError("betas must be one row of numbers in (0, 1]")
+            raise ValueError("betas must be a 1-D tensor of values in (0, 1]")
         if self.prediction_type not in PREDICTION_TYPES:
             raise ValueError(
                 f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}, not {self.prediction_type!r}"
@@ -68,7 +71,7 @@ class Diffusion:
             raise ValueError(f"variance_type must be one of {', '.join(VARIANCE_TYPES)}, not {self.variance_type!r}")
         object.__setattr__(self, "betas", self.betas.double())
         if self.prediction_type == "epsilon" and self.abar[-1] == 0:
-            raise ValueError("abar_T is 0, so x_0 cannot be had from eps at the last step: predict x_0 or v instead")
+            raise ValueError("abar_T is 0, so eps does not determine x_0 at the last step; predict x_0 or v instead")
         if self.timesteps is None:
             object.__setattr__(self, "timesteps", torch.arange(len(self.betas)))
 
@@ -77,27 +80,35 @@ class Diffusion:
 
     @property
     def learns_variance(self) -> bool:
+        """Whether the network outputs the variance in C more channels."""
         return self.variance_type in ("learned", "learned_range")
 
-    def respaced(self, kept: list[int]) -> "Diffusion":
-        """The chain over the kept indices alone: abar_t stays, betas are recomputed. Improved DDPM section 4, Eq. 19."""
-        kept = torch.tensor(sorted(set(kept)))
+    def respaced(self, indices: Iterable[int]) -> "Diffusion":
+        """Return the chain over a subset of indices, with the same abar_t and new betas.
+
+        Improved DDPM section 4, Eq. 19.
+        """
+        kept = torch.tensor(sorted(set(indices)))
         betas = betas_from_alphas_cumprod(self.abar[kept])
         return Diffusion(betas, self.prediction_type, self.variance_type, self.timesteps[kept], self.time_scale)
 
     def up_to(self, t: int) -> "Diffusion":
-        """The chain's first t + 1 levels: what leads from x_t back to x_0."""
+        """Return the chain over the indices 0 .. t, which leads from x_t to x_0."""
         return self.respaced(list(range(t + 1)))
 
     def model_timesteps(self, t: int | Tensor, xt: Tensor) -> Tensor:
-        """What the network is told at index t of the chain, [N] on x_t's device: int64, or float32 where time_scale is not 1."""
+        """Return the timesteps passed to the network for chain index t, [N] on the device of xt [N, C, H, W].
+
+        int64, or float32 if time_scale is not 1.
+        """
         steps = self.timesteps[torch.as_tensor(t, device="cpu")].expand(len(xt)).to(xt.device)
         return steps if self.time_scale == 1 else steps * self.time_scale
 
-    # tables, float64 [T]
+    # Tables, float64 [T]
 
     @cached_property
     def abar(self) -> Tensor:
+        """abar_t = product over s <= t of (1 - beta_s)."""
         return alphas_cumprod(self.betas)
 
     @cached_property
@@ -117,17 +128,17 @@ class Diffusion:
 
     @cached_property
     def posterior_variance(self) -> Tensor:
-        """beta~_t = (1 - abar_{t-1}) / (1 - abar_t) beta_t. DDPM Eq. 7. It is 0 at t = 0."""
+        """beta~_t = (1 - abar_{t-1}) / (1 - abar_t) beta_t, which is 0 at t = 0. DDPM Eq. 7."""
         return (1 - self.abar_prev) / (1 - self.abar) * self.betas
 
     @cached_property
     def posterior_log_variance(self) -> Tensor:
-        """log beta~_t, where t = 0 (log 0) takes the value of t = 1, as in the papers' code."""
+        """log beta~_t, with the value of t = 1 at t = 0 (instead of log 0), as in the papers' code."""
         return self._first_from_second(self.posterior_variance).log()
 
     @cached_property
     def large_variance(self) -> Tensor:
-        """beta_t, but beta~_1 at t = 0: the "fixed large" variance, with the better last step of the papers' code."""
+        """Variance of type "fixed_large": beta_t, but beta~_1 at t = 0, as in the papers' code."""
         return torch.cat([self._first_from_second(self.posterior_variance)[:1], self.betas[1:]])
 
     def _first_from_second(self, table: Tensor) -> Tensor:
@@ -135,74 +146,83 @@ class Diffusion:
         return torch.cat([first, table[1:]])
 
     def gather(self, table: Tensor, t: int | Tensor, like: Tensor) -> Tensor:
-        """table[t], shaped to broadcast against `like` and in its dtype and on its device.
+        """Return table[t] with the dtype and device of `like` [N, ...], shaped to broadcast against it.
 
-        Raises IndexError for a t outside 0 .. T-1, ValueError for a number of t that is neither 1 nor N.
+        Raises IndexError for a t outside 0 .. T-1, and ValueError if the number of t is neither 1 nor N.
         """
-        if isinstance(t, int):  # as samplers ask: without tensors ten times as fast
+        if isinstance(t, int):  # the case of the samplers, ten times faster without tensors
             inside, count = 0 <= t < len(self), 1
         else:
             t = torch.as_tensor(t, device="cpu")
             inside, count = bool(((t >= 0) & (t < len(self))).all()), t.numel()
         if not inside:
-            raise IndexError(f"t must lie in 0 .. {len(self) - 1}, not {t if isinstance(t, int) else t.tolist()}")
+            raise IndexError(f"t must be in 0 .. {len(self) - 1}, not {t if isinstance(t, int) else t.tolist()}")
         if count not in (1, len(like)):
-            raise ValueError(f"there must be one t, or one for each of the {len(like)} images, not {count}")
+            raise ValueError(f"t must be one index, or one for each of the {len(like)} images, not {count}")
         return table[t].to(like.dtype).reshape(-1, *[1] * (like.ndim - 1)).to(like.device)
 
-    # the forward process
+    # Forward process
 
     def q_mean_variance(self, x0: Tensor, t: int | Tensor) -> Gaussian:
-        """q(x_t | x_0) = N(sqrt(abar_t) x_0, (1 - abar_t) I). DDPM Eq. 4."""
+        """Return q(x_t | x_0) = N(sqrt(abar_t) x_0, (1 - abar_t) I). DDPM Eq. 4."""
         variance = self.gather(1 - self.abar, t, x0)
         return Gaussian(self.gather(self.abar.sqrt(), t, x0) * x0, variance, variance.log())
 
     def q_sample(self, x0: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
-        """x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps. DDPM Eq. 4. Raises ValueError unless eps is shaped like x_0."""
+        """Return x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps. DDPM Eq. 4.
+
+        Raises ValueError unless eps has the shape of x_0.
+        """
         _check_shape("the noise", eps, x0)
         return self.gather(self.abar.sqrt(), t, x0) * x0 + self.gather((1 - self.abar).sqrt(), t, x0) * eps
 
     def q_step(self, x_prev: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
-        """x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) eps: one link of the Markov chain. DDPM Eq. 2. Raises ValueError for other shapes."""
+        """Return x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) eps, one step of the Markov chain. DDPM Eq. 2.
+
+        Raises ValueError unless eps has the shape of x_{t-1}.
+        """
         _check_shape("the noise", eps, x_prev)
         return (
             self.gather((1 - self.betas).sqrt(), t, x_prev) * x_prev + self.gather(self.betas.sqrt(), t, x_prev) * eps
         )
 
     def q_posterior(self, x0: Tensor, xt: Tensor, t: int | Tensor) -> Gaussian:
-        """q(x_{t-1} | x_t, x_0). DDPM Eq. 6 and 7. Raises ValueError unless x_0 is shaped like x_t."""
+        """Return q(x_{t-1} | x_t, x_0). DDPM Eq. 6 and 7.
+
+        Raises ValueError unless x_0 has the shape of x_t.
+        """
         _check_shape("x_0", x0, xt)
         mean = self.gather(self.posterior_coef_x0, t, xt) * x0 + self.gather(self.posterior_coef_xt, t, xt) * xt
         return Gaussian(
             mean, self.gather(self.posterior_variance, t, xt), self.gather(self.posterior_log_variance, t, xt)
         )
 
-    # x0 <-> eps <-> v
+    # Conversions between x0, eps and v
 
     def x0_from_eps(self, xt: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
-        """x_0 = x_t / sqrt(abar_t) - sqrt(1/abar_t - 1) eps: DDPM Eq. 4 solved for x_0."""
+        """Return x_0 = x_t / sqrt(abar_t) - sqrt(1/abar_t - 1) eps. DDPM Eq. 4 solved for x_0."""
         return self.gather(self.abar.rsqrt(), t, xt) * xt - self.gather((1 / self.abar - 1).sqrt(), t, xt) * eps
 
     def eps_from_x0(self, xt: Tensor, t: int | Tensor, x0: Tensor) -> Tensor:
-        """eps = (x_t - sqrt(abar_t) x_0) / sqrt(1 - abar_t): DDPM Eq. 4 solved for eps."""
+        """Return eps = (x_t - sqrt(abar_t) x_0) / sqrt(1 - abar_t). DDPM Eq. 4 solved for eps."""
         return (xt - self.gather(self.abar.sqrt(), t, xt) * x0) / self.gather((1 - self.abar).sqrt(), t, xt)
 
     def v_from_x0_eps(self, x0: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
-        """v = sqrt(abar_t) eps - sqrt(1 - abar_t) x_0. Salimans and Ho 2022, section 4."""
+        """Return v = sqrt(abar_t) eps - sqrt(1 - abar_t) x_0. Salimans and Ho 2022, section 4."""
         return self.gather(self.abar.sqrt(), t, x0) * eps - self.gather((1 - self.abar).sqrt(), t, x0) * x0
 
     def x0_from_v(self, xt: Tensor, t: int | Tensor, v: Tensor) -> Tensor:
-        """x_0 = sqrt(abar_t) x_t - sqrt(1 - abar_t) v. Salimans and Ho 2022, appendix D."""
+        """Return x_0 = sqrt(abar_t) x_t - sqrt(1 - abar_t) v. Salimans and Ho 2022, appendix D."""
         return self.gather(self.abar.sqrt(), t, xt) * xt - self.gather((1 - self.abar).sqrt(), t, xt) * v
 
     def x0_from_previous(self, xt: Tensor, t: int | Tensor, mean: Tensor) -> Tensor:
-        """x_0 at which the posterior mean is `mean`: DDPM Eq. 7 solved for x_0."""
+        """Return the x_0 for which the posterior mean of x_{t-1} is `mean`. DDPM Eq. 7 solved for x_0."""
         return (mean - self.gather(self.posterior_coef_xt, t, xt) * xt) / self.gather(self.posterior_coef_x0, t, xt)
 
-    # the reverse process
+    # Reverse process
 
     def target(self, x0: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
-        """What the network is trained to output at (x0, t, eps), by prediction_type."""
+        """Return the training target of the network prediction at (x0, t, eps), [N, C, H, W]."""
         if self.prediction_type == "epsilon":
             return eps
         if self.prediction_type == "sample":
@@ -212,21 +232,22 @@ class Diffusion:
         return self.v_from_x0_eps(x0, t, eps)
 
     def split_output(self, output: Tensor, xt: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The network's prediction [N, C, H, W] at x_t and, where the variance is learned, its v [N, C, H, W] (else None).
+        """Split the network output into prediction and variance output v (None if not learned), each [N, C, H, W].
 
-        Raises ValueError when the output has another number of channels, or is not shaped like x_t otherwise.
+        Raises ValueError if the number of channels does not fit variance_type, or the other axes differ from xt.
         """
         channels = xt.shape[1]
-        wanted = channels * (2 if self.learns_variance else 1)
-        if output.shape[1] != wanted:
+        expected = channels * (2 if self.learns_variance else 1)
+        if output.shape[1] != expected:
             raise ValueError(
-                f"with variance_type {self.variance_type} the network must output {wanted} channels, not {output.shape[1]}"
+                f"with variance_type {self.variance_type} the network must output {expected} channels, "
+                f"not {output.shape[1]}"
             )
         _check_shape("the network's prediction", output[:, :channels], xt)
         return (output[:, :channels], output[:, channels:]) if self.learns_variance else (output, None)
 
     def predict_x0(self, prediction: Tensor, xt: Tensor, t: int | Tensor) -> Tensor:
-        """x_0 as the network's prediction [N, C, H, W] has it, by prediction_type; not clipped."""
+        """Return x_0 implied by the network prediction [N, C, H, W], without clipping."""
         if self.prediction_type == "epsilon":
             return self.x0_from_eps(xt, t, prediction)
         if self.prediction_type == "sample":
@@ -236,11 +257,16 @@ class Diffusion:
         return self.x0_from_v(xt, t, prediction)
 
     def p_variance(self, v: Tensor | None, xt: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
-        """Sigma_theta(x_t, t) and its log: beta~_t, beta_t (DDPM section 3.2), exp(v), or between the two (Improved DDPM Eq. 15)."""
+        """Return Sigma_theta(x_t, t) and its log: beta~_t, beta_t, exp(v), or interpolated between beta~_t and beta_t.
+
+        DDPM section 3.2 for the fixed variances; Improved DDPM Eq. 15 for the interpolation, which is that of the logs.
+        v, [N, C, H, W], is needed for a learned variance only.
+        """
         if self.variance_type == "fixed_small":
             return self.gather(self.posterior_variance, t, xt), self.gather(self.posterior_log_variance, t, xt)
         if self.variance_type == "fixed_large":
             return self.gather(self.large_variance, t, xt), self.gather(self.large_variance.log(), t, xt)
+        assert v is not None
         if self.variance_type == "learned":
             return v.exp(), v
         share = (v + 1) / 2
@@ -249,10 +275,10 @@ class Diffusion:
         return log_variance.exp(), log_variance
 
     def p(self, output: Tensor, xt: Tensor, t: int | Tensor, clip: bool = True) -> Reverse:
-        """p_theta(x_{t-1} | x_t) = N(mu_theta, Sigma_theta) from the network's raw output. DDPM Eq. 1 and 11.
+        """Return p_theta(x_{t-1} | x_t) = N(mu_theta, Sigma_theta) from the network output. DDPM Eq. 1 and 11.
 
-        The mean is q's posterior mean at the predicted x_0, which `clip` keeps in [-1, 1]; eps always belongs to that x_0.
-        A network that predicts the mean itself ("previous") is taken at its word: clipping does not touch that mean.
+        The mean is the posterior mean at the predicted x_0. `clip` clamps this x_0 to [-1, 1], and eps is recomputed
+        from it. With prediction_type "previous" the mean is the prediction itself, which clipping does not change.
         """
         prediction, v = self.split_output(output, xt)
         x0 = self.predict_x0(prediction, xt, t)
@@ -264,16 +290,20 @@ class Diffusion:
 
 
 def call_model(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int | Tensor, **condition) -> Tensor:
-    """The network's output at x_t and index t of the chain, in x_t's dtype. Raises FloatingPointError where it is not finite."""
+    """Return the network output at x_t and chain index t, in the dtype of x_t.
+
+    Raises FloatingPointError if the output is not finite.
+    """
     output = model(xt, diffusion.model_timesteps(t, xt), **condition).to(xt.dtype)
-    if not math.isfinite(output.sum()) and (broken := int((~torch.isfinite(output)).sum())):  # the sum alone is quicker
-        steps = sorted(set(diffusion.model_timesteps(t, xt).tolist()))
+    # The sum is a fast pre-check; it can overflow when every value is finite.
+    if not math.isfinite(output.sum()) and (nonfinite := int((~torch.isfinite(output)).sum())):
+        timesteps = sorted(set(diffusion.model_timesteps(t, xt).tolist()))
         raise FloatingPointError(
-            f"{broken} of the {output.numel()} numbers that the network answers at t = {steps} are NaN or infinite"
+            f"{nonfinite} of {output.numel()} network output values at t = {timesteps} are NaN or infinite"
         )
     return output
 
 
-def _check_shape(name: str, found: Tensor, wanted: Tensor) -> None:
-    if found.shape != wanted.shape:
-        raise ValueError(f"{name} must be shaped {list(wanted.shape)}, not {list(found.shape)}")
+def _check_shape(name: str, tensor: Tensor, reference: Tensor) -> None:
+    if tensor.shape != reference.shape:
+        raise ValueError(f"{name} must have shape {list(reference.shape)}, not {list(tensor.shape)}")

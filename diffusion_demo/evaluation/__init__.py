@@ -1,1 +1,1 @@
-"""Measuring a model: bits per dimension on images that it never saw, and how far its images are from the data's."""
+"""Evaluation: bits per dimension of held-out images, and metrics that compare samples with a data set."""

@@ -1,4 +1,4 @@
-"""A figure with its uncertainty, and the bootstrap that gives it. Efron 1979."""
+"""Estimates with a standard error, by the bootstrap. Efron 1979."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,29 +10,31 @@ RESAMPLES = 200
 
 
 class Estimate(NamedTuple):
-    """A value with its standard error, and the interval of 95 % that follows from it."""
+    """A value with its standard error and its 95 % confidence interval."""
 
     value: float
     standard_error: float
 
     @property
     def interval(self) -> tuple[float, float]:
+        """Return the lower and upper bound, 1.96 standard errors from the value."""
         return self.value - 1.96 * self.standard_error, self.value + 1.96 * self.standard_error
 
     def spread(self) -> dict:
-        """The standard error and the interval, for JSON."""
+        """Return the standard error and the interval as fields of a JSON report."""
         return {"standard_error": self.standard_error, "interval": self.interval}
 
 
 def bootstrap(statistic: Callable[..., float], *sets: Tensor, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
-    """statistic(*sets) of sets of rows [N, ...], with the spread that it has when each set is drawn anew from its own rows.
+    """Return statistic(*sets), for sets of rows [N, ...], with its standard error over resampled sets.
 
-    The mean of the redrawn values is not used: drawing with replacement pushes many a statistic to one side.
+    Each set is resampled from its own rows with replacement. The value is that of the original sets, not the mean over
+    the resampled ones, because resampling biases many statistics.
     """
     generator = torch.Generator().manual_seed(seed)
 
-    def again(rows: Tensor) -> Tensor:
+    def resample(rows: Tensor) -> Tensor:
         return rows[torch.randint(len(rows), (len(rows),), generator=generator)]
 
-    redrawn = torch.tensor([statistic(*(again(rows) for rows in sets)) for _ in range(resamples)])
-    return Estimate(statistic(*sets), float(redrawn.std()))
+    values = torch.tensor([statistic(*(resample(rows) for rows in sets)) for _ in range(resamples)])
+    return Estimate(statistic(*sets), float(values.std()))

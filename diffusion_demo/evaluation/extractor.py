@@ -1,4 +1,4 @@
-"""What every measure sees an image through: one pass over the images gives its feature vectors, spatial features and class probabilities."""
+"""Feature extractor shared by all metrics: one forward pass gives vectors, spatial features and class probabilities."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,10 @@ from torch import Tensor
 
 
 class Features(NamedTuple):
-    """Of N images, float32 on the CPU: vectors [N, D], spatial [N, S] (channels at positions, flattened), probabilities [N, classes]."""
+    """Features of N images, float32 on the CPU.
+
+    vectors [N, D]; spatial [N, S], flattened channels and positions; probabilities [N, classes].
+    """
 
     vectors: Tensor
     spatial: Tensor
@@ -18,14 +21,17 @@ class Features(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Extractor:
-    """A frozen network as a judge of images. read: uint8 [n, 3, H, W] of any size on the CPU -> Features, batch_size of them at a time."""
+    """A frozen network that extracts features in batches of batch_size.
+
+    forward maps uint8 [n, 3, H, W] images of any size on the CPU to Features.
+    """
 
     name: str
-    read: Callable[[Tensor], Features]
+    forward: Callable[[Tensor], Features]
     batch_size: int
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Features:
-        """The features of uint8 images [N, C, H, W]; a gray one (C = 1) is read as a color image."""
-        read = [self.read(batch.expand(-1, 3, -1, -1)) for batch in pixels.split(self.batch_size)]
-        return Features(*(torch.cat(parts).float().cpu() for parts in zip(*read, strict=True)))
+        """Return the features of uint8 images [N, C, H, W]; grayscale images (C = 1) are expanded to three channels."""
+        batches = [self.forward(batch.expand(-1, 3, -1, -1)) for batch in pixels.split(self.batch_size)]
+        return Features(*(torch.cat(parts).float().cpu() for parts in zip(*batches, strict=True)))

@@ -1,17 +1,18 @@
-"""The Frechet distance between two sets of features, with its uncertainty."""
+"""Frechet distance between two sets of features, with its standard error."""
 
 import torch
 from torch import Tensor
 
 from diffusion_demo.evaluation.bootstrap import RESAMPLES, Estimate, bootstrap
 
-MANY_FEATURES = 256  # with more, a distance takes seconds: a tenth of the resamples must do
+MANY_FEATURES = 256  # with more features a distance takes seconds, so a tenth of the resamples is used
 
 
 def frechet_distance(a: Tensor, b: Tensor) -> float:
-    """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)) of features a [N, D] and b [M, D], N and M at least 2. Heusel et al. 2017, Eq. 6.
+    """Return |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). Heusel et al. 2017, Eq. 6.
 
-    Computed in float64; the trace of the root is had from the symmetric C_a^(1/2) C_b C_a^(1/2), which has the same eigenvalues.
+    a [N, D] and b [M, D] are features, N and M at least 2. Computed in float64; the trace of the root is that of the
+    symmetric C_a^(1/2) C_b C_a^(1/2), which has the same eigenvalues as C_a C_b.
     """
     a, b = a.double(), b.double()
     cov_a, cov_b = torch.cov(a.T).reshape(a.shape[1], -1), torch.cov(b.T).reshape(b.shape[1], -1)
@@ -23,6 +24,6 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
 
 
 def frechet_estimate(samples: Tensor, reference: Tensor, seed: int = 0) -> Estimate:
-    """The distance of samples [N, D] from reference [M, D], with the bootstrap's standard error over both."""
+    """Return the distance of samples [N, D] from reference [M, D], with the bootstrap standard error over both sets."""
     resamples = RESAMPLES if samples.shape[1] <= MANY_FEATURES else RESAMPLES // 10
     return bootstrap(frechet_distance, samples, reference, seed=seed, resamples=resamples)

@@ -1,4 +1,4 @@
-"""The Inception network of the papers' FID, through torch-fidelity where a person has it: no dependency of ours."""
+"""Inception network of the papers' FID, from the optional package torch-fidelity."""
 
 import torch
 from torch import Tensor
@@ -11,41 +11,47 @@ CHANNELS = 7
 
 
 def inception_extractor(device: torch.device | str = "cpu") -> Extractor:
-    """pool_3 (2,048 numbers), softmax of the logits without their bias, and the first 7 channels of mixed_6's 17 x 17 (2,023): ADM's evaluator.
+    """Return the extractor of ADM's evaluator.
 
-    The weights of 2015-12-05 are fetched once by torch-fidelity into torch's cache. Raises BadInput where they or the package cannot be had.
+    vectors: pool_3, 2,048 numbers; probabilities: softmax of the logits without their bias; spatial: the first 7
+    channels of the 17 x 17 map mixed_6, 2,023 numbers. torch-fidelity downloads the weights of 2015-12-05 once into
+    torch's cache. Raises BadInput if the package or the weights are not available.
     """
-    network = _network().to(device)
+    network = _load_network().to(device)
 
-    def read(pixels: Tensor) -> Features:
+    def forward(pixels: Tensor) -> Features:
         maps = []
-        # Mixed_6d is TensorFlow's mixed_6, and its output begins with the branch that ADM takes, mixed_6/conv.
-        hook = network.Mixed_6d.register_forward_hook(lambda block, given, output: maps.append(output))
+        # Mixed_6d is TensorFlow's mixed_6; its output starts with the branch that ADM uses, mixed_6/conv.
+        hook = network.get_submodule("Mixed_6d").register_forward_hook(lambda module, args, output: maps.append(output))
         try:
             vectors, logits = network(pixels.to(device))
         finally:
             hook.remove()
         return Features(vectors, maps[0][:, :CHANNELS].flatten(1), logits.softmax(dim=1))
 
-    return Extractor("inception-v3 2015-12-05", read, BATCH_SIZE)
+    return Extractor("inception-v3 2015-12-05", forward, BATCH_SIZE)
 
 
-def _network() -> torch.nn.Module:
+def _load_network() -> torch.nn.Module:
     try:
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+        from torch_fidelity.feature_extractor_inceptionv3 import (  # pyright: ignore[reportMissingImports]  optional
+            FeatureExtractorInceptionV3,
+        )
     except ImportError as error:
         raise BadInput(
-            "--features inception needs torch-fidelity: pip install torch-fidelity, or use --features judge."
+            "--features inception needs torch-fidelity. Run pip install torch-fidelity, or use --features judge."
         ) from error
-    except (OSError, RuntimeError) as error:  # a torchvision that was built for another torch
+    except (OSError, RuntimeError) as error:  # torchvision was built for another torch version
         raise BadInput(
-            f"torch-fidelity is there but does not load ({_first_line(error)}); mend it, or use --features judge."
+            f"torch-fidelity is installed but does not load ({_first_line(error)})."
+            " Repair the installation, or use --features judge."
         ) from error
     try:
         return FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"])
-    except Exception as error:  # whatever a network, a cache or a cut file raises
+    except Exception as error:  # the download, the cache and a truncated file raise different types
         raise BadInput(
-            f"Inception's weights cannot be had ({_first_line(error)}); try again with a network, or use --features judge."
+            f"The Inception weights are not available ({_first_line(error)})."
+            " Check the network connection, or use --features judge."
         ) from error
 
 

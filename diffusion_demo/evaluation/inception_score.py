@@ -1,4 +1,4 @@
-"""The Inception Score, of whichever classifier: are single images clear, and all of them together diverse?"""
+"""Inception Score for any classifier: high if single images are unambiguous and the set is diverse."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ SPLITS = 10
 
 
 class Splits(NamedTuple):
-    """The mean and the standard deviation of the scores of `count` equal parts, as papers report them."""
+    """Mean and standard deviation of the scores of `count` equal parts, as papers report them."""
 
     count: int
     mean: float
@@ -19,23 +19,25 @@ class Splits(NamedTuple):
 
 
 def inception_score(probabilities: Tensor) -> float:
-    """exp(E KL(p(y|x) || p(y))), from 1 to the number of classes, of p(y|x) [N, classes]. Salimans et al. 2016, section 4.
+    """Return exp(E KL(p(y|x) || p(y))), from 1 to the number of classes. Salimans et al. 2016, section 4.
 
-    The KL is taken as the entropy of the mean less the mean entropy, which stands probabilities of 0. In float64.
+    probabilities: p(y|x) [N, classes]. The KL divergence is computed in float64 as the entropy of the mean minus the
+    mean entropy, which is defined for probabilities of 0.
     """
     p = probabilities.double()
     return float((torch.special.entr(p.mean(0)).sum() - torch.special.entr(p).sum(1).mean()).exp())
 
 
 def score_estimate(probabilities: Tensor, seed: int = 0) -> Estimate:
-    """The score of all samples [N, classes] at once, as DDPM's code has it, with the bootstrap's standard error."""
+    """Return the score of all samples [N, classes] as one set, like DDPM's code, with the bootstrap standard error."""
     return bootstrap(inception_score, probabilities, seed=seed)
 
 
 def split_scores(probabilities: Tensor) -> Splits:
-    """The scores of 10 parts (fewer of fewer samples). A part takes every tenth sample, so that no order by class harms it.
+    """Return the mean score of 10 parts, or of one part per sample if there are fewer than 10.
 
-    Small parts score lower: with few samples, p(y) follows them.
+    Part i takes every tenth sample from i, so that samples sorted by class do no harm. Small parts score lower, because
+    p(y) then follows the few samples.
     """
     count = min(SPLITS, len(probabilities))
     scores = torch.tensor([inception_score(probabilities[start::count]) for start in range(count)])

@@ -1,4 +1,4 @@
-"""Samples beside a reference -> the figures of fd, sfd, is, pr and nn, ready for JSON."""
+"""Metrics that compare samples with reference images: fd, sfd, is, pr and nn, as JSON reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,84 +12,98 @@ from diffusion_demo.evaluation.extractor import Extractor, Features
 from diffusion_demo.evaluation.frechet import frechet_estimate
 from diffusion_demo.evaluation.inception_score import inception_score, score_estimate, split_scores
 from diffusion_demo.evaluation.memorization import measure_memorization
-from diffusion_demo.evaluation.precision_recall import MOST, NEIGHBORS, precision_recall_estimates
+from diffusion_demo.evaluation.precision_recall import MAX_IMAGES, NEIGHBORS, precision_recall_estimates
 from diffusion_demo.evaluation.reference import Reference
 from diffusion_demo.evaluation.samples import Samples
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
-    """Both sides as images uint8 [N, C, S, S] and as features; the first `training` images were trained on, the others held out."""
+class MetricInputs:
+    """Samples and reference as images uint8 [N, C, S, S] and as features.
+
+    The first num_training reference images were used for training, the others were held out.
+    """
 
     samples: Tensor
-    specs: Tensor
-    ours: Features
-    theirs: Features
-    training: int
+    reference: Tensor
+    sample_features: Features
+    reference_features: Features
+    num_training: int
     extractor: Extractor
     seed: int
     work: Path | None
 
-    def fd(self) -> dict:
-        return self._distance(self.ours.vectors, self.theirs.vectors)
+    def frechet(self) -> dict:
+        """Return the Frechet distance of the feature vectors."""
+        return self._frechet(self.sample_features.vectors, self.reference_features.vectors)
 
-    def sfd(self) -> dict:
-        return self._distance(self.ours.spatial, self.theirs.spatial)
+    def spatial_frechet(self) -> dict:
+        """Return the Frechet distance of the spatial features."""
+        return self._frechet(self.sample_features.spatial, self.reference_features.spatial)
 
-    def _distance(self, ours: Tensor, theirs: Tensor) -> dict:
-        estimate = frechet_estimate(ours, theirs, self.seed)
-        return {"distance": estimate.value} | estimate.spread() | {"dimensions": ours.shape[1]}
+    def _frechet(self, samples: Tensor, reference: Tensor) -> dict:
+        estimate = frechet_estimate(samples, reference, self.seed)
+        return {"distance": estimate.value} | estimate.spread() | {"dimensions": samples.shape[1]}
 
     def inception_score(self) -> dict:
-        estimate = score_estimate(self.ours.probabilities, self.seed)
-        own = {"splits": split_scores(self.ours.probabilities)._asdict(), "classes": self.ours.probabilities.shape[1]}
+        """Return the Inception Score of the samples and of the reference."""
+        probabilities = self.sample_features.probabilities
+        estimate = score_estimate(probabilities, self.seed)
         return (
             {"score": estimate.value}
             | estimate.spread()
-            | own
-            | {"score_of_reference": inception_score(self.theirs.probabilities)}
+            | {"splits": split_scores(probabilities)._asdict(), "classes": probabilities.shape[1]}
+            | {"score_of_reference": inception_score(self.reference_features.probabilities)}
         )
 
     def precision_recall(self) -> dict:
-        estimates = precision_recall_estimates(self.ours.vectors, self.theirs.vectors, self.seed)
-        figures = {
-            name: {"value": e.value} | e.spread() for name, e in zip(("precision", "recall"), estimates, strict=True)
-        }
-        return figures | {
-            "neighbours": NEIGHBORS,
-            "samples": min(MOST, len(self.samples)),
-            "reference": min(MOST, len(self.specs)),
-        }
-
-    def nn(self) -> dict:
-        sides = (self.samples, self.ours.vectors), (self.specs, self.theirs.vectors)
-        return measure_memorization(
-            *sides, self.training, self.extractor, self.seed, self.work / "nearest.png" if self.work else None
+        """Return improved precision and recall of the feature vectors."""
+        precision, recall = precision_recall_estimates(
+            self.sample_features.vectors, self.reference_features.vectors, self.seed
         )
+        return {
+            "precision": {"value": precision.value} | precision.spread(),
+            "recall": {"value": recall.value} | recall.spread(),
+            "neighbours": NEIGHBORS,
+            "samples": min(MAX_IMAGES, len(self.samples)),
+            "reference": min(MAX_IMAGES, len(self.reference)),
+        }
+
+    def memorization(self) -> dict:
+        """Return how near the samples are to the training images; with `work`, write the sheet work/nearest.png."""
+        samples = self.samples, self.sample_features.vectors
+        reference = self.reference, self.reference_features.vectors
+        sheet = self.work / "nearest.png" if self.work else None
+        return measure_memorization(samples, reference, self.num_training, self.extractor, self.seed, sheet)
 
 
-MEASURES = {
-    "fd": Comparison.fd,
-    "sfd": Comparison.sfd,
-    "is": Comparison.inception_score,
-    "pr": Comparison.precision_recall,
-    "nn": Comparison.nn,
+COMPARISON_METRICS = {
+    "fd": MetricInputs.frechet,
+    "sfd": MetricInputs.spatial_frechet,
+    "is": MetricInputs.inception_score,
+    "pr": MetricInputs.precision_recall,
+    "nn": MetricInputs.memorization,
 }
-FEWEST = {"fd": 2, "sfd": 2, "is": 2, "pr": 20, "nn": 2}
+MIN_IMAGES = {"fd": 2, "sfd": 2, "is": 2, "pr": 20, "nn": 2}
 
 
-def check(metrics: Sequence[str], samples: int, side: int, reference: Reference) -> None:
-    """Raise BadInput where so many samples of that size cannot be measured against the reference: to be asked before they are made."""
-    neediest = max(metrics, key=FEWEST.get)
-    if min(samples, len(reference)) < FEWEST[neediest]:
-        raise BadInput(f"{neediest} needs at least {FEWEST[neediest]} samples and as many images to compare them with.")
+def check_metrics(metrics: Sequence[str], num_samples: int, side: int, reference: Reference) -> None:
+    """Raise BadInput if the metrics cannot be computed on num_samples samples of side x side pixels.
+
+    To be called before sampling, which may take hours.
+    """
+    strictest = max(metrics, key=MIN_IMAGES.__getitem__)
+    minimum = MIN_IMAGES[strictest]
+    if min(num_samples, len(reference)) < minimum:
+        raise BadInput(f"{strictest} needs at least {minimum} samples and {minimum} reference images.")
     if "nn" in metrics and isinstance(reference.source, Tensor) and reference.source.shape[2:] != (side, side):
         raise BadInput(
-            f"nn compares pixels, so the images of --data must be {side} x {side} as the samples are; leave nn out."
+            f"nn compares pixels, so the images of --data must be {side} x {side} like the samples."
+            " Use other images, or leave nn out."
         )
 
 
-def compare(
+def compute_metrics(
     samples: Samples,
     reference: Reference,
     metrics: Sequence[str],
@@ -97,19 +111,20 @@ def compare(
     seed: int = 0,
     work: Path | None = None,
 ) -> dict:
-    """The figures of each of the metrics, with what they were measured in and of how many. Every resampling begins at `seed`.
+    """Return the report of each metric, with the numbers of images and the name of the features.
 
-    nn draws its nearest pairs into `work`. Raises BadInput when that cannot be written.
+    Every bootstrap starts from `seed`. nn writes its sheet of nearest pairs into `work`. Raises BadInput if `work`
+    cannot be written.
     """
     channels, side = samples.images.shape[1:3]
-    check(metrics, len(samples.images), side, reference)
+    check_metrics(metrics, len(samples.images), side, reference)
     training, held_out = reference.parts(side, channels)
-    specs = torch.cat([training, held_out])
-    found = Comparison(
-        samples.images, specs, extractor(samples.images), extractor(specs), len(training), extractor, seed, work
+    images = torch.cat([training, held_out])
+    inputs = MetricInputs(
+        samples.images, images, extractor(samples.images), extractor(images), len(training), extractor, seed, work
     )
-    common = {"samples": len(samples.images), "reference": len(specs), "features": extractor.name}
+    common = {"samples": len(samples.images), "reference": len(images), "features": extractor.name}
     try:
-        return {name: common | measure(found) for name, measure in MEASURES.items() if name in metrics}
+        return {name: common | compute(inputs) for name, compute in COMPARISON_METRICS.items() if name in metrics}
     except OSError as error:
-        raise BadInput(f"Cannot write to {work} ({error.strerror or error}); choose another folder.") from error
+        raise BadInput(f"Cannot write to {work} ({error.strerror or error}). Choose another folder.") from error

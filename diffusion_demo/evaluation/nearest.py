@@ -1,4 +1,4 @@
-"""The nearest training image of each sample: is the model copying?"""
+"""Nearest training image of each sample, to detect memorization."""
 
 from functools import partial
 from typing import NamedTuple
@@ -8,22 +8,23 @@ from torch import Tensor
 
 from diffusion_demo.evaluation.bootstrap import Estimate, bootstrap
 
-ROWS_AT_ONCE = 4096
+BLOCK_ROWS = 4096
 
 
 class Nearest(NamedTuple):
-    """For each of N queries: the distance float64 [N] to the nearest row, and that row's number int64 [N]."""
+    """For each of N queries: the distance to the nearest row, float64 [N], and the index of that row, int64 [N]."""
 
     distance: Tensor
     row: Tensor
 
 
 class Closeness(NamedTuple):
-    """How near samples are to training images, beside images that were never trained on.
+    """Distances of samples to their nearest training images, compared with those of images not used for training.
 
-    nearer: the share of the samples nearer than the median of these (0.5 for samples like data that the model never saw, towards 1 for
-    copies); much_nearer: nearer than the nearest twentieth of these (0.05), which shows when some are copies; ratio: of the medians (1,
-    towards 0).
+    nearer: share of the samples nearer than the median of the other images: 0.5 for unseen data, towards 1 for copies.
+    much_nearer: share nearer than the 5 % quantile of the other images: 0.05 for unseen data; shows a few copies.
+    ratio: ratio of the medians: 1 for unseen data, towards 0 for copies.
+    median, typical: median distance of the samples and of the other images.
     """
 
     nearer: Estimate
@@ -33,33 +34,39 @@ class Closeness(NamedTuple):
     typical: float
 
 
-def nearest(queries: Tensor, rows: Tensor, apart: tuple[Tensor, Tensor] | None = None) -> Nearest:
-    """The Euclidean nearest of rows [M, ...] to each of queries [N, ...]; apart: names [N] and [M], of which equal ones are not compared."""
+def nearest(queries: Tensor, rows: Tensor, group_ids: tuple[Tensor, Tensor] | None = None) -> Nearest:
+    """Return the Euclidean nearest of rows [M, ...] to each of queries [N, ...].
+
+    group_ids: int64 [N] and [M]; queries and rows with equal ids are not compared.
+    """
     queries, rows = queries.flatten(1), rows.flatten(1)
     best, row = torch.full((len(queries),), torch.inf), torch.zeros(len(queries), dtype=torch.int64)
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        end = start + ROWS_AT_ONCE
+    for start in range(0, len(rows), BLOCK_ROWS):
+        end = start + BLOCK_ROWS
         distances = torch.cdist(queries.float(), rows[start:end].float())
-        if apart:
-            distances[apart[0][:, None] == apart[1][start:end]] = torch.inf
-        found = distances.min(dim=1)
-        row = torch.where(found.values < best, found.indices + start, row)
-        best = torch.minimum(best, found.values)
-    # cdist's own figure is rounded by as much as a near copy differs
+        if group_ids:
+            distances[group_ids[0][:, None] == group_ids[1][start:end]] = torch.inf
+        block = distances.min(dim=1)
+        row = torch.where(block.values < best, block.indices + start, row)
+        best = torch.minimum(best, block.values)
+    # The rounding error of cdist is as large as the difference between an image and a near copy.
     return Nearest((queries.double() - rows[row].double()).norm(dim=1), row)
 
 
 def closeness(samples: Tensor, others: Tensor, seed: int = 0) -> Closeness:
-    """Of the distances of N samples and of M other images to their nearest training images, with the bootstrap's errors over both."""
+    """Compare the distances [N] of samples and [M] of other images to their nearest training images.
+
+    The standard errors are from the bootstrap over both sets.
+    """
 
     def share_below(quantile: float, ours: Tensor, theirs: Tensor) -> float:
         return float((ours < theirs.quantile(quantile)).double().mean())
 
     def ratio(ours: Tensor, theirs: Tensor) -> float:
-        return float(ours.median() / theirs.median().clamp(min=1e-9))  # 0 where most images are there twice
+        return float(ours.median() / theirs.median().clamp(min=1e-9))  # 0 if most images have a duplicate
 
-    estimates = (
+    nearer, much_nearer, median_ratio = (
         bootstrap(statistic, samples, others, seed=seed)
         for statistic in (partial(share_below, 0.5), partial(share_below, 0.05), ratio)
     )
-    return Closeness(*estimates, float(samples.median()), float(others.median()))
+    return Closeness(nearer, much_nearer, median_ratio, float(samples.median()), float(others.median()))

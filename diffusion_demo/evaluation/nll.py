@@ -1,4 +1,4 @@
-"""Bits per dimension of a data set under a model: the variational bound, its three parts, and its curve over t."""
+"""Negative log-likelihood: the variational bound in bits per dimension, its three parts and its curve over t."""
 
 import hashlib
 import json
@@ -6,30 +6,38 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from diffusion_demo import data
 from diffusion_demo.data import ImageTensors
 from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits, rate_distortion
+from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 from diffusion_demo.errors import BadInput
+from diffusion_demo.evaluation.class_matching import class_indices
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.parallel import parallel_map, split_rows
-from diffusion_demo.sampling.generate import SeededNoise
+from diffusion_demo.sampling.generate import SeededNoise, device_of
+from diffusion_demo.sampling.request import check_steps
 
 BATCH_SIZE = 16
+
+Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """The bound of N images on a chain of K steps: prior L_T [N]; bits, x0_mse and eps_mse [N, K] at index t, all float64.
+    """The variational bound of N images on a chain of K steps, float64 in bits per dimension.
 
-    timesteps int64 [K] are the original t of the indices. bits[:, 0] is the decoder term L_0.
+    prior: L_T [N]; bits, x0_mse, eps_mse: [N, K] by chain index, where bits[:, 0] is the decoder term L_0; timesteps:
+    the original t of each chain index, int64 [K].
     """
 
     prior: Tensor
@@ -39,7 +47,7 @@ class Bound:
     timesteps: Tensor
 
     def report(self) -> dict:
-        """The total in bits/dim with its standard error over the images, its three parts, and per t the means: for JSON."""
+        """Return the total with its standard error over the images, its three parts and the means per t, for JSON."""
         totals = self.prior + self.bits.sum(1)
         error = float(totals.std() / len(totals) ** 0.5) if len(totals) > 1 else None
         columns = (self.timesteps, self.bits.mean(0), self.x0_mse.mean(0), self.eps_mse.mean(0))
@@ -62,25 +70,46 @@ class Bound:
         }
 
 
+def measure_nll(
+    checkpoint: Checkpoint,
+    report: data.Report,
+    steps: int | str | None,
+    seed: int,
+    work: Path | None,
+    progress: Progress,
+) -> dict:
+    """Return the report of the bound on the held-out images, or on all images if none are held out.
+
+    The other parameters are those of measure_bound. Raises BadInput if `steps` does not fit the chain.
+    """
+    description = checkpoint.description
+    if steps is not None:
+        check_steps(steps, description)
+    held_out = any(entry.held_out for entry in report.entries)
+    images = data.load(report, description.image_size, description.channels, held_out=held_out)
+    labels = class_indices(report.class_names, description)[images.labels]
+    bound = measure_bound(checkpoint, ImageTensors(images.images, labels), steps, seed, work, progress)
+    return {"held_out": held_out} | bound.report()
+
+
 def measure_bound(
     checkpoint: Checkpoint,
     dataset: ImageTensors,
     steps: int | str | None = None,
     seed: int = 0,
     work: Path | None = None,
-    progress: Callable[[int], None] = lambda dataset: None,
+    progress: Progress = lambda images: None,
 ) -> Bound:
-    """The bound of every image, on the whole chain or on a respaced one, in float32. Image i is measured with the noise of seed + i.
+    """Return the bound of every image, computed in float32 on the full chain or on a respaced one.
 
-    labels of images are the checkpoint's class indices. Batches are kept in the folder `work`, where a call that was cut short goes on.
-    Raises BadInput when `work` cannot be written or holds the measurement of something else.
+    The labels of the dataset are class indices of the checkpoint. Image i uses the noise of seed + i. With `work`,
+    each batch is stored in this folder, and an interrupted call resumes from it. Raises BadInput if `work` cannot be
+    written or holds another measurement.
     """
-    chain = (
-        checkpoint.diffusion
-        if steps is None
-        else checkpoint.diffusion.respaced(spaced_timesteps(len(checkpoint.diffusion), steps))
-    )
-    about = {"weights": checkpoint.weights, "seed": str(seed), "timesteps": json.dumps(chain.timesteps.tolist())}
+    chain = checkpoint.diffusion
+    if steps is not None:
+        chain = chain.respaced(spaced_timesteps(len(chain), steps))
+    metadata = {"weights": checkpoint.weights, "seed": str(seed), "timesteps": json.dumps(chain.timesteps.tolist())}
     parts = []
     try:
         if work:
@@ -88,31 +117,33 @@ def measure_bound(
         for start in range(0, len(dataset), BATCH_SIZE):
             batch = ImageTensors(dataset.images[start : start + BATCH_SIZE], dataset.labels[start : start + BATCH_SIZE])
             file = work / f"bound_{start:08d}.safetensors" if work else None
-            part = _read(file, about | _digest(batch)) if file else None
+            part = _read_part(file, metadata | _digest(batch)) if file else None
             if part is None:
-                part = _measure(checkpoint, chain, batch, range(seed + start, seed + start + len(batch)))
+                part = _measure_batch(checkpoint, chain, batch, range(seed + start, seed + start + len(batch)))
                 if file:
-                    _write(file, part, about | _digest(batch))
+                    _write_part(file, part, metadata | _digest(batch))
             parts.append(part)
             progress(len(batch))
     except OSError as error:
-        raise BadInput(f"Cannot write to {work} ({error.strerror or error}); choose another folder.") from error
+        raise BadInput(f"Cannot write to {work} ({error.strerror or error}). Choose another folder.") from error
     return Bound(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]}, timesteps=chain.timesteps)
 
 
-def _measure(checkpoint: Checkpoint, chain, batch: ImageTensors, seeds: range) -> dict[str, Tensor]:
-    cuts = split_rows(len(batch), checkpoint.unet)
+def _measure_batch(checkpoint: Checkpoint, chain: Diffusion, batch: ImageTensors, seeds: range) -> dict[str, Tensor]:
     parts = parallel_map(
-        lambda cut: _walk(checkpoint, chain, ImageTensors(batch.images[cut], batch.labels[cut]), seeds[cut]), cuts
+        lambda rows: _measure_rows(
+            checkpoint, chain, ImageTensors(batch.images[rows], batch.labels[rows]), seeds[rows]
+        ),
+        split_rows(len(batch), checkpoint.unet),
     )
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 @torch.no_grad()
-def _walk(checkpoint: Checkpoint, chain, batch: ImageTensors, seeds: range) -> dict[str, Tensor]:
-    device = checkpoint.unet.device
+def _measure_rows(checkpoint: Checkpoint, chain: Diffusion, batch: ImageTensors, seeds: range) -> dict[str, Tensor]:
+    device = device_of(checkpoint)
     x0, labels = to_float(batch.images).to(device), batch.labels.to(device)
-    condition = {"class_labels": labels} if checkpoint.description.class_names else {}
+    condition: dict[str, Any] = {"class_labels": labels} if checkpoint.description.class_names else {}
     noise = SeededNoise(list(seeds), x0.shape[1:], device)
     terms = list(bound_terms(as_denoiser(checkpoint.unet, "fp32"), chain, x0, noise, **condition))[::-1]
     columns = {
@@ -130,19 +161,19 @@ def _digest(batch: ImageTensors) -> dict[str, str]:
     }
 
 
-def _read(file: Path, about: dict[str, str]) -> dict[str, Tensor] | None:
+def _read_part(file: Path, metadata: dict[str, str]) -> dict[str, Tensor] | None:
     if not file.exists():
         return None
     try:
-        with safe_open(file, "pt") as found:
-            if found.metadata() == about:
-                return {name: found.get_tensor(name) for name in found.keys()}  # noqa: SIM118  no dictionary
+        with safe_open(file, "pt") as stored:
+            if stored.metadata() == metadata:
+                return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  not iterable itself
     except SafetensorError:
         return None
-    raise BadInput(f"{file} is of another measurement; choose another folder, or remove it.")
+    raise BadInput(f"{file} belongs to another measurement. Choose another folder, or remove the file.")
 
 
-def _write(file: Path, part: dict[str, Tensor], about: dict[str, str]) -> None:
+def _write_part(file: Path, part: dict[str, Tensor], metadata: dict[str, str]) -> None:
     partial = file.with_name(f".{file.name}.partial")
-    save_file(part, partial, metadata=about)
+    save_file(part, partial, metadata=metadata)
     os.replace(partial, file)

@@ -1,4 +1,4 @@
-"""Improved precision and recall: do the samples look like data, and is all of the data among them? Kynkaanniemi et al. 2019."""
+"""Improved precision (fidelity of the samples) and recall (coverage of the data). Kynkaanniemi et al. 2019."""
 
 from typing import NamedTuple
 
@@ -8,11 +8,11 @@ from torch import Tensor
 from diffusion_demo.evaluation.bootstrap import RESAMPLES, Estimate
 
 NEIGHBORS = 3
-MOST = 10_000  # images of a side; ADM's reference batches hold as many. All distances between them are kept in memory.
+MAX_IMAGES = 10_000  # per set, as in ADM's reference batches; all pairwise distances are kept in memory
 
 
 class _Distances(NamedTuple):
-    """float32 [N, N], [M, M] and [N, M]: among the samples, among the reference, between them."""
+    """Distances float32: among the samples [N, N], among the reference [M, M], and between the two [N, M]."""
 
     samples: Tensor
     reference: Tensor
@@ -20,34 +20,39 @@ class _Distances(NamedTuple):
 
 
 def precision_recall(samples: Tensor, reference: Tensor, k: int = NEIGHBORS) -> tuple[float, float]:
-    """The share of samples [N, D] inside a ball of the reference [M, D], and the share of the reference inside one of the samples. Eq. 1 to 3.
+    """Return the share of samples [N, D] inside a ball of the reference [M, D], and vice versa. Eq. 1 to 3.
 
-    A ball reaches from a point to its k-th nearest neighbor in its own set, itself not counted; N and M are at least k + 1.
+    The ball of a point reaches to its k-th nearest neighbor in its own set, the point itself not counted; N and M are
+    at least k + 1.
     """
     return _shares(_distances(samples, reference), torch.arange(len(samples)), torch.arange(len(reference)), k)
 
 
 def precision_recall_estimates(samples: Tensor, reference: Tensor, seed: int = 0) -> tuple[Estimate, Estimate]:
-    """Both of at most MOST images a side, drawn at random, with the bootstrap's standard errors over both sets.
+    """Return precision and recall with bootstrap standard errors, on a random subset of at most MAX_IMAGES per set.
 
-    An image that is drawn twice counts twice as a point, but has one ball and is not its own neighbor, which would shrink the ball to
-    nothing. Needs more than 3 different images in every draw: 20 a side are safe.
+    An image drawn twice counts twice as a point but has one ball and is not its own neighbor, because the ball would
+    otherwise have radius 0. Every draw must hold more than 3 different images: 20 images per set are enough.
     """
     generator = torch.Generator().manual_seed(seed)
-    samples, reference = (rows[torch.randperm(len(rows), generator=generator)[:MOST]] for rows in (samples, reference))
+    samples, reference = (
+        rows[torch.randperm(len(rows), generator=generator)[:MAX_IMAGES]] for rows in (samples, reference)
+    )
     distances = _distances(samples, reference)
 
-    def drawn(count: int) -> Tensor:
+    def draw_rows(count: int) -> Tensor:
         return torch.randint(count, (count,), generator=generator)
 
-    redrawn = [_shares(distances, drawn(len(samples)), drawn(len(reference)), NEIGHBORS) for _ in range(RESAMPLES)]
-    whole = _shares(distances, torch.arange(len(samples)), torch.arange(len(reference)), NEIGHBORS)
-    errors = torch.tensor(redrawn).std(dim=0).tolist()
-    return Estimate(whole[0], errors[0]), Estimate(whole[1], errors[1])
+    resampled = [
+        _shares(distances, draw_rows(len(samples)), draw_rows(len(reference)), NEIGHBORS) for _ in range(RESAMPLES)
+    ]
+    values = _shares(distances, torch.arange(len(samples)), torch.arange(len(reference)), NEIGHBORS)
+    errors = torch.tensor(resampled).std(dim=0).tolist()
+    return Estimate(values[0], errors[0]), Estimate(values[1], errors[1])
 
 
 def _distances(samples: Tensor, reference: Tensor) -> _Distances:
-    """Not by way of the dot product, in which equal points are not at distance 0."""
+    """Return all pairwise distances, without matrix products, whose rounding separates equal points."""
 
     def between(a: Tensor, b: Tensor) -> Tensor:
         return torch.cdist(a.float(), b.float(), compute_mode="donot_use_mm_for_euclid_dist")
@@ -56,13 +61,13 @@ def _distances(samples: Tensor, reference: Tensor) -> _Distances:
 
 
 def _shares(distances: _Distances, samples: Tensor, reference: Tensor, k: int) -> tuple[float, float]:
-    """Precision and recall of the images of these numbers."""
+    """Return precision and recall of the images with these indices, int64 [n] and [m]."""
     balls, reference_balls = samples.unique(), reference.unique()
-    reach, reference_reach = _reach(distances.samples, balls, k), _reach(distances.reference, reference_balls, k)
-    inside_reference = (distances.between[:, reference_balls] <= reference_reach).any(dim=1)
-    inside_samples = (distances.between[balls] <= reach[:, None]).any(dim=0)
+    radii, reference_radii = _radii(distances.samples, balls, k), _radii(distances.reference, reference_balls, k)
+    inside_reference = (distances.between[:, reference_balls] <= reference_radii).any(dim=1)
+    inside_samples = (distances.between[balls] <= radii[:, None]).any(dim=0)
     return float(inside_reference[samples].double().mean()), float(inside_samples[reference].double().mean())
 
 
-def _reach(within: Tensor, rows: Tensor, k: int) -> Tensor:
-    return within[rows][:, rows].kthvalue(k + 1, dim=1).values
+def _radii(distances: Tensor, rows: Tensor, k: int) -> Tensor:
+    return distances[rows][:, rows].kthvalue(k + 1, dim=1).values

@@ -1,4 +1,4 @@
-"""The images that are measured: sampled from a checkpoint once for all measures, or given as a folder or a sample batch."""
+"""Samples to evaluate: sampled from a checkpoint once for all metrics, or loaded from a folder or a sample batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,31 +18,30 @@ from diffusion_demo.sampling.generate import last_step, sample_batch
 from diffusion_demo.sampling.image_writer import BATCH_SIZE, sample_to_folder, settings_of
 from diffusion_demo.sampling.request import ImageSpec, Request
 
-OF_ONE_IMAGE = ("seed", "class", "num_images")
+PER_IMAGE_SETTINGS = ("seed", "class", "num_images")
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Images uint8 [N, C, S, S], their classes int64 [N] where these are known, and for the report what is known of their making."""
+    """Images uint8 [N, C, S, S], their classes int64 [N] if known, and the settings they share, for reports."""
 
     images: Tensor
     labels: Tensor | None
-    made: dict
+    settings: dict
 
 
-def sampled(
+def draw_samples(
     checkpoint: Checkpoint,
     name: str,
     request: Request,
     specs: list[ImageSpec],
     work: Path | None,
-    progress: Callable[[int], None],
+    progress: Callable[[int], object],
 ) -> Samples:
-    """These images of the checkpoint, kept in the folder work/samples and taken from there where they are in it."""
+    """Sample these images from the checkpoint; with `work`, keep them in work/samples and reuse those already there."""
     if work:
-        images = torch.stack(
-            [_read(path) for path in sample_to_folder(checkpoint, name, request, specs, work / "samples", progress)]
-        )
+        paths = sample_to_folder(checkpoint, name, request, specs, work / "samples", progress)
+        images = torch.stack([_read_png(path) for path in paths])
     else:
         parts = []
         for start in range(0, len(specs), BATCH_SIZE):
@@ -50,42 +49,40 @@ def sampled(
             progress(len(parts[-1]))
         images = torch.cat(parts)
     labels = torch.tensor([spec.class_index for spec in specs]) if checkpoint.description.class_names else None
-    return Samples(images, labels, _made(settings_of(request, specs, name, checkpoint)))
+    return Samples(images, labels, _shared_settings(settings_of(request, specs, name, checkpoint)))
 
 
-def _read(path: Path) -> Tensor:
+def _read_png(path: Path) -> Tensor:
     with Image.open(path) as image:
         array = np.asarray(image)
     return torch.from_numpy(array.reshape(*array.shape[:2], -1).transpose(2, 0, 1).copy())
 
 
-def given(path: str | Path) -> Samples:
-    """The images of a sample batch, or of a folder or zip, where all are squares of one size. Raises BadInput for others."""
+def load_samples(path: str | Path) -> Samples:
+    """Load a sample batch, a folder or a zip of square images of one size. Raises BadInput for other images."""
     if is_npz(path):
         images, labels = read_npz(path)
         if images.shape[2] != images.shape[3]:
             raise BadInput(f"The images of {path} must be square, not {images.shape[3]} x {images.shape[2]}.")
         return Samples(images, labels, {})
-    found = data.scan(path)
-    if found.rejected:
-        name, reason = next(iter(found.rejected.items()))
+    report = data.scan(path)
+    if report.rejected:
+        name, reason = next(iter(report.rejected.items()))
         raise BadInput(f"{name} of the samples in {path} cannot be read: {reason}")
-    if len({side for entry in found.entries for side in (entry.width, entry.height)}) > 1:
-        raise BadInput(f"The samples in {path} must all be squares of one size; give the folder that holds them alone.")
-    images = data.examples(found, len(found.entries), data.ImageTransform(found.entries[0].width, 3))
+    if len({side for entry in report.entries for side in (entry.width, entry.height)}) > 1:
+        raise BadInput(f"The samples in {path} must all be squares of one size. Give a folder that holds only samples.")
+    images = data.examples(report, len(report.entries), data.ImageTransform(report.entries[0].width, 3))
     try:
-        made = _made([read_settings(Path(path) / entry.name) for entry in found.entries])
-    except BadInput:  # images that were not made here
-        made = {}
-    return Samples(images, None, made)
+        settings = _shared_settings([read_settings(Path(path) / entry.name) for entry in report.entries])
+    except BadInput:  # images from another program have no settings
+        settings = {}
+    return Samples(images, None, settings)
 
 
-def _made(settings: list[dict]) -> dict:
-    """What the settings of all the images share, with the first and the last seed; nothing where they are not of one making."""
-    shared = [{name: value for name, value in one.items() if name not in OF_ONE_IMAGE} for one in settings]
+def _shared_settings(settings: list[dict]) -> dict:
+    """Return the settings that all images share, with the first and last seed; {} if the settings differ."""
+    shared = [{name: value for name, value in one.items() if name not in PER_IMAGE_SETTINGS} for one in settings]
     seeds = [one["seed"] for one in settings if "seed" in one]
-    return (
-        shared[0] | {"seeds": [min(seeds), max(seeds)]}
-        if len(seeds) == len(settings) and all(one == shared[0] for one in shared)
-        else {}
-    )
+    if len(seeds) < len(settings) or any(one != shared[0] for one in shared):
+        return {}
+    return shared[0] | {"seeds": [min(seeds), max(seeds)]}

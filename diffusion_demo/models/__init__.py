@@ -1,1 +1,1 @@
-"""Networks, and how they lie on disk."""
+"""Networks, checkpoint folders and importers."""

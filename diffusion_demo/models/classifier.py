@@ -1,30 +1,34 @@
-"""A classifier on the downward half of a U-Net: it names the class of an image at noise level t. Guided Diffusion section 4 and appendix."""
+"""Noisy classifier on the downward half of a U-Net: p(y | x_t, t). Guided Diffusion section 4 and appendix."""
 
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import DDPMScheduler, ModelMixin, UNet2DModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.classifier_heads import POOLS, AttentionPool, spatial_head
-from diffusion_demo.models.metadata import CheckpointMetadata
-from diffusion_demo.models.openai.network import read_network_class
-from diffusion_demo.models.unet import build_unet, zero_outputs
+from diffusion_demo.models.metadata import CLASSIFIER, CheckpointMetadata
+from diffusion_demo.models.openai.network import network_from_config
+from diffusion_demo.models.unet import LOAD_ERRORS, build_unet, load_strict, zero_outputs
 
 TRUNK = ("conv_in.", "time_embedding.", "down_blocks.", "mid_block.")
 HEAD_CHANNELS = 64
 
 
 class Classifier(ModelMixin, ConfigMixin):
-    """classifier(xt, t) -> logits. trunk is the config of the UNet2DModel whose downward half and middle it takes.
+    """Noisy classifier: classifier(xt, t) -> logits.
 
-    pool, one of POOLS: adaptive averages the middle's output over the image; attention, of heads of head_channels, holds for the
-    trunk's sample_size alone; spatial and spatial_v2 average every block's output.
+    trunk          config of the UNet2DModel whose downward half and middle block it uses
+    class_names    by class index
+    pool           one of POOLS: "adaptive" averages the output of the middle block over the image; "attention" pools it
+                   with attention and is fixed to the trunk's sample_size; "spatial" and "spatial_v2" average the
+                   outputs of all blocks
+    head_channels  channels per head of the attention pool
     """
 
     @register_to_config
@@ -34,117 +38,116 @@ class Classifier(ModelMixin, ConfigMixin):
         super().__init__()
         if pool not in POOLS:
             raise ValueError(f"there is no pool {pool!r}; there are {', '.join(POOLS)}")
-        unet = read_network_class(trunk)
+        unet = network_from_config(trunk)
         self.conv_in, self.time_proj, self.time_embedding = unet.conv_in, unet.time_proj, unet.time_embedding
         self.down_blocks, self.mid_block = unet.down_blocks, unet.mid_block
         zero_outputs(self)
         widths, classes = trunk["block_out_channels"], len(class_names)
         if pool.startswith("spatial"):
-            blocks = (
-                widths[0] + sum(trunk["layers_per_block"] * width for width in widths) + sum(widths[:-1]) + widths[-1]
-            )
-            self.head = spatial_head(blocks, classes, normalised=pool == "spatial_v2")
+            layers = sum(trunk["layers_per_block"] * width for width in widths)
+            features = widths[0] + layers + sum(widths[:-1]) + widths[-1]
+            self.head = spatial_head(features, classes, normalized=pool == "spatial_v2")
             return
         self.norm = nn.GroupNorm(trunk["norm_num_groups"], widths[-1])
-        side = trunk["sample_size"] // 2 ** (len(widths) - 1) if pool == "attention" else 0
-        self.head = (
-            AttentionPool(widths[-1], side, head_channels, classes)
-            if pool == "attention"
-            else nn.Linear(widths[-1], classes)
-        )
+        if pool == "attention":
+            side = trunk["sample_size"] // 2 ** (len(widths) - 1)
+            self.head = AttentionPool(widths[-1], side, head_channels, classes)
+        else:
+            self.head = nn.Linear(widths[-1], classes)
 
-    def _outputs(self, xt: Tensor, t: Tensor) -> list[Tensor]:
-        """Of the first convolution, of every block on the way down, and last of the middle."""
+    def _block_outputs(self, xt: Tensor, t: Tensor) -> list[Tensor]:
+        """Return the outputs of the first convolution, of every layer on the way down, and of the middle block."""
+        assert self.mid_block is not None
         time = self.time_embedding(self.time_proj(t).to(xt.dtype))
         hidden = self.conv_in(xt)
         outputs = [hidden]
         for block in self.down_blocks:
-            hidden, passed = block(hidden_states=hidden, temb=time)
-            outputs += passed
+            hidden, block_outputs = block(hidden_states=hidden, temb=time)
+            outputs += block_outputs
         return [*outputs, self.mid_block(hidden, time)]
 
-    def _ending(self, xt: Tensor, t: Tensor) -> Tensor:
-        return nn.functional.silu(self.norm(self._outputs(xt, t)[-1]))
+    def _last_activation(self, xt: Tensor, t: Tensor) -> Tensor:
+        return nn.functional.silu(self.norm(self._block_outputs(xt, t)[-1]))
 
     def features(self, xt: Tensor, t: Tensor) -> Tensor:
-        """What the image is known by, of images xt float [N, C, H, W] at t [N]: float [N, D], averaged over the image."""
-        if self.config.pool.startswith("spatial"):
-            return torch.cat([output.mean(dim=(2, 3)) for output in self._outputs(xt, t)], dim=1)
-        return self._ending(xt, t).mean(dim=(2, 3))
+        """Return features float [N, D], averaged over each image, for xt float [N, C, H, W] and t [N]."""
+        if self.config["pool"].startswith("spatial"):
+            return torch.cat([output.mean(dim=(2, 3)) for output in self._block_outputs(xt, t)], dim=1)
+        return self._last_activation(xt, t).mean(dim=(2, 3))
 
     def forward(self, xt: Tensor, t: Tensor) -> Tensor:
-        """Logits [N, classes] of images xt float [N, C, H, W] at t [N]."""
-        return self.head(self._ending(xt, t) if self.config.pool == "attention" else self.features(xt, t))
+        """Return logits float [N, classes] for xt float [N, C, H, W] and t [N]."""
+        if self.config["pool"] == "attention":
+            return self.head(self._last_activation(xt, t))
+        return self.head(self.features(xt, t))
 
 
 def build_classifier(
     preset: str, image_size: int, channels: int, class_names: Sequence[str], dropout: float | None = None
 ) -> Classifier:
-    """A freshly initialized classifier with the attention pool on the downward half of that preset's U-Net (unet.PRESETS).
+    """Return a freshly initialized classifier with attention pooling on the downward half of a preset's U-Net.
 
-    Raises BadInput for a size that the levels do not divide.
+    `preset` is one of unet.PRESETS. Raises BadInput if the levels do not divide `image_size`.
     """
     with torch.device("meta"):
         unet = build_unet(preset, image_size, channels, learns_variance=False, num_classes=0, dropout=dropout)
     return classifier_on_trunk(trunk_config(unet), class_names)
 
 
-def classifier_on_trunk(trunk: dict, class_names: Sequence[str]) -> Classifier:
-    """A freshly initialized classifier with the attention pool on that trunk, in heads of at most HEAD_CHANNELS."""
+def classifier_on_trunk(trunk: dict[str, Any], class_names: Sequence[str]) -> Classifier:
+    """Return a freshly initialized classifier with attention pooling, in heads of at most HEAD_CHANNELS channels."""
     head_channels = math.gcd(HEAD_CHANNELS, trunk["block_out_channels"][-1])
     return Classifier(trunk=trunk, class_names=list(class_names), pool="attention", head_channels=head_channels)
 
 
-def trunk_config(unet: UNet2DModel) -> dict:
-    """The settings of a U-Net from which a classifier builds its downward half."""
-    return {
-        name: value for name, value in unet.config.items() if not name.startswith("_") and name != "num_class_embeds"
-    }
+def trunk_config(unet: UNet2DModel) -> dict[str, Any]:
+    """Return the part of a U-Net's config from which a classifier builds its trunk."""
+    config = unet.config.items()
+    return {name: value for name, value in config if not name.startswith("_") and name != "num_class_embeds"}
 
 
 def copy_trunk(classifier: Classifier, unet: UNet2DModel) -> tuple[str, ...]:
-    """Start a classifier from a diffusion model's downward half: every tensor of the same name and shape is copied.
+    """Initialize a classifier from a diffusion model: copy every trunk tensor of the same name and shape.
 
-    Returns the names of the trunk's tensors that had none, and stay as they are: none of them where the two networks are of one kind.
+    Returns the names of the trunk tensors that were not copied; none if the two networks have the same config.
     """
-    theirs, own = (
-        unet.state_dict(),
-        {name: tensor for name, tensor in classifier.state_dict().items() if name.startswith(TRUNK)},
-    )
-    fitting = {
-        name: theirs[name] for name, tensor in own.items() if name in theirs and theirs[name].shape == tensor.shape
+    source = unet.state_dict()
+    trunk = {name: tensor for name, tensor in classifier.state_dict().items() if name.startswith(TRUNK)}
+    matching = {
+        name: source[name] for name, tensor in trunk.items() if name in source and source[name].shape == tensor.shape
     }
-    classifier.load_state_dict(fitting, strict=False)
-    return tuple(sorted(own.keys() - fitting.keys()))
+    classifier.load_state_dict(matching, strict=False)
+    return tuple(sorted(trunk.keys() - matching.keys()))
 
 
 def save_classifier(folder: Path, classifier: Classifier) -> None:
-    """Write config.json and the weights, as safetensors."""
+    """Write config.json and the weights as safetensors."""
     classifier.save_pretrained(folder, safe_serialization=True)
 
 
 def save_classifier_checkpoint(
-    folder: Path, classifier: Classifier, scheduler: DDPMScheduler, description: CheckpointMetadata, card: str
+    folder: Path, classifier: Classifier, scheduler: DDPMScheduler, metadata: CheckpointMetadata, card: str
 ) -> None:
-    """Write a whole folder, which must not exist yet: classifier, the scheduler of its noise, description, card. The caller renames it into place."""
-    save_classifier(folder / "classifier", classifier)
+    """Write a classifier checkpoint with its noise schedule, metadata and model card.
+
+    `folder` must not exist; the caller renames it into place.
+    """
+    save_classifier(folder / CLASSIFIER, classifier)
     scheduler.save_pretrained(folder / "scheduler")
-    description.save(folder)
+    metadata.save(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def load_classifier(folder: str | Path, device: torch.device | str = "cpu") -> Classifier:
-    """The classifier in `folder`, which holds config.json, in float32 and eval mode. Raises BadInput with one sentence when it cannot be had."""
-    options = {
-        "use_safetensors": True,
-        "local_files_only": True,
-        "low_cpu_mem_usage": False,
-        "output_loading_info": True,
-    }
+    """Load the classifier in `folder`, the one with its config.json, in float32 and eval mode.
+
+    Raises BadInput if it is missing or damaged.
+    """
     try:
-        classifier, info = Classifier.from_pretrained(folder, **options)
-        if info["missing_keys"] or info["unexpected_keys"]:
-            raise ValueError("diffusers would leave weights at random, or out")
-    except (OSError, SafetensorError, ValueError, TypeError, RuntimeError, KeyError) as error:
-        raise BadInput(f"{folder} is no classifier, or a damaged one; copy it again, or train it again.") from error
-    return classifier.to(device, memory_format=torch.channels_last).eval()
+        classifier = load_strict(Classifier, Path(folder))
+    except LOAD_ERRORS as error:
+        raise BadInput(
+            f"{folder} is not a classifier or is damaged. Copy the classifier again, or train it again."
+        ) from error
+    # diffusers wraps `to` without annotations, which hides its parameters from pyright
+    return classifier.to(device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportArgumentType]

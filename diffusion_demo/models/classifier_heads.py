@@ -1,18 +1,18 @@
-"""How a noisy classifier comes from the outputs of its blocks to one answer. Guided Diffusion section 4; the pools that its code knows by name."""
+"""Output heads of the noisy classifier. Guided Diffusion section 4; the pool names are those of its code."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 POOLS = ("adaptive", "attention", "spatial", "spatial_v2")
-HIDDEN = 2048  # of the two spatial pools
+SPATIAL_WIDTH = 2048  # hidden units of the two spatial heads
 
 
 class AttentionPool(nn.Module):
-    """Attention over the pixels and their mean, asked by the mean alone: images float [N, C, side, side] -> [N, outputs].
+    """Attention pooling with the mean over all pixels as the query: float [N, C, side, side] -> [N, outputs].
 
-    A learned vector belongs to every place, so that the pool is fixed to one size. Raises ValueError where heads of head_channels do not
-    divide the width C.
+    The learned positional embedding fixes the image size. Raises ValueError if the width C is not a multiple of
+    `head_channels`.
     """
 
     def __init__(self, width: int, side: int, head_channels: int, outputs: int):
@@ -27,13 +27,15 @@ class AttentionPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         pixels = x.flatten(2)
         tokens = torch.cat([pixels.mean(2, keepdim=True), pixels], dim=2) + self.positional_embedding
-        q, k, v = (
-            self.qkv(tokens.transpose(1, 2)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # each [N, heads, tokens, C / heads]
+        qkv = self.qkv(tokens.transpose(1, 2)).unflatten(2, (3, self.heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each [N, heads, tokens, C / heads]
         return self.proj(functional.scaled_dot_product_attention(q[:, :, :1], k, v).flatten(1))
 
 
-def spatial_head(features: int, outputs: int, normalised: bool) -> nn.Sequential:
-    """Two layers on the means of all blocks' outputs, [N, features]; the pool spatial_v2 is the normalised one."""
-    between = [nn.GroupNorm(32, HIDDEN), nn.SiLU()] if normalised else [nn.ReLU()]
-    return nn.Sequential(nn.Linear(features, HIDDEN), *between, nn.Linear(HIDDEN, outputs))
+def spatial_head(features: int, outputs: int, normalized: bool) -> nn.Sequential:
+    """Return a two-layer head for the spatial means of all blocks: float [N, features] -> [N, outputs].
+
+    The pool spatial_v2 is the normalized one.
+    """
+    between = [nn.GroupNorm(32, SPATIAL_WIDTH), nn.SiLU()] if normalized else [nn.ReLU()]
+    return nn.Sequential(nn.Linear(features, SPATIAL_WIDTH), *between, nn.Linear(SPATIAL_WIDTH, outputs))

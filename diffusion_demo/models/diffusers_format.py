@@ -1,21 +1,21 @@
-"""Models that the diffusers library wrote, ours or not: where their parts lie, and what a folder without our description says of itself.
+"""Read checkpoints that diffusers wrote: where their parts are, and the metadata of those without our metadata file.
 
-What can be used is a UNet2DModel that works on pixels with the chain of a DDPMScheduler or a DDIMScheduler. A DDIMScheduler does not say
-which variance the model was trained for: it is read as fixed_small, diffusers' own default. How a scheduler clips and spaces its steps is a
-sampler's business, and ours have their own way. Anything else is refused by name.
+Supported are UNet2DModels in pixel space with the chain of a DDPMScheduler or DDIMScheduler. A DDIMScheduler does not
+name the variance that the model was trained for; it is read as fixed_small, the default of diffusers. The scheduler's
+clipping and step spacing are ignored, because our samplers set their own. Everything else raises BadInput.
 """
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.hub import local_folder
-from diffusion_demo.models.metadata import NO_CHECKPOINT, CheckpointMetadata
+from diffusion_demo.models.metadata import NOT_A_CHECKPOINT, CheckpointMetadata
 
 WEIGHTS, PICKLED = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"
 SCHEDULERS = ("DDPMScheduler", "DDIMScheduler")
-USABLE = "what can be used here is a UNet2DModel that works on pixels, with a DDPMScheduler or a DDIMScheduler"
+SUPPORTED = "Use a UNet2DModel in pixel space with a DDPMScheduler or DDIMScheduler"
 
 
 class Parts(NamedTuple):
@@ -26,69 +26,74 @@ class Parts(NamedTuple):
 
 
 def find_parts(folder: Path) -> Parts:
-    """unet/ and scheduler/ or, for a part that has no folder of its own, the root: as diffusers reads it, and once wrote it."""
+    """Return unet/ and scheduler/, or `folder` for a part without its own folder, as in old diffusers repositories."""
     parts = ("unet", "config.json"), ("scheduler", "scheduler_config.json")
     return Parts(*(folder / name if (folder / name / file).is_file() else folder for name, file in parts))
 
 
 def find_weights(checkpoint: str | Path, folder: Path) -> Path:
-    """The safetensors file of the network of a checkpoint, whose folder here is `folder`: fetched, where the checkpoint is the Hub's.
+    """Return the safetensors file of a checkpoint's network, downloading it first for a Hub model.
 
-    Raises BadInput where there is none.
+    `folder` is the checkpoint's local folder. Raises BadInput if there is no such file.
     """
     unet = find_parts(folder).unet
     weights = unet / WEIGHTS
     local_folder(checkpoint, [weights.relative_to(folder).as_posix()])
-    if weights.is_file():
-        return weights
+    if not weights.is_file():
+        raise BadInput(_missing_weights(checkpoint, unet))
+    return weights
+
+
+def _missing_weights(checkpoint: str | Path, unet: Path) -> str:
+    name = Path(checkpoint).as_posix()
     if not Path(checkpoint).is_dir():
-        name = Path(checkpoint).as_posix()
-        convert = f"from diffusers import DiffusionPipeline as P; P.from_pretrained('{name}').save_pretrained('{Path(name).name}')"
-        raise BadInput(
-            f"{name} has no {WEIGHTS}, on the Hub or in its cache here; if it has pickled weights, convert them: {_python(convert)}."
+        code = f"DiffusionPipeline as P; P.from_pretrained('{name}').save_pretrained('{Path(name).name}')"
+        return (
+            f"{name} has no {WEIGHTS} on the Hub or in the local cache. "
+            f"If it has pickled weights, convert them: {_import_command(code)}."
         )
     if (unet / PICKLED).is_file():
-        convert = f"from diffusers import UNet2DModel as U; U.from_pretrained('{unet.as_posix()}').save_pretrained('{unet.as_posix()}')"
-        raise BadInput(
-            f"The weights of {checkpoint} are pickled, which is not read as it can run any code; convert them: {_python(convert)}."
+        path = unet.as_posix()
+        code = f"UNet2DModel as U; U.from_pretrained('{path}').save_pretrained('{path}')"
+        return (
+            f"The weights of {checkpoint} are pickled and could run code, so they are not loaded. "
+            f"Convert them: {_import_command(code)}."
         )
-    raise BadInput(
-        f"{unet} is damaged or incomplete: it lacks {WEIGHTS}; copy the checkpoint again, or train it again."
-    )
+    return f"{unet} is damaged or incomplete: {WEIGHTS} is missing. Copy the checkpoint again, or train it again."
 
 
-def _python(code: str) -> str:
-    return f'python -c "{code}"'
+def _import_command(code: str) -> str:
+    return f'python -c "from diffusers import {code}"'
 
 
 def diffusers_metadata(folder: Path, name: str) -> CheckpointMetadata:
-    """What a diffusers folder says of its model: size, channels and, where it has classes, their numbers for names; no null class is known.
+    """Return the metadata of a diffusers folder. Classes are named by their indices; no null class is assumed.
 
-    `name` is what the model is called in the sentence of the BadInput that is raised when it cannot be used here.
+    Raises BadInput, in which `name` identifies the model, if the model is not supported.
     """
-    index, parts = _json(folder / "model_index.json"), find_parts(folder)
-    network, scheduler = _json(parts.unet / "config.json"), _json(parts.scheduler / "scheduler_config.json")
-    kind = _kind(index, network)
+    index, parts = _read_json(folder / "model_index.json"), find_parts(folder)
+    network, scheduler = _read_json(parts.unet / "config.json"), _read_json(parts.scheduler / "scheduler_config.json")
+    kind = _class_name(index, network)
     if kind is None:
-        raise BadInput(NO_CHECKPOINT.format(name))
+        raise BadInput(NOT_A_CHECKPOINT.format(name))
     if kind != "UNet2DModel":
-        raise BadInput(f"{name} holds a {kind}; {USABLE}.")
+        raise BadInput(f"{name} contains {kind}, which is not supported. {SUPPORTED}.")
     if not scheduler:
         raise BadInput(
-            f"{name} has no scheduler_config.json, so its noise schedule is not known; copy it from where the model came from."
+            f"{name} has no scheduler_config.json, so its noise schedule is unknown. Copy it from the original model."
         )
-    if (found := scheduler.get("_class_name")) not in SCHEDULERS:
-        raise BadInput(f"{name} has a {found}; {USABLE}.")
-    channels = _channels(network, scheduler, name)
+    if (scheduler_class := scheduler.get("_class_name")) not in SCHEDULERS:
+        raise BadInput(f"{name} has the scheduler {scheduler_class}, which is not supported. {SUPPORTED}.")
+    channels = _image_channels(network, scheduler, name)
     steps, betas = scheduler.get("num_train_timesteps", 1000), scheduler.get("trained_betas")
-    classes = network.get("num_class_embeds") or 0
+    num_classes = network.get("num_class_embeds") or 0
     return CheckpointMetadata(
-        _side(network, name), channels, len(betas) if betas else steps, tuple(map(str, range(classes)))
+        _image_size(network, name), channels, len(betas) if betas else steps, tuple(map(str, range(num_classes)))
     )
 
 
-def _kind(index: dict, network: dict) -> str | None:
-    """The class of what a folder holds: the pipeline's where it has more than a network and a scheduler, else the network's."""
+def _class_name(index: dict[str, Any], network: dict[str, Any]) -> str | None:
+    """Return the pipeline's class if it has more parts than a network and a scheduler, else the network's class."""
     components = {name for name, value in index.items() if isinstance(value, list) and value[:1] != [None]}
     if components - {"unet", "scheduler"}:
         return index.get("_class_name")
@@ -96,43 +101,46 @@ def _kind(index: dict, network: dict) -> str | None:
     return next(filter(None, names), None)
 
 
-def _side(network: dict, name: str) -> int:
+def _image_size(network: dict[str, Any], name: str) -> int:
     size = network.get("sample_size")
     sides = set(size) if isinstance(size, list) else {size}
     if len(sides) != 1 or not isinstance(side := sides.pop(), int):
         raise BadInput(
-            f"The network of {name} has sample_size {json.dumps(size)}; write the side of its images there, which must be square."
+            f"The network of {name} has sample_size {json.dumps(size)}. "
+            "Set it to the side of its square images in pixels."
         )
     return side
 
 
-def _channels(network: dict, scheduler: dict, name: str) -> int:
-    """The images' channels, where the network's way of being called is the one that is known here; the defaults are diffusers' own."""
-    channels, out = network.get("in_channels", 3), network.get("out_channels", 3)
+def _image_channels(network: dict[str, Any], scheduler: dict[str, Any], name: str) -> int:
+    """Return the number of image channels. The defaults are those of diffusers.
+
+    Raises BadInput for a network whose inputs or outputs are not supported.
+    """
+    channels, outputs = network.get("in_channels", 3), network.get("out_channels", 3)
     variance = scheduler.get("variance_type", "fixed_small")
     wanted = channels * 2 if variance == "learned_range" else channels
     if channels not in (1, 3):
+        raise BadInput(f"The network of {name} has {channels} channels. Use a model of 1 (grayscale) or 3 (color).")
+    if outputs != wanted:
         raise BadInput(
-            f"The network of {name} works on {channels} channels; only images of 1 (grayscale) or 3 (color) can be made here."
-        )
-    if out != wanted:
-        raise BadInput(
-            f"The network of {name} answers {out} channels to {channels}; with the variance type {variance} it must be {wanted}."
+            f"The network of {name} has {channels} input and {outputs} output channels. "
+            f"For variance type {variance}, set out_channels to {wanted}."
         )
     if network.get("time_embedding_type", "positional") == "fourier":
-        raise BadInput(f"The network of {name} is told a noise level (fourier), not a timestep; {USABLE}.")
-    if (labels := network.get("class_embed_type")) is not None:
+        raise BadInput(f"The network of {name} takes noise levels (fourier). Use a model that takes timesteps.")
+    if (embedding := network.get("class_embed_type")) is not None:
         raise BadInput(
-            f"The network of {name} takes its labels as {labels}, not from a table of classes, which is the only way known here."
+            f"The network of {name} has class_embed_type {embedding}. Use a model with a class embedding table (null)."
         )
     return channels
 
 
-def _json(file: Path) -> dict:
-    """What a JSON file holds; nothing where it is not there."""
+def _read_json(file: Path) -> dict[str, Any]:
+    """Return the contents of a JSON file, or an empty dict if the file does not exist."""
     if not file.is_file():
         return {}
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise BadInput(f"{file} cannot be read ({error}); copy the checkpoint again.") from error
+        raise BadInput(f"Cannot read {file} ({error}). Copy the checkpoint again.") from error

@@ -1,6 +1,6 @@
-"""A checkpoint argument -> a folder on this machine: the folder itself or, for google/ddpm-cifar10-32, what the Hugging Face Hub has of that name.
+"""Resolve a checkpoint argument to a local folder: an existing folder, or a download from the Hugging Face Hub.
 
-huggingface_hub keeps what it fetches, and gives it back without a network. Only JSON and safetensors are ever asked for.
+huggingface_hub caches downloads and reads the cache when offline. Only JSON and safetensors files are requested.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from pathlib import Path
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import FILE
 
-# Every JSON file that is read here: in the parts' own folders, or at the root as the first diffusers repositories have them.
+# All JSON files that this package reads. The oldest diffusers repositories have them at the root.
 CONFIGS = (
     "model_index.json",
     FILE,
@@ -21,26 +21,27 @@ CONFIGS = (
 
 
 def local_folder(checkpoint: str | Path, files: Iterable[str] = CONFIGS) -> Path:
-    """The folder of that path or else, where it reads owner/name, one with those `files` of the Hub's model, as far as it has them.
+    """Return `checkpoint` if it is a folder, else the cache folder of the Hub model owner/name.
 
-    Raises BadInput when there is neither: no such folder, and no such model on the Hub or, without a network, in its cache here.
+    Downloads those of `files` that the Hub model has. Raises BadInput if there is neither such a folder nor such a
+    model on the Hub or, when offline, in the cache.
     """
     path = Path(checkpoint)
     if path.is_dir():
         return path
     name = path.as_posix()
     if not is_hub_id(name):
-        raise BadInput(f"There is no checkpoint folder {checkpoint}.")
+        raise BadInput(f"No checkpoint folder at {checkpoint}. Check the path.")
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, allow_patterns=list(files)))
-    except Exception as error:  # the client's own errors and those of whichever HTTP library its version stands on
-        raise BadInput(_reason(name, error)) from error
+    except Exception as error:  # besides its own errors, the client raises those of its HTTP library, which varies
+        raise BadInput(_download_error(name, error)) from error
 
 
 def is_hub_id(name: str) -> bool:
-    """Can it be the name of a model on the Hub, owner/name?"""
+    """Return whether `name` has the form of a model name on the Hub, owner/name."""
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
     try:
@@ -50,19 +51,19 @@ def is_hub_id(name: str) -> bool:
     return name.count("/") == 1
 
 
-def _reason(name: str, error: Exception) -> str:
+def _download_error(name: str, error: Exception) -> str:
     from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     match error:
         case GatedRepoError():
-            return f"{name} is given only to those who accept its terms: do so on its page of the Hub, then log in with: hf auth login."
+            return f"{name} is a gated model. Accept its terms on its Hub page, then log in with: hf auth login."
         case RepositoryNotFoundError():
-            return f"There is no folder {name} here, and no public model of that name on the Hub."
+            return f"No folder {name}, and no public model of that name on the Hub. Check the name."
         case LocalEntryNotFoundError():
             return (
-                f"There is no folder {name} here, the Hub cannot be reached, and its cache on this machine does not hold a model of that name;"
-                " try again with a network, and without HF_HUB_OFFLINE."
+                f"No folder {name}, the Hub cannot be reached, and the model is not in the local cache. "
+                "Connect to the internet and unset HF_HUB_OFFLINE."
             )
         case _:
-            words = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            return f"{name} could not be fetched from the Hub ({words.rstrip('.')}); try again."
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            return f"Cannot download {name} from the Hub ({reason.rstrip('.')}). Try again."

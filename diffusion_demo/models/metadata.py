@@ -1,24 +1,22 @@
-"""What a checkpoint folder says of itself (diffusion_demo.json), readable without loading torch."""
+"""Metadata of a checkpoint folder (diffusion_demo.json), readable without importing torch."""
 
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 FILE = "diffusion_demo.json"
-NO_CHECKPOINT = (
-    "{} is no checkpoint: it should hold model_index.json, unet and scheduler as diffusers writes them, and "
-    + FILE
-    + " if it is ours."
+NOT_A_CHECKPOINT = (
+    "{} is not a checkpoint. Choose a folder with model_index.json, unet and scheduler, as diffusers writes them, "
+    f"or with {FILE}."
 )
-# What a checkpoint folder can hold so that stock diffusers reads it the same way (its "learned" is a variance, ours a log variance).
+# The types for which stock diffusers reads a checkpoint as we do. Its "learned" is a variance, ours a log variance.
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
 VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned_range")
-# What a network is for: images from noise, the class of a noisy image (models/classifier.py), or an image from a smaller one.
+# What a network computes: images from noise, the class of a noisy image, or an enlarged image.
 TASKS = ("diffusion", "classifier", "upsampler")
-CLASSIFIER = (
-    "classifier"  # the folder of a classifier: in a checkpoint of its own, or in that of the model that it guides
-)
-# Perfect models in closed form (models/oracle.py): their names stand where a folder can, and what a person reads for them.
+# Name of the subfolder of a classifier, in its own checkpoint or in that of the model that it guides.
+CLASSIFIER = "classifier"
+# Optimal denoisers in closed form (models/oracle_models.py): names that are accepted as checkpoints, and their titles.
 ORACLES = {
     "oracle-memory": "perfect: knows the sixteen images by heart",
     "oracle-mixture": "perfect: knows them, give or take a little",
@@ -29,10 +27,18 @@ ORACLES = {
 
 @dataclass(frozen=True)
 class CheckpointMetadata:
-    """image_size in pixels; class_names in the order of their indices (empty: no classes); titles: plain words for
-    class names that need them; guidance: was the null class trained; origin: what training went on from, and how that was made to fit;
-    held_out_loss: of these weights on the images that were held out, where there were any; task: one of TASKS; small_size: of the images that
-    an upsampler enlarges, where that is known."""
+    """Metadata of a checkpoint.
+
+    image_size           side of the square images, in pixels
+    class_names          by class index; empty for a model without classes
+    titles               display names, for class names that need one
+    guidance             whether the null class was trained, so that classifier-free guidance works
+    images_seen          number of training images, repetitions included
+    origin               the checkpoint that the training started from, and how it was adapted
+    held_out_loss        loss of these weights on the held-out images, if there were any
+    task                 one of TASKS
+    small_size           side of an upsampler's input images in pixels, if known
+    """
 
     image_size: int
     channels: int
@@ -52,29 +58,30 @@ class CheckpointMetadata:
 
     @property
     def null_class(self) -> int | None:
-        """The index that stands for "no class": the last one, after the named ones."""
+        """The index of the null class, which follows the named ones; None for a model without classes."""
         return len(self.class_names) if self.class_names else None
 
     def title(self, class_name: str) -> str:
-        """What a person reads for a class."""
+        """Return the display name of a class."""
         return self.titles.get(class_name, class_name)
 
     def save(self, folder: Path) -> None:
+        """Write the metadata file into `folder`."""
         (folder / FILE).write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def has_classifier(folder: Path) -> bool:
-    """Does a classifier that can guide it lie beside the model?"""
+    """Return whether the checkpoint folder contains a classifier."""
     return (folder / CLASSIFIER / "config.json").is_file()
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """The checkpoint folders directly inside `folder`, by name."""
+    """Return the checkpoint folders directly inside `folder`, sorted by name, without hidden ones."""
     return sorted(path.parent for path in folder.glob(f"[!.]*/{FILE}"))
 
 
 def checkpoint_name(folder: str | Path) -> str:
-    """What a checkpoint is called in images and lists: its folder's name, with the run's before it where it lies in one; or its name on the Hub."""
+    """Return a checkpoint's display name: the name of its folder, RUN/NAME inside a run, or its name on the Hub."""
     if not Path(folder).is_absolute() and not Path(folder).is_dir():
         return Path(folder).as_posix()
     folder = Path(folder).resolve()

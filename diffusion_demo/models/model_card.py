@@ -1,9 +1,9 @@
-"""The model card: the README.md inside a checkpoint folder."""
+"""Model cards: the README.md of a checkpoint folder."""
 
 from diffusion_demo.models.metadata import CheckpointMetadata
 
-# What a network of each task is called, the Hub's word for that, and what can be done with it.
-KINDS = {
+# Per task: title, pipeline tag of the Hub, and usage.
+TASK_TEXTS = {
     "diffusion": (
         "A diffusion model",
         "unconditional-image-generation",
@@ -18,29 +18,28 @@ KINDS = {
     "upsampler": (
         "An upsampler",
         "image-to-image",
-        "Enlarge what a diffusion model makes with it:\n\n    {command} --checkpoint MODEL --upsampler THIS_FOLDER --out images",
+        "Enlarge the samples of a diffusion model with it:\n\n"
+        "    {command} --checkpoint MODEL --upsampler THIS_FOLDER --out images",
     ),
 }
-NAMED_CLASSES = 50  # more are counted
+MAX_LISTED_CLASSES = 50
 
 
 def model_card(
-    description: CheckpointMetadata, parameters: int, training_loss: float | None = None, network: str = "UNet2DModel"
+    metadata: CheckpointMetadata, parameters: int, training_loss: float | None = None, network: str = "UNet2DModel"
 ) -> str:
-    """Markdown with the Hub's front matter: what the model is, how it was made, its final losses if it was trained here, how to use it.
+    """Return a model card in Markdown with the Hub's front matter: data, network, training, losses and usage.
 
-    network is its class's name.
+    `parameters` is the number of parameters, `network` the name of the network's class.
     """
-    d = description
-    kind, tag, use = KINDS[d.task]
-    stock = network == "UNet2DModel"
+    title, tag, usage = TASK_TEXTS[metadata.task]
+    source = (metadata.data or {}).get("source", "images")
     lines = [
-        f"- Images: {d.image_size}x{d.image_size}, {'color' if d.channels == 3 else 'grayscale'}",
-        *_classes(d),
-        f"- Network: `{'diffusers.' if stock else ''}{network}`{'' if stock else ', which stock diffusers cannot open'}, "
-        f"{parameters / 1e6:.2f} million parameters{'; these are the averaged (EMA) weights' if d.images_seen else ''}",
-        *_training(d, training_loss),
-        f"- Command: `{d.command}`",
+        f"- Images: {metadata.image_size}x{metadata.image_size}, {'color' if metadata.channels == 3 else 'grayscale'}",
+        *_class_lines(metadata),
+        _network_line(metadata, parameters, network),
+        *_training_lines(metadata, training_loss),
+        f"- Command: `{metadata.command}`",
     ]
     return f"""---
 library_name: diffusers
@@ -50,32 +49,40 @@ tags:
 - ddpm
 ---
 
-# {kind} of {(d.data or {}).get("source", "images")}
+# {title} of {source}
 
 {chr(10).join(lines)}
 
-{use.format(command="python -m diffusion_demo sample")}
+{usage.format(command="python -m diffusion_demo sample")}
 """
 
 
-def _classes(d: CheckpointMetadata) -> list[str]:
-    if not d.class_names:
+def _class_lines(metadata: CheckpointMetadata) -> list[str]:
+    if not metadata.class_names:
         return []
-    count, first, last = len(d.class_names), d.class_names[0], d.class_names[-1]
-    names = ", ".join(d.class_names) if count <= NAMED_CLASSES else f"{count}, from {first} to {last}"
-    return [f"- Classes: {names}{' (and a null class, so it can be guided)' if d.guidance else ''}"]
+    count, first, last = len(metadata.class_names), metadata.class_names[0], metadata.class_names[-1]
+    names = ", ".join(metadata.class_names) if count <= MAX_LISTED_CLASSES else f"{count}, from {first} to {last}"
+    return [f"- Classes: {names}{' (and a null class, so it can be guided)' if metadata.guidance else ''}"]
 
 
-def _training(d: CheckpointMetadata, training_loss: float | None) -> list[str]:
-    lines = [f"- {'Began with' if d.data else 'Origin'}: {d.origin}"] if d.origin else []
-    if d.data:
-        lines = [
-            f"- Trained on {d.data.get('pictures', 0) - d.data.get('held_out', 0)} images, {d.data.get('held_out', 0)} more held out",
-            f"- Images seen: {d.images_seen:,} (this run: {d.steps:,} steps)",
-            *lines,
+def _network_line(metadata: CheckpointMetadata, parameters: int, network: str) -> str:
+    kind = "`diffusers.UNet2DModel`" if network == "UNet2DModel" else f"`{network}`, which stock diffusers cannot open"
+    average = "; these are the averaged (EMA) weights" if metadata.images_seen else ""
+    return f"- Network: {kind}, {parameters / 1e6:.2f} million parameters{average}"
+
+
+def _training_lines(metadata: CheckpointMetadata, training_loss: float | None) -> list[str]:
+    lines = []
+    if metadata.data:
+        held_out = metadata.data.get("held_out", 0)
+        lines += [
+            f"- Trained on {metadata.data.get('pictures', 0) - held_out} images, {held_out} more held out",
+            f"- Images seen: {metadata.images_seen:,} (this run: {metadata.steps:,} steps)",
         ]
+    if metadata.origin:
+        lines.append(f"- {'Initialized from' if metadata.data else 'Origin'}: {metadata.origin}")
     if training_loss is not None:
         lines.append(f"- Final training loss (mean of the last hundred steps): {training_loss:.4f}")
-    if d.held_out_loss is not None:
-        lines.append(f"- Loss of the averaged weights on the held-out images: {d.held_out_loss:.4f}")
+    if metadata.held_out_loss is not None:
+        lines.append(f"- Loss of the averaged weights on the held-out images: {metadata.held_out_loss:.4f}")
     return lines

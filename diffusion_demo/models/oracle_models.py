@@ -1,6 +1,6 @@
-"""The perfect models of the sixteen images that the page opens with: denoisers in closed form, in the place of a network.
+"""Optimal denoisers of sixteen images in closed form, in place of a network.
 
-They are sampled, guided and measured like any checkpoint, and called by name where a folder is asked for.
+They are sampled, guided and evaluated as any checkpoint; their names are accepted wherever a checkpoint folder is.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.images import to_float
 from diffusion_demo.paths import CHECKPOINTS
 
-IMAGES = CHECKPOINTS / "avatars-32" / "showcase"
+IMAGES = CHECKPOINTS / "avatars-32" / "showcase"  # the images that the page shows first
 SCHEDULE, SPREAD = "squaredcos_cap_v2", 0.02
 
 
 class OracleNetwork(nn.Module):
-    """A closed-form denoiser with a UNet2DModel's way of being called."""
+    """A closed-form denoiser with the call signature of UNet2DModel."""
 
     def __init__(self, denoiser: Denoiser):
         super().__init__()
@@ -35,7 +35,7 @@ class OracleNetwork(nn.Module):
 
 
 class Oracle(NamedTuple):
-    """An optimal denoiser in the place of a network, with its chain; `weights` is a short digest of its images."""
+    """An optimal denoiser with its chain; `weights` is a short digest of its images."""
 
     network: OracleNetwork
     diffusion: Diffusion

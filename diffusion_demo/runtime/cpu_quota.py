@@ -1,4 +1,7 @@
-"""How many cores a container may use: it sees all of the machine's, and stands still when its threads have used up what it was granted."""
+"""CPU quota of the container (cgroup v1 and v2).
+
+A container sees all cores of the machine, but its threads are throttled once they have used up the quota.
+"""
 
 from contextlib import suppress
 from pathlib import Path
@@ -7,20 +10,20 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def cpu_quota(cgroup: Path = CGROUP) -> int | None:
-    """As many whole cores as the quota of Linux' cgroups is worth, at least one; None where there is no quota."""
-    for read in (_version_2, _version_1):
-        with suppress(OSError, ValueError):  # no such file, or no number: no such quota
-            quota, period = read(cgroup)
+    """Return the cgroup CPU quota in whole cores, rounded down but at least 1, or None without a quota."""
+    for read_quota in (_read_v2, _read_v1):
+        with suppress(OSError, ValueError):  # no file, or no number ("max"): no quota
+            quota, period = read_quota(cgroup)
             if quota > 0 and period > 0:
                 return max(1, quota // period)
     return None
 
 
-def _version_2(cgroup: Path) -> tuple[int, int]:
+def _read_v2(cgroup: Path) -> tuple[int, int]:
     quota, period = (cgroup / "cpu.max").read_text().split()
     return int(quota), int(period)
 
 
-def _version_1(cgroup: Path) -> tuple[int, int]:
+def _read_v1(cgroup: Path) -> tuple[int, int]:
     quota, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
     return int(quota), int(period)

@@ -1,7 +1,7 @@
-"""Rows of a batch on a core each: every core takes some rows through the whole network, instead of all cores sharing each of its operations.
+"""Data parallelism over CPU cores: each core runs the whole network on some rows of the batch.
 
-In a small network on small images most operations are over before a second core has woken up for its half. On two cores sampling takes three
-quarters of the time this way, and so does training (benchmarks).
+For small networks and images, most operations are too short to be split over several cores. On two cores, sampling and
+training take three quarters of the time with this scheme (benchmarks).
 """
 
 import threading
@@ -9,52 +9,58 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import pairwise
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 from torch import nn
 
-Part, Result = TypeVar("Part"), TypeVar("Result")
+Part = TypeVar("Part")
+Result = TypeVar("Result")
 
-SMALL = 50_000_000  # weights; with more of them a core alone spends its time on fetching them
-_one_at_a_time = threading.Lock()
+MAX_PARAMETERS = 50_000_000  # beyond this, a single core is limited by the memory bandwidth for the weights
+_pool_lock = threading.Lock()
 
 
 def split_rows(rows: int, network: nn.Module) -> list[slice]:
-    """How to cut so many rows for the cores, evenly: in one piece where there is no gain, as on a GPU, in few rows or in a large network."""
+    """Split the rows of a batch evenly over the CPU cores.
+
+    Returns a single slice where splitting is not faster: on a GPU, for fewer rows than cores, or for a large network.
+    `network` must have an attribute `device`.
+    """
     cores = torch.get_num_threads()
-    alone = rows < cores or network.device.type != "cpu" or sum(p.numel() for p in network.parameters()) > SMALL
-    count = 1 if alone else cores
+    device = cast(torch.device, network.device)
+    is_large = sum(p.numel() for p in network.parameters()) > MAX_PARAMETERS
+    count = 1 if rows < cores or device.type != "cpu" or is_large else cores
     return [slice(start, end) for start, end in pairwise(rows * i // count for i in range(count + 1))]
 
 
 def parallel_map(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
-    """work(part) of all parts at once, on a core each, and the results in the order of the parts.
+    """Return [work(part) for part in parts], with each part on its own core.
 
-    Raises what went wrong, once all have ended. Whether gradients are kept is for `work` to say: that of the caller does not count there.
+    Raises the first exception of `work`, after all parts have ended. Grad mode is per thread, so `work` must set it.
     """
     if len(parts) == 1:
         return [work(parts[0])]
-    with _one_at_a_time:
-        pool = _pool(torch.get_num_threads())
-    running = [pool.submit(work, part) for part in parts]
-    wait(running)
-    return [one.result() for one in running]
+    with _pool_lock:
+        pool = _thread_pool(torch.get_num_threads())
+    futures = [pool.submit(work, part) for part in parts]
+    wait(futures)
+    return [future.result() for future in futures]
 
 
 @lru_cache(maxsize=1)
-def _pool(cores: int) -> ThreadPoolExecutor:
-    """As many threads, in each of which torch works alone. In all others it works with so many, as before."""
-    here = threading.Barrier(cores + 1)
+def _thread_pool(cores: int) -> ThreadPoolExecutor:
+    """Return a pool of `cores` threads in which torch uses one thread each. Other threads keep `cores` of them."""
+    started = threading.Barrier(cores + 1)
 
-    def begin() -> None:
-        torch.get_num_threads()  # only after it was asked once does a thread keep what it is told
+    def initialize() -> None:
+        torch.get_num_threads()  # torch ignores set_num_threads in a thread before the first get_num_threads
         torch.set_num_threads(1)
-        here.wait()
+        started.wait()
 
-    pool = ThreadPoolExecutor(cores, "core", begin)
+    pool = ThreadPoolExecutor(cores, "core", initialize)
     for _ in range(cores):
         pool.submit(lambda: None)
-    here.wait()
-    torch.set_num_threads(cores)  # what a thread is told is what later threads begin with
+    started.wait()
+    torch.set_num_threads(cores)  # the last call in any thread sets the default of new threads
     return pool

@@ -1,4 +1,4 @@
-"""A compare grid: up to two settings varied and the rest held, as a plan of cells that ask the network equally often."""
+"""Plan of a comparison grid: one or two settings vary, and every cell gets the same number of network calls."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Collection
@@ -33,20 +33,23 @@ ANY_CLASS = "mixed"
 
 @dataclass(frozen=True)
 class Axis:
-    """One setting, by its name in AXES, and the values that it takes."""
+    """A setting, named as in AXES, and the values it takes along one side of the grid."""
 
     name: str
     values: tuple
 
     @property
     def title(self) -> str:
-        """What a person calls the setting."""
+        """Return the display name of the setting."""
         return TITLES.get(self.name, self.name)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One place of the grid. calls is how often the network may be asked for an image; None: as often as the request's steps need."""
+    """One cell of the grid.
+
+    calls is the budget of network calls per image; None if the number of steps is given instead.
+    """
 
     row: int
     column: int
@@ -57,10 +60,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Comparison:
-    """`base` of `checkpoint` with across's values in the columns and down's in the rows, at so many network calls an image.
+    """A grid of variants of `base`: the values of `across` form the columns, those of `down` the rows.
 
-    Where samplers are an axis and eta is none, each has its usual eta.
-    Where steps are an axis they are taken as they are, and the calls follow; where calls are, these are the budgets.
+    calls is the budget of network calls per image. It is ignored where the steps are an axis, and replaced by the
+    axis values where the calls are an axis. If the sampler is an axis and eta is not, each sampler uses its usual eta.
     """
 
     base: Request
@@ -70,14 +73,16 @@ class Comparison:
     calls: int
 
     def cells(self, load_metadata: Callable[[str], CheckpointMetadata]) -> list[Cell]:
-        """The cells, each checkpoint's together, so that it is loaded once. Raises BadInput before anything is made."""
+        """Return the cells grouped by checkpoint, so that each checkpoint is loaded once.
+
+        Raises BadInput if any cell is invalid, before anything is sampled.
+        """
         if self.down and self.down.name == self.across.name:
-            raise BadInput(f"Both sides vary the {self.across.title}; choose another setting for one of them.")
+            raise BadInput(f"Both sides vary the {self.across.title}. Choose another setting for one of them.")
         rows = self.down.values if self.down else (None,)
-        if len(rows) * len(self.across.values) > MAX_CELLS:
-            raise BadInput(
-                f"This grid would have {len(rows) * len(self.across.values)} cells; {MAX_CELLS} are the most."
-            )
+        count = len(rows) * len(self.across.values)
+        if count > MAX_CELLS:
+            raise BadInput(f"This grid has {count} cells, more than the limit of {MAX_CELLS}. Give fewer values.")
         cells = [
             self._cell(
                 row,
@@ -93,59 +98,63 @@ class Comparison:
 
     def _cell(self, row: int, column: int, varied: dict, load_metadata: Callable[[str], CheckpointMetadata]) -> Cell:
         checkpoint = varied.pop("checkpoint", self.checkpoint)
-        about = load_metadata(checkpoint)
+        metadata = load_metadata(checkpoint)
         calls = None if "steps" in varied else varied.pop("calls", self.calls)
         if "class" in varied:
             name = varied.pop("class")
-            varied["class_index"] = None if name == ANY_CLASS else class_index(name, about)
+            varied["class_index"] = None if name == ANY_CLASS else class_index(name, metadata)
         if "sampler" in varied and "eta" not in varied:
             varied["eta"] = DEFAULT_ETA.get(varied["sampler"], 0.0)
         request = replace(self.base, **varied)
         if calls is not None:
-            least = 1 if request.guidance_scale == 1 else 2
-            if calls < least:
-                raise BadInput(f"An image needs at least {least} network calls here, not {calls}.")
-            request = replace(request, steps=calls // least)
+            calls_per_step = 1 if request.guidance_scale == 1 else 2
+            if calls < calls_per_step:
+                raise BadInput(f"An image needs at least {calls_per_step} network calls here, not {calls}.")
+            steps = calls // calls_per_step
             if request.guidance_interval is None:
-                check_steps(request.steps, about)
-            else:  # fewer calls a step, so more steps: `fit_steps_to_calls` knows how many when the chain is at hand
-                request = replace(request, steps=min(request.steps, about.num_train_timesteps))
-        request.check(about)
+                check_steps(steps, metadata)
+            else:  # `fit_steps_to_calls` adds the steps that the interval saves once the noise schedule is loaded
+                steps = min(steps, metadata.num_train_timesteps)
+            request = replace(request, steps=steps)
+        request.check(metadata)
         return Cell(row, column, checkpoint, request, calls)
 
 
-def axis(name: str, words: str, known: Collection[str] = ()) -> Axis:
-    """The axis of values that are separated by commas, each one of `known` where these are given. Raises BadInput."""
+def parse_axis(name: str, text: str, choices: Collection[str] = ()) -> Axis:
+    """Parse comma-separated values into an Axis, without duplicates.
+
+    Each value must be one of `choices` if these are given. Raises BadInput for an unknown setting or value.
+    """
     if name not in AXES:
-        raise BadInput(f"There is no setting {name!r} to compare; choose one of {', '.join(AXES)}.")
-    parts = [part.strip() for part in words.split(",")]
-    if unknown := [part for part in parts if part and known and part not in known]:
-        raise BadInput(f"There is no {TITLES.get(name, name)} {unknown[0]!r}; choose from {', '.join(known)}.")
-    values = tuple(dict.fromkeys(_value(name, part) for part in parts if part))
+        raise BadInput(f"There is no setting {name!r} to compare. Choose one of {', '.join(AXES)}.")
+    parts = [part.strip() for part in text.split(",")]
+    if unknown := [part for part in parts if part and choices and part not in choices]:
+        raise BadInput(f"There is no {TITLES.get(name, name)} {unknown[0]!r}. Choose from {', '.join(choices)}.")
+    values = tuple(dict.fromkeys(_parse_value(name, part) for part in parts if part))
     if not values:
         raise BadInput(f"Give at least one value of the {TITLES.get(name, name)}.")
     return Axis(name, values)
 
 
-def _value(name: str, word: str) -> str | int | float:
+def _parse_value(name: str, text: str) -> str | int | float:
     try:
-        return AXES[name](word)
+        return AXES[name](text)
     except ValueError as error:
         kind = "a whole number" if AXES[name] is int else "a number"
-        raise BadInput(f"A value of the {TITLES.get(name, name)} must be {kind}, not {word!r}.") from error
+        raise BadInput(f"A value of the {TITLES.get(name, name)} must be {kind}, not {text!r}.") from error
 
 
 def network_calls(request: Request, diffusion: Diffusion) -> int:
-    """How often an image asks the network: once a step, and once more where classifier-free guidance acts."""
-    visited = request_timesteps(request, diffusion)
+    """Return the network calls per image: one a step, and a second one where classifier-free guidance acts."""
+    timesteps = request_timesteps(request, diffusion)
     if request.guidance_scale == 1:
-        return len(visited)
+        return len(timesteps)
     lowest, highest = request.guidance_interval or (0, len(diffusion) - 1)
-    return len(visited) + sum(lowest <= t <= highest for t in visited)
+    return len(timesteps) + sum(lowest <= t <= highest for t in timesteps)
 
 
 def fit_steps_to_calls(cell: Cell, diffusion: Diffusion) -> Request:
-    """The cell's request with the most steps that its calls allow, on the chain of its checkpoint."""
+    """Return the cell's request with the largest number of steps that fits its budget of network calls."""
     if cell.calls is None:
         return cell.request
     counts = range(1, min(cell.calls, len(diffusion)) + 1)

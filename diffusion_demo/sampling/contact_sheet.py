@@ -1,84 +1,98 @@
-"""A labeled grid of images, drawn: heads above and beside, a caption under every cell, and what holds for all of them below."""
+"""Labeled image grid: column and row headings, a caption under each cell, and a footer."""
 
 from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFont
 
-PAPER, INK, FAINT, EMPTY = "#ffffff", "#0f172a", "#475569", "#e2e8f0"
-GAP, CELL = 10, 160  # pixels: the least side of a cell
-HEAD, CAPTION = 22, 18  # the sizes of the letters, in pixels
+BACKGROUND, TEXT_COLOR, MUTED_COLOR, EMPTY_CELL = "#ffffff", "#0f172a", "#475569", "#e2e8f0"
+GAP, MIN_CELL_SIDE = 10, 160  # pixels
+HEADING_SIZE, CAPTION_SIZE = 22, 18  # font sizes in pixels
+LINE_GAP = 4  # pixels
 
 
 @dataclass(frozen=True)
 class GridImage:
-    """A cell: its image, already a contact sheet where there are several, and the words under it."""
+    """The content of one cell: an image, which may itself be a contact sheet, and its caption."""
 
     image: Image.Image
     caption: str
 
 
 def labeled_grid(
-    cells: dict[tuple[int, int], GridImage], columns: list[str], rows: list[str], below: str
+    cells: dict[tuple[int, int], GridImage], columns: list[str], rows: list[str], footer: str
 ) -> Image.Image:
-    """The cells that there are, by (row, column), the others left gray. Images are enlarged by whole numbers, so that pixels stay square."""
-    head, caption = ImageFont.load_default(HEAD), ImageFont.load_default(CAPTION)
-    largest = max([1, *(max(drawn.image.size) for drawn in cells.values())])
-    side = largest * -(-CELL // largest)
-    beside = (
-        min(CELL, max(int(head.getlength(word)) for row in rows for word in row.split() or [""])) + GAP
-        if any(rows)
-        else 0
-    )
-    tops, sides = (
-        [wrap_text(text, head, side) for text in columns],
-        [wrap_text(text, head, beside) for text in rows],
-    )
-    top = GAP + max(len(lines) for lines in tops) * (HEAD + 4)
-    under = max([1, *(len(wrap_text(drawn.caption, caption, side)) for drawn in cells.values())]) * (CAPTION + 4)
-    width = GAP + beside + len(columns) * (side + GAP)
-    foot = wrap_text(below, caption, width - 2 * GAP)
-    height = top + len(rows) * (side + under + GAP) + len(foot) * (CAPTION + 4) + GAP
-    page = Image.new("RGB", (width, height), PAPER)
-    pen = ImageDraw.Draw(page)
-    for column, lines in enumerate(tops):
-        _write(pen, lines, (GAP + beside + column * (side + GAP), GAP // 2), head, INK)
-    for row, lines in enumerate(sides):
-        y = top + row * (side + under + GAP)
-        _write(pen, lines, (GAP, y), head, INK)
+    """Draw the cells, given by (row, column), with their headings and the footer; missing cells are gray.
+
+    Images are enlarged by whole factors, so that their pixels stay square.
+    """
+    heading_font, caption_font = load_font(HEADING_SIZE), load_font(CAPTION_SIZE)
+    largest = max([1, *(max(cell.image.size) for cell in cells.values())])
+    side = largest * -(-MIN_CELL_SIDE // largest)
+    left = _row_heading_width(rows, heading_font)
+    column_headings = [wrap_text(text, heading_font, side) for text in columns]
+    row_headings = [wrap_text(text, heading_font, left) for text in rows]
+    top = GAP + max(len(lines) for lines in column_headings) * (HEADING_SIZE + LINE_GAP)
+    caption_lines = max([1, *(len(wrap_text(cell.caption, caption_font, side)) for cell in cells.values())])
+    row_height = side + caption_lines * (CAPTION_SIZE + LINE_GAP) + GAP
+    width = GAP + left + len(columns) * (side + GAP)
+    footer_lines = wrap_text(footer, caption_font, width - 2 * GAP)
+    footer_height = len(footer_lines) * (CAPTION_SIZE + LINE_GAP)
+    height = top + len(rows) * row_height + footer_height + GAP
+    page = Image.new("RGB", (width, height), BACKGROUND)
+    draw = ImageDraw.Draw(page)
+    for column, lines in enumerate(column_headings):
+        _draw_lines(draw, lines, (GAP + left + column * (side + GAP), GAP // 2), heading_font, TEXT_COLOR)
+    for row, lines in enumerate(row_headings):
+        y = top + row * row_height
+        _draw_lines(draw, lines, (GAP, y), heading_font, TEXT_COLOR)
         for column in range(len(columns)):
-            corner = (GAP + beside + column * (side + GAP), y)
-            _cell(page, pen, cells.get((row, column)), corner, side, caption)
-    _write(pen, foot, (GAP, height - GAP - len(foot) * (CAPTION + 4)), caption, FAINT)
+            corner = (GAP + left + column * (side + GAP), y)
+            _draw_cell(page, draw, cells.get((row, column)), corner, side, caption_font)
+    _draw_lines(draw, footer_lines, (GAP, height - GAP - footer_height), caption_font, MUTED_COLOR)
     return page
 
 
-def _cell(
+def load_font(size: int) -> ImageFont.FreeTypeFont:
+    """Return the default font of Pillow at a size in pixels."""
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow returns a FreeType font whenever a size is given"
+    return font
+
+
+def _row_heading_width(rows: list[str], font: ImageFont.FreeTypeFont) -> int:
+    if not any(rows):
+        return 0
+    widest_word = max(int(font.getlength(word)) for row in rows for word in row.split() or [""])
+    return min(MIN_CELL_SIDE, widest_word) + GAP
+
+
+def _draw_cell(
     page: Image.Image,
-    pen: ImageDraw.ImageDraw,
-    drawn: GridImage | None,
+    draw: ImageDraw.ImageDraw,
+    cell: GridImage | None,
     corner: tuple[int, int],
     side: int,
     font: ImageFont.FreeTypeFont,
 ) -> None:
     x, y = corner
-    if drawn is None:
-        pen.rectangle((x, y, x + side - 1, y + side - 1), fill=EMPTY)
+    if cell is None:
+        draw.rectangle((x, y, x + side - 1, y + side - 1), fill=EMPTY_CELL)
         return
-    factor = max(1, side // max(drawn.image.size))
-    image = drawn.image.resize((drawn.image.width * factor, drawn.image.height * factor), Image.Resampling.NEAREST)
+    factor = max(1, side // max(cell.image.size))
+    image = cell.image.resize((cell.image.width * factor, cell.image.height * factor), Image.Resampling.NEAREST)
     page.paste(image, (x + (side - image.width) // 2, y + (side - image.height) // 2))
-    _write(pen, wrap_text(drawn.caption, font, side), (x, y + side + 2), font, FAINT)
+    _draw_lines(draw, wrap_text(cell.caption, font, side), (x, y + side + 2), font, MUTED_COLOR)
 
 
-def _write(
-    pen: ImageDraw.ImageDraw, lines: list[str], corner: tuple[int, int], font: ImageFont.FreeTypeFont, color: str
+def _draw_lines(
+    draw: ImageDraw.ImageDraw, lines: list[str], corner: tuple[int, int], font: ImageFont.FreeTypeFont, color: str
 ) -> None:
     for number, line in enumerate(lines):
-        pen.text((corner[0], corner[1] + number * (font.size + 4)), line, fill=color, font=font)
+        draw.text((corner[0], corner[1] + number * (font.size + LINE_GAP)), line, fill=color, font=font)
 
 
 def wrap_text(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
-    """The text in lines of at most `width` pixels, broken between words and, where a word is wider, within it."""
+    """Return the text as lines of at most `width` pixels, broken between words and inside words that are too wide."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()

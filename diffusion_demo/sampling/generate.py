@@ -1,4 +1,4 @@
-"""A request -> steps: the noise of each image's seed, classes, guidance, precision, and a second stage that enlarges."""
+"""Sampling from a request: seeded noise, classes, guidance, precision, and an upsampler as a second stage."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -18,12 +18,19 @@ from diffusion_demo.runtime.device import resolve_precision
 from diffusion_demo.runtime.parallel import parallel_map, split_rows
 from diffusion_demo.sampling.request import ImageSpec, Request, image_specs, request_timesteps
 
-MIN_SIGNAL = 1e-3  # of abar_t, for a classifier's guidance of ddim
-UPSAMPLER_SEED_OFFSET = 2**49  # between an image's seed and that of the noise in which it is enlarged
+MIN_SIGNAL = 1e-3  # the least abar_t at which a classifier guides ddim
+UPSAMPLER_SEED_OFFSET = 2**49  # added to the seed of an image for the noise of the upsampler
+
+
+def device_of(checkpoint: Checkpoint) -> torch.device:
+    """Return the device of the network of a checkpoint."""
+    device = checkpoint.unet.device
+    assert isinstance(device, torch.device)
+    return device
 
 
 class SeededNoise:
-    """Standard normal noise [N, *shape] where row i comes from its own CPU generator, so that it never depends on the batch."""
+    """Standard normal noise, float32 [N, *shape]; row i has its own CPU generator and does not depend on the batch."""
 
     def __init__(self, seeds: list[int], shape: tuple[int, ...], device: torch.device):
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -34,18 +41,21 @@ class SeededNoise:
 
 
 def make_noise(checkpoint: Checkpoint, specs: list[ImageSpec]) -> SeededNoise:
-    """The noise of some images; the first draw is x_T. An upsampler's is another than that of the model whose images it enlarges."""
-    d = checkpoint.description
-    apart = UPSAMPLER_SEED_OFFSET if d.task == "upsampler" else 0
-    return SeededNoise(
-        [image.seed + apart for image in specs], (d.channels, d.image_size, d.image_size), checkpoint.unet.device
-    )
+    """Return the noise source of these images; the first draw is x_T, float32 [N, C, S, S].
+
+    An upsampler uses other seeds than the model whose images it enlarges.
+    """
+    description = checkpoint.description
+    offset = UPSAMPLER_SEED_OFFSET if description.task == "upsampler" else 0
+    shape = (description.channels, description.image_size, description.image_size)
+    return SeededNoise([image.seed + offset for image in specs], shape, device_of(checkpoint))
 
 
 def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
-    """Sample the request's images in one batch, step by step; the last step's xt are the images, float32 in [-1, 1].
+    """Sample the images of a request in one batch and yield each step.
 
-    Raises BadInput before the first step when the request cannot be met.
+    The xt of the last step holds the images, float32 [N, C, S, S] in [-1, 1]. Raises BadInput before the first step if
+    the model does not support the request.
     """
     request.check(checkpoint.description)
     return sample_batch(checkpoint, request, image_specs(request, checkpoint.description))
@@ -54,27 +64,36 @@ def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
 def sample_batch(
     checkpoint: Checkpoint, request: Request, specs: list[ImageSpec], small: Tensor | None = None
 ) -> Iterator[Step]:
-    """Sample these images in one batch, with everything but seeds and classes as the request says.
+    """Sample images in one batch; seeds and classes come from `specs`, all other settings from the request.
 
-    small, float [N, C, s, s] in [-1, 1], are the images that an upsampler enlarges. Raises BadInput for a model that is of another kind than the
-    request needs, and when the network's answers are not finite.
+    small, float [N, C, s, s] in [-1, 1], are the images that an upsampler enlarges. Raises BadInput if the model is of
+    the wrong kind for the request, and if the network returns NaN or infinite values.
     """
     parts = split_rows(len(specs), checkpoint.unet)
-    walks = [_walk(checkpoint, request, specs[part], None if small is None else small[part]) for part in parts]
-    while (steps := parallel_map(lambda walk: next(walk, None), walks))[0]:
-        yield steps[0] if len(steps) == 1 else _joined(steps)
+    samplers = [
+        _sample_part(checkpoint, request, specs[part], None if small is None else small[part]) for part in parts
+    ]
+    while steps := _next_steps(samplers):
+        yield steps[0] if len(steps) == 1 else _merge_steps(steps)
 
 
-def _joined(steps: list[Step]) -> Step:
-    """The same step of all parts as one step of the batch."""
+def _next_steps(samplers: list[Iterator[Step]]) -> list[Step]:
+    """Advance all parts in parallel and return their steps, or [] at the end."""
+    return [step for step in parallel_map(lambda sampler: next(sampler, None), samplers) if step is not None]
+
+
+def _merge_steps(steps: list[Step]) -> Step:
+    """Return the same step of all parts of the batch as one step."""
     return replace(steps[0], xt=torch.cat([step.xt for step in steps]), x0=torch.cat([step.x0 for step in steps]))
 
 
 @torch.no_grad()
-def _walk(checkpoint: Checkpoint, request: Request, specs: list[ImageSpec], small: Tensor | None) -> Iterator[Step]:
-    description, device, noise = checkpoint.description, checkpoint.unet.device, make_noise(checkpoint, specs)
+def _sample_part(
+    checkpoint: Checkpoint, request: Request, specs: list[ImageSpec], small: Tensor | None
+) -> Iterator[Step]:
+    description, device, noise = checkpoint.description, device_of(checkpoint), make_noise(checkpoint, specs)
     if description.task == "classifier":
-        raise BadInput("This is a classifier, which makes no images; it can guide a model that does (--classifier).")
+        raise BadInput("This checkpoint is a classifier and cannot sample. Use it to guide a model with --classifier.")
     denoiser, condition = as_denoiser(checkpoint.unet, resolve_precision(request.precision, device), small), {}
     if description.class_names and getattr(checkpoint.unet, "config", {}).get("num_class_embeds"):
         condition["class_labels"] = torch.tensor([image.class_index for image in specs], device=device)
@@ -82,30 +101,31 @@ def _walk(checkpoint: Checkpoint, request: Request, specs: list[ImageSpec], smal
             null_class, interval = description.null_class, request.guidance_interval
             denoiser = classifier_free(denoiser, request.guidance_scale, null_class, description.channels, interval)
     if request.classifier_scale:
-        condition["gradient"] = _gradient(checkpoint, request, specs)
+        condition["gradient"] = _classifier_gradient(checkpoint, request, specs)
     chain = checkpoint.diffusion.respaced(request_timesteps(request, checkpoint.diffusion))
     options = {} if request.sampler == "ddpm" else {"eta": request.eta}
     try:
         yield from SAMPLERS[request.sampler](denoiser, chain, noise(), noise, **options, **condition)
     except FloatingPointError as error:
-        raise BadInput(f"The model gives no numbers ({error}); use --precision fp32 or another checkpoint.") from error
+        raise BadInput(f"Sampling failed ({error}). Use --precision fp32 or another checkpoint.") from error
 
 
-def _gradient(checkpoint: Checkpoint, request: Request, specs: list[ImageSpec]) -> Gradient:
+def _classifier_gradient(checkpoint: Checkpoint, request: Request, specs: list[ImageSpec]) -> Gradient:
     classifier = checkpoint.classifier
     if classifier is None:
-        raise BadInput(
-            "This model has no classifier beside it; set the classifier's scale to 0, or name one (--classifier)."
-        )
-    names, known = checkpoint.description.class_names, list(classifier.config.class_names)
-    labels = torch.tensor([known.index(names[image.class_index]) for image in specs], device=checkpoint.unet.device)
-    return classifier_gradient(classifier, labels, request.classifier_scale, _steady(request, checkpoint.diffusion))
+        raise BadInput("This model has no classifier. Set the classifier scale to 0, or pass one with --classifier.")
+    names, classifier_names = checkpoint.description.class_names, list(classifier.config["class_names"])
+    indices = [image.class_index for image in specs if image.class_index is not None]
+    labels = torch.tensor([classifier_names.index(names[index]) for index in indices], device=device_of(checkpoint))
+    interval = _stable_interval(request, checkpoint.diffusion)
+    return classifier_gradient(classifier, labels, request.classifier_scale, interval)
 
 
-def _steady(request: Request, diffusion: Diffusion) -> Interval | None:
-    """Where a classifier guides: as the request says but, in ddim, never where almost nothing of the image is left.
+def _stable_interval(request: Request, diffusion: Diffusion) -> Interval | None:
+    """Return the interval in which a classifier guides: that of the request, for ddim without the noisiest timesteps.
 
-    ddim does not clip the x_0 that it shifts (ADM Algorithm 2), and the shift is multiplied by 1/sqrt(abar): 20,000 at the end of a cosine schedule.
+    ddim does not clip the shifted x_0 (ADM Algorithm 2), and the shift is scaled by 1/sqrt(abar), which reaches 20,000
+    at the end of a cosine schedule.
     """
     if request.sampler != "ddim":
         return request.guidance_interval
@@ -114,24 +134,23 @@ def _steady(request: Request, diffusion: Diffusion) -> Interval | None:
 
 
 def upsample(upsampler: Checkpoint, small: Tensor, request: Request, specs: list[ImageSpec]) -> Iterator[Step]:
-    """Enlarge images, uint8 [N, C, s, s], step by step, with the sampler, steps and eta of the request that made them, unguided.
+    """Enlarge images, uint8 [N, C, s, s], and yield each step.
 
-    Improved DDPM section 5; ADM section 5.2. Raises BadInput where the upsampler knows other images.
+    Uses the sampler, steps and eta of the request that produced the images, without guidance. Improved DDPM section 5;
+    ADM section 5.2. Raises BadInput if the channels or the size do not fit the upsampler.
     """
-    about = upsampler.description
-    if (
-        small.shape[1] != about.channels
-        or small.shape[-1] >= about.image_size
-        or about.small_size not in (None, small.shape[-1])
-    ):
-        wanted = f"of {about.small_size} pixels, " if about.small_size else ""
+    description = upsampler.description
+    channels, size = small.shape[1], small.shape[-1]
+    if channels != description.channels or size >= description.image_size or description.small_size not in (None, size):
+        expected_size = f"of {description.small_size} pixels, " if description.small_size else ""
         raise BadInput(
-            f"The upsampler takes images {wanted}{about.channels} channels; these have {small.shape[-1]} and {small.shape[1]}."
+            f"The upsampler takes images {expected_size}{description.channels} channels."
+            f" These have {size} pixels and {channels} channels."
         )
-    plain = replace(request, guidance_scale=1.0, classifier_scale=0.0)
-    return sample_batch(upsampler, plain, specs, to_float(small).to(upsampler.unet.device))
+    unguided = replace(request, guidance_scale=1.0, classifier_scale=0.0)
+    return sample_batch(upsampler, unguided, specs, to_float(small).to(device_of(upsampler)))
 
 
 def last_step(steps: Iterator[Step]) -> Step:
-    """Walk to the end, where xt are the finished images."""
+    """Run the sampler to its end and return the last step, whose xt holds the finished images."""
     return deque(steps, maxlen=1).pop()

@@ -1,14 +1,15 @@
-"""Three words for how much work an image gets: sampler, steps and eta; and where guidance acts. From the README's tables."""
+"""Sampling presets (sampler, steps, eta), the usual eta of each sampler, and the default guidance interval."""
 
-DEFAULT_ETA = {"dpm_solver": 0.5}  # the other samplers go without
-# The solver is at its best from ten steps on (12 leaves some room, 8 is the least it takes); ancestral sampling is nearest to the 1,000 steps of
-# the papers from 50 on, and 100 leaves room there, too.
+DEFAULT_ETA = {"dpm_solver": 0.5}  # 0 for the other samplers
+# By the Frechet distances in the README, dpm_solver is at its best from 10 steps on (12 leaves a margin, and 8 is the
+# minimum worth using); ancestral sampling comes close to the 1,000 steps of the papers from 50 steps on (100 leaves a
+# margin).
 PRESETS = {"quick": ("dpm_solver", 8, 0.5), "balanced": ("dpm_solver", 12, 0.5), "best": ("ddpm", 100, 0)}
 DEFAULT = "balanced"
-# Per cent of the noise. Below it guidance doubles the cost of a step (four of the twelve) and changes nothing that could be measured.
+# As a percentage of T. Below it guidance doubles the cost of a step (4 of the 12 steps) with no measurable effect.
 GUIDANCE_START_PERCENT = 40
 
 
 def default_guidance_interval(num_train_timesteps: int) -> tuple[int, int]:
-    """The lowest and the highest t at which guidance acts unless somebody says otherwise."""
+    """Return the lowest and highest timestep t at which guidance acts by default."""
     return round(GUIDANCE_START_PERCENT / 100 * num_train_timesteps), num_train_timesteps - 1

@@ -1,4 +1,4 @@
-"""Images near an image, and between two: noised to t, and brought back by the model. DDPM section 4.3."""
+"""Variations of one image and interpolations between two: noised to t, then denoised by the model. DDPM section 4.3."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,15 +16,15 @@ from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import resolve_precision
-from diffusion_demo.sampling.generate import make_noise
+from diffusion_demo.sampling.generate import device_of, make_noise
 from diffusion_demo.sampling.request import ImageSpec, Request
 
 
 @dataclass(frozen=True)
 class Variation:
-    """How images are varied: noised to how_far percent of the chain, and brought back in at most `steps` ancestral steps.
+    """The settings of a variation: noise to how_far percent of the chain, then at most `steps` ancestral steps back.
 
-    Image i is made from seed + i. class_index None asks for no class in particular, so that guidance has nothing to hold on to.
+    Image i uses the noise of seed + i. With class_index None the images have no class in common, so guidance is off.
     """
 
     num_images: int = 8
@@ -36,7 +36,7 @@ class Variation:
     precision: str = "auto"
 
     def check(self, description: CheckpointMetadata) -> None:
-        """Raise BadInput, in one sentence, for what the model cannot do."""
+        """Raise BadInput if a setting is out of range or not supported by the model."""
         if not 0 < self.how_far <= 100:
             raise BadInput(f"How far must be more than 0 and at most 100 percent, not {self.how_far:g}.")
         if not 1 <= self.steps <= description.num_train_timesteps:
@@ -46,72 +46,83 @@ class Variation:
         ).check(description)
 
     def level(self, num_timesteps: int) -> int:
-        """The t, of 0 .. T-1, that how_far stands for."""
+        """Return the timestep t in 0 .. T-1 that corresponds to how_far."""
         return max(1, round(self.how_far / 100 * num_timesteps)) - 1
 
     def chain(self, diffusion: Diffusion) -> Diffusion:
-        """The part of the chain that is walked: from that t down to 0, in steps as even as can be."""
+        """Return the chain from that t down to 0, respaced to evenly spaced timesteps."""
         top = self.level(len(diffusion))
         count = min(self.steps, top + 1)
         return diffusion.respaced([round(i * top / max(1, count - 1)) if count > 1 else top for i in range(count)])
 
-    def images(self) -> list[ImageSpec]:
+    def image_specs(self) -> list[ImageSpec]:
+        """Return the seed and the class of each image."""
         return [ImageSpec(seed, self.class_index) for seed in range(self.seed, self.seed + self.num_images)]
 
 
 @torch.no_grad()
-def vary(checkpoint: Checkpoint, x0: Tensor, how: Variation) -> Iterator[Step]:
-    """Variations of one image x0, float [1, C, S, S] in [-1, 1], each with its own noise. DDPM Figure 7. Raises BadInput before the first step."""
-    how.check(checkpoint.description)
-    noise, chain = make_noise(checkpoint, how.images()), how.chain(checkpoint.diffusion)
-    copies = x0.to(checkpoint.unet.device).expand(how.num_images, -1, -1, -1)
-    xt = checkpoint.diffusion.q_sample(copies, how.level(len(checkpoint.diffusion)), noise())
-    model, condition = _asked(checkpoint, how)
+def vary(checkpoint: Checkpoint, x0: Tensor, variation: Variation) -> Iterator[Step]:
+    """Sample variations of one image x0, float [1, C, S, S] in [-1, 1], each with its own noise. DDPM Figure 7.
+
+    Raises BadInput before the first step.
+    """
+    variation.check(checkpoint.description)
+    noise, chain = make_noise(checkpoint, variation.image_specs()), variation.chain(checkpoint.diffusion)
+    copies = x0.to(device_of(checkpoint)).expand(variation.num_images, -1, -1, -1)
+    xt = checkpoint.diffusion.q_sample(copies, variation.level(len(checkpoint.diffusion)), noise())
+    model, condition = _denoiser_and_condition(checkpoint, variation)
     yield from reconstruct(model, chain, xt, len(chain) - 1, noise, **condition)
 
 
 @torch.no_grad()
-def mix(checkpoint: Checkpoint, a: Tensor, b: Tensor, how: Variation) -> Iterator[Step]:
-    """Images from a to b, each float [1, C, S, S] in [-1, 1], at equal distances, both ends among them. DDPM Figure 8.
+def mix(checkpoint: Checkpoint, a: Tensor, b: Tensor, variation: Variation) -> Iterator[Step]:
+    """Interpolate evenly from a to b, each float [1, C, S, S] in [-1, 1], both ends included. DDPM Figure 8.
 
     Raises BadInput before the first step.
     """
-    how.check(checkpoint.description)
-    if how.num_images < 2:
-        raise BadInput(f"Between two images there must be at least 2, their own, not {how.num_images}.")
-    noise, chain = make_noise(checkpoint, how.images()), how.chain(checkpoint.diffusion)
-    model, condition = _asked(checkpoint, how)
-    a, b = a.to(checkpoint.unet.device), b.to(checkpoint.unet.device)
-    yield from interpolate(model, chain, a, b, torch.linspace(0, 1, how.num_images), len(chain) - 1, noise, **condition)
+    variation.check(checkpoint.description)
+    count, device = variation.num_images, device_of(checkpoint)
+    if count < 2:
+        raise BadInput(f"Mixing needs at least 2 images, the two ends, not {count}.")
+    noise, chain = make_noise(checkpoint, variation.image_specs()), variation.chain(checkpoint.diffusion)
+    model, condition = _denoiser_and_condition(checkpoint, variation)
+    weights = torch.linspace(0, 1, count)
+    yield from interpolate(model, chain, a.to(device), b.to(device), weights, len(chain) - 1, noise, **condition)
 
 
-def _asked(checkpoint: Checkpoint, how: Variation) -> tuple[Denoiser, dict]:
-    """The denoiser and what it is told of classes: the one asked for, else the null class where that was trained, else each class in turn."""
-    about, device = checkpoint.description, checkpoint.unet.device
-    model = as_denoiser(checkpoint.unet, resolve_precision(how.precision, device))
-    if not about.class_names or not getattr(checkpoint.unet, "config", {}).get("num_class_embeds"):
+def _denoiser_and_condition(checkpoint: Checkpoint, variation: Variation) -> tuple[Denoiser, dict]:
+    """Return the denoiser and its class labels: the requested class, else the null class, else each class in turn."""
+    description, device, index = checkpoint.description, device_of(checkpoint), variation.class_index
+    model = as_denoiser(checkpoint.unet, resolve_precision(variation.precision, device))
+    names, count = description.class_names, variation.num_images
+    if not names or not getattr(checkpoint.unet, "config", {}).get("num_class_embeds"):
         return model, {}
-    if how.class_index is not None:
-        labels = [how.class_index] * how.num_images
-        if how.guidance_scale != 1:
-            model = classifier_free(model, how.guidance_scale, about.null_class, about.channels)
+    if index is not None:
+        labels = [index] * count
+        if variation.guidance_scale != 1:
+            model = classifier_free(model, variation.guidance_scale, description.null_class, description.channels)
+    elif description.guidance:
+        labels = [description.null_class] * count
     else:
-        labels = [about.null_class if about.guidance else i % len(about.class_names) for i in range(how.num_images)]
+        labels = [i % len(names) for i in range(count)]
     return model, {"class_labels": torch.tensor(labels, device=device)}
 
 
 def settings_of(
-    how: Variation, checkpoint_name: str, checkpoint: Checkpoint, made_by: str, sources: list[dict | None]
+    variation: Variation, checkpoint_name: str, checkpoint: Checkpoint, made_by: str, sources: list[dict | None]
 ) -> list[dict]:
-    """For each image, how it was made: the text inside its PNG. sources are the settings of the images that it was made from, where known."""
-    common = asdict(how) | {
+    """Return the settings of each image, as stored in its PNG.
+
+    made_by: the name of the operation; sources: the settings of the source images, None where unknown.
+    """
+    common = asdict(variation) | {
         "program": f"diffusion_demo {__version__}",
         "made_by": made_by,
         "checkpoint": checkpoint_name,
         "weights": checkpoint.weights,
-        "precision": resolve_precision(how.precision, checkpoint.unet.device),
+        "precision": resolve_precision(variation.precision, device_of(checkpoint)),
         "of": [source and {name: value for name, value in source.items() if name != "of"} for source in sources],
     }
     index = common.pop("class_index")
     named = {} if index is None else {"class": checkpoint.description.class_names[index]}
-    return [common | named | {"seed": image.seed, "picture": i} for i, image in enumerate(how.images())]
+    return [common | named | {"seed": image.seed, "picture": i} for i, image in enumerate(variation.image_specs())]

@@ -1,1 +1,1 @@
-"""The trainer: a config, a loop on Accelerate, and the run folder that is its only truth."""
+"""Training: configuration, the loop on Accelerate, and the run folder, which holds the whole state of a run."""

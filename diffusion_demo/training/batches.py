@@ -1,8 +1,10 @@
-"""The batch of step n: which images, flipped or not, labeled or not, at which t, with which noise.
+"""Training batches: images, augmentation, label dropout, timesteps and noise of step n.
 
-Everything comes from (seed, n) for the global batch, so that a resumed run and a run on several processes draw the same.
+All random numbers of a global batch are derived from (seed, n), so that a resumed run and a run on several processes
+draw the same batches.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -14,11 +16,17 @@ from diffusion_demo.diffusion.timesteps import LossAwareTimesteps, stratified_ti
 from diffusion_demo.images import to_float
 from diffusion_demo.training.config import TrainConfig
 
-HELD_OUT_REPEATS, MAX_HELD_OUT = 4, 512
+HELD_OUT_REPEATS, MAX_HELD_OUT = 4, 512  # so that a held-out measure takes seconds for any number of images
 
 
 class Batch(NamedTuple):
-    """x0 and eps float32 [N, C, S, S], labels and t int64 [N]; weights float32 [N] of their losses, which make up for how t was drawn."""
+    """A training batch.
+
+    x0, eps  float32 [N, C, S, S]: images in [-1, 1] and noise
+    labels   int64 [N]
+    t        int64 [N]
+    weights  float32 [N]: importance weights of the losses, which correct for the distribution of t
+    """
 
     x0: Tensor
     labels: Tensor
@@ -28,26 +36,29 @@ class Batch(NamedTuple):
 
 
 def derive_seed(seed: int, *numbers: int) -> int:
-    """A seed for torch that differs for every (seed, numbers)."""
+    """Return a seed for torch that is derived from `seed` and `numbers`."""
     for number in numbers:
         seed = (seed * 6364136223846793005 + number * 1442695040888963407 + 1) % 2**63
     return seed
 
 
-def order(seed: int, epoch: int, count: int) -> Tensor:
-    """The order of the images in an epoch: int64 [count]."""
+def _permutation(seed: int, epoch: int, count: int) -> Tensor:
+    """Return the order of the images in an epoch, int64 [count]."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(derive_seed(seed, 0, epoch)))
 
 
 def sample_indices(config: TrainConfig, step: int, count: int) -> Tensor:
-    """Which of `count` images step n (from 1) sees: int64 [batch_size]. Epochs follow each other without a gap, so any folder fills a batch."""
+    """Return the indices of the images of step n, counted from 1, among `count` images: int64 [batch_size].
+
+    A batch may span epochs, so that it may also be larger than the dataset.
+    """
     positions = torch.arange((step - 1) * config.batch_size, step * config.batch_size)
-    epochs, places = positions // count, positions % count
-    chosen = torch.empty_like(positions)
+    epochs, offsets = positions // count, positions % count
+    indices = torch.empty_like(positions)
     for epoch in epochs.unique().tolist():
-        here = epochs == epoch
-        chosen[here] = order(config.seed, epoch, count)[places[here]]
-    return chosen
+        in_epoch = epochs == epoch
+        indices[in_epoch] = _permutation(config.seed, epoch, count)[offsets[in_epoch]]
+    return indices
 
 
 def make_batch(
@@ -58,10 +69,14 @@ def make_batch(
     step: int,
     loss_aware: LossAwareTimesteps | None = None,
 ) -> Batch:
-    """The whole batch of step n, on the CPU; `loss_aware` draws its t where the config says so."""
+    """Return the global batch of step n, counted from 1, on the CPU.
+
+    Labels are replaced by `null_class` at the rate of label dropout; None turns that off. `loss_aware` draws t if it is
+    given, else the timestep sampler of the config does.
+    """
     generator = torch.Generator().manual_seed(derive_seed(config.seed, 1, step))
-    chosen = sample_indices(config, step, len(dataset))
-    x0, labels = to_float(dataset.images[chosen]), dataset.labels[chosen]
+    indices = sample_indices(config, step, len(dataset))
+    x0, labels = to_float(dataset.images[indices]), dataset.labels[indices]
     if config.flip:
         flipped = torch.rand(len(x0), generator=generator) < 0.5
         x0[flipped] = x0[flipped].flip(3)
@@ -78,22 +93,28 @@ def make_batch(
 
 
 def random_crop(x0: Tensor, generator: torch.Generator) -> Tensor:
-    """Of each image [N, C, S, S] a square of 0.8 to all of its side, somewhere, at the image's size: as ADM's code trains classifiers."""
+    """Return random square crops of images [N, C, S, S], resized to S, as the classifiers of ADM's code are trained.
+
+    The side of a crop is uniform between 0.8 S and S.
+    """
     count = len(x0)
-    share = 0.8 + 0.2 * torch.rand(count, generator=generator)
-    shift = (1 - share).unsqueeze(1) * (2 * torch.rand(count, 2, generator=generator) - 1)
-    places = torch.cat([torch.diag_embed(share.unsqueeze(1).expand(-1, 2)), shift.unsqueeze(2)], dim=2)
-    return F.grid_sample(
-        x0, F.affine_grid(places, list(x0.shape), align_corners=False), align_corners=False, padding_mode="border"
-    )
+    scale = 0.8 + 0.2 * torch.rand(count, generator=generator)
+    shift = (1 - scale).unsqueeze(1) * (2 * torch.rand(count, 2, generator=generator) - 1)
+    theta = torch.cat([torch.diag_embed(scale.unsqueeze(1).expand(-1, 2)), shift.unsqueeze(2)], dim=2)
+    grid = F.affine_grid(theta, list(x0.shape), align_corners=False)
+    return F.grid_sample(x0, grid, align_corners=False, padding_mode="border")
 
 
-def held_out_batches(dataset: ImageTensors, num_timesteps: int, size: int):
-    """The held-out images, a few times each or some of them once, at t and noise that never change: seconds of work however many there are."""
+def held_out_batches(dataset: ImageTensors, num_timesteps: int, size: int) -> Iterator[Batch]:
+    """Yield batches of up to `size` held-out images, with the same images, t and noise each time.
+
+    Each image is repeated HELD_OUT_REPEATS times. Of many images, max(MAX_HELD_OUT, size) are used in total.
+    """
     generator = torch.Generator().manual_seed(derive_seed(0, 2))
     count = min(HELD_OUT_REPEATS * len(dataset), max(MAX_HELD_OUT, size))
-    chosen = torch.arange(count) % len(dataset) if count > len(dataset) else torch.arange(count) * len(dataset) // count
-    images, labels = dataset.images[chosen], dataset.labels[chosen]
+    positions = torch.arange(count)
+    indices = positions % len(dataset) if count > len(dataset) else positions * len(dataset) // count
+    images, labels = dataset.images[indices], dataset.labels[indices]
     t = stratified_timesteps(len(images), num_timesteps, generator)
     eps = torch.randn(images.shape, generator=generator)
     for i in range(0, len(images), size):

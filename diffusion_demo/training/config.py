@@ -1,201 +1,301 @@
-"""What a training run does: written into its folder first, and never changed."""
+"""The hyper-parameters of a training run: one field each, with its help, range and choices.
 
-from dataclasses import dataclass
+Validation, the options of `train`, the page's form and the run's config.json all follow from these fields.
+"""
+
+from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import PREDICTION_TYPES, TASKS, VARIANCE_TYPES
-from diffusion_demo.training.lr_schedule import LRSchedule
+from diffusion_demo.training.lr_schedule import LR_SCHEDULERS, LRSchedule
+from diffusion_demo.validation import as_bad_input, check_choice, setting
 
-# From call to call of one run: where the images lie, and how to live with less memory.
+if TYPE_CHECKING:
+    from diffusers import UNet2DModel
+
+    from diffusion_demo.models.checkpoint import Checkpoint
+
+# May differ from call to call of one run: they change where the data lies and how much memory is used, not the result.
 MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing")
-SCHEDULE = (
-    "lr_scheduler",
-    "lr_total_steps",
-    "lr_decay_steps",
-)  # may change on resume as long as no step already taken would have differed
-UPSCALE_FACTOR = 2  # by an upsampler
+# May change on resume, as long as no step already taken would have had another learning rate.
+SCHEDULE = ("lr_scheduler", "lr_total_steps", "lr_decay_steps")
+UPSCALE_FACTOR = 2  # of an upsampler
+
+# Written out here because their own modules load torch, which `--help` does not wait for. A test compares them.
+BETA_SCHEDULES = ("squaredcos_cap_v2", "linear", "scaled_linear", "sigmoid", "const", "jsd", "warmup10", "warmup50")
+LOSSES = ("hybrid", "simple", "hybrid_unscaled", "kl", "rescaled_kl")
+TIMESTEP_SAMPLERS = ("stratified", "uniform", "loss_aware")
+PRECISIONS = ("auto", "fp32", "bf16")
+CLASS_SOURCES = ("folder", "file_name")
+FITS = ("crop", "pad", "squash")
+
+# JSON has no tuples.
+Decays = Annotated[tuple[float, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
 
 
-@dataclass(frozen=True)
-class TrainConfig:
-    """The hyper-parameters of a run, each with when to change it."""
+class TrainConfig(BaseModel):
+    """The hyper-parameters of a run. Raises BadInput, naming the field, for a value of another type or out of range."""
 
-    data: str
-    task: str = "diffusion"  # classifier: names the class of a noisy image, to guide by; upsampler: makes an image from one of half the size
-    preset: str = "small"  # tiny for a first look on a laptop, medium when there is a GPU; or a paper's network: iddpm-64, adm-64, adm-256 ...
-    init_from: str | None = None  # a checkpoint to fine-tune; it brings its own network, size and schedule
-    image_size: int = 32  # a multiple of 4, from 16; twice the side costs four times the time
-    channels: int = 3  # 1 for grayscale images
-    batch_size: int = 32  # larger is smoother and slower a step
-    learning_rate: float = 5e-4  # 1e-4 to fine-tune, less if the loss jumps
-    warmup_steps: int = 200  # steps over which the learning rate climbs from 0
-    lr_scheduler: str = "constant_with_warmup"  # cosine or warmup_stable_decay where the number of steps is known: better at the end of the run
-    lr_total_steps: int | None = None  # the step at which cosine and warmup_stable_decay reach 0 and the run ends
-    lr_decay_steps: int | None = (
-        None  # length of the final decay of warmup_stable_decay; None takes a fifth of the steps
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    data: str = setting(..., "Training images: a folder or a ZIP file. Subfolders become classes.")
+    task: str = setting(
+        "diffusion",
+        "What to train: a model that generates images (diffusion), a classifier of noisy images that can guide one "
+        "(classifier), or a model that enlarges images to twice their size (upsampler).",
+        TASKS,
     )
-    weight_decay: float = 0.0
-    grad_clip: float = 1.0  # the largest norm of the gradient
-    ema_decays: tuple[float, ...] = (0.9995,)  # of the averaged weights; the first is the one that is sampled from
-    dropout: float | None = None  # of the residual blocks; None keeps the preset's
-    fit: str = "crop"  # of images that are not square: pad keeps all of them, squash too but distorts
-    background: str = "#ffffff"  # where images are transparent or padded
-    class_from: str = "folder"  # file_name where the class is what stands before the first _ of each name
-    flip: bool = True  # mirror half of the images; off for text and for anything with a left and a right
-    label_dropout: float = 0.1  # share of labels replaced by the null class, for guidance; 0 turns guidance off
-    small_noise: float = (
-        0.0  # most noise on the small images of an upsampler: 0.05 where it will enlarge what another model made
+    preset: str = setting(
+        "small",
+        "Network of a new model: tiny for a first look on a laptop, small for a CPU, medium for a GPU, or a paper's "
+        "network such as iddpm-64 or adm-64.",
     )
-    beta_schedule: str = "squaredcos_cap_v2"
-    num_train_timesteps: int = 1000
-    prediction_type: str = "epsilon"
-    variance_type: str = "learned_range"
-    loss: str = "hybrid"  # simple for a fixed variance; rescaled_kl, the bound itself, for the best bits per dimension
-    snr_gamma: float | None = None  # min-SNR weighting of the squared error; 5 in its paper, None for equal weights
-    timestep_sampler: str = "stratified"  # loss_aware with rescaled_kl, whose gradient is noisy
-    precision: str = "auto"
-    accumulation: int = (
-        1  # parts that a batch is worked through in, one after the other: the same result in less memory
+    init_from: str | None = setting(
+        None,
+        "Checkpoint to fine-tune: a folder, a run, or a model on the Hub. It brings its own network, image size and "
+        "noise schedule.",
     )
-    gradient_checkpointing: bool = False  # less memory, slower, the same result
-    save_every: int = 500
-    sample_every: int = 500
-    seed: int = 0
+    image_size: int = setting(
+        32, "Side of the images in pixels, a multiple of 4. Twice the side costs four times the time.", ge=16, le=512
+    )
+    channels: int = setting(3, "3 for color, 1 for grayscale images.", (1, 3))
+    batch_size: int = setting(
+        32, "Images per optimizer step. A larger batch gives smoother, slower steps.", ge=1, le=4096
+    )
+    learning_rate: float = setting(
+        1e-3,
+        "Peak learning rate of AdamW. 1e-3 suits the small networks here, 3e-4 fine-tuning, 1e-4 the papers' networks. "
+        "Lower it if the loss jumps.",
+        ge=1e-8,
+        le=1.0,
+    )
+    warmup_steps: int = setting(200, "Steps over which the learning rate rises linearly from 0.", ge=0, le=1_000_000)
+    lr_scheduler: str = setting(
+        "constant_with_warmup",
+        "Learning-rate schedule. cosine and warmup_stable_decay fall to 0 at --lr-total-steps and give better images "
+        "at the end; constant_with_warmup can be continued at any time, and given a final decay later.",
+        LR_SCHEDULERS,
+    )
+    lr_total_steps: int | None = setting(
+        None,
+        "Step at which cosine and warmup_stable_decay reach 0 and the run ends (default: --max-steps).",
+        ge=1,
+        le=10_000_000,
+    )
+    lr_decay_steps: int | None = setting(
+        None, "Length of the final decay of warmup_stable_decay (default: a fifth of the steps).", ge=1, le=10_000_000
+    )
+    weight_decay: float = setting(0.0, "Weight decay of AdamW. The papers use none.", ge=0, le=1)
+    grad_clip: float = setting(1.0, "Largest norm of the gradient. Lower it if training is unstable.", ge=1e-6, le=1e6)
+    ema_decays: Decays = setting(
+        (0.9995,),
+        "Decays of the exponential moving averages of the weights, separated by commas. Samples use the first. 0.9999 "
+        "suits runs of more than 100,000 steps.",
+    )
+    dropout: float | None = setting(
+        None,
+        "Dropout in the residual blocks (default: the preset's). 0.1 to 0.3 helps on a few hundred images.",
+        ge=0,
+        lt=1,
+    )
+    fit: str = setting(
+        "crop",
+        "How images that are not square become square: crop to the center, pad with the background color, or squash.",
+        FITS,
+    )
+    background: str = setting("#ffffff", "Color behind transparent or padded images, as #rrggbb.")
+    class_from: str = setting(
+        "folder",
+        "Where classes come from: the folder that an image lies in, or the part of its file name before the first "
+        "underscore (file_name).",
+        CLASS_SOURCES,
+    )
+    flip: bool = setting(
+        True, "Flip half of the images horizontally. Turn off for text and wherever left and right differ."
+    )
+    label_dropout: float = setting(
+        0.1,
+        "Share of labels replaced by the null class, which classifier-free guidance needs. 0 turns guidance off.",
+        ge=0,
+        le=0.99,
+    )
+    small_noise: float = setting(
+        0.0,
+        "Largest standard deviation of the noise added to the low-resolution input of an upsampler. Use 0.05 where it "
+        "will enlarge generated images.",
+        ge=0,
+        le=1,
+    )
+    beta_schedule: str = setting("squaredcos_cap_v2", "Noise schedule of a new model.", BETA_SCHEDULES)
+    num_train_timesteps: int = setting(1000, "Number of timesteps T of a new model.", ge=2, le=10_000)
+    prediction_type: str = setting(
+        "v_prediction",
+        "What a new network predicts. v_prediction learns colors and few-step sampling soonest; epsilon is DDPM's.",
+        PREDICTION_TYPES,
+    )
+    variance_type: str = setting(
+        "learned_range",
+        "Variance of the reverse process of a new model; learned_range is Improved DDPM's.",
+        VARIANCE_TYPES,
+    )
+    loss: str = setting(
+        "hybrid",
+        "Training loss: hybrid for a learned variance, simple for a fixed one, rescaled_kl (the bound itself) for the "
+        "best bits per dimension.",
+        LOSSES,
+    )
+    snr_gamma: float = setting(
+        5.0,
+        "Min-SNR weighting of the squared error (Hang et al. 2023); 0 for equal weights, as in DDPM. Not used by "
+        "classifiers and by the losses kl and rescaled_kl.",
+        ge=0,
+        le=1000,
+    )
+    timestep_sampler: str = setting(
+        "stratified",
+        "How training timesteps are drawn: stratified over a batch, uniform, or loss_aware (importance sampling, for "
+        "rescaled_kl).",
+        TIMESTEP_SAMPLERS,
+    )
+    precision: str = setting(
+        "auto",
+        "Precision of the network: bf16 mixed precision, fp32, or what is faster on this machine (auto).",
+        PRECISIONS,
+    )
+    accumulation: int = setting(
+        1,
+        "Gradient accumulation: number of equal parts that a batch is processed in. Less memory, the same gradient.",
+        ge=1,
+        le=4096,
+    )
+    gradient_checkpointing: bool = setting(
+        False, "Recompute activations in the backward pass: less memory, slower, the same result."
+    )
+    save_every: int = setting(500, "Steps between checkpoints.", ge=1, le=10_000_000)
+    sample_every: int = setting(500, "Steps between previews.", ge=1, le=10_000_000)
+    seed: int = setting(0, "Seed of weights, batches, noise and dropout.", ge=0, le=2**31)
 
-    def __post_init__(self):
-        from diffusion_demo.data import CLASSES_FROM, ImageTransform
-        from diffusion_demo.diffusion.losses import LOSSES
-        from diffusion_demo.diffusion.schedules import SCHEDULES
-        from diffusion_demo.diffusion.timesteps import TIMESTEP_SAMPLERS
-        from diffusion_demo.runtime.device import PRECISIONS
+    def __init__(self, **settings: Any):
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise as_bad_input(error.errors()[0], type(self).model_fields) from error
 
-        object.__setattr__(self, "ema_decays", tuple(self.ema_decays))
-        limits = {
-            "image_size": (16, 512),
-            "batch_size": (1, 4096),
-            "learning_rate": (1e-8, 1.0),
-            "warmup_steps": (0, 1_000_000),
-            "weight_decay": (0, 1),
-            "grad_clip": (1e-6, 1e6),
-            "label_dropout": (0, 0.99),
-            "small_noise": (0, 1),
-            "num_train_timesteps": (2, 10_000),
-            "accumulation": (1, 4096),
-            "save_every": (1, 10_000_000),
-            "sample_every": (1, 10_000_000),
-            "seed": (0, 2**31),
-        }
-        for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise BadInput(
-                    f"{name.replace('_', ' ').capitalize()} must be from {low:g} to {high:g}, not {value:g}.", name
-                )
-        choices = {
-            "task": TASKS,
-            "channels": (1, 3),
-            "prediction_type": PREDICTION_TYPES,
-            "variance_type": VARIANCE_TYPES,
-            "beta_schedule": SCHEDULES,
-            "loss": LOSSES,
-            "timestep_sampler": TIMESTEP_SAMPLERS,
-            "precision": PRECISIONS,
-            "class_from": CLASSES_FROM,
-        }
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise BadInput(
-                    f"{name.replace('_', ' ').capitalize()} must be one of {', '.join(map(str, allowed))}, not {getattr(self, name)!r}.",
-                    name,
-                )
+    @field_validator("*")
+    @classmethod
+    def _is_a_choice(cls, value: Any, info: ValidationInfo) -> Any:
+        return check_choice(value, info, cls.model_fields)
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> Self:
+        """Raise BadInput for settings that contradict each other."""
+        from diffusion_demo.data import ImageTransform
+
         if self.task == "classifier" and self.gradient_checkpointing:
             raise BadInput(
-                "A classifier cannot recompute what it does not keep; leave out --gradient-checkpointing.",
+                "A classifier cannot use gradient checkpointing. Leave out --gradient-checkpointing.",
                 "gradient_checkpointing",
             )
         if self.batch_size % self.accumulation:
             raise BadInput(
-                f"A batch of {self.batch_size} cannot be cut into {self.accumulation} equal parts; choose a divisor.",
+                f"A batch of {self.batch_size} cannot be split into {self.accumulation} equal parts. Use a divisor.",
                 "accumulation",
             )
-        ImageTransform(self.image_size, self.channels, self.fit, self.background)  # says what is wrong with them
+        ImageTransform(self.image_size, self.channels, self.fit, self.background)
         if self.task != "classifier" and self.loss == "simple" and self.variance_type == "learned_range":
             raise BadInput(
-                "The simple loss does not train a learned variance; choose the hybrid loss, or the variance type fixed_large.",
+                "The simple loss does not train a learned variance. Use the hybrid loss, or variance type fixed_large.",
                 "loss",
             )
         if not self.ema_decays or not all(0 <= decay < 1 for decay in self.ema_decays):
-            raise BadInput(
-                f"EMA decays must be numbers from 0 up to, not including, 1, not {self.ema_decays}.", "ema_decays"
-            )
-        _ = self.lr_schedule  # raises BadInput for settings that contradict each other
-        if self.snr_gamma is not None:
-            if not 0 < self.snr_gamma <= 1000:
-                raise BadInput(f"SNR gamma must be above 0 and at most 1000, not {self.snr_gamma:g}.", "snr_gamma")
-            if self.task == "classifier" or self.loss in ("kl", "rescaled_kl") or self.prediction_type == "previous":
-                raise BadInput(
-                    "SNR gamma weights the squared error of epsilon, sample or v prediction; leave it out for this task or loss.",
-                    "snr_gamma",
-                )
-        if self.dropout is not None and not 0 <= self.dropout < 1:
-            raise BadInput(f"Dropout must be from 0 up to, not including, 1, not {self.dropout:g}.", "dropout")
+            raise BadInput(f"EMA decay must be at least 0 and less than 1, not {self.ema_decays}.", "ema_decays")
+        _ = self.lr_schedule
+        return self
 
     @property
     def lr_schedule(self) -> LRSchedule:
-        """The schedule of the learning rate. Raises BadInput for settings that contradict each other."""
+        """The learning-rate schedule. Raises BadInput for settings that contradict each other."""
         return LRSchedule(self.lr_scheduler, self.warmup_steps, self.lr_total_steps, self.lr_decay_steps)
 
+    @property
+    def min_snr_gamma(self) -> float | None:
+        """Gamma of the min-SNR weighting; None where it is off or not defined for the task, loss or prediction."""
+        defined = self.task != "classifier" and self.loss not in ("kl", "rescaled_kl")
+        return self.snr_gamma if self.snr_gamma and defined else None
 
-def config_of(given: dict) -> TrainConfig:
-    """The config of the given settings, with what a checkpoint to go on from brings along. Raises BadInput for what cannot be."""
-    return TrainConfig(**(inherit(given) if "init_from" in given else given))
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, validated again."""
+        return type(self)(**self.model_dump() | changes)
+
+    @classmethod
+    def from_json(cls, settings: dict) -> Self:
+        """Return the config of a config.json. Fields that its release did not have yet get the value that it used."""
+        return cls(**{"snr_gamma": 0.0} | settings)
 
 
-def inherit(given: dict) -> dict:
-    """The given settings with those that the checkpoint `init_from` brings along: schedule and parametrization, and unless given size and channels.
+def config_of(settings: dict) -> TrainConfig:
+    """Return the config of some settings and of the checkpoint to fine-tune. Raises BadInput where they conflict."""
+    return TrainConfig(**(inherit(settings) if "init_from" in settings else settings))
 
-    Raises BadInput for a given setting that the checkpoint contradicts, or that its network cannot be made to fit.
+
+def inherit(settings: dict) -> dict:
+    """Return the settings with those of the checkpoint `init_from`: noise schedule, prediction and variance type, and
+    image size and channels where they are not given.
+
+    Raises BadInput for a setting that contradicts the checkpoint, or that its network cannot be adapted to.
     """
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.models.metadata import ORACLES
-    from diffusion_demo.models.unet import check_image_size
 
-    if given["init_from"] in ORACLES:
-        raise BadInput(
-            f"{given['init_from']} is a formula without weights; go on from a trained checkpoint.", "init_from"
-        )
-    start, task = load_checkpoint(given["init_from"]), given.get("task", "diffusion")
-    if (start.description.task, task) not in [*((same, same) for same in TASKS), ("diffusion", "classifier")]:
-        raise BadInput(
-            f"The model to go on from was trained for the task {start.description.task}, not {task}; choose another.",
-            "init_from",
-        )
-    size, channels = start.description.image_size, start.description.channels
-    brought = {
+    if settings["init_from"] in ORACLES:
+        raise BadInput(f"{settings['init_from']} has no weights. Fine-tune a trained checkpoint.", "init_from")
+    start = load_checkpoint(settings["init_from"])
+    _check_adaptable(start, settings)
+    inherited = {
         "num_train_timesteps": len(start.diffusion),
         "beta_schedule": start.beta_schedule,
         "prediction_type": start.diffusion.prediction_type,
         "variance_type": start.diffusion.variance_type,
     }
-    if "preset" in given:
-        raise BadInput("The checkpoint to go on from brings its own network; leave out --preset.")
-    if (asked := given.get("image_size", size)) != size:
+    for name, value in inherited.items():
+        if settings.get(name, value) != value:
+            flag = f"--{name.replace('_', '-')}"
+            raise BadInput(f"The checkpoint has {name.replace('_', ' ')} {value}; leave out {flag}.", name)
+    description = start.description
+    return {"image_size": description.image_size, "channels": description.channels} | settings | inherited
+
+
+def _check_adaptable(start: "Checkpoint", settings: dict) -> None:
+    """Raise BadInput unless the checkpoint's network can be adapted to the task, image size and channels."""
+    from diffusion_demo.models.unet import check_image_size
+
+    task, source = settings.get("task", "diffusion"), start.description
+    if (source.task, task) not in [*((same, same) for same in TASKS), ("diffusion", "classifier")]:
+        raise BadInput(f"The checkpoint was trained for the task {source.task}, not {task}; use another.", "init_from")
+    if "preset" in settings:
+        raise BadInput("The checkpoint brings its own network; leave out --preset.", "preset")
+    if (image_size := settings.get("image_size", source.image_size)) != source.image_size:
         if task == "classifier":
             raise BadInput(
-                f"A classifier stays at the size of what it goes on from, {size}; leave out --image-size.", "image_size"
+                f"A classifier keeps the image size of its checkpoint, {source.image_size}; leave out --image-size.",
+                "image_size",
             )
-        check_image_size(asked, levels=len(start.unet.config.block_out_channels))
-    if task != "diffusion" and given.get("channels", channels) != channels:
-        raise BadInput(f"The model to go on from works with {channels} channels; leave out --channels.", "channels")
-    if channels == 3 and given.get("channels") == 1:
+        check_image_size(image_size, levels=len(cast("UNet2DModel", start.unet).config["block_out_channels"]))
+    channels = settings.get("channels", source.channels)
+    if task != "diffusion" and channels != source.channels:
+        raise BadInput(f"The checkpoint works on {source.channels} channels; leave out --channels.", "channels")
+    if (source.channels, channels) == (3, 1):
         raise BadInput(
-            "The model to go on from makes color images, and takes grayscale ones as they are: keep 3 channels.",
+            "The checkpoint generates color images and trains on grayscale ones as they are; keep 3 channels.",
             "channels",
         )
-    for name, value in brought.items():
-        if given.get(name, value) != value:
-            raise BadInput(
-                f"The checkpoint to go on from has {name.replace('_', ' ')} {value}; leave out --{name.replace('_', '-')}.",
-                name,
-            )
-    return {"image_size": size, "channels": channels} | given | brought

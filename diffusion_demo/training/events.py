@@ -1,20 +1,22 @@
-"""What a training run reports, one line of events.jsonl each."""
+"""Events of a training run; each is one line of events.jsonl."""
 
 from dataclasses import asdict, dataclass
 
 
 @dataclass(frozen=True)
 class Event:
+    """Base class of the events."""
+
     def to_json(self) -> dict:
+        """Return the fields and `type`, the class name in snake case."""
         name = type(self).__name__
-        return {"type": name[0].lower() + "".join(f"_{c.lower()}" if c.isupper() else c for c in name[1:])} | asdict(
-            self
-        )
+        snake_case = name[0].lower() + "".join(f"_{c.lower()}" if c.isupper() else c for c in name[1:])
+        return {"type": snake_case} | asdict(self)
 
 
 @dataclass(frozen=True)
 class Start(Event):
-    """First in every call: supersedes steps after resumed_from, and control lines written before it."""
+    """First event of each call. It supersedes steps after `resumed_from` and control lines written before it."""
 
     pid: int
     resumed_from: int
@@ -29,10 +31,12 @@ class Start(Event):
 
 @dataclass(frozen=True)
 class Step(Event):
-    """Means since the last such event; error is the squared error or, of a classifier, the share of wrong answers; bands are it by noise, from the
-    least noisy quarter of t to the noisiest.
+    """Means since the last Step event.
 
-    elapsed is in seconds since this call began.
+    error    squared error or, for a classifier, the error rate
+    vlb      variational bound term; None without one
+    bands    error in each quarter of t, from the least noise to the most; None for a quarter without any t
+    elapsed  seconds since the loop of this call began
     """
 
     step: int
@@ -49,7 +53,10 @@ class Step(Event):
 
 @dataclass(frozen=True)
 class HeldOut(Event):
-    """The loss of the averaged weights on the held-out images, at the same noise every time, and its error, in all and by tenths of t."""
+    """Loss and error of the averaged weights on the held-out images, with the same noise each time.
+
+    bands  error in each tenth of t, from the least noise to the most; None for a tenth without any t
+    """
 
     step: int
     loss: float
@@ -59,7 +66,7 @@ class HeldOut(Event):
 
 @dataclass(frozen=True)
 class Preview(Event):
-    """Images at the same seeds every time, made with the averaged weights (path) and with the raw ones (raw_path)."""
+    """Images from the same seeds each time: of the averaged weights (path) and of the raw weights (raw_path)."""
 
     step: int
     path: str
@@ -68,22 +75,30 @@ class Preview(Event):
 
 @dataclass(frozen=True)
 class Saved(Event):
+    """A checkpoint was written."""
+
     step: int
     path: str
 
 
 @dataclass(frozen=True)
 class Warned(Event):
+    """A warning at the start of a call."""
+
     message: str
 
 
 @dataclass(frozen=True)
 class Failed(Event):
+    """The call ended with an error; `step` is the last completed step."""
+
     step: int
     message: str
 
 
 @dataclass(frozen=True)
 class Finished(Event):
+    """The call ended normally; `reason` is max_steps, max_minutes or stopped."""
+
     step: int
     reason: str

@@ -1,9 +1,9 @@
-"""What a run begins with: a fresh network, or a checkpoint's made to fit the data."""
+"""Initial model of a run: a newly built network, or that of a checkpoint, adapted to the data."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from diffusers import UNet2DModel
+from diffusers.models.unets.unet_2d import UNet2DModel
 
 from diffusion_demo import data
 from diffusion_demo.diffusion.process import Diffusion
@@ -18,7 +18,7 @@ from diffusion_demo.models.adapt import (
     zero_class_embedding,
 )
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
-from diffusion_demo.models.classifier import build_classifier, classifier_on_trunk, copy_trunk, trunk_config
+from diffusion_demo.models.classifier import Classifier, build_classifier, classifier_on_trunk, copy_trunk, trunk_config
 from diffusion_demo.models.metadata import CheckpointMetadata, checkpoint_name
 from diffusion_demo.models.openai.presets import RELEASED, build_paper_network
 from diffusion_demo.models.unet import build_unet
@@ -26,48 +26,54 @@ from diffusion_demo.training.config import UPSCALE_FACTOR, TrainConfig
 
 
 def load_or_build(config: TrainConfig, latest: Path | None, report: data.Report, command: str) -> Checkpoint:
-    """The network, its chain and its description at the start of a call: the run's `latest` checkpoint's, else init_from's, else fresh ones.
+    """Return the model at the start of a call: that of `latest` or else of `config.init_from`, or else a new one.
 
-    What init_from brings is made to fit, and the description's `origin` tells how. Raises BadInput for a start that cannot be had.
+    The model of `init_from` is adapted to the data; `description.origin` says how. `latest` is the latest checkpoint of
+    the run itself. Raises BadInput when the model cannot be built, loaded or adapted.
     """
-    names = () if config.task == "upsampler" else report.class_names  # its small images tell an upsampler enough
+    # An upsampler is not conditioned on classes: its low-resolution input determines the content.
+    names = () if config.task == "upsampler" else report.class_names
     if config.task == "classifier" and len(names) < 2:
-        raise BadInput("A classifier needs images of two classes or more: put them into a folder each.")
-    source = latest if latest is not None else config.init_from
-    if source is None:
-        start = _fresh(config, names)
+        raise BadInput("A classifier needs images of two classes or more. Put each class in its own folder.")
+    if latest is not None:
+        start = _adapt(latest, config, names, origin=None)
+    elif config.init_from is not None:
+        start = _adapt(config.init_from, config, names, origin=checkpoint_name(config.init_from))
     else:
-        origin = None if latest is not None else checkpoint_name(config.init_from)
-        fit = adapt_classifier_to_data if config.task == "classifier" else adapt_to_data
-        start = fit(load_checkpoint(source), config, names, origin)
-    about = replace(
+        start = _build(config, names)
+    metadata = replace(
         start.description,
         guidance=config.task == "diffusion" and bool(names) and config.label_dropout > 0,
         seed=config.seed,
         command=command,
         data=report.summary(),
     )
-    return replace(start, description=about)
+    return replace(start, description=metadata)
+
+
+def _adapt(folder: str | Path, config: TrainConfig, names: tuple[str, ...], origin: str | None) -> Checkpoint:
+    adapt = adapt_classifier_to_data if config.task == "classifier" else adapt_to_data
+    return adapt(load_checkpoint(folder), config, names, origin)
 
 
 def adapt_to_data(
     source: Checkpoint, config: TrainConfig, names: tuple[str, ...], origin: str | None = None
 ) -> Checkpoint:
-    """The source with its network made to fit images of the config's size and channels, in the classes `names`.
+    """Return `source` with its network adapted to the image size and channels of `config` and to the classes `names`.
 
-    Told what the source is called, the description tells what was changed.
+    With `origin`, the name of the source, the description lists the changes.
     """
     old, changes = source.description, []
     unet, class_changes = _with_classes(source, names)
     if config.channels != old.channels:
         unet = with_rgb_channels(unet)
-        changes.append("from grayscale to color")
+        changes.append("converted from grayscale to color")
     if config.image_size != old.image_size:
         unet = rebuild(unet, sample_size=config.image_size)
-        changes.append(f"from {old.image_size} to {config.image_size} pixels")
+        changes.append(f"image size changed from {old.image_size} to {config.image_size} pixels")
     if config.dropout is not None:
         unet = rebuild(unet, dropout=config.dropout)
-    description = replace(
+    metadata = replace(
         old,
         image_size=config.image_size,
         channels=config.channels,
@@ -76,81 +82,87 @@ def adapt_to_data(
         titles={name: title for name, title in old.titles.items() if name in names},
         origin=old.origin if origin is None else "; ".join([origin, *changes, *class_changes]),
     )
-    return replace(source, unet=unet, description=description)
+    return replace(source, unet=unet, description=metadata)
 
 
 def adapt_classifier_to_data(
     source: Checkpoint, config: TrainConfig, names: tuple[str, ...], origin: str | None = None
 ) -> Checkpoint:
-    """A classifier of the classes `names`: the source's own, or one that begins with the downward half of the source's network."""
-    old, trained = source.description, source.description.task == "classifier"
-    if trained and names == old.class_names and config.dropout is None:
+    """Return a noisy classifier of the classes `names`.
+
+    A classifier with the same classes keeps all its weights. Any other source, a U-Net included, passes on its trunk
+    (the downward half and the middle) under a new head.
+    """
+    old, unet = source.description, source.unet
+    is_classifier = old.task == "classifier"
+    same_classes = is_classifier and names == old.class_names
+    if same_classes and config.dropout is None:
         return replace(source, description=replace(old, origin=old.origin if origin is None else origin))
-    trunk = (source.unet.config.trunk if trained else trunk_config(source.unet)) | (
-        {} if config.dropout is None else {"dropout": config.dropout}
-    )
+    assert isinstance(unet, UNet2DModel | Classifier)
+    trunk = dict(unet.config["trunk"]) if isinstance(unet, Classifier) else trunk_config(unet)
+    if config.dropout is not None:
+        trunk["dropout"] = config.dropout
     classifier = classifier_on_trunk(trunk, names)
-    copy_trunk(classifier, source.unet)
-    if trained and names == old.class_names:
-        classifier.load_state_dict(source.unet.state_dict())
-    seen, origin = (old.images_seen, origin) if trained else (0, f"the downward half of {origin}")
-    about = replace(
+    copy_trunk(classifier, unet)  # pyright: ignore[reportArgumentType]  (it takes any network with such a trunk)
+    if same_classes:
+        classifier.load_state_dict(unet.state_dict())
+    if not is_classifier:
+        origin = f"the downward half of {origin}"
+    metadata = replace(
         old,
         class_names=names,
-        images_seen=seen,
+        images_seen=old.images_seen if is_classifier else 0,
         task="classifier",
         guidance=False,
         origin=old.origin if origin is None else origin,
     )
-    return replace(source, unet=classifier, description=about)
+    return replace(source, unet=classifier, description=metadata)
 
 
 def _with_classes(source: Checkpoint, names: tuple[str, ...]) -> tuple[UNet2DModel, list[str]]:
-    """The source's network with a table for the classes `names`, and what was changed, in words.
+    """Return the network of `source` with an embedding of the classes `names`, and the changes as text.
 
-    A class of the same name keeps its row, any other starts as the null class; one that was never trained is made from the mean of the rows.
-    A source without classes gets a table of zeros, and so at first answers as before. Without `names` the null class is all that is left.
+    A class that the source knows keeps its row; a new one starts as the null class or, if that was not trained, as the
+    mean of the rows. An embedding for a source without classes starts at zero, so that the outputs do not change.
+    Without `names` only the null class remains, folded into the time embedding.
     """
     unet, old = source.unet, source.description
+    assert isinstance(unet, UNet2DModel)
     if not old.class_names:
-        return (
-            (
-                with_class_embedding(unet, zero_class_embedding(unet, len(names))),
-                ["its table of classes started at zero"],
-            )
-            if names
-            else (unet, [])
-        )
+        if not names:
+            return unet, []
+        table = zero_class_embedding(unet, len(names))
+        return with_class_embedding(unet, table), ["class embedding initialized to zero"]
     table = class_embedding_for(unet, old.class_names, names, old.guidance)
     if not names:
-        return fold_class_into_time_bias(unet, table[-1]), [
-            "of its classes only the null class, because the images had none"
-        ]
+        return fold_class_into_time_bias(unet, table[-1]), ["only the null class kept, as the images have no classes"]
     if names != old.class_names or not old.guidance:
         unet = with_class_embedding(unet, table)
-    new = [name for name in names if name not in old.class_names]
-    return unet, [f"new to it: {', '.join(new)}"] if new else []
+    new_names = [name for name in names if name not in old.class_names]
+    return unet, [f"new classes: {', '.join(new_names)}"] if new_names else []
 
 
-def _fresh(config: TrainConfig, names: tuple[str, ...]) -> Checkpoint:
+def _build(config: TrainConfig, names: tuple[str, ...]) -> Checkpoint:
     try:
         betas = named_betas(config.beta_schedule, config.num_train_timesteps)
         diffusion = Diffusion(betas, config.prediction_type, config.variance_type)
     except ValueError as error:
-        raise BadInput(f"This noise schedule cannot be used: {error}.") from error
-    description = CheckpointMetadata(config.image_size, config.channels, len(diffusion), names, task=config.task)
+        raise BadInput(f"This noise schedule is not valid: {error}.") from error
+    size, channels = config.image_size, config.channels
+    metadata = CheckpointMetadata(size, channels, len(diffusion), names, task=config.task)
     if config.task == "classifier":
-        network = build_classifier(config.preset, config.image_size, config.channels, names, config.dropout)
-        return Checkpoint(network, diffusion, description, config.beta_schedule)
-    is_upsampler, size, channels = config.task == "upsampler", config.image_size, config.channels
+        classifier = build_classifier(config.preset, size, channels, names, config.dropout)
+        return Checkpoint(classifier, diffusion, metadata, config.beta_schedule)
+    is_upsampler, learns_variance = config.task == "upsampler", diffusion.learns_variance
     if config.preset in RELEASED:
+        dropout = config.dropout or 0.0
         unet = build_paper_network(
-            config.preset, size, channels, diffusion.learns_variance, len(names), config.dropout or 0.0, is_upsampler
+            config.preset, size, channels, learns_variance, len(names), dropout, is_upsampler=is_upsampler
         )
     else:
         unet = build_unet(
-            config.preset, size, channels, diffusion.learns_variance, len(names), config.dropout, is_upsampler
+            config.preset, size, channels, learns_variance, len(names), config.dropout, is_upsampler=is_upsampler
         )
     if is_upsampler:
-        description = replace(description, small_size=config.image_size // UPSCALE_FACTOR)
-    return Checkpoint(unet, diffusion, description, config.beta_schedule)
+        metadata = replace(metadata, small_size=size // UPSCALE_FACTOR)
+    return Checkpoint(unet, diffusion, metadata, config.beta_schedule)

@@ -1,4 +1,4 @@
-"""The trainer as a process of its own: started by the very command that a person would type, and talked to through the run folder."""
+"""Training in a detached subprocess, which runs the public command line and is controlled through the run folder."""
 
 import json
 import os
@@ -16,7 +16,10 @@ COMMANDS = ("stop", "sample_now", "save_now")
 
 
 def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen:
-    """Start `python -m diffusion_demo train ARGUMENTS`, which outlives this process; what it prints goes to trainer.log in the run's folder."""
+    """Start `python -m diffusion_demo train ARGUMENTS` in a new session, so that it outlives this process.
+
+    Its output goes to trainer.log in the run folder.
+    """
     run.path.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     with (run.path / LOG).open("ab") as log:
@@ -29,44 +32,43 @@ def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    threading.Thread(
-        target=child.wait, name=f"wait for {run.path.name}", daemon=True
-    ).start()  # or it would be a zombie at its end
+    # A child that nobody waits for stays a zombie after its end.
+    threading.Thread(target=child.wait, name=f"wait for {run.path.name}", daemon=True).start()
     return child
 
 
 def make_arguments(run: RunFolder, given: dict, max_minutes: float) -> list[str]:
-    """What a person would type after `train` for a new run with these settings of TrainConfig."""
-    words = ["--run", str(run.path), "--max-minutes", f"{max_minutes:g}"]
+    """Return the arguments of `train` for a new run, where `given` are settings of TrainConfig."""
+    arguments = ["--run", str(run.path), "--max-minutes", f"{max_minutes:g}"]
     for name, value in given.items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
+            arguments.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            words += [f"--{flag}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
-    return words
+            arguments += [f"--{flag}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return arguments
 
 
 def is_running(run: RunFolder) -> bool:
-    """Is there a trainer of this run among the processes, be it still loading or already ending?"""
-    words = ["diffusion_demo", "train", "--run", str(run.path)]
-    return any(_in_order(words, process.info["cmdline"] or []) for process in psutil.process_iter(["cmdline"]))
+    """Return whether a trainer process of this run exists, even if it is still loading or already ending."""
+    arguments = ["diffusion_demo", "train", "--run", str(run.path)]
+    return any(_contains(process.info["cmdline"] or [], arguments) for process in psutil.process_iter(["cmdline"]))
 
 
-def _in_order(words: list[str], line: list[str]) -> bool:
-    return any(line[i : i + len(words)] == words for i in range(len(line)))
+def _contains(command_line: list[str], arguments: list[str]) -> bool:
+    return any(command_line[i : i + len(arguments)] == arguments for i in range(len(command_line)))
 
 
-def send_command(run: RunFolder, word: str) -> None:
-    """Ask the run's trainer to stop (it saves and ends), sample_now or save_now, after the step at hand."""
-    if word not in COMMANDS:
-        raise ValueError(f"a trainer understands {', '.join(COMMANDS)}, not {word!r}")
+def send_command(run: RunFolder, command: str) -> None:
+    """Request stop (save and end), sample_now or save_now, which the trainer does after the current step."""
+    if command not in COMMANDS:
+        raise ValueError(f"command must be one of {', '.join(COMMANDS)}, not {command!r}")
     with run.control_file.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"type": word}) + "\n")
+        file.write(json.dumps({"type": command}) + "\n")
 
 
 def last_log_line(run: RunFolder) -> str:
-    """The last line that the trainer printed: why it refused, where no event says so."""
+    """Return the last nonempty line that the trainer printed, such as the reason why it did not start; or ""."""
     log = run.path / LOG
     if not log.exists():
         return ""

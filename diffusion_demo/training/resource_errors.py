@@ -1,4 +1,4 @@
-"""Out of memory, out of disk: what a trainer says of it, and which knob to turn."""
+"""Messages for running out of memory or disk space during training."""
 
 import errno
 
@@ -7,25 +7,38 @@ from safetensors import SafetensorError
 from diffusion_demo.training.config import TrainConfig
 
 RESOURCE_ERRORS = (MemoryError, OSError, RuntimeError, SafetensorError)
-# What torch, oneDNN and the C++ library say for want of memory, beside CUDA's own exception.
-NO_MEMORY = ("out of memory", "can't allocate memory", "bad_alloc", "could not create a memory")
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Messages of torch, oneDNN and the C++ library; CUDA's own exception says "out of memory", too.
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "bad_alloc", "could not create a memory")
+OUT_OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def resource_advice(error: Exception, config: TrainConfig) -> str | None:
-    """A sentence that says what ran out and what to do; None for any other error."""
-    words = str(error)
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(sign in words for sign in NO_MEMORY)):
-        knobs = (
-            [f"--accumulation {2 * config.accumulation}"] if config.batch_size % (2 * config.accumulation) == 0 else []
-        )
-        knobs += [] if config.gradient_checkpointing else ["--gradient-checkpointing"]
-        advice = (
-            f"add {' and '.join(knobs)}, which change no result"
-            if knobs
-            else "choose a smaller batch, image size or preset"
-        )
-        return f"Out of memory with batches of {config.batch_size} at {config.image_size} pixels: {advice}."
-    if getattr(error, "errno", None) in NO_ROOM or any(f"(os error {number})" in words for number in NO_ROOM):
-        return "The disk is full: make room and go on from the last checkpoint, of which nothing is lost (Go on, or --resume)."
+    """Return a message that says which resource ran out and what to do; None for any other error."""
+    if _is_out_of_memory(error):
+        batches = f"batches of {config.batch_size} at {config.image_size} pixels"
+        return f"Out of memory with {batches}: {_ways_to_save_memory(config)}."
+    if _is_out_of_disk(error):
+        return "The disk is full. Free some space, then resume the run from its last checkpoint, which is intact."
     return None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    message = str(error)
+    is_reported = isinstance(error, RuntimeError) and any(sign in message for sign in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError) or is_reported
+
+
+def _is_out_of_disk(error: Exception) -> bool:
+    message = str(error)  # safetensors gives the number only in its message
+    return getattr(error, "errno", None) in OUT_OF_DISK or any(f"(os error {code})" in message for code in OUT_OF_DISK)
+
+
+def _ways_to_save_memory(config: TrainConfig) -> str:
+    flags = []
+    if config.batch_size % (2 * config.accumulation) == 0:
+        flags.append(f"--accumulation {2 * config.accumulation}")
+    if not config.gradient_checkpointing:
+        flags.append("--gradient-checkpointing")
+    if flags:
+        return f"add {' and '.join(flags)}, which do not change the result"
+    return "choose a smaller batch, image size or preset"

@@ -1,6 +1,4 @@
-"""The config of a run that goes on: as it began, except for what may differ from call to call."""
-
-from dataclasses import replace
+"""Configuration of a resumed run."""
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import MAY_DIFFER, SCHEDULE, TrainConfig
@@ -9,20 +7,20 @@ from diffusion_demo.training.state import read_counters
 
 
 def resumed_config(run: RunFolder, given: dict) -> TrainConfig:
-    """Return the config to resume `run` with, given what the command line says.
+    """Return the config to resume `run` with, where `given` are the settings of the command line.
 
-    The learning-rate schedule is the one that the latest checkpoint was trained with, unless another is given; a new one may only change steps
-    that are still to come, so that a constant rate can be given a final decay. Raises BadInput for any other change of the schedule.
+    The learning-rate schedule is that of the latest checkpoint unless another one is given. A new schedule may change
+    only future steps, so that a constant rate can get a final decay. Raises BadInput for any other change of it.
     """
     config = run.read_config()[0]
     latest = run.latest()
-    counters = {"step": 0} if latest is None else read_counters(latest / "state")
-    config = replace(config, **counters.get("schedule", {}))
+    counters: dict = {"step": 0} if latest is None else read_counters(latest / "state")
+    config = config.replace(**counters.get("schedule", {}))
     changes = {name: given[name] for name in SCHEDULE if name in given}
-    resumed = replace(config, **changes, **{name: given[name] for name in MAY_DIFFER if name in given})
+    resumed = config.replace(**changes, **{name: given[name] for name in MAY_DIFFER if name in given})
     if changes and not resumed.lr_schedule.agrees_until(config.lr_schedule, counters["step"]):
         raise BadInput(
-            f"This schedule differs from the run's within the {counters['step']} steps already taken; start the decay later.",
+            f"This learning-rate schedule changes the {counters['step']} steps already taken. Start its decay later.",
             "lr_scheduler",
         )
     return resumed

@@ -1,11 +1,10 @@
-"""The run folder: config.json, events.jsonl, control.jsonl, samples/ and checkpoints/, with one lock."""
+"""The run folder: config.json, events.jsonl, control.jsonl, samples/ and checkpoints/, with a lock."""
 
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,11 +14,14 @@ from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.events import Event
 
-KEPT_CHECKPOINTS = 3
+KEPT_CHECKPOINTS = 3  # the newest ones; the best one is kept in addition
 
 
 class RunFolder:
-    """One training run on disk. Whoever reads it sees whole files only."""
+    """One training run on disk.
+
+    Files are replaced atomically, so that a reader never sees a partial one.
+    """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -31,13 +33,15 @@ class RunFolder:
 
     @property
     def exists(self) -> bool:
+        """Whether a run has started in this folder."""
         return self.config_file.is_file()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the one trainer of this run. Raises BadInput while another is; a killed trainer's lock is free.
+        """Hold the lock of this run; the lock of a killed process is released by the OS.
 
-        A folder in which no run began is taken away again.
+        Removes the folder on exit if no run started in it. Raises BadInput if another process holds the lock, or if the
+        folder is not writable.
         """
         lock = FileLock(self.path / ".lock")
         try:
@@ -45,11 +49,11 @@ class RunFolder:
             lock.acquire(timeout=0)
         except Timeout as error:
             raise BadInput(
-                f"Another trainer is at work on {self.path}; stop it first, or choose another run folder."
+                f"Another process is training {self.path}. Stop it first, or choose another run folder."
             ) from error
         except OSError as error:
             raise BadInput(
-                f"Cannot write to {self.path} ({error.strerror or error}); choose another run folder."
+                f"Cannot write to {self.path} ({error.strerror or error}). Choose another run folder."
             ) from error
         try:
             yield
@@ -61,23 +65,20 @@ class RunFolder:
                     self.path.rmdir()
 
     def write_config(self, config: TrainConfig, data: dict, command: str) -> None:
-        """Write config.json: what to do, on what data (with the digests of the images that are held out), and the command that said so."""
-        atomic_write(
-            self.config_file,
-            json.dumps({"config": asdict(config), "data": data, "command": command}, indent=2, ensure_ascii=False)
-            + "\n",
-        )
+        """Write config.json: the config, a summary of the data with the digests of held-out images, and the command."""
+        content = {"config": config.model_dump(), "data": data, "command": command}
+        atomic_write(self.config_file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def read_config(self) -> tuple[TrainConfig, dict, str]:
-        """The config, data and command that it was begun with. Raises BadInput when config.json cannot be read."""
+        """Return the config, data summary and command of the run. Raises BadInput when config.json cannot be read."""
         try:
-            written = json.loads(self.config_file.read_text(encoding="utf-8"))
-            return TrainConfig(**written["config"]), written["data"], written["command"]
+            content = json.loads(self.config_file.read_text(encoding="utf-8"))
+            return TrainConfig.from_json(content["config"]), content["data"], content["command"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{self.config_file} cannot be read ({error}); start a new run.") from error
+            raise BadInput(f"Cannot read {self.config_file} ({error}). Start a new run.") from error
 
     def begin_call(self) -> None:
-        """Mend what a killed trainer left half-written, and forget the control lines of earlier calls."""
+        """Remove what a killed process left incomplete, and skip the control lines of earlier calls."""
         for partial in self.checkpoints.glob(".step_*.partial"):
             shutil.rmtree(partial)
         self._control_start = self.control_file.stat().st_size if self.control_file.exists() else 0
@@ -87,55 +88,59 @@ class RunFolder:
                 atomic_write(self.events_file, events[: events.rfind(b"\n") + 1].decode())
 
     def append(self, event: Event) -> None:
-        """Add a line to events.jsonl, or nothing at all: on a full disk no half a line stays."""
-        before = self.events_file.stat().st_size if self.events_file.exists() else 0
+        """Append a line to events.jsonl; a write that fails, as on a full disk, leaves the file unchanged.
+
+        Raises OSError when the write fails.
+        """
+        size = self.events_file.stat().st_size if self.events_file.exists() else 0
         try:
             with self.events_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(event.to_json()) + "\n")
         except OSError:
-            os.truncate(self.events_file, before)
+            os.truncate(self.events_file, size)
             raise
 
     def events(self) -> list[dict]:
-        """Every whole line of events.jsonl."""
+        """Return the events of all complete lines of events.jsonl."""
         if not self.events_file.exists():
             return []
         lines = self.events_file.read_text(encoding="utf-8").splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def control(self) -> list[str]:
-        """The commands (stop, sample_now, save_now) appended since this was last called."""
+        """Return the commands (stop, sample_now, save_now) appended since the last call."""
         if not self.control_file.exists() or self.control_file.stat().st_size <= self._control_start:
             return []
         with self.control_file.open("rb") as file:
             file.seek(self._control_start)
-            new = file.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        self._control_start += len(whole)
-        return [json.loads(line)["type"] for line in whole.splitlines()]
+            appended = file.read()
+        complete = appended[: appended.rfind(b"\n") + 1]
+        self._control_start += len(complete)
+        return [json.loads(line)["type"] for line in complete.splitlines()]
 
     def latest(self) -> Path | None:
-        """The newest whole checkpoint: the one that `latest` names or, where that is gone, the one of the highest step."""
-        with suppress(OSError, ValueError):  # a pointer that is gone or cannot be read points nowhere
+        """Return the checkpoint that the file `latest` names, else the one of the highest step, else None."""
+        with suppress(OSError, ValueError):  # the file is missing or damaged
             named = self.checkpoints / (self.checkpoints / "latest").read_text(encoding="utf-8").strip()
             if named.parent == self.checkpoints and named.is_dir():
                 return named
-        whole = (path for path in self.checkpoints.glob("step_*") if path.name[5:].isdecimal() and path.is_dir())
-        return max(whole, key=lambda path: int(path.name[5:]), default=None)
+        folders = (path for path in self.checkpoints.glob("step_*") if path.name[5:].isdecimal() and path.is_dir())
+        return max(folders, key=lambda path: int(path.name[5:]), default=None)
 
     def best(self) -> Path | None:
-        """The kept checkpoint of the lowest loss on the images that were held out, if that was measured."""
-        losses = {}
+        """Return the kept checkpoint with the lowest held-out loss; None if no kept one has a held-out loss."""
+        losses: dict[Path, float] = {}
         for path in self.checkpoints.glob("step_*"):
-            with suppress(BadInput):  # a damaged one is not the best
-                losses[path] = load_metadata(path).held_out_loss
-        measured = {path: loss for path, loss in losses.items() if loss is not None}
-        return min(measured, key=measured.get, default=None)
+            with suppress(BadInput):  # skip a damaged checkpoint
+                if (loss := load_metadata(path).held_out_loss) is not None:
+                    losses[path] = loss
+        return min(losses, key=lambda path: losses[path], default=None)
 
     def add_checkpoint(self, step: int, write: Callable[[Path], None]) -> Path:
-        """Have `write` fill a folder, put it in place in one rename, point `latest` at it, and drop all but the newest few and the best.
+        """Add a checkpoint atomically: call `write` with a temporary folder, rename that, and update the file `latest`.
 
-        Where `write` fails, nothing of it stays.
+        Removes all older checkpoints but the newest KEPT_CHECKPOINTS and the best. If `write` raises, the temporary
+        folder is removed.
         """
         self.checkpoints.mkdir(exist_ok=True)
         final = self.checkpoints / f"step_{step:06d}"
@@ -150,28 +155,33 @@ class RunFolder:
             shutil.rmtree(final)
         os.replace(partial, final)
         atomic_write(self.checkpoints / "latest", final.name + "\n")
-        best = self.best()
-        for old in sorted(self.checkpoints.glob("step_*"), key=lambda path: path.stat().st_mtime_ns)[
-            :-KEPT_CHECKPOINTS
-        ]:
-            if old != best:
-                shutil.rmtree(old)
+        self._remove_old_checkpoints()
         return final
+
+    def _remove_old_checkpoints(self) -> None:
+        best = self.best()
+        oldest_first = sorted(self.checkpoints.glob("step_*"), key=lambda path: path.stat().st_mtime_ns)
+        for path in oldest_first[:-KEPT_CHECKPOINTS]:
+            if path != best:
+                shutil.rmtree(path)
 
 
 def resolve_checkpoint(path: str | Path) -> Path:
-    """The newest checkpoint of a run folder; any other folder as it is."""
+    """Return the latest checkpoint of a run folder; return any other path unchanged."""
     return RunFolder(path).latest() or Path(path)
 
 
 def resolve_init_from(text: str | Path) -> str:
-    """What a person calls a model to go on from -> a setting that means the same from any folder: a path, or a model's name on the Hub as it is."""
-    start = resolve_checkpoint(text)
-    return str(start.resolve()) if start.is_dir() else start.as_posix()
+    """Return the value of `init_from` for a run folder, a checkpoint folder or a model on the Hub.
+
+    A path becomes absolute, so that it is valid in any working directory; the name of a model on the Hub is unchanged.
+    """
+    checkpoint = resolve_checkpoint(text)
+    return str(checkpoint.resolve()) if checkpoint.is_dir() else checkpoint.as_posix()
 
 
 def atomic_write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a text file through a temporary one, so that it is never incomplete."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

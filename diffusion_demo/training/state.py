@@ -1,6 +1,6 @@
-"""What a checkpoint needs besides its averaged weights for a run to go on as if it had never stopped: safetensors and JSON, no pickle.
+"""Training state of a checkpoint, from which a run resumes bit-exactly: safetensors and JSON, no pickle.
 
-There is no state of random generators: every draw of step n comes from (seed, n).
+No state of random generators is needed, because all random numbers of step n are derived from (seed, n).
 """
 
 import json
@@ -26,9 +26,10 @@ def save_state(
     loss_aware: LossAwareTimesteps | None,
     counters: dict,
 ) -> None:
-    """Write state/: the raw weights, AdamW's moments, every average, the losses that t is drawn by, and the counters."""
+    """Write a state folder: raw weights, moments of AdamW, weight averages, losses of `loss_aware`, and counters."""
     folder.mkdir(parents=True)
-    save_file({name: p.detach().contiguous() for name, p in unet.state_dict().items()}, folder / "weights.safetensors")
+    weights = {name: weight.detach().contiguous() for name, weight in unet.state_dict().items()}
+    save_file(weights, folder / "weights.safetensors")
     moments = optimizer.state_dict()["state"]
     save_file(
         {f"{i}.{key}": value.contiguous() for i, entry in moments.items() for key, value in entry.items()},
@@ -50,7 +51,7 @@ def read_counters(folder: Path) -> dict:
         return json.loads((folder / "counters.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise BadInput(
-            f"{folder} is damaged or incomplete; remove {folder.parent} to resume from the checkpoint before it."
+            f"{folder} is damaged or incomplete. Remove {folder.parent} to resume from the checkpoint before it."
         ) from error
 
 
@@ -61,12 +62,12 @@ def load_state(
     averages: dict[float, EMAModel],
     loss_aware: LossAwareTimesteps | None,
 ) -> dict:
-    """Put the state back into freshly built objects, and return the counters. Raises BadInput when it is damaged."""
+    """Load a state folder into newly built objects and return the counters. Raises BadInput when it is damaged."""
     try:
         return _load_state(folder, unet, optimizer, averages, loss_aware)
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise BadInput(
-            f"{folder} is damaged or incomplete; remove {folder.parent} to go on from the checkpoint before it."
+            f"{folder} is damaged or incomplete. Remove {folder.parent} to resume from the checkpoint before it."
         ) from error
 
 
@@ -90,6 +91,6 @@ def _load_state(
             parameter.copy_(shadow[str(i)])
         average.optimization_step = counters["ema_steps"]
     if loss_aware:
-        drawn_by = load_file(folder / TIMESTEPS_FILE)
-        loss_aware.losses, loss_aware.counts = drawn_by["losses"], drawn_by["counts"]
+        tensors = load_file(folder / TIMESTEPS_FILE)
+        loss_aware.losses, loss_aware.counts = tensors["losses"], tensors["counts"]
     return counters

@@ -1,4 +1,4 @@
-"""What a run folder says of its run: read, never written, so that any page, after any crash, sees the same."""
+"""Status of a run, read from its run folder alone, so that it survives a restart of the page."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,10 +13,13 @@ STATES = ("empty", "running", "finished", "failed", "interrupted")
 
 @dataclass(frozen=True)
 class Status:
-    """A run as it stands.
+    """Status of a run.
 
-    state: empty (no trainer has begun) | running | finished (it ended well, by its budget or a stop) | failed (it said why, in
-    message) | interrupted (the trainer is gone without a word, and can be resumed). seconds_left is None where no budget tells.
+    state         empty: no process has started it; running; finished: it reached its budget or was stopped;
+                  failed: it ended with an error, given in `message`; interrupted: its process was killed
+    seconds_left  None without a budget to estimate it from
+    memory        bytes of the training process; None unless it is running
+    steps, held_out, previews, saved  events of these types, oldest first
     """
 
     state: str
@@ -35,18 +38,20 @@ class Status:
 
 
 def read_status(run: RunFolder) -> Status:
-    """The run's status now. Raises OSError only when its files cannot be read."""
+    """Return the current status of a run. Raises OSError when its files cannot be read."""
     events = _events(run.events_file, _size(run.events_file))
     starts = [event for event in events if event["type"] == "start"]
     if not starts:
         return Status("empty")
-    start, lasting = starts[-1], _lasting(events)
-    kept = {kind: tuple(e for e in lasting if e["type"] == kind) for kind in ("step", "held_out", "preview", "saved")}
-    last = kept["step"][-1] if kept["step"] else {}
-    ended = next((e for e in reversed(events[events.index(start) :]) if e["type"] in ("finished", "failed")), None)
-    process = None if ended else _trainer(start["pid"])
+    start, current = starts[-1], _without_superseded(events)
+    by_type = {
+        name: tuple(e for e in current if e["type"] == name) for name in ("step", "held_out", "preview", "saved")
+    }
+    last = by_type["step"][-1] if by_type["step"] else {}
+    end = next((e for e in reversed(events[events.index(start) :]) if e["type"] in ("finished", "failed")), None)
+    process = None if end else _find_trainer(start["pid"])
     return Status(
-        state=ended["type"] if ended else "running" if process else "interrupted",
+        state=end["type"] if end else "running" if process else "interrupted",
         task=start.get("task", "diffusion"),
         step=last.get("step", start["resumed_from"]),
         max_steps=start["max_steps"],
@@ -54,11 +59,11 @@ def read_status(run: RunFolder) -> Status:
         images_per_second=last.get("images_per_second"),
         seconds_left=_seconds_left(start, last) if process and last else None,
         memory=process.memory_info().rss if process else None,
-        message=ended.get("message", "") if ended else "",
-        steps=kept["step"],
-        held_out=kept["held_out"],
-        previews=kept["preview"],
-        saved=kept["saved"],
+        message=end.get("message", "") if end else "",
+        steps=by_type["step"],
+        held_out=by_type["held_out"],
+        previews=by_type["preview"],
+        saved=by_type["saved"],
     )
 
 
@@ -68,22 +73,22 @@ def _size(file: Path) -> int:
 
 @lru_cache(maxsize=16)
 def _events(file: Path, size: int) -> list[dict]:
-    """Every whole line of events.jsonl, read again when it has grown."""
+    """Return the events of events.jsonl; the size in the cache key invalidates the entry of a file that has grown."""
     return RunFolder(file.parent).events()
 
 
-def _lasting(events: list[dict]) -> list[dict]:
-    """The events that no later start supersedes: a call that goes on from step n forgets what came after n."""
-    lasting: list[dict] = []
+def _without_superseded(events: list[dict]) -> list[dict]:
+    """Drop the events after step n that a later call, resumed from step n, has replaced."""
+    current: list[dict] = []
     for event in events:
         if event["type"] == "start":
-            lasting = [e for e in lasting if e.get("step", 0) <= event["resumed_from"]]
-        lasting.append(event)
-    return lasting
+            current = [e for e in current if e.get("step", 0) <= event["resumed_from"]]
+        current.append(event)
+    return current
 
 
-def _trainer(pid: int) -> psutil.Process | None:
-    """The trainer with that number, if it is alive: a number may be another program's by now."""
+def _find_trainer(pid: int) -> psutil.Process | None:
+    """Return the training process with this id if it is alive; the OS may have reused the id for another program."""
     try:
         process = psutil.Process(pid)
         alive = process.status() != psutil.STATUS_ZOMBIE and "diffusion_demo" in " ".join(process.cmdline())
@@ -93,11 +98,11 @@ def _trainer(pid: int) -> psutil.Process | None:
 
 
 def _seconds_left(start: dict, last: dict) -> float | None:
-    """What the nearer of its two budgets leaves, at the pace of this call."""
-    left = []
+    """Return the seconds until the first of the two budgets is spent, at the average speed of this call."""
+    estimates = []
     if start["max_minutes"] is not None:
-        left.append(60 * start["max_minutes"] - last["elapsed"])
+        estimates.append(60 * start["max_minutes"] - last["elapsed"])
     done = last["step"] - start["resumed_from"]
     if start["max_steps"] is not None and done > 0:
-        left.append((start["max_steps"] - last["step"]) * last["elapsed"] / done)
-    return max(0.0, min(left)) if left else None
+        estimates.append((start["max_steps"] - last["step"]) * last["elapsed"] / done)
+    return max(0.0, min(estimates)) if estimates else None

@@ -1,9 +1,10 @@
-"""How fast this machine trains: measured, not guessed."""
+"""Measured training speed of this machine."""
 
 import statistics
 import time
 
 import torch
+from diffusers.models.unets.unet_2d import UNet2DModel
 
 from diffusion_demo.diffusion.losses import training_losses
 from diffusion_demo.diffusion.process import Diffusion
@@ -14,39 +15,39 @@ from diffusion_demo.training.batches import Batch
 from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
 from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient
 
-STEPS = 4
+STEPS = 4  # the first one is a warm-up
 
 
 def images_per_second(unet: torch.nn.Module, diffusion: Diffusion, batch_size: int) -> float:
-    """Images that optimizer steps of this network take in a second: the median of a few, after one that does not count.
+    """Return the training speed of a network in images per second: the median of a few optimizer steps.
 
-    The network's weights are changed: give it a copy.
+    Changes the weights of `unet`, so pass a copy.
     """
+    assert isinstance(unet, UNet2DModel)
     device = best_device()
-    unet = unet.to(device, memory_format=torch.channels_last).train()
+    unet.to(device, memory_format=torch.channels_last).train()  # pyright: ignore[reportArgumentType]  (diffusers' decorator hides self)
     if device.type == "cpu":
         optimize_for_cpu(unet)
     optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-6, foreach=True)
     denoiser = as_denoiser(unet, resolve_precision("auto", device))
-    channels, size, classes = unet.config.in_channels, unet.config.sample_size, unet.config.num_class_embeds
+    channels, size, classes = (unet.config[name] for name in ("in_channels", "sample_size", "num_class_embeds"))
     x0, eps = torch.randn(2, batch_size, channels, size, size, device=device)
     labels, weights = torch.zeros(batch_size, dtype=torch.int64, device=device), torch.ones(batch_size, device=device)
     batch = Batch(x0, labels, torch.randint(len(diffusion), (batch_size,)), weights, eps)
 
     def losses(network: torch.nn.Module, part: Batch) -> torch.Tensor:
         xt = diffusion.q_sample(part.x0, part.t, part.eps)
-        output = denoiser(
-            xt, diffusion.model_timesteps(part.t, xt), **({"class_labels": part.labels} if classes else {})
-        )
+        condition = {"class_labels": part.labels} if classes else {}
+        output = denoiser(xt, diffusion.model_timesteps(part.t, xt), **condition)
         return training_losses(diffusion, output, part.x0, xt, part.t, part.eps).loss.unsqueeze(1)
 
     seconds = []
     for _ in range(STEPS):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         accumulate_gradient(unet, losses, batch, split_rows(batch_size, unet), seed=0)
         optimizer.step()
         optimizer.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
     return batch_size / statistics.median(seconds[1:])

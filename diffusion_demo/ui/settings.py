@@ -1,4 +1,4 @@
-"""What the page allows, read from the environment in this one place: everything on one's own machine, little on a public page."""
+"""Settings of the page, read from the environment: permissive on a local machine, restrictive on a public server."""
 
 import os
 from collections.abc import Mapping
@@ -8,18 +8,43 @@ from functools import lru_cache
 from diffusion_demo.errors import BadInput
 
 PREFIX = "DIFFUSION_DEMO_"
-SESSIONS = 200  # of visits that are remembered; gradio itself would forget none before the ten-thousandth
-WORDS = {"on": True, "1": True, "true": True, "yes": True, "off": False, "0": False, "false": False, "no": False}
+MAX_SESSIONS = 200  # Gradio's default of 10,000 sessions would keep too much memory
+SWITCH_VALUES = {
+    "on": True,
+    "1": True,
+    "true": True,
+    "yes": True,
+    "off": False,
+    "0": False,
+    "false": False,
+    "no": False,
+}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Each field but the last two is set by DIFFUSION_DEMO_ and its name in capitals; the values here are those of one's own machine.
+    """Limits and permissions of the page. The defaults are those of a local machine.
 
-    public: is it served to strangers? anywhere: may paths on this machine and models of the Hub be named? images, steps: of one request.
-    minutes: the longest training; runs_at_once; upload_mb: of one request; disk_gb: of all runs, and of all that was uploaded; queue: who may wait.
-    calls_a_minute: of one visitor. watch: are runs shown to people who did not start them? idle_minutes: after these a model leaves the memory.
-    temporary_minutes: after these what was uploaded or shown, and nobody asked for since, is deleted.
+    All fields except `space` and `lasts` can be set with the environment variable DIFFUSION_DEMO_<NAME>.
+
+    Attributes:
+        public: The page is served to strangers.
+        training: Visitors may train models.
+        anywhere: Visitors may enter paths of this machine and names of models on the Hub.
+        watch: Visitors may see the runs of other visitors.
+        images: Maximum number of images per request.
+        steps: Maximum number of sampling steps per request.
+        minutes: Maximum duration of a training run, in minutes.
+        runs_at_once: Maximum number of concurrent training runs.
+        upload_mb: Maximum size of an upload, in MB.
+        disk_gb: Maximum size of all runs, and of all temporary files, in GB each.
+        queue: Maximum number of waiting requests.
+        calls_a_minute: Maximum number of calls per minute and session.
+        idle_minutes: Minutes without use after which a model is unloaded.
+        temporary_minutes: Minutes without use after which a temporary file is deleted.
+        login: User name and password, or None if no login is required.
+        space: The page runs on a Hugging Face Space.
+        lasts: Runs survive a restart of the server.
     """
 
     public: bool = False
@@ -42,34 +67,34 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """The settings of this environment. Raises BadInput, naming the variable, for a value that makes no sense."""
+        """Return the settings of this environment. Raises BadInput, naming the variable, for an invalid value."""
         space = "SPACE_ID" in environment
         zero_gpu = environment.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
-        public = _switch(environment, "PUBLIC", space)
-        usual = cls(**PUBLIC) if public else cls()
+        public = _parse_switch(environment, "PUBLIC", space)
+        defaults = cls(**PUBLIC_DEFAULTS) if public else cls()
         return cls(
             public=public,
-            # a process of its own has no GPU there, and the visitor's minutes would not pay for it
-            training=_switch(environment, "TRAINING", usual.training) and not zero_gpu,
-            anywhere=_switch(environment, "ANYWHERE", usual.anywhere),
-            watch=_switch(environment, "WATCH", usual.watch),
-            **{name: _number(environment, name.upper(), getattr(usual, name)) for name in NUMBERS},
-            login=_login(environment),
+            # ZeroGPU lends its GPU to decorated calls only, so a trainer subprocess would have none.
+            training=_parse_switch(environment, "TRAINING", defaults.training) and not zero_gpu,
+            anywhere=_parse_switch(environment, "ANYWHERE", defaults.anywhere),
+            watch=_parse_switch(environment, "WATCH", defaults.watch),
+            **{name: _parse_integer(environment, name.upper(), getattr(defaults, name)) for name in INTEGER_FIELDS},
+            login=_parse_login(environment),
             space=space,
             lasts=not space or bool(environment.get(f"{PREFIX}RUNS")),
         )
 
     @property
     def why_no_training(self) -> str:
-        """What is said where training is off."""
+        """The message shown where training is off."""
         return (
-            "Training is switched off on this public page: it would take the machine from everybody else. To train, run the page on your own "
-            "machine, or duplicate this Space on hardware of your own and set DIFFUSION_DEMO_TRAINING=on there (not on ZeroGPU, which lends its "
-            "GPU by the minute)."
+            "Training is switched off on this public page: it would take the machine from everybody else. "
+            "To train, run the page on your own machine, or duplicate this Space on hardware of your own and set "
+            "DIFFUSION_DEMO_TRAINING=on there (not on ZeroGPU, which lends its GPU by the minute)."
         )
 
 
-PUBLIC = {
+PUBLIC_DEFAULTS = {
     "public": True,
     "training": False,
     "anywhere": False,
@@ -83,7 +108,7 @@ PUBLIC = {
     "idle_minutes": 15,
     "temporary_minutes": 60,
 }
-NUMBERS = (
+INTEGER_FIELDS = (
     "images",
     "steps",
     "minutes",
@@ -97,29 +122,29 @@ NUMBERS = (
 )
 
 
-def _switch(environment: Mapping[str, str], name: str, usual: bool) -> bool:
-    given = environment.get(PREFIX + name, "").strip().lower()
-    if given not in ("", *WORDS):
-        raise BadInput(f"{PREFIX}{name} must be on or off, not {given!r}.")
-    return WORDS.get(given, usual)
+def _parse_switch(environment: Mapping[str, str], name: str, default: bool) -> bool:
+    value = environment.get(PREFIX + name, "").strip().lower()
+    if value not in ("", *SWITCH_VALUES):
+        raise BadInput(f"{PREFIX}{name} must be on or off, not {value!r}.")
+    return SWITCH_VALUES.get(value, default)
 
 
-def _number(environment: Mapping[str, str], name: str, usual: int) -> int:
-    given = environment.get(PREFIX + name, "").strip()
-    if given and not (given.isascii() and given.isdecimal() and 1 <= int(given) <= 1_000_000_000):
-        raise BadInput(f"{PREFIX}{name} must be a whole number from 1, not {given!r}.")
-    return int(given) if given else usual
+def _parse_integer(environment: Mapping[str, str], name: str, default: int) -> int:
+    value = environment.get(PREFIX + name, "").strip()
+    if value and not (value.isascii() and value.isdecimal() and 1 <= int(value) <= 1_000_000_000):
+        raise BadInput(f"{PREFIX}{name} must be an integer from 1 to 1000000000, not {value!r}.")
+    return int(value) if value else default
 
 
-def _login(environment: Mapping[str, str]) -> tuple[str, str] | None:
-    given = environment.get(f"{PREFIX}LOGIN", "")
-    name, _, password = given.partition(":")
-    if given and not (name and password):
-        raise BadInput(f"{PREFIX}LOGIN must be a name, a colon and a password.")
-    return (name, password) if given else None
+def _parse_login(environment: Mapping[str, str]) -> tuple[str, str] | None:
+    value = environment.get(f"{PREFIX}LOGIN", "")
+    name, _, password = value.partition(":")
+    if value and not (name and password):
+        raise BadInput(f"{PREFIX}LOGIN must have the form name:password.")
+    return (name, password) if value else None
 
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """This process's settings: read once, when the page is built."""
+    """Return the settings of this process. The environment is read once."""
     return Settings.from_environment(os.environ)

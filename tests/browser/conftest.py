@@ -1,4 +1,4 @@
-"""A real server in a process of its own, and a real Chromium."""
+"""Fixtures of the browser tests: a server in a subprocess, and Chromium."""
 
 import os
 import shutil
@@ -14,24 +14,26 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = Path(__file__).parent / "screenshots"
-expect.set_options(timeout=30_000)  # a busy machine is no bug
+expect.set_options(timeout=30_000)  # long enough for a busy machine
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
 def free_port() -> int:
+    """Return a free TCP port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def open_part(page: Page, name: str) -> None:
-    """Open what is folded away. Gradio makes the fields inside only then, and what is typed in their first 50 ms is lost: no person is so fast."""
+    """Open an accordion. Gradio creates its fields when it opens, and input in their first 50 ms is lost."""
     page.get_by_role("button", name=name).first.click()
     page.wait_for_timeout(500)
 
 
 @pytest.fixture(scope="session")
 def url(trained_run, tmp_path_factory):
+    """The address of a running server, which must not log a traceback."""
     port = free_port()
     environment = os.environ | {"DIFFUSION_DEMO_RUNS": str(trained_run.parent)}
     log = (tmp_path_factory.mktemp("log") / "server.txt").open("w+")
@@ -59,7 +61,7 @@ def url(trained_run, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def chromium():
-    """Debian's Chromium where there is one, else the one that `playwright install chromium` downloaded."""
+    """The Chromium of the system if there is one, else that of `playwright install chromium`."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"),
@@ -71,7 +73,10 @@ def chromium():
 
 @pytest.fixture
 def open_page(chromium, url):
-    """Open the page in a fresh context, wait until it can generate, and fail on any error in its console or request to elsewhere."""
+    """A function that opens the page in a new context and waits until it is ready.
+
+    The test fails if the console shows an error or the page sends a request to another server.
+    """
     contexts, problems = [], []
 
     def watch(page: Page) -> None:
@@ -82,7 +87,9 @@ def open_page(chromium, url):
         page.on(
             "request",
             lambda request: (
-                None if request.url.startswith((url, "data:", "blob:")) else problems.append(f"left: {request.url}")
+                None
+                if request.url.startswith((url, "data:", "blob:"))
+                else problems.append(f"external request: {request.url}")
             ),
         )
 
@@ -104,6 +111,7 @@ def open_page(chromium, url):
 
 @pytest.fixture
 def inspector(open_page) -> Page:
+    """The page with the Inspect tab open."""
     page = open_page()
     page.get_by_role("tab", name="Inspect").click()
     expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000")

@@ -1,4 +1,4 @@
-"""Every tab, light and dark, on a desktop and a phone: axe-core finds nothing serious that is ours; keys alone do everything; motion can be off."""
+"""Accessibility of every tab: axe-core in both themes and on two screen sizes, keyboard control, reduced motion."""
 
 import json
 
@@ -9,8 +9,9 @@ from playwright.sync_api import expect
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
 
 TABS = ("Sample", "Train", "Inspect")
-# Gradio's own: the button of an upload area is named otherwise than what stands in it, those of image examples are not named at all.
-GRADIOS_OWN = {
+# Violations in Gradio's own components: the upload area's button has a name other than its text, the buttons of image
+# examples have none, and the code editor cannot be focused. Value: text in the HTML of the affected nodes.
+GRADIO_VIOLATIONS = {
     "label-content-name-mismatch": "",
     "button-name": "gallery-item",
     "scrollable-region-focusable": "cm-scroller",
@@ -18,42 +19,46 @@ GRADIOS_OWN = {
 OPTIONS = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}
 
 
-UNFOLD = "() => document.querySelectorAll('button.label-wrap:not(.open)').forEach(b => b.offsetParent && b.click())"
+OPEN_ACCORDIONS = (
+    "() => document.querySelectorAll('button.label-wrap:not(.open)').forEach(b => b.offsetParent && b.click())"
+)
 
 
-def serious(page) -> dict[str, list[str]]:
-    """What axe finds on the page as it stands, by rule, that is serious or worse and not Gradio's own."""
-    found = Axe().run(page, options=OPTIONS).response["violations"]
-    places = {}
-    for violation in (v for v in found if v["impact"] in ("serious", "critical")):
-        ours = [node for node in violation["nodes"] if GRADIOS_OWN.get(violation["id"], "nowhere") not in node["html"]]
-        places[violation["id"]] = [
+def serious_violations(page) -> dict[str, list[str]]:
+    """Return the serious and critical violations that are not in Gradio's own components, by rule."""
+    violations = Axe().run(page, options=OPTIONS).response["violations"]
+    nodes_by_rule = {}
+    for violation in (v for v in violations if v["impact"] in ("serious", "critical")):
+        ours = [
+            node for node in violation["nodes"] if GRADIO_VIOLATIONS.get(violation["id"], "nowhere") not in node["html"]
+        ]
+        nodes_by_rule[violation["id"]] = [
             f"{node['html'][:160]}: {node['failureSummary'].splitlines()[-1].strip()}" for node in ours
         ]
-    return {rule: nodes for rule, nodes in places.items() if nodes}
+    return {rule: nodes for rule, nodes in nodes_by_rule.items() if nodes}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("device", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
 def test_axe_finds_nothing_serious(open_page, device, viewport, theme):
-    page, found = open_page(viewport, theme), {}
+    page, violations = open_page(viewport, theme), {}
     for tab in TABS:
         page.get_by_role("tab", name=tab).click()
         if tab == "Inspect":
             page.locator("#lesson .panel").wait_for()
-        ways = page.locator("#sample-ways [role=tab]:visible").all() if tab == "Sample" else []
-        for way in ways or [None]:
-            if way:
-                way.click()
-            page.evaluate(UNFOLD)
-            page.wait_for_timeout(500)  # until what unfolds has its colors
-            found |= {f"{tab}: {rule}": places for rule, places in serious(page).items()}
+        modes = page.locator("#sample-ways [role=tab]:visible").all() if tab == "Sample" else []
+        for mode in modes or [None]:
+            if mode:
+                mode.click()
+            page.evaluate(OPEN_ACCORDIONS)
+            page.wait_for_timeout(500)  # until the opened accordions have their final colors
+            violations |= {f"{tab}: {rule}": nodes for rule, nodes in serious_violations(page).items()}
     SCREENSHOTS.mkdir(exist_ok=True)
-    (SCREENSHOTS / f"axe-{device}-{theme}.json").write_text(json.dumps(found, indent=1))
-    assert not found, json.dumps(found, indent=1)
+    (SCREENSHOTS / f"axe-{device}-{theme}.json").write_text(json.dumps(violations, indent=1))
+    assert not violations, json.dumps(violations, indent=1)
 
 
-def test_keys_alone_make_images(open_page):
+def test_images_can_be_generated_with_the_keyboard(open_page):
     page = open_page()
     page.get_by_label("number input for Images").focus()
     page.keyboard.press("Control+A")
@@ -64,16 +69,16 @@ def test_keys_alone_make_images(open_page):
         if generate.evaluate("button => button === document.activeElement"):
             break
     else:
-        raise AssertionError("Tab never comes to Generate")
-    outlined = (
+        raise AssertionError("Generate cannot be reached with the Tab key")
+    has_outline = (
         "button => { const s = getComputedStyle(button); return s.outlineStyle !== 'none' || s.boxShadow !== 'none' }"
     )
-    assert generate.evaluate(outlined), "the focus can be seen"
+    assert generate.evaluate(has_outline), "the focused button has no visible outline"
     page.keyboard.press("Enter")
     expect(page.locator("#stage .status").first).to_contain_text("2 images in", timeout=60_000)
 
 
-def test_keys_alone_turn_to_every_tab(open_page):
+def test_tabs_can_be_switched_with_the_keyboard(open_page):
     page = open_page()
     page.get_by_role("tab", name="Sample").focus()
     for tab in TABS[1:]:
@@ -82,14 +87,15 @@ def test_keys_alone_turn_to_every_tab(open_page):
         expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
 
 
-def test_nothing_moves_where_motion_is_not_wanted(open_page):
+def test_reduced_motion_stops_all_animations(open_page):
     page = open_page()
     page.emulate_media(reduced_motion="reduce")
     for tab in TABS:
         page.get_by_role("tab", name=tab).click()
         page.wait_for_timeout(1500)
         moving = page.evaluate(
-            "() => document.getAnimations().filter(a => a.playState === 'running' && a.effect.getComputedTiming().duration > 10)"
+            "() => document.getAnimations()"
+            ".filter(a => a.playState === 'running' && a.effect.getComputedTiming().duration > 10)"
             ".map(a => a.effect.target && a.effect.target.className + ' ' + (a.animationName || a.transitionProperty))"
         )
         assert moving == [], (tab, moving)

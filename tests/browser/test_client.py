@@ -1,4 +1,4 @@
-"""The page's endpoints by name, from gradio_client, with plain values."""
+"""Named API endpoints of the page, called with gradio_client."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def client(url, tmp_path_factory):
 
 def settings_in(path):
     with Image.open(path) as image:
-        return json.loads(image.text["diffusion_demo"])
+        return json.loads(image.info["diffusion_demo"])
 
 
 def files(gallery):
@@ -45,11 +45,11 @@ def test_sample_with_what_is_new_and_with_nothing_at_all(client):
     _, gallery, *_ = client.predict(num_images=1, steps=2, guide_from=10, guide_to=90, api_name="/sample")
     settings = settings_in(files(gallery)[0])
     assert settings["guidance_interval"] == [100, 899] and settings["checkpoint"] == "avatars-32"
-    with pytest.raises(AppError, match="no classifier beside it"):
+    with pytest.raises(AppError, match="has no classifier"):
         client.predict(
             model="oracle-memory", num_images=1, steps=2, guidance_scale=1, classifier_scale=3, api_name="/sample"
         )
-    with pytest.raises(AppError, match="twice as large"):
+    with pytest.raises(AppError, match="No upsampler fits"):
         client.predict(model="run/step_000012", num_images=1, steps=2, guidance_scale=1, twice=True, api_name="/sample")
 
 
@@ -75,7 +75,7 @@ def test_vary_and_interpolate(client):
 def test_what_is_wrong_is_said(client):
     with pytest.raises(AppError, match="euler"):
         client.predict(sampler="euler", api_name="/sample")
-    with pytest.raises(AppError, match="oracle-memory has no classifier beside it"):
+    with pytest.raises(AppError, match="oracle-memory has no classifier"):
         client.predict(
             model="oracle-memory",
             guidance_scale=1,

@@ -1,4 +1,4 @@
-"""Sample, Compare: as a person uses it."""
+"""Sample, Compare: browser tests."""
 
 import json
 
@@ -34,7 +34,7 @@ def grid_of(page, path):
         page.locator("#grid").get_by_role("link").click()
     download.value.save_as(path)
     with Image.open(path) as image:
-        return json.loads(image.text["diffusion_demo"]), np.asarray(image.convert("RGB"), int)
+        return json.loads(image.info["diffusion_demo"]), np.asarray(image.convert("RGB"), int)
 
 
 @pytest.mark.parametrize(("name", "viewport", "theme"), [("desktop", DESKTOP, "light"), ("phone", PHONE, "dark")])
@@ -90,7 +90,7 @@ def test_stop_leaves_what_is_done_and_the_page_ready(open_page, tmp_path):
     ("columns", "values", "words"),
     [
         ("steps", "1, two", "must be a whole number, not 'two'"),
-        ("seed", ", ".join(map(str, range(22))), "66 cells; 64 are the most"),
+        ("seed", ", ".join(map(str, range(22))), "66 cells, more than the limit of 64"),
         ("network calls", "1", "at least 2 network calls"),
     ],
 )

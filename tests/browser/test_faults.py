@@ -1,4 +1,4 @@
-"""What goes wrong around the page: it says so, and goes on where it can."""
+"""Recovery from faults: killed servers, full disks, damaged runs, deleted models and many reloads."""
 
 import json
 import os
@@ -18,12 +18,12 @@ SOON = 180_000
 
 @pytest.fixture
 def runs(tmp_path, trained_run):
-    """A folder of runs with one that is whole."""
-    shutil.copytree(trained_run, tmp_path / "runs" / "whole")
+    """A runs folder with one intact run."""
+    shutil.copytree(trained_run, tmp_path / "runs" / "intact")
     return tmp_path / "runs"
 
 
-def opened(chromium, server):
+def open_page(chromium, server):
     page = chromium.new_context(viewport=DESKTOP).new_page()
     page.set_default_timeout(SOON)
     page.goto(server.url)
@@ -40,9 +40,9 @@ def generate(page, images: int, steps: int) -> None:
     page.get_by_role("button", name="Generate", exact=True).click()
 
 
-def test_a_server_killed_while_sampling_is_noticed_and_the_page_recovers(chromium, tmp_path):
+def test_the_page_recovers_from_a_server_killed_while_sampling(chromium, tmp_path):
     with serving(tmp_path, {}) as server:
-        page = opened(chromium, server)
+        page = open_page(chromium, server)
         generate(page, 16, 500)
         expect(page.locator("#stage .status").first).to_contain_text(re.compile(r"Step [1-9]"), timeout=SOON)
         server.kill()
@@ -52,7 +52,7 @@ def test_a_server_killed_while_sampling_is_noticed_and_the_page_recovers(chromiu
         server.start()
         expect(page.locator("#stage .status").first).to_contain_text(
             "Made beforehand", timeout=SOON
-        )  # gradio has loaded the page anew
+        )  # Gradio has reloaded the page
         expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled(timeout=SOON)
         generate(page, 2, 4)
         expect(page.locator("#stage .status").first).to_contain_text("2 images in", timeout=SOON)
@@ -60,18 +60,18 @@ def test_a_server_killed_while_sampling_is_noticed_and_the_page_recovers(chromiu
 
 
 @pytest.fixture
-def no_trainer_is_left(tmp_path):
-    """Trainers outlive the server: not beyond the test."""
+def kill_trainers(tmp_path):
+    """Kill trainers at the end of the test, as they outlive the server."""
     yield
     for process in psutil.process_iter(["cmdline"]):
         if str(tmp_path) in (line := " ".join(process.info["cmdline"] or [])) and "diffusion_demo train" in line:
             process.kill()
 
 
-@pytest.mark.usefixtures("no_trainer_is_left")
-def test_a_server_killed_while_training_leaves_the_training_and_the_page_follows_it_again(chromium, tmp_path):
+@pytest.mark.usefixtures("kill_trainers")
+def test_training_continues_when_the_server_is_killed_and_the_restarted_page_shows_it(chromium, tmp_path):
     with serving(tmp_path, {}) as server:
-        page = opened(chromium, server)
+        page = open_page(chromium, server)
         page.get_by_role("tab", name="Train").click()
         page.locator("#train-drawn").click()
         expect(page.locator("#train-report")).to_contain_text("400 images", timeout=SOON)
@@ -93,38 +93,38 @@ def test_a_server_killed_while_training_leaves_the_training_and_the_page_follows
         page.context.close()
 
 
-def test_a_disk_that_takes_no_more_is_said_and_left_as_it_was(runs, tmp_path):
-    """No file of more than two kilobytes can be written, as on a disk that is full; the limit is lifted again and all is well."""
+def test_a_full_disk_is_reported_and_nothing_is_left_behind(runs, tmp_path):
+    """A limit of 2 kB on the size of files simulates a full disk. The server works again once it is lifted."""
     with serving(tmp_path, {}) as server:
         visitor = Visitor(server.url)
-        visitor.call(visitor.number_of("_ready"), [])
+        visitor.call(visitor.number_of("_enable_start_buttons"), [])
         visitor.call(visitor.number_of("_refresh"), [None, ""])
         before = sorted(str(path) for path in runs.rglob("*"))
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (2_000, resource.RLIM_INFINITY))
-        look = visitor.number_of("scan_synthetic")
-        for name, data in (("scan_synthetic", visitor.usual(look)), ("pack", ["whole", ""])):
+        scan = visitor.number_of("scan_synthetic")
+        for name, data in (("scan_synthetic", visitor.initial_inputs(scan)), ("pack", ["intact", ""])):
             answer = visitor.call(visitor.number_of(name), data)
-            assert not answer.succeeded and re.search("room|zip cannot be made", answer.error or ""), (
+            assert not answer.succeeded and re.search("room|disk space", answer.error or ""), (
                 name,
                 answer.text[-500:],
             )
         assert sorted(str(path) for path in runs.rglob("*") if ".uploads" not in path.parts) == before
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        assert visitor.sample().succeeded and visitor.call(look, visitor.usual(look)).succeeded
+        assert visitor.sample().succeeded and visitor.call(scan, visitor.initial_inputs(scan)).succeeded
 
 
-def test_runs_that_cannot_be_written_are_said(tmp_path):
-    """A file lies where the folder of runs should: nothing can be written below it, not even by root."""
-    (tmp_path / "runs").write_text("in the way")
+def test_an_unwritable_runs_folder_is_reported(tmp_path):
+    """A file takes the place of the runs folder, so that not even root can write into it."""
+    (tmp_path / "runs").write_text("not a folder")
     with serving(tmp_path, {}) as server:
         visitor = Visitor(server.url)
-        look = visitor.number_of("scan_synthetic")
-        answer = visitor.call(look, visitor.usual(look))
-        assert not answer.succeeded and "cannot be kept" in answer.error
+        scan = visitor.number_of("scan_synthetic")
+        answer = visitor.call(scan, visitor.initial_inputs(scan))
+        assert not answer.succeeded and answer.error and "Cannot store the images" in answer.error
         assert visitor.sample().succeeded
 
 
-DAMAGES = {
+DAMAGED_FILES = {
     "config-is-no-json": ("config.json", b"{"),
     "config-is-empty": ("config.json", b""),
     "config-is-a-list": ("config.json", b"[1]"),
@@ -147,58 +147,60 @@ DAMAGES = {
 }
 
 
-@pytest.mark.usefixtures("no_trainer_is_left")
-def test_damaged_runs_harm_nothing_but_themselves(trained_run, tmp_path):
-    for name, (file, content) in DAMAGES.items():
+@pytest.mark.usefixtures("kill_trainers")
+def test_damaged_runs_do_not_affect_others(trained_run, tmp_path):
+    for name, (file, content) in DAMAGED_FILES.items():
         shutil.copytree(trained_run, tmp_path / "runs" / name)
         (tmp_path / "runs" / name / file).unlink(missing_ok=True)
         if content is not None:
             (tmp_path / "runs" / name / file).write_bytes(content)
-    shutil.copytree(trained_run, tmp_path / "runs" / "whole")
+    shutil.copytree(trained_run, tmp_path / "runs" / "intact")
     with serving(tmp_path, {}) as server:
         visitor = Visitor(server.url)
         assert visitor.sample().succeeded
         poll = visitor.number_of("poll")
         assert visitor.call(visitor.number_of("_refresh"), [None, ""]).succeeded
-        for name in DAMAGES:
+        for name in DAMAGED_FILES:
             answer = visitor.call(poll, [name, [], "", None])
             assert answer.succeeded, (name, answer.text)
             if name.startswith("events"):
-                assert "Damaged" in answer.text and "cannot be read" in answer.text
-            for deed in ("open_latest", "pack", "resume"):
+                assert "Damaged" in answer.text and "Cannot read the files" in answer.text
+            for action in ("open_latest", "pack", "resume"):
                 answer = visitor.call(
-                    visitor.number_of(deed),
-                    [name, "", "A first look, 3 minutes"][: len(visitor.usual(visitor.number_of(deed)))],
+                    visitor.number_of(action),
+                    [name, "", "A first look, 3 minutes"][: len(visitor.initial_inputs(visitor.number_of(action)))],
                 )
-                assert answer.succeeded or answer.error, (name, deed, answer.text)
+                assert answer.succeeded or answer.error, (name, action, answer.text)
                 visitor.call(visitor.number_of("stop_run"), [name, ""])
-        assert "whole" in visitor.call(visitor.number_of("list_runs"), [""]).text
-        for name in DAMAGES:
+        assert "intact" in visitor.call(visitor.number_of("list_runs"), [""]).text
+        for name in DAMAGED_FILES:
             while not (answer := visitor.call(visitor.number_of("delete"), [name, ""])).succeeded:
-                assert "being trained" in answer.error, answer.text
+                assert answer.error and "being trained" in answer.error, answer.text
                 visitor.call(
                     visitor.number_of("stop_run"), [name, ""]
-                )  # once more: a trainer that just begins has not read the first
-        assert sorted(path.name for path in server.runs.iterdir() if not path.name.startswith(".")) == ["whole"]
+                )  # again: a trainer that is starting ignores earlier commands
+        assert sorted(path.name for path in server.runs.iterdir() if not path.name.startswith(".")) == ["intact"]
 
 
-def test_a_model_deleted_while_it_is_used_is_said_and_the_others_work(runs, tmp_path):
+def test_a_deleted_model_is_reported_and_others_work(runs, tmp_path):
     with serving(tmp_path, {}) as server:
         visitor = Visitor(server.url)
         sample = visitor.number_of("sample")
         refreshed = visitor.call(visitor.number_of("_refresh_models"), ["avatars-32"])
-        assert "whole/step_000012" in refreshed.text
+        assert "intact/step_000012" in refreshed.text
         labels = [visitor.components[i]["props"].get("label") for i in visitor.functions[sample]["inputs"]]
-        small = {"Model": "whole/step_000012", "Images": 1, "Steps": 4, "Guidance": 1}
-        data = [small.get(label, usual) for label, usual in zip(labels, visitor.usual(sample), strict=True)]
+        inputs = {"Model": "intact/step_000012", "Images": 1, "Steps": 4, "Guidance": 1}
+        data = [
+            inputs.get(label, default) for label, default in zip(labels, visitor.initial_inputs(sample), strict=True)
+        ]
         assert visitor.call(sample, data).succeeded
-        shutil.rmtree(runs / "whole" / "checkpoints")
+        shutil.rmtree(runs / "intact" / "checkpoints")
         answer = visitor.call(sample, data)
-        assert "not there any more" in answer.error
+        assert answer.error and "no longer exists" in answer.error
         assert visitor.sample().succeeded
 
 
-def test_no_upload_is_taken_while_those_before_fill_what_they_may(tmp_path):
+def test_uploads_are_rejected_while_the_temporary_folder_is_full(tmp_path):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     with serving(tmp_path, {"GRADIO_TEMP_DIR": str(temporary), "DIFFUSION_DEMO_DISK_GB": "1"}) as server:
@@ -209,15 +211,18 @@ def test_no_upload_is_taken_while_those_before_fill_what_they_may(tmp_path):
 
         assert upload().status_code == 200
         (temporary / "large").touch()
-        os.truncate(temporary / "large", 2_000_000_000)  # as long as it says, and empty on the disk
-        refused = upload()
-        assert (refused.status_code, refused.json()["detail"]) == (507, "The disk here is full; try again later.")
+        os.truncate(temporary / "large", 2_000_000_000)  # a sparse file
+        rejected = upload()
+        assert (rejected.status_code, rejected.json()["detail"]) == (
+            507,
+            "The disk of the server is full. Try again later.",
+        )
         (temporary / "large").unlink()
         assert upload().status_code == 200
 
 
 @pytest.mark.parametrize("times", [30, pytest.param(1000, marks=pytest.mark.slow)])
-def test_many_reloads_leave_the_server_as_it_was(chromium, url, times):
+def test_the_server_works_after_many_reloads(chromium, url, times):
     page = chromium.new_context().new_page()
     page.set_default_timeout(SOON)
     page.goto(url)

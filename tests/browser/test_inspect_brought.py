@@ -1,4 +1,4 @@
-"""The Inspect tab: what can be brought to it and taken away, as links, strips and images of one's own."""
+"""Links, downloads and uploaded images of the Inspect tab: browser tests."""
 
 import re
 
@@ -16,7 +16,7 @@ from tests.browser.test_inspect_tab import choose, factors, pixels, set_t, uploa
 
 @pytest.fixture
 def linked(chromium, url):
-    """Open the page at a link's query, with nothing opened before it."""
+    """Return a function that opens the page with a query string in a fresh browser context."""
     with chromium.new_context(viewport=DESKTOP) as context:
 
         def open_at(query: str) -> Page:
@@ -31,10 +31,13 @@ def linked(chromium, url):
 
 
 def shown_pixel(page: Page, x: int, y: int) -> str:
-    return f"Array.from(document.querySelector('#inspector canvas.x0').getContext('2d').getImageData({x}, {y}, 1, 1).data).slice(0, 3).join()"
+    return (
+        "Array.from(document.querySelector('#inspector canvas.x0').getContext('2d')"
+        f".getImageData({x}, {y}, 1, 1).data).slice(0, 3).join()"
+    )
 
 
-# links and files
+# Links and files
 
 
 def test_a_link_opens_the_page_at_what_it_names(linked):
@@ -42,16 +45,16 @@ def test_a_link_opens_the_page_at_what_it_names(linked):
     expect(page.locator("#inspector .t-value")).to_have_text("400 of 2000")
     expect(page.get_by_label("use cosine")).to_be_checked()
     expect(page.get_by_label("T, the number of steps")).to_have_value("2000")
-    expect(page.locator("#image img")).to_have_attribute("src", re.compile("tower"))
+    expect(page.locator("#picture img")).to_have_attribute("src", re.compile("tower"))
     assert (
         np.abs(
             np.array(pixels(page, "x0")).reshape(128, 128, 4)[..., :3]
-            - explorer_data.square(get_image("tower.jpg")).transpose(1, 2, 0)
+            - explorer_data.load_square(get_image("tower.jpg")).transpose(1, 2, 0)
         ).max()
         <= 1
     )
     assert abs(factors(page)[0] - alphas_cumprod(named_betas("squaredcos_cap_v2", 2000))[399].sqrt()) < 1e-4
-    wanted = ((explorer_data.noise(5) / 3 + 1) * 127.5).clamp(0, 255).round().numpy()
+    wanted = ((explorer_data.make_noise(5) / 3 + 1) * 127.5).clamp(0, 255).round().numpy()
     assert np.abs(np.array(pixels(page, "eps")).reshape(128, 128, 4)[..., :3] - wanted).max() <= 1
 
 
@@ -80,7 +83,7 @@ def test_the_link_follows_and_is_copied(inspector, url):
     assert "t=322" in inspector.url and "schedule=jsd" in inspector.url
 
 
-def test_the_strip_is_kept_as_a_image(inspector, tmp_path):
+def test_the_strip_is_saved_as_an_image(inspector, tmp_path):
     with inspector.expect_download() as download:
         inspector.get_by_role("button", name="Strip as PNG").click()
     assert download.value.suggested_filename == "forward_linear_T1000.png"
@@ -88,16 +91,18 @@ def test_the_strip_is_kept_as_a_image(inspector, tmp_path):
     strip = np.asarray(Image.open(tmp_path / "strip.png").convert("RGB"))
     assert strip.shape == (188, 8 + 9 * 136, 3)
     assert (
-        np.abs(strip[8:136, 8:136].astype(int) - explorer_data.square(get_image("lion.jpg")).transpose(1, 2, 0)).max()
+        np.abs(
+            strip[8:136, 8:136].astype(int) - explorer_data.load_square(get_image("lion.jpg")).transpose(1, 2, 0)
+        ).max()
         <= 1
     )
     assert (strip[140:170].min(axis=(0, 2)) < 128).sum() > 60, "the values of t are written under the images"
 
 
-# any image
+# Uploaded images
 
 
-def test_a_image_of_ones_own_is_shown_by_its_centre_square_and_not_linked(inspector, tmp_path):
+def test_an_uploaded_image_is_shown_by_its_center_square_and_not_linked(inspector, tmp_path):
     image = Image.new("RGB", (300, 100), (0, 0, 255))
     image.paste((255, 0, 0), (100, 0, 200, 100))
     image.save(tmp_path / "own.png")
@@ -108,8 +113,8 @@ def test_a_image_of_ones_own_is_shown_by_its_centre_square_and_not_linked(inspec
     assert "example" not in inspector.locator("#inspector .link").get_attribute("href")
 
 
-def _turned(path):
-    """Red above blue once it is turned as its EXIF says; stored on its side."""
+def _save_rotated(path):
+    """Save an image that is stored sideways and shows red above blue once its EXIF orientation is applied."""
     image = Image.new("RGB", (64, 64), (0, 0, 255))
     image.paste((255, 0, 0), (0, 0, 32, 64))
     exif = Image.Exif()
@@ -122,7 +127,7 @@ IMAGES = {
     "large.png": (lambda path: Image.new("RGB", (7000, 7000), (200, 10, 30)).save(path), "200,10,30"),
     "grey.png": (lambda path: Image.new("L", (40, 90), 77).save(path), "77,77,77"),
     "clear.png": (lambda path: Image.new("RGBA", (50, 50), (9, 9, 9, 0)).save(path), "255,255,255"),
-    "turned.png": (_turned, "255,0,0"),
+    "turned.png": (_save_rotated, "255,0,0"),
 }
 
 
@@ -133,13 +138,13 @@ def test_any_image_works(inspector, tmp_path):
         inspector.wait_for_function(f"{shown_pixel(inspector, 64, 20)} === '{upper}'")
 
 
-def test_a_image_that_is_too_large_or_none_at_all_is_refused_and_the_last_one_stays(inspector, tmp_path):
+def test_an_image_that_is_too_large_or_none_at_all_is_refused_and_the_last_one_stays(inspector, tmp_path):
     before = pixels(inspector, "x0")
     Image.new("L", (8000, 7000)).save(tmp_path / "huge.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"nothing" * 10)
     report_lines = {
-        "huge.png": "It has more than 50 megapixels; make it smaller.",
-        "broken.png": "It is damaged or cut short; copy or save it again.",
+        "huge.png": "The image has more than 50 megapixels. Make it smaller.",
+        "broken.png": "The file is damaged or truncated. Copy or save it again.",
     }
     for name, sentence in report_lines.items():
         upload(inspector, tmp_path / name)

@@ -1,4 +1,4 @@
-"""The Inspect tab's explorer: numbers, pixels and curves against the package's own mathematics."""
+"""Explorer of the Inspect tab: browser tests of its numbers, pixels and curves against the Python package."""
 
 import math
 import re
@@ -30,7 +30,8 @@ def pixels(page: Page, canvas: str) -> list[int]:
 
 
 def factors(page: Page) -> tuple[float, float]:
-    return tuple(float(number) for number in page.locator("#inspector .filled b").all_inner_texts())
+    signal, noise = map(float, page.locator("#inspector .filled b").all_inner_texts())
+    return signal, noise
 
 
 def number(page: Page, where: str) -> float:
@@ -52,14 +53,14 @@ def set_steps(page: Page, steps: str) -> None:
 
 
 def upload(page: Page, path) -> None:
-    page.locator("#image input[type=file]").set_input_files(path)
+    page.locator("#picture input[type=file]").set_input_files(path)
 
 
 def lion() -> torch.Tensor:
-    return to_float(torch.from_numpy(explorer_data.square(get_image("lion.jpg")))[None])
+    return to_float(torch.from_numpy(explorer_data.load_square(get_image("lion.jpg")))[None])
 
 
-# what Python hands over
+# Data sent by the server
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -73,7 +74,7 @@ def test_the_table_of_the_divergence_ends_with_the_bounds_own_term(name, steps):
 
 
 def test_every_schedule_that_can_have_so_many_steps_is_handed_over_and_the_others_are_named():
-    value = explorer_data.explorer(explorer_data.square(get_image("lion.jpg")), 0, 10, "lion")
+    value = explorer_data.make_explorer_value(explorer_data.load_square(get_image("lion.jpg")), 0, 10, "lion")
     assert [schedule["name"] for schedule in value["schedules"]] == [name for name in SCHEDULES if name != "linear"]
     assert [schedule["label"] for schedule in value["missing"]] == ["linear"] and "more than 20" in value["missing"][0][
         "why"
@@ -87,10 +88,10 @@ def test_every_schedule_that_can_have_so_many_steps_is_handed_over_and_the_other
 @pytest.mark.parametrize("wanted", [None, 1, 4001, 2.5, float("nan"), float("inf"), -3])
 def test_a_number_of_steps_that_cannot_be_is_refused(wanted):
     with pytest.raises(BadInput, match="whole number from 2 to 4000"):
-        explorer_data.number_of_steps(wanted)
+        explorer_data.parse_num_timesteps(wanted)
 
 
-# the image, the noise and t
+# Image, noise and t
 
 
 def test_the_equation_shows_the_packages_numbers(inspector):
@@ -108,7 +109,7 @@ def test_the_equation_shows_the_packages_numbers(inspector):
 
 def test_the_noisy_image_is_the_packages(inspector):
     set_t(inspector, 300)
-    diffusion, eps = Diffusion(named_betas("linear", 1000)), explorer_data.noise(0).permute(2, 0, 1)[None]
+    diffusion, eps = Diffusion(named_betas("linear", 1000)), explorer_data.make_noise(0).permute(2, 0, 1)[None]
     wanted = ((diffusion.q_sample(lion(), 299, eps)[0].permute(1, 2, 0) + 1) * 127.5).clamp(0, 255).round().numpy()
     found = np.array(pixels(inspector, "xt")).reshape(128, 128, 4)[..., :3]
     assert np.abs(found - wanted).max() <= 1
@@ -124,7 +125,7 @@ def test_t_zero_is_the_clean_image_and_t_max_is_not(inspector):
 
 
 def test_dragging_t_sends_no_request(inspector):
-    inspector.wait_for_timeout(1500)  # until the page has loaded what is below
+    inspector.wait_for_timeout(1500)  # until the examples and panels have loaded
     requests, before, box = [], pixels(inspector, "xt"), inspector.locator("#inspector .t").bounding_box()
     inspector.on("request", lambda request: requests.append(request.url))
     middle = box["y"] + box["height"] / 2
@@ -164,7 +165,10 @@ def test_the_strip_runs_from_the_image_to_noise_and_a_click_jumps(inspector):
     assert frames.all_inner_texts() == [str(round(i * 125)) for i in range(9)]
     frames.nth(6).click()
     expect(inspector.locator("#inspector .t-value")).to_have_text("750 of 1000")
-    sixth = "(c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data))(document.querySelectorAll('.strip.main canvas')[6])"
+    sixth = (
+        "(c => Array.from(c.getContext('2d').getImageData(0, 0, c.width, c.height).data))"
+        "(document.querySelectorAll('.strip.main canvas')[6])"
+    )
     assert pixels(inspector, "xt") == inspector.evaluate(sixth)
 
 
@@ -177,11 +181,11 @@ def test_new_noise_changes_the_noise_alone(inspector):
     seed = int(parse_qs(urlparse(inspector.locator("#inspector .link").get_attribute("href")).query)["noise"][0])
     assert pixels(inspector, "x0") == image
     assert pixels(inspector, "eps") != noise
-    wanted = ((explorer_data.noise(seed) / 3 + 1) * 127.5).clamp(0, 255).round().numpy()
+    wanted = ((explorer_data.make_noise(seed) / 3 + 1) * 127.5).clamp(0, 255).round().numpy()
     assert np.abs(np.array(pixels(inspector, "eps")).reshape(128, 128, 4)[..., :3] - wanted).max() <= 1
 
 
-# the schedules
+# Schedules
 
 
 def test_the_list_shows_each_schedules_end_and_its_value_at_t(inspector):
@@ -263,7 +267,7 @@ def test_a_number_of_steps_that_cannot_be_is_one_sentence_and_nothing_is_lost(in
         expect(inspector.locator("#inspect-steps")).not_to_contain_text("must be")
 
 
-# where it ends
+# Terminal distribution
 
 
 def test_the_divergence_is_the_packages(inspector):
@@ -281,7 +285,7 @@ def test_the_histogram_is_that_of_the_noisy_image(inspector):
     t = 250
     xt = (
         Diffusion(named_betas("linear", 1000))
-        .q_sample(lion(), t - 1, explorer_data.noise(0).permute(2, 0, 1)[None])
+        .q_sample(lion(), t - 1, explorer_data.make_noise(0).permute(2, 0, 1)[None])
         .numpy()
     )
     assert abs(number(inspector, ".mean") - xt.mean()) < 1e-3 and abs(number(inspector, ".spread") - xt.std()) < 1e-3
@@ -293,7 +297,7 @@ def test_the_histogram_is_that_of_the_noisy_image(inspector):
     assert np.abs(np.array(densities) - wanted / xt.size / 0.125).max() < 2e-3
 
 
-# looks
+# Layout
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -302,7 +306,7 @@ def test_it_fits_every_screen_and_its_text_can_be_read(open_page, name, viewport
     page = open_page(viewport, theme)
     page.get_by_role("tab", name="Inspect").click()
     expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000")
-    page.locator("#image img").wait_for()
+    page.locator("#picture img").wait_for()
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"inspect-{name}-{theme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -1,4 +1,4 @@
-"""No request leaves the machine: every connection and look-up of the server and of a trainer is logged by Python itself."""
+"""The server and the trainer open no connection to other machines. A Python audit hook logs all connections."""
 
 import os
 import subprocess
@@ -23,21 +23,21 @@ sys.addaudithook(log)
 
 
 @pytest.fixture
-def watched(tmp_path):
-    """An environment whose Python processes write down where they connect to, and the file that they write."""
+def audited(tmp_path):
+    """An environment whose Python processes log their connections, and the path of the log."""
     (tmp_path / "hook").mkdir()
     (tmp_path / "hook" / "sitecustomize.py").write_text(HOOK)
-    kept = {
+    environment = {
         name: value
         for name, value in os.environ.items()
         if name not in ("HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED", "TRANSFORMERS_OFFLINE")
     }
     file = tmp_path / "connections.txt"
-    return kept | {"PYTHONPATH": f"{tmp_path / 'hook'}:{ROOT}", "CONNECTIONS": str(file)}, file
+    return environment | {"PYTHONPATH": f"{tmp_path / 'hook'}:{ROOT}", "CONNECTIONS": str(file)}, file
 
 
-def test_the_log_sees_connections_and_look_ups(watched):
-    environment, file = watched
+def test_the_hook_logs_connections_and_dns_lookups(audited):
+    environment, file = audited
     attempts = "import socket; s = socket.socket(); s.settimeout(0.01)\n"
     attempts += (
         "for attempt in (lambda: s.connect(('192.0.2.1', 9)), lambda: socket.getaddrinfo('nowhere.invalid', 80)):\n"
@@ -47,18 +47,20 @@ def test_the_log_sees_connections_and_look_ups(watched):
     assert file.read_text().splitlines() == ["socket.connect 192.0.2.1", "socket.getaddrinfo nowhere.invalid"]
 
 
-def test_the_server_connects_to_nobody(watched, tmp_path):
-    environment, file = watched
+def test_the_server_opens_no_external_connection(audited, tmp_path):
+    environment, file = audited
     with serving(tmp_path, environment) as server:
         visitor = Visitor(server.url)
         assert visitor.sample().succeeded
         for name in ("inspect", "_show", "scan_synthetic", "_refresh", "_refresh_models", "list_runs"):
-            assert visitor.call(visitor.number_of(name), visitor.usual(visitor.number_of(name))).succeeded, name
+            assert visitor.call(visitor.number_of(name), visitor.initial_inputs(visitor.number_of(name))).succeeded, (
+                name
+            )
     assert not file.exists(), file.read_text()
 
 
-def test_a_trainer_connects_to_nobody(watched, digits, tiny, tmp_path):
-    environment, file = watched
+def test_a_trainer_opens_no_external_connection(audited, digits, tiny, tmp_path):
+    environment, file = audited
     line = [
         sys.executable,
         "-m",

@@ -1,15 +1,15 @@
-"""The panels of the Inspect tab that ask a model: each in a real browser, following t, the image and the model."""
+"""Panels of the Inspect tab: browser tests of every panel, with changes of t, image and model."""
 
 import re
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 from playwright.sync_api import expect
 
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.ui.inspect import panel_view, panels
 from diffusion_demo.ui.inspect.panels import training
-from diffusion_demo.ui.inspect.panels.scene import scene_of
+from diffusion_demo.ui.inspect.panels.scene import load_scene
 from diffusion_demo.ui.server import model_list
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
 
@@ -35,7 +35,7 @@ def let_t_go_at(page, t):
     page.locator("#inspector .t").dispatch_event("change")
 
 
-def test_every_panel_shows_typeset_mathematics_and_a_image(open_page):
+def test_every_panel_shows_typeset_mathematics_and_an_image(open_page):
     page = open_inspect(open_page)
     for panel in panels.TITLES:
         shown = turn_to(page, panel)
@@ -50,15 +50,15 @@ def test_the_open_panel_follows_t_with_the_cores_numbers(open_page):
     shown = turn_to(page, "training")
     let_t_go_at(page, 700)
     expect(shown).to_contain_text("At t = 700", timeout=SOON)
-    scene = scene_of(
-        panel_view.get_image(panel_view.FIRST),
-        panel_view.get_image(panel_view.SECOND),
+    scene = load_scene(
+        panel_view.get_image(panel_view.DEFAULT_IMAGE),
+        panel_view.get_image(panel_view.DEFAULT_OTHER),
         0,
         0.7,
         load_checkpoint(model_list.ROOT / "checkpoints" / "avatars-32"),
     )
     mean, error = (float(number) for number in shown.locator(".simple").inner_text().split(" ± "))
-    assert training.squared_errors(scene) == (pytest.approx(mean, abs=2e-4), pytest.approx(error, abs=2e-4))
+    assert training.estimate_loss(scene) == (pytest.approx(mean, abs=2e-4), pytest.approx(error, abs=2e-4))
 
 
 def test_a_perfect_model_can_be_asked_and_has_no_classes_to_guide(open_page):
@@ -90,7 +90,7 @@ def test_the_walk_can_be_kept_as_an_animation(open_page, tmp_path):
     assert download.value.suggested_filename == "walk_t250_seed0.webp"
     download.value.save_as(tmp_path / "walk.webp")
     with Image.open(tmp_path / "walk.webp") as walk:
-        assert walk.format == "WEBP" and walk.n_frames > 20
+        assert walk.format == "WEBP" and len(ImageSequence.all_frames(walk)) > 20
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

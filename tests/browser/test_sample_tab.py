@@ -1,4 +1,4 @@
-"""The Sample tab, as a person uses it."""
+"""Sample, Make: browser tests."""
 
 import json
 import re
@@ -119,7 +119,7 @@ def test_a_downloaded_image_carries_its_settings_and_gives_them_back(open_page, 
     download.save_as(path)
     assert path.name == "seed_00000041.png"
     with Image.open(path) as image:
-        settings = json.loads(image.text["diffusion_demo"])
+        settings = json.loads(image.info["diffusion_demo"])
     assert (settings["seed"], settings["steps"], settings["guidance_scale"]) == (41, 3, 2.0)
 
     other = open_page()
@@ -134,14 +134,14 @@ def test_a_downloaded_image_carries_its_settings_and_gives_them_back(open_page, 
     again = download_first(other)
     again.save_as(tmp_path / "again.png")
     with Image.open(tmp_path / "again.png") as image:
-        assert json.loads(image.text["diffusion_demo"]) == settings
+        assert json.loads(image.info["diffusion_demo"]) == settings
 
 
 def test_a_foreign_image_is_refused_with_a_sentence(open_page, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "foreign.png")
     page = open_page()
     page.locator("#restore input[type=file]").set_input_files(tmp_path / "foreign.png")
-    expect(page.get_by_test_id("toast-body")).to_contain_text("carries no settings")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("contains no settings")
     generate(page)
 
 
@@ -164,13 +164,13 @@ def test_the_class_chosen_is_the_class_made(open_page, tmp_path):
     generate(page, images=2, steps=2)
     download_first(page).save_as(tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as image:
-        assert json.loads(image.text["diffusion_demo"])["class"] == "robot"
+        assert json.loads(image.info["diffusion_demo"])["class"] == "robot"
 
 
 def test_the_newest_checkpoint_of_a_run_can_be_sampled(open_page, tmp_path):
     page = open_page()
     page.get_by_role("combobox", name="Model").click()
-    # gradio's dropdown stumbles when its choices are replaced while it is open
+    # Gradio's dropdown keeps the old choices if they are replaced while it is open
     with page.expect_response(lambda response: "/run/" in response.url):
         page.get_by_role("option", name="run/step_000012", exact=True).click()
     page.wait_for_timeout(500)
@@ -179,7 +179,7 @@ def test_the_newest_checkpoint_of_a_run_can_be_sampled(open_page, tmp_path):
     generate(page, images=2, steps=3)
     download_first(page).save_as(tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as image:
-        settings = json.loads(image.text["diffusion_demo"])
+        settings = json.loads(image.info["diffusion_demo"])
         assert (settings["checkpoint"], settings["class"], image.mode, image.size) == (
             "run/step_000012",
             "three",
@@ -200,7 +200,7 @@ def test_a_perfect_model_is_sampled_like_any_other(open_page, tmp_path):
     generate(page, images=2, steps=12)
     download_first(page).save_as(tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as image:
-        assert json.loads(image.text["diffusion_demo"])["checkpoint"] == "oracle-memory"
+        assert json.loads(image.info["diffusion_demo"])["checkpoint"] == "oracle-memory"
         made = np.asarray(image, int)
     shown = [
         np.asarray(Image.open(path), int)
@@ -288,7 +288,7 @@ def test_guidance_can_be_kept_to_some_of_the_noise_and_comes_back(open_page, tmp
     generate(page, images=1, steps=3)
     download_first(page).save_as(tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as image:
-        assert json.loads(image.text["diffusion_demo"])["guidance_interval"] == [200, 799]
+        assert json.loads(image.info["diffusion_demo"])["guidance_interval"] == [200, 799]
     other = open_page()
     open_more(other)
     other.locator("#restore input[type=file]").set_input_files(tmp_path / "one.png")
@@ -332,10 +332,10 @@ def test_a_classifier_guides_and_an_upsampler_doubles_by_a_click_each(open_page,
     page.screenshot(path=SCREENSHOTS / "sample-twice-desktop-light.png", full_page=True)
     download_first(page).save_as(tmp_path / "one.png")
     made = Image.open(tmp_path / "one.png")
-    settings = json.loads(made.text["diffusion_demo"])
+    settings = json.loads(made.info["diffusion_demo"])
     assert made.size == (64, 64) and settings["upsampler"] == "emoji-64" and settings["classifier_scale"] == 2
     page.locator("#restore input[type=file]").set_input_files(tmp_path / "one.png")
-    expect(page.get_by_text("are back").first).to_be_visible()
+    expect(page.get_by_text("were restored").first).to_be_visible()
     expect(page.get_by_label("Twice the size")).to_be_checked()
     expect(page.get_by_label("number input for Classifier guidance")).to_have_value("2")
 
@@ -348,7 +348,7 @@ def test_an_openai_file_is_dropped_told_about_and_chosen(open_page, tmp_path):
     start = page.get_by_role("button", name="Import", exact=True)
     expect(start).to_be_enabled()
     start.click()
-    expect(page.get_by_text("does not tell everything").first).to_be_visible()
+    expect(page.get_by_text("needs more options").first).to_be_visible()
     page.get_by_label("What the file does not tell").fill(
         "--num-heads 1 --beta-schedule cosine --num-train-timesteps 100 --image-size 16"
     )

@@ -1,4 +1,4 @@
-"""Starting the page."""
+"""Start of the server."""
 
 import socket
 import subprocess
@@ -7,19 +7,19 @@ import sys
 from tests.browser.conftest import ROOT
 
 
-def test_a_port_in_use_is_one_sentence_and_exit_code_2():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        ended = subprocess.run(
+def test_a_port_in_use_is_reported_with_exit_code_2():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        completed = subprocess.run(
             [sys.executable, "app.py", "--no-browser", "--port", str(port)],
             cwd=ROOT,
             capture_output=True,
             text=True,
             timeout=120,
         )
-    assert ended.returncode == 2
-    assert ended.stderr.strip().splitlines() == [
-        f"Port {port} of 127.0.0.1 is in use; choose another, for example: python app.py --port {port + 1}"
+    assert completed.returncode == 2
+    assert completed.stderr.strip().splitlines() == [
+        f"Port {port} on 127.0.0.1 is in use. Try another port: python app.py --port {port + 1}"
     ]

@@ -1,8 +1,9 @@
-"""The Train tab, as a new user: drop a zip, see what is in it, train, reload, stop, sample from the result."""
+"""The Train tab as a new user sees it: upload a zip, train, reload, stop, sample from the trained model."""
 
 import re
 import shutil
 import zipfile
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -19,23 +20,23 @@ SOON = 120_000
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory):
-    """A zip of 120 real digits in three class folders, and a file that only says that it is an image."""
+    """A zip of 120 digits in three class folders, and one file that is not an image."""
     folder = tmp_path_factory.mktemp("archive")
     with zipfile.ZipFile(folder / "my digits.zip", "w") as file:
-        source = load_digits()
+        source = cast(Any, load_digits())
         for digit, name in ((1, "one"), (2, "two"), (3, "three")):
             for i, pixels in enumerate(source.images[source.target == digit][:40]):
                 Image.fromarray((255 - pixels * 255 / 16).astype("uint8")).resize(
                     (32, 32), Image.Resampling.BICUBIC
                 ).save(folder / "digit.png")
                 file.write(folder / "digit.png", f"{name}/{i:03d}.png")
-        file.writestr("two/broken.png", b"no image at all")
+        file.writestr("two/broken.png", b"not an image")
     return folder / "my digits.zip"
 
 
 @pytest.fixture(autouse=True)
-def no_trainer_is_left(trained_run):
-    """Trainers outlive the page and the server: that is what they are for, but not after a test."""
+def kill_trainers(trained_run):
+    """Kill trainers at the end of the test, as they outlive the page and the server."""
     yield
     for process in psutil.process_iter(["cmdline"]):
         if (
@@ -61,15 +62,23 @@ def choose(page, label, option):
     page.get_by_role("option", name=option, exact=True).last.click()
 
 
-def test_before_anything_is_dropped_the_tab_says_what_to_do(open_page):
+def test_initial_state(open_page):
     page = open_train(open_page)
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
     expect(page.locator("#train-files")).to_contain_text("Images, or one zip of them")
 
 
-def test_from_a_dropped_zip_to_images_of_ones_own(open_page, archive):
+def test_from_a_dropped_zip_to_sampled_images(open_page, archive):
     page = open_train(open_page)
     drop(page, archive)
+    check_report_and_settings(page)
+    start_training(page)
+    check_progress_after_reload(page)
+    stop_and_sample(page)
+
+
+def check_report_and_settings(page):
+    """Check the report on the zip, and change settings that depend on it."""
     report = page.locator("#train-report")
     expect(report).to_contain_text("120 images", timeout=SOON)
     expect(report).to_contain_text("one (40), three (40), two (40)")
@@ -85,9 +94,12 @@ def test_from_a_dropped_zip_to_images_of_ones_own(open_page, archive):
     page.get_by_label("Batch size").fill("8")
     expect(page.locator("#train-note")).to_contain_text("images a second", timeout=SOON)
     expect(page.get_by_label(re.compile("A first look, 3 minutes: about [0-9,]+ images"))).to_be_checked()
-    assert report.locator("img.crops").get_attribute("src") == before, "squares stay as they are"
+    assert report.locator("img.crops").get_attribute("src") == before, "square images are not squashed"
     page.screenshot(path=SCREENSHOTS / "train-ready-desktop-light.png", full_page=True)
 
+
+def start_training(page):
+    """Start a run, and check that it trains and shows previews."""
     page.get_by_role("button", name="Start", exact=True).click()
     line = page.locator("#train-line")
     expect(line).to_contain_text("Starting", timeout=SOON)
@@ -98,9 +110,12 @@ def test_from_a_dropped_zip_to_images_of_ones_own(open_page, archive):
     open_part(page, "The command")
     expect(page.locator("#train-command")).to_contain_text("python -m diffusion_demo train --run")
 
+
+def check_progress_after_reload(page):
+    """Reload the page, and check that it shows the run with its curves and previews."""
     page.reload()
     page.get_by_role("tab", name="Train").click()
-    expect(line).to_contain_text("Training", timeout=SOON)
+    expect(page.locator("#train-line")).to_contain_text("Training", timeout=SOON)
     expect(page.locator("#curves polyline.line-1")).to_have_attribute("points", re.compile(r"\d"))
     page.locator("#curves").get_by_text("By noise").click()
     expect(page.locator("#curves .reading")).to_contain_text("most noise")
@@ -108,9 +123,12 @@ def test_from_a_dropped_zip_to_images_of_ones_own(open_page, archive):
     expect(page.locator("#timeline .status")).to_contain_text("Before training")
     page.screenshot(path=SCREENSHOTS / "train-running-desktop-light.png", full_page=True)
 
+
+def stop_and_sample(page):
+    """Stop the run, and sample from its model."""
     page.get_by_role("button", name="Save now").click()
     page.get_by_role("tabpanel").get_by_role("button", name="Stop", exact=True).click()
-    expect(line).to_contain_text("Finished", timeout=SOON)
+    expect(page.locator("#train-line")).to_contain_text("Finished", timeout=SOON)
     expect(page.locator("#train-resume")).to_be_enabled()
     page.get_by_role("button", name="Open in Sample").click()
     expect(page.get_by_role("combobox", name="Model")).to_have_value(re.compile(r"my-digits-1/step_\d+"))
@@ -122,7 +140,7 @@ def test_from_a_dropped_zip_to_images_of_ones_own(open_page, archive):
     expect(page.get_by_role("option", name="three", exact=True)).to_be_visible()
 
 
-def test_what_cannot_be_trained_is_said_where_it_was_asked_for(open_page, archive, tmp_path):
+def test_invalid_settings_are_reported_at_their_fields(open_page, archive, tmp_path):
     other = tmp_path / "other.zip"
     other.write_bytes(archive.read_bytes())
     page = open_train(open_page)
@@ -135,10 +153,10 @@ def test_what_cannot_be_trained_is_said_where_it_was_asked_for(open_page, archiv
     expect(page.locator("#train-report")).to_contain_text("120 images", timeout=SOON)
     open_part(page, "All settings")
     rate, start = page.locator("#setting-learning_rate"), page.get_by_role("button", name="Start", exact=True)
-    for typed, said in (("7", "from 1e-08 to 1, not 7"), ("", "Fill in the learning rate")):
-        page.get_by_label("Learning rate").fill(typed)
-        expect(rate).to_contain_text(said, timeout=SOON)
-        expect(page.locator("#train-note .problem")).to_contain_text(said)
+    for text, message in (("7", "from 1e-08 to 1, not 7"), ("", "Fill in the learning rate")):
+        page.get_by_label("Learning rate").fill(text)
+        expect(rate).to_contain_text(message, timeout=SOON)
+        expect(page.locator("#train-note .problem")).to_contain_text(message)
         expect(start).to_be_disabled()
     page.screenshot(path=SCREENSHOTS / "train-wrong-desktop-light.png", full_page=True)
     page.get_by_label("Learning rate").fill("1e-4")
@@ -150,7 +168,7 @@ def test_what_cannot_be_trained_is_said_where_it_was_asked_for(open_page, archiv
     expect(start).to_be_disabled()
 
 
-def test_runs_can_be_compared_kept_as_a_zip_and_deleted(open_page, trained_run, tmp_path):
+def test_runs_can_be_compared_downloaded_and_deleted(open_page, trained_run, tmp_path):
     for name in ("copy", "spare"):
         shutil.copytree(trained_run, trained_run.parent / name)
     page = open_train(open_page)
@@ -181,7 +199,7 @@ def test_runs_can_be_compared_kept_as_a_zip_and_deleted(open_page, trained_run, 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("name", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
-def test_the_train_tab_is_no_wider_than_the_screen(open_page, name, viewport, theme):
+def test_the_train_tab_fits_the_screen(open_page, name, viewport, theme):
     page = open_train(open_page, viewport, theme)
     expect(page.locator("#train-line")).not_to_be_empty()
     page.wait_for_timeout(1500)

@@ -1,4 +1,4 @@
-"""Sample, Vary: images near one, and between two."""
+"""Sample, Vary: browser tests of variations and interpolation."""
 
 import json
 import re
@@ -60,7 +60,7 @@ def _saved(page, image, path):
     return path
 
 
-def test_a_image_is_varied_from_the_viewer_with_its_own_class_and_model(open_page, tmp_path):
+def test_an_image_is_varied_from_the_viewer_with_its_own_class_and_model(open_page, tmp_path):
     page = open_page()
     page.get_by_role("combobox", name="Class").click()
     page.get_by_role("option", name="robot", exact=True).click()
@@ -79,7 +79,7 @@ def test_a_image_is_varied_from_the_viewer_with_its_own_class_and_model(open_pag
     names = zipped(page, tmp_path)
     assert names == ["vary_seed_00000005_00.png", "vary_seed_00000005_01.png"]
     with Image.open(tmp_path / names[1]) as image:
-        settings = json.loads(image.text["diffusion_demo"])
+        settings = json.loads(image.info["diffusion_demo"])
     assert (settings["made_by"], settings["seed"], settings["class"], settings["checkpoint"]) == (
         "vary",
         6,
@@ -108,7 +108,7 @@ def test_between_two_images_from_the_history(open_page, tmp_path):
     names = zipped(page, tmp_path)
     made = [np.asarray(Image.open(tmp_path / name), int) for name in names]
     with Image.open(tmp_path / names[0]) as image:
-        assert [source["seed"] for source in json.loads(image.text["diffusion_demo"])["of"]] == [70, 71]
+        assert [source["seed"] for source in json.loads(image.info["diffusion_demo"])["of"]] == [70, 71]
     middle = (made[0] + made[2]) / 2
     assert np.abs(made[1] - middle).mean() < min(np.abs(made[1] - made[0]).mean(), np.abs(made[1] - made[2]).mean())
 

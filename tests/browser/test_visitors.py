@@ -1,4 +1,4 @@
-"""Many people on one public page: nobody gets what is another's, everybody waits in sight and in turn, and a run is its owner's."""
+"""Several visitors of a public page: isolation, the fair queue, rate limits and ownership of runs."""
 
 import io
 import threading
@@ -12,25 +12,25 @@ import pytest
 from PIL import Image
 
 from diffusion_demo.ui.server.fair_queue import FairQueue
-from diffusion_demo.ui.settings import SESSIONS
+from diffusion_demo.ui.settings import MAX_SESSIONS
 from tests.browser.servers import ON_A_SPACE, Visitor, serving
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory, trained_run):
     folder = tmp_path_factory.mktemp("visitors")
-    told = {
+    limits = {
         "DIFFUSION_DEMO_TRAINING": "on",
         "DIFFUSION_DEMO_WATCH": "off",
         "DIFFUSION_DEMO_CALLS_A_MINUTE": "100",
         "DIFFUSION_DEMO_DISK_GB": "1",
     }
-    with serving(folder, ON_A_SPACE | told) as server:
+    with serving(folder, ON_A_SPACE | limits) as server:
         yield server
 
 
 def pixels(visitor: Visitor, answer) -> list[bytes]:
-    """The finished images as the visitor may fetch them."""
+    """Return the pixels of the finished images, downloaded by the visitor."""
     files = [item["image"]["path"] for item in answer.completed["output"]["data"][1]]
     return [
         np.asarray(Image.open(io.BytesIO(visitor.http.get(f"/gradio_api/file={path}").content))).tobytes()
@@ -38,42 +38,42 @@ def pixels(visitor: Visitor, answer) -> list[bytes]:
     ]
 
 
-def test_everybody_gets_the_images_of_their_own_seed(server):
-    """Eight at once, and what each got is what one alone gets of the same seed."""
-    alone = Visitor(server.url)
-    expected = {seed: pixels(alone, alone.sample(seed=seed)) for seed in range(8)}
-    assert len({made_images[0] for made_images in expected.values()}) == 8
-    got = {}
+def test_concurrent_visitors_get_the_images_of_their_own_seeds(server):
+    """Eight concurrent visitors get the same images as one visitor with the same seeds."""
+    visitor = Visitor(server.url)
+    expected = {seed: pixels(visitor, visitor.sample(seed=seed)) for seed in range(8)}
+    assert len({images[0] for images in expected.values()}) == 8
+    results = {}
 
     def visit(seed: int) -> None:
         visitor = Visitor(server.url, f"198.51.100.{seed}")
-        got[seed] = pixels(visitor, visitor.sample(seed=seed))
+        results[seed] = pixels(visitor, visitor.sample(seed=seed))
 
-    visits = [threading.Thread(target=visit, args=(seed,)) for seed in range(8)]
-    for visit_ in visits:
-        visit_.start()
-    for visit_ in visits:
-        visit_.join()
-    assert got == expected
+    threads = [threading.Thread(target=visit, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == expected
 
 
-def test_who_waits_reads_how_many_are_before(server):
+def test_a_waiting_visitor_sees_the_position_in_the_queue(server):
     first, second, answers = Visitor(server.url, "198.51.100.1"), Visitor(server.url, "198.51.100.2"), []
-    long = threading.Thread(target=lambda: answers.append(first.sample(images=2, steps=60)))
-    long.start()
-    while long.is_alive() and "Working" not in str(first.heard):
+    long_request = threading.Thread(target=lambda: answers.append(first.sample(images=2, steps=60)))
+    long_request.start()
+    while long_request.is_alive() and "Working" not in str(first.messages):
         time.sleep(0.01)
     waited = second.sample(seed=5)
-    long.join()
+    long_request.join()
     assert "Waiting: 1 before you." in waited.text and waited.succeeded and answers[0].succeeded
 
 
-def test_the_oldest_visits_are_forgotten_and_such_a_visitor_is_served_as_a_new_one(server):
+def test_expired_sessions_free_memory_and_continue_to_work(server):
     first, stranger = Visitor(server.url, "198.51.100.3"), Visitor(server.url)
     assert first.sample(seed=5).succeeded
     list_runs, memory = stranger.number_of("list_runs"), [psutil.Process(server.process.pid).memory_info().rss]
     for _ in range(2):
-        for i in range(SESSIONS):
+        for i in range(MAX_SESSIONS):
             stranger.session = uuid.uuid4().hex
             stranger.http.headers["x-forwarded-for"] = f"192.0.2.{i}"
             assert stranger.call(list_runs, [""]).succeeded
@@ -82,12 +82,12 @@ def test_the_oldest_visits_are_forgotten_and_such_a_visitor_is_served_as_a_new_o
     assert pixels(first, first.sample(seed=5)) == pixels(stranger, stranger.sample(seed=5))
 
 
-def test_first_requests_come_before_second_ones():
-    turns, order, started = FairQueue(most=10), [], threading.Event()
+def test_first_requests_precede_second_requests():
+    queue, order, started = FairQueue(max_waiting=10), [], threading.Event()
 
     def take(name: str, visitor: str, ready: threading.Event) -> None:
-        with turns.ticket(visitor, visitor) as places:
-            for _ in places:
+        with queue.ticket(visitor, visitor) as positions:
+            for _ in positions:
                 ready.set()
             ready.set()
             started.wait()
@@ -105,65 +105,65 @@ def test_first_requests_come_before_second_ones():
     assert order[0] == "a1" and set(order[1:3]) == {"b1", "c1"} and order[3] == "a2"
 
 
-def test_no_more_than_the_bound_may_wait_and_who_leaves_makes_room():
+def test_a_full_queue_rejects_requests_until_one_ends():
     import gradio as gr
 
-    turns = FairQueue(most=2)
-    with turns.ticket("a", "1") as mine:
-        assert list(mine) == []
-        with turns.ticket("b", "2") as places:
-            assert next(places) == 1
-            with turns.ticket("c", "3"), pytest.raises(gr.Error, match="Too many people"), turns.ticket("d", "4"):
+    queue = FairQueue(max_waiting=2)
+    with queue.ticket("a", "1") as running:
+        assert list(running) == []
+        with queue.ticket("b", "2") as positions:
+            assert next(positions) == 1
+            with queue.ticket("c", "3"), pytest.raises(gr.Error, match="queue is full"), queue.ticket("d", "4"):
                 pass
-            with pytest.raises(gr.Error, match="still in the making"), turns.ticket("a", "1"), turns.ticket("a", "1"):
+            with pytest.raises(gr.Error, match="not finished"), queue.ticket("a", "1"), queue.ticket("a", "1"):
                 pass
-    with turns.ticket("d", "4") as places:
-        assert list(places) == []
+    with queue.ticket("d", "4") as positions:
+        assert list(positions) == []
 
 
-def test_too_many_calls_are_refused_with_a_sentence_and_only_the_callers(server):
+def test_the_rate_limit_applies_to_one_visitor_only(server):
     greedy, other = Visitor(server.url, "198.51.100.50"), Visitor(server.url, "198.51.100.51")
     errors = {greedy.call(greedy.number_of("random_seed"), []).error for _ in range(110)}
-    assert errors == {None, "Too much was asked for at once; wait a minute."}
+    assert errors == {None, "Too many requests. Wait a minute and try again."}
     assert other.call(other.number_of("random_seed"), []).succeeded
 
 
 @pytest.fixture
 def owned(server, tmp_path):
-    """A run that a visitor started in the browser's stead, with the secret of its owner."""
+    """A visitor who has started a run, the owner token, and the name of the run."""
     owner = Visitor(server.url, "198.51.100.60")
     refresh = owner.number_of("_refresh")
-    held = owner.call(refresh, [None, ""]).completed["output"]["data"][2]
-    found = owner.call(owner.number_of("scan_synthetic"), owner.usual(owner.number_of("scan_synthetic")))
-    assert found.succeeded and len(held) > 30
+    token = owner.call(refresh, [None, ""]).completed["output"]["data"][2]
+    scanned = owner.call(owner.number_of("scan_synthetic"), owner.initial_inputs(owner.number_of("scan_synthetic")))
+    assert scanned.succeeded and len(token) > 30
     number = owner.number_of("start")
-    data = owner.usual(number)
-    data[0], data[2], data[3] = held, "a new tiny network", "A first look, 3 minutes"
-    started = owner.call(number, data, most_seconds=120)
+    data = owner.initial_inputs(number)
+    data[0], data[2], data[3] = token, "a new tiny network", "A first look, 3 minutes"
+    started = owner.call(number, data, timeout=120)
     assert started.succeeded, started.text[-500:]
     name = started.completed["output"]["data"][0]["value"]
-    yield owner, held, name
-    owner.call(owner.number_of("stop_run"), [name, held])
+    yield owner, token, name
+    owner.call(owner.number_of("stop_run"), [name, token])
 
 
-def test_a_run_is_seen_and_stopped_by_its_owner_alone(server, owned):
-    owner, held, name = owned
+def test_only_the_owner_can_view_and_stop_a_run(server, owned):
+    owner, token, name = owned
     other = Visitor(server.url, "198.51.100.61")
     theirs = other.call(other.number_of("_refresh"), [None, ""]).completed["output"]["data"]
-    assert name not in str(theirs[0]) and theirs[2] != held
+    assert name not in str(theirs[0]) and theirs[2] != token
     assert name not in other.http.get("/config").text
     stop = other.number_of("stop_run")
-    for guess in (theirs[2], "", held[:-1], held.swapcase()):
+    for guess in (theirs[2], "", token[:-1], token.swapcase()):
         assert not other.call(stop, [name, guess]).succeeded
-    assert held not in (server.runs / name / "owner").read_text()
-    again = owner.call(owner.number_of("_refresh"), [None, held]).completed["output"]["data"]
-    assert name in str(again[0]) and again[2] == held
-    refused = other.call(other.number_of("start"), [theirs[2], *other.usual(other.number_of("start"))[1:]])
-    assert refused.error == "Drop some images first."
-    assert owner.call(stop, [name, held]).succeeded
+    assert token not in (server.runs / name / "owner").read_text()
+    again = owner.call(owner.number_of("_refresh"), [None, token]).completed["output"]["data"]
+    assert name in str(again[0]) and again[2] == token
+    rejected = other.call(other.number_of("start"), [theirs[2], *other.initial_inputs(other.number_of("start"))[1:]])
+    assert rejected.error == "No images to train on. Drop some images first."
+    assert owner.call(stop, [name, token]).succeeded
 
 
-def test_with_a_login_nothing_is_had_without_it(tmp_path):
+def test_every_route_requires_the_login(tmp_path):
     with serving(tmp_path, ON_A_SPACE | {"DIFFUSION_DEMO_LOGIN": "me:secret"}) as server:
         for route in ("config", "gradio_api/info", "gradio_api/file=x"):
             assert httpx.get(f"{server.url}/{route}").status_code == 401
@@ -180,6 +180,6 @@ def test_with_a_login_nothing_is_had_without_it(tmp_path):
             assert client.get("/config").status_code == 200
 
 
-def test_ones_own_machine_answers_only_to_its_own_name(url):
+def test_a_local_page_rejects_other_host_names(url):
     assert httpx.get(url).status_code == 200
     assert httpx.get(url, headers={"host": "evil.example"}).status_code == 400

@@ -1,4 +1,4 @@
-"""The command line, as a person meets it: real processes, their files, their exit codes, their one sentence."""
+"""Command line: real processes with their files, exit codes and error messages."""
 
 import json
 import os
@@ -9,13 +9,14 @@ import time
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from diffusion_demo.cli import main
 from diffusion_demo.images import read_settings
 from tests.conftest import ROOT
 
 FAST = ["--steps", "3", "--precision", "fp32"]
-NINE = [f"seed_{seed:08d}.png" for seed in range(7, 16)]
+NAMES = [f"seed_{seed:08d}.png" for seed in range(7, 16)]
 
 
 def names(folder):
@@ -23,8 +24,8 @@ def names(folder):
 
 
 @pytest.fixture(scope="module")
-def nine(command, random_checkpoint, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("nine")
+def image_folder(command, random_checkpoint, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("images")
     done = command(
         "sample", "--checkpoint", random_checkpoint, "--num-images", 9, "--seed", 7, *FAST, "--out", "out", cwd=folder
     )
@@ -33,18 +34,18 @@ def nine(command, random_checkpoint, tmp_path_factory):
 
 
 @pytest.fixture
-def copy_of_nine(nine, tmp_path):
-    shutil.copytree(nine, tmp_path / "out")
+def image_folder_copy(image_folder, tmp_path):
+    shutil.copytree(image_folder, tmp_path / "out")
     return tmp_path / "out"
 
 
-def test_sample_writes_exactly_the_images_of_its_seeds(nine):
-    assert names(nine) == NINE and names(nine.parent) == ["out"]
-    assert all(Image.open(nine / name).size == (16, 16) for name in NINE)
-    assert len({(nine / name).read_bytes() for name in NINE}) == 9
+def test_sample_writes_one_image_per_seed(image_folder):
+    assert names(image_folder) == NAMES and names(image_folder.parent) == ["out"]
+    assert all(Image.open(image_folder / name).size == (16, 16) for name in NAMES)
+    assert len({(image_folder / name).read_bytes() for name in NAMES}) == 9
 
 
-def test_the_same_command_gives_the_same_bytes_in_another_folder(command, random_checkpoint, nine, tmp_path):
+def test_the_same_command_writes_the_same_bytes(command, random_checkpoint, image_folder, tmp_path):
     done = command(
         "sample",
         "--checkpoint",
@@ -59,31 +60,31 @@ def test_the_same_command_gives_the_same_bytes_in_another_folder(command, random
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    assert names(tmp_path / "a/b c") == NINE
-    for name in NINE:
-        assert (tmp_path / "a/b c" / name).read_bytes() == (nine / name).read_bytes()
+    assert names(tmp_path / "a/b c") == NAMES
+    for name in NAMES:
+        assert (tmp_path / "a/b c" / name).read_bytes() == (image_folder / name).read_bytes()
 
 
-def test_what_is_there_is_kept_and_what_is_missing_is_made(command, random_checkpoint, copy_of_nine):
-    gone = [copy_of_nine / NINE[2], copy_of_nine / NINE[8]]
-    before = {name: (copy_of_nine / name).stat().st_mtime_ns for name in NINE}
+def test_existing_images_are_kept_and_missing_ones_sampled(command, random_checkpoint, image_folder_copy):
+    gone = [image_folder_copy / NAMES[2], image_folder_copy / NAMES[8]]
+    before = {name: (image_folder_copy / name).stat().st_mtime_ns for name in NAMES}
     pixels = {path.name: Image.open(path).tobytes() for path in gone}
     for path in gone:
         path.unlink()
-    arguments = ["--checkpoint", random_checkpoint, "--num-images", 9, "--seed", 7, *FAST, "--out", copy_of_nine]
-    done = command("sample", *arguments, "--json", cwd=copy_of_nine.parent)
+    arguments = ["--checkpoint", random_checkpoint, "--num-images", 9, "--seed", 7, *FAST, "--out", image_folder_copy]
+    done = command("sample", *arguments, "--json", cwd=image_folder_copy.parent)
     assert done.returncode == 0, done.stderr
-    assert [os.path.basename(path) for path in json.loads(done.stdout)["files"]] == NINE == names(copy_of_nine)
-    for name in NINE:
+    assert [os.path.basename(path) for path in json.loads(done.stdout)["files"]] == NAMES == names(image_folder_copy)
+    for name in NAMES:
         if name in pixels:
-            again = Image.open(copy_of_nine / name).tobytes()
+            again = Image.open(image_folder_copy / name).tobytes()
             assert max(abs(a - b) for a, b in zip(again, pixels[name], strict=True)) <= 4
         else:
-            assert (copy_of_nine / name).stat().st_mtime_ns == before[name]
+            assert (image_folder_copy / name).stat().st_mtime_ns == before[name]
 
 
-def test_images_of_other_settings_are_not_mixed_in(command, random_checkpoint, copy_of_nine):
-    before = {name: (copy_of_nine / name).read_bytes() for name in NINE}
+def test_images_with_other_settings_are_rejected(command, random_checkpoint, image_folder_copy):
+    before = {name: (image_folder_copy / name).read_bytes() for name in NAMES}
     arguments = [
         "--checkpoint",
         random_checkpoint,
@@ -96,15 +97,15 @@ def test_images_of_other_settings_are_not_mixed_in(command, random_checkpoint, c
         "--precision",
         "fp32",
         "--out",
-        copy_of_nine,
+        image_folder_copy,
     ]
-    done = command("sample", *arguments, cwd=copy_of_nine.parent)
-    assert_refused(done, "seed_00000007.png", "other settings")
-    assert {name: (copy_of_nine / name).read_bytes() for name in names(copy_of_nine)} == before
+    done = command("sample", *arguments, cwd=image_folder_copy.parent)
+    assert_rejected(done, "seed_00000007.png", "other settings")
+    assert {name: (image_folder_copy / name).read_bytes() for name in names(image_folder_copy)} == before
 
 
-def test_a_png_says_how_it_was_made_but_not_when_or_where(nine, random_checkpoint):
-    settings = read_settings(nine / NINE[0])
+def test_a_png_holds_its_settings_but_no_time_and_no_path(image_folder, random_checkpoint):
+    settings = read_settings(image_folder / NAMES[0])
     assert (
         settings["seed"] == 7
         and settings["num_images"] == 1
@@ -116,14 +117,15 @@ def test_a_png_says_how_it_was_made_but_not_when_or_where(nine, random_checkpoin
         and settings["class"] in ("one", "two", "three")
         and settings["precision"] == "fp32"
     )
-    text = Image.open(nine / NINE[0]).text
-    assert list(text) == ["diffusion_demo"]
-    data = (nine / NINE[0]).read_bytes()
-    assert str(random_checkpoint.parent).encode() not in data and str(nine.parent).encode() not in data
+    image = Image.open(image_folder / NAMES[0])
+    assert isinstance(image, PngImageFile)
+    assert list(image.text) == ["diffusion_demo"]
+    data = (image_folder / NAMES[0]).read_bytes()
+    assert str(random_checkpoint.parent).encode() not in data and str(image_folder.parent).encode() not in data
     assert b"tIME" not in data and time.strftime("%Y-").encode() not in data
 
 
-def assert_refused(done, *words):
+def assert_rejected(done, *words):
     assert done.returncode == 2, (done.returncode, done.stderr)
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1 and lines[0].endswith("."), done.stderr
@@ -132,7 +134,7 @@ def assert_refused(done, *words):
 
 
 @pytest.fixture
-def odd_folders(random_checkpoint, tmp_path):
+def invalid_folders(random_checkpoint, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("in the way")
     shutil.copytree(random_checkpoint, tmp_path / "cut")
@@ -151,24 +153,24 @@ def odd_folders(random_checkpoint, tmp_path):
         (["--colour", "red"], ["--colour"]),
     ],
 )
-def test_sample_refuses_bad_input_with_one_sentence_and_leaves_nothing(
-    command, random_checkpoint, odd_folders, arguments, words
+def test_sample_rejects_invalid_options_and_writes_nothing(
+    command, random_checkpoint, invalid_folders, arguments, words
 ):
-    before = names(odd_folders)
+    before = names(invalid_folders)
     defaults = ["--checkpoint", random_checkpoint, "--num-images", "1", *FAST, "--out", "out"]
-    assert_refused(command("sample", *defaults, *arguments, cwd=odd_folders), *words)
-    assert names(odd_folders) == before and (odd_folders / "file").read_text() == "in the way"
+    assert_rejected(command("sample", *defaults, *arguments, cwd=invalid_folders), *words)
+    assert names(invalid_folders) == before and (invalid_folders / "file").read_text() == "in the way"
 
 
-# the same through main() in this process, which spares the seconds that each process takes to load torch
+# In this process, because every new process takes seconds to import torch.
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--checkpoint", "empty"], "no checkpoint"),
+        (["--checkpoint", "empty"], "is not a checkpoint"),
         (["--steps", "0"], "from 1 to 1000 (the timesteps that the model was trained with), not 0"),
         (["--steps", "1001"], "not 1001"),
         (["--steps", "many"], "not many"),
-        (["--steps", "ddim300"], "No whole stride over 1000"),
+        (["--steps", "ddim300"], "stride over 1000"),
         (["--steps", "up:4"], "'up'"),
         (["--num-images", "0"], "at least 1, not 0"),
         (["--sampler", "euler"], "ddpm, ddim, dpm_solver"),
@@ -180,32 +182,32 @@ def test_sample_refuses_bad_input_with_one_sentence_and_leaves_nothing(
         (["--out", "file/below"], "file"),
     ],
 )
-def test_what_a_model_cannot_do_is_refused_in_one_sentence(
-    random_checkpoint, odd_folders, monkeypatch, capsys, arguments, words
+def test_unsupported_settings_are_rejected_on_one_line(
+    random_checkpoint, invalid_folders, monkeypatch, capsys, arguments, words
 ):
-    monkeypatch.chdir(odd_folders)
-    before = names(odd_folders)
+    monkeypatch.chdir(invalid_folders)
+    before = names(invalid_folders)
     try:
         code = main(
             ["sample", "--checkpoint", str(random_checkpoint), "--num-images", "1", *FAST, "--out", "out", *arguments]
         )
-    except SystemExit as left:
-        code = left.code
+    except SystemExit as error:
+        code = error.code
     printed = capsys.readouterr()
     assert code == 2 and words in printed.err and printed.err.endswith(".\n") and printed.err.count("\n") == 1, (
         printed.err
     )
-    assert printed.out == "" and names(odd_folders) == before
+    assert printed.out == "" and names(invalid_folders) == before
 
 
-def test_a_missing_option_and_an_unknown_command_are_refused(command, tmp_path):
-    assert_refused(command("sample", "--out", "out", cwd=tmp_path), "--checkpoint")
-    assert_refused(command("paint", cwd=tmp_path), "paint")
-    assert_refused(command(cwd=tmp_path), "command")
+def test_a_missing_option_and_an_unknown_command_are_rejected(command, tmp_path):
+    assert_rejected(command("sample", "--out", "out", cwd=tmp_path), "--checkpoint")
+    assert_rejected(command("paint", cwd=tmp_path), "paint")
+    assert_rejected(command(cwd=tmp_path), "command")
     assert names(tmp_path) == []
 
 
-def test_every_command_explains_itself(command, tmp_path):
+def test_every_command_has_help(command, tmp_path):
     for words in (["--help"], ["sample", "--help"], ["train", "--help"], ["evaluate", "--help"], ["doctor", "--help"]):
         done = command(*words, cwd=tmp_path)
         assert done.returncode == 0 and "usage" in done.stdout and done.stderr == ""
@@ -220,10 +222,10 @@ def test_every_command_explains_itself(command, tmp_path):
         ["-m", "diffusion_demo", "sample", "--checkpoint", "x", "--out", "y"],
     ],
 )
-def test_without_the_packages_a_sentence_says_how_to_get_them(line):
+def test_missing_packages_are_reported_with_the_install_command(line):
     done = subprocess.run(
         [sys.executable, "-S", *line], cwd=ROOT, capture_output=True, text=True
-    )  # -S: nothing that was installed
+    )  # -S: without site-packages
     assert done.returncode == 2 and done.stdout == ""
     assert (
         done.stderr.count("\n") == 1
@@ -232,17 +234,17 @@ def test_without_the_packages_a_sentence_says_how_to_get_them(line):
     )
 
 
-def test_doctor_reports_for_people_and_for_programs(command, tmp_path):
-    plain, machine = command("doctor", cwd=tmp_path), command("doctor", "--json", cwd=tmp_path)
-    assert plain.returncode == machine.returncode == 0
-    report = json.loads(machine.stdout)
+def test_doctor_reports_as_text_and_as_json(command, tmp_path):
+    text, as_json = command("doctor", cwd=tmp_path), command("doctor", "--json", cwd=tmp_path)
+    assert text.returncode == as_json.returncode == 0
+    report = json.loads(as_json.stdout)
     assert {"python", "torch", "diffusers", "accelerate", "gradio", "device", "threads", "checkpoints"} <= set(report)
     assert report["python"] == ".".join(map(str, sys.version_info[:3])) and report["threads"] >= 1
-    assert all(name in plain.stdout for name in report)
+    assert all(name in text.stdout for name in report)
 
 
-def test_a_command_that_is_killed_leaves_whole_images_only_and_goes_on_later(
-    command, environment, random_checkpoint, nine, tmp_path
+def test_a_killed_command_leaves_complete_images_and_can_resume(
+    command, environment, random_checkpoint, image_folder, tmp_path
 ):
     arguments = [
         "sample",
@@ -265,11 +267,11 @@ def test_a_command_that_is_killed_leaves_whole_images_only_and_goes_on_later(
     child.wait()
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert names(tmp_path / "out") == NINE
-    assert Image.open(tmp_path / "out" / NINE[0]).tobytes() == Image.open(nine / NINE[0]).tobytes()
+    assert names(tmp_path / "out") == NAMES
+    assert Image.open(tmp_path / "out" / NAMES[0]).tobytes() == Image.open(image_folder / NAMES[0]).tobytes()
 
 
-def test_a_run_folder_stands_for_its_newest_checkpoint(command, trained_run, tmp_path):
+def test_a_run_folder_resolves_to_its_latest_checkpoint(command, trained_run, tmp_path):
     done = command("sample", "--checkpoint", trained_run, "--num-images", 1, *FAST, "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert read_settings(tmp_path / "out" / "seed_00000000.png")["checkpoint"] == "run/step_000012"

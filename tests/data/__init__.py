@@ -1,1 +1,1 @@
-"""Folders and zips of images, the odd files that people have, and those that are made to harm."""
+"""Tests of image sources, with unusual, damaged and malicious files."""

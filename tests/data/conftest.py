@@ -1,4 +1,4 @@
-"""Shared by the tests of data: small images, photographs, and ways to pack them."""
+"""Fixtures and helpers of the data tests: small images, a photograph, and zip files."""
 
 import zipfile
 from pathlib import Path
@@ -16,7 +16,7 @@ def photograph():
 
 
 def write_colors(folder, count, start=0, size=(8, 8)):
-    """`count` different small images."""
+    """Write `count` different small images."""
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(start, start + count):
         Image.new("RGB", size, (i * 7 % 256, i * 13 % 256, i)).save(folder / f"{i:03d}.png")
@@ -37,5 +37,5 @@ def write_zip_of(folder, target, extra=()):
 
 
 def tree(folder):
-    """Every path below a folder, with its size."""
+    """Return every path below a folder, with its size."""
     return sorted((str(path), path.lstat().st_size) for path in folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""Files that are odd or made to harm, as bytes; zips that are put together by hand; and how a source of them is tried."""
+"""Unusual and malicious files as bytes, handmade zip files, and a helper that scans them."""
 
 import bz2
 import io
@@ -23,7 +23,7 @@ def saved(image, kind, **options):
 
 
 def photo(kind="PNG", size=(60, 40), mode="RGB", **options):
-    """Something of every color, so that it does not compress to nothing."""
+    """Return an image file of random pixels, which do not compress."""
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     return saved(Image.fromarray(pixels).convert(mode), kind, **options)
 
@@ -33,7 +33,7 @@ def half(data):
 
 
 def png(*chunks):
-    """A PNG of (kind, data) chunks with right checksums."""
+    """Return a PNG of (kind, data) chunks with valid checksums."""
     parts = (
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
@@ -45,7 +45,7 @@ def png_header(width, height, depth=8, color=2):
 
 
 def black_png(width, height):
-    """One bit a pixel, all black: very many pixels in few bytes."""
+    """Return a black PNG with one bit per pixel: very many pixels in few bytes."""
     line = bytes(1 + (width + 7) // 8)
     packer = zlib.compressobj(9)
     data = b"".join(packer.compress(line) for _ in range(height)) + packer.flush()
@@ -54,7 +54,7 @@ def black_png(width, height):
 
 @cache
 def zeros(count):
-    """`count` zero bytes as a zip packs them."""
+    """Return `count` zero bytes, compressed as in a zip file."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     piece = bytes(1 << 20)
     return (
@@ -68,7 +68,7 @@ def bzip2_zeros(count):
 
 
 def member(name, data, **changes):
-    """One member for `raw_zip`: stored, unless the changes say otherwise; they name fields of either header."""
+    """Return a stored member for `raw_zip`; `changes` override fields of its headers."""
     fields = {
         "flags": 0,
         "method": 0,
@@ -82,7 +82,7 @@ def member(name, data, **changes):
 
 
 def raw_zip(*members, copies=1):
-    """A zip with whatever its headers are to say; `copies` lists every member so many times over the same bytes."""
+    """Return a zip file with arbitrary headers; `copies` is the number of directory entries for each member."""
     body, directory = b"", b""
     for m in members:
         numbers = (m["method"], 0, 0, m["crc"], m["packed"], m["size"])
@@ -124,7 +124,7 @@ GOOD = {"000.png", "001.png"}
 
 
 def scanned(source, root):
-    """The report of a source, which is also loaded and shown; checks that nothing is written below `root` and that every file has one answer."""
+    """Scan, load and preview a source; assert that nothing is written and no file is both used and rejected."""
     before = tree(root)
     report = scan(source)
     assert len(load(report, 8, 3, False)) == len(report.entries) and len(examples(report, 4)) > 0

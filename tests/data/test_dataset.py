@@ -1,4 +1,4 @@
-"""Decoded images: in memory, on disk, and a few to show."""
+"""Decoded images: in memory, in a cache, and as examples."""
 
 import json
 import shutil
@@ -78,7 +78,7 @@ def test_a_image_that_disappears_after_the_scan_is_named(tmp_path, packed):
     for call in (lambda: load(report, 8, 3, False), lambda: examples(report, 3)):
         with pytest.raises(
             BadInput,
-            match=r"^001\.png has disappeared from a(\.zip)? since it was looked at; put it back, or start again\.$",
+            match=r"^001\.png was removed from a(\.zip)? after the scan\. Restore it, or start again\.$",
         ):
             call()
 
@@ -87,7 +87,7 @@ def test_a_image_that_becomes_another_or_is_damaged_after_the_scan_is_named(tmp_
     write_colors(tmp_path, 3)
     report = scan(tmp_path)
     shutil.copy(tmp_path / "002.png", tmp_path / "001.png")
-    with pytest.raises(BadInput, match=r"^001\.png has changed since .* another image than before"):
+    with pytest.raises(BadInput, match=r"^001\.png has changed since .* content is different"):
         load(report, 8, 3, False)
     (tmp_path / "001.png").write_bytes(b"")
     with pytest.raises(BadInput, match=r"^001\.png has changed since .* empty"):
@@ -105,7 +105,7 @@ def test_a_source_that_disappears_after_the_scan_is_named(tmp_path):
     write_colors(tmp_path / "gone", 3)
     report = scan(tmp_path / "gone")
     shutil.rmtree(tmp_path / "gone")
-    with pytest.raises(BadInput, match=r"There is nothing at .*gone"):
+    with pytest.raises(BadInput, match=r"No file or folder at .*gone"):
         load(report, 8, 3, False)
 
 
@@ -134,7 +134,7 @@ def test_the_cache_is_used_and_the_images_are_not_read_again(digits, tmp_path):
     shutil.rmtree(tmp_path / "digits")
     assert load_transformed(report, FRAMING, False, tmp_path / "cache").images.equal(first)
     assert tree(tmp_path / "cache") == before
-    with pytest.raises(BadInput, match="nothing at"):
+    with pytest.raises(BadInput, match="No file or folder at"):
         load_transformed(report, ImageTransform(16, 3), False, tmp_path / "cache")
 
 
@@ -198,7 +198,7 @@ def test_a_cache_that_could_not_be_finished_leaves_nothing_that_could_be_taken_f
     report, cache = scan(tmp_path / "a"), tmp_path / "cache"
     load_transformed(report, ImageTransform(8), False, cache)
     (tmp_path / "a" / "002.png").unlink()
-    with pytest.raises(BadInput, match="disappeared"):
+    with pytest.raises(BadInput, match="was removed"):
         load_transformed(report, ImageTransform(16), False, cache)
     assert [path.name for path in cache.iterdir()] == ["training.npy"]
 
@@ -206,12 +206,12 @@ def test_a_cache_that_could_not_be_finished_leaves_nothing_that_could_be_taken_f
 def test_a_cache_without_room_is_refused_before_it_is_begun(digits, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**6, 10**6 - 5000, 5000))
-    with pytest.raises(BadInput, match=r"take 0\.0 GB, more than .*cache has free; choose another folder"):
+    with pytest.raises(BadInput, match=r"need 0\.0 GB, more than is free in .*cache\. Choose another folder"):
         load_transformed(scan(digits), FRAMING, False, tmp_path / "cache")
     assert not list((tmp_path / "cache").iterdir())
 
 
 def test_a_cache_that_cannot_be_written_is_refused_with_a_sentence(digits, tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(BadInput, match=r"Cannot keep the decoded images in .*file.*; choose another folder"):
+    with pytest.raises(BadInput, match=r"Cannot write the decoded images to .*file.*\. Choose another folder"):
         load_transformed(scan(digits), FRAMING, False, tmp_path / "file" / "cache")

@@ -1,4 +1,4 @@
-"""Sources that are none, links, pipes, and what the system does not give."""
+"""Invalid sources, symbolic links, pipes, and errors of the operating system."""
 
 import os
 
@@ -10,71 +10,79 @@ from tests.data import odd
 from tests.data.conftest import tree, write_colors, write_zip_of
 from tests.data.odd import GOOD, good_members, half, member, photo, raw_zip, scanned
 
-# Whole sources that are refused: how to make them, and the sentence.
+# Unusable sources: a function that creates the source, its name, and a pattern of the error message.
 SOURCES = {
     "a zip cut off": (
         lambda p: p.write_bytes(half(raw_zip(*good_members()))),
         "in.zip",
-        r"^in\.zip is a damaged zip file, perhaps cut off; make",
+        r"^in\.zip is a damaged or truncated zip file\. Create",
     ),
     "a zip cut off and called otherwise": (
         lambda p: p.write_bytes(half(raw_zip(*good_members()))),
         "in.bin",
-        r"^in\.bin is a damaged zip file",
+        r"^in\.bin is a damaged or truncated zip file",
     ),
-    "an empty file called zip": (lambda p: p.write_bytes(b""), "in.zip", r"^in\.zip is a damaged zip file"),
-    "words called zip": (lambda p: p.write_text("words"), "in.zip", r"^in\.zip is a damaged zip file"),
+    "an empty file called zip": (
+        lambda p: p.write_bytes(b""),
+        "in.zip",
+        r"^in\.zip is a damaged or truncated zip file",
+    ),
+    "words called zip": (lambda p: p.write_text("words"), "in.zip", r"^in\.zip is a damaged or truncated zip file"),
     "a zip whose contents are damaged": (
         lambda p: p.write_bytes(raw_zip(*good_members()).replace(b"PK\1\2", b"PK\1\0")),
         "in.zip",
-        r"^in\.zip is a damaged zip file",
+        r"^in\.zip is a damaged or truncated zip file",
     ),
     "a zip with letters that are none": (
         lambda p: p.write_bytes(raw_zip(member(b"\xff\xfe.png", photo(), flags=0x800))),
         "in.zip",
-        r"^in\.zip is a damaged zip file",
+        r"^in\.zip is a damaged or truncated zip file",
     ),
     "words": (
         lambda p: p.write_text("words"),
         "notes.txt",
-        r"^notes\.txt is neither a folder nor a zip file of images; give one of these\.$",
+        r"^notes\.txt is neither a folder nor a zip file of images\. Choose one of these\.$",
     ),
     "an image alone": (lambda p: p.write_bytes(photo()), "a.png", r"^a\.png is neither a folder nor a zip"),
-    "nothing": (lambda p: None, "nowhere", r"^There is nothing at .*nowhere; give a folder or a zip that is there\.$"),
-    "a name that cannot be": (lambda p: None, "a\0b", r"^There is nothing at "),
-    "a link to nothing": (lambda p: p.symlink_to("nothing here"), "in.zip", r"^There is nothing at .*in\.zip"),
+    "nothing": (lambda p: None, "nowhere", r"^No file or folder at .*nowhere\. Check the path\.$"),
+    "a name that cannot be": (lambda p: None, "a\0b", r"^No file or folder at "),
+    "a link to nothing": (lambda p: p.symlink_to("nothing here"), "in.zip", r"^No file or folder at .*in\.zip"),
     "a pipe": (lambda p: os.mkfifo(p), "in.zip", r"in\.zip is neither a folder nor a zip file"),
     "an empty folder": (
         lambda p: p.mkdir(),
         "in",
-        r"^in holds no images that can be read \(bmp, gif, jpeg, jpg, png, tif, tiff, webp\); choose another",
+        r"^in contains no readable images \(bmp, gif, jpeg, jpg, png, tif, tiff, webp\)\. Choose",
     ),
-    "an empty zip": (lambda p: p.write_bytes(raw_zip()), "in.zip", r"^in\.zip holds no images"),
-    "a folder of words": (lambda p: (p.mkdir(), (p / "notes.txt").write_text("words")), "in", r"^in holds no images"),
+    "an empty zip": (lambda p: p.write_bytes(raw_zip()), "in.zip", r"^in\.zip contains no readable images"),
+    "a folder of words": (
+        lambda p: (p.mkdir(), (p / "notes.txt").write_text("words")),
+        "in",
+        r"^in contains no readable images",
+    ),
     "a folder of one damaged image": (
         lambda p: (p.mkdir(), (p / "a.png").write_text("x")),
         "in",
-        r"^in holds no images .*; a\.png, for one: Whatever its name says",
+        r"^in contains no readable images .*\. For example, a\.png: The content is not a supported",
     ),
     "a zip with a password": (
         lambda p: p.write_bytes(raw_zip(member(b"a.png", photo(), flags=1))),
         "in.zip",
-        r"^in\.zip holds no images .*a\.png, for one: It is locked with a password; pack it again without one\.$",
+        r"^in\.zip contains no readable images .*a\.png: The file is password-protected\. Pack it .*\.$",
     ),
     "a zip of a million names": (
         lambda p: p.write_bytes(raw_zip(member(b"a.png", photo()), copies=1_000_000)),
         "in.zip",
-        r"^in\.zip holds more than 250,000 files; give it in parts\.$",
+        r"^in\.zip contains more than 250,000 files\. Split it into parts\.$",
     ),
     "a zip of one very long list of contents": (
         lambda p: p.write_bytes(raw_zip(member(b"a" * 65_000, b""), copies=1_600)),
         "in.zip",
-        r"^in\.zip holds more than 250,000 files",
+        r"^in\.zip contains more than 250,000 files",
     ),
     "a zip that states to unpack to 30 GB": (
         lambda p: p.write_bytes(raw_zip(member(b"a.png", odd.zeros(1000), method=8, size=99_000_000), copies=300)),
         "in.zip",
-        r"^in\.zip unpacks to more than 20 GB; unpack it and give the folder\.$",
+        r"^in\.zip unpacks to more than 20 GB\. Unpack it and choose the folder\.$",
     ),
 }
 
@@ -104,14 +112,14 @@ def test_links_in_a_folder_count_only_where_they_lead_to_a_file_inside(tmp_path)
     (inside / "device.png").symlink_to("/dev/zero")
     report = scanned(inside, tmp_path)
     assert {entry.name for entry in report.entries} == GOOD | {"also.png"} and report.ignored == 1
-    assert {name: reason.split(",")[0].split(";")[0] for name, reason in report.rejected.items()} == {
-        "out.png": "It is a link that leads out of the folder",
-        "out too.png": "It is a link that leads out of the folder",
-        "device.png": "It is a link that leads out of the folder",
-        "folder": "It is a link to a folder",
-        "round": "It is a link to a folder",
-        "broken.png": "It is a link to nothing",
-        "myself.png": "It is a link to nothing",
+    assert {name: reason.split(".")[0] for name, reason in report.rejected.items()} == {
+        "out.png": "The symbolic link points outside the folder",
+        "out too.png": "The symbolic link points outside the folder",
+        "device.png": "The symbolic link points outside the folder",
+        "folder": "A symbolic link to a folder is not followed",
+        "round": "A symbolic link to a folder is not followed",
+        "broken.png": "The symbolic link is broken",
+        "myself.png": "The symbolic link is broken",
     }
 
 
@@ -127,7 +135,7 @@ def test_a_pipe_in_a_folder_or_a_list_is_named_and_nothing_waits_for_it(tmp_path
     os.mkfifo(tmp_path / "pipe.png")
     for source in (tmp_path, sorted(tmp_path.iterdir())):
         report = scanned(source, tmp_path)
-        assert {entry.name for entry in report.entries} == GOOD and "no ordinary file" in report.rejected["pipe.png"]
+        assert {entry.name for entry in report.entries} == GOOD and "Not a regular file" in report.rejected["pipe.png"]
 
 
 @pytest.mark.timeout(20)
@@ -135,7 +143,7 @@ def test_a_pipe_that_takes_the_place_of_a_image_does_not_hang_the_loading(tmp_pa
     write_colors(tmp_path, 2)
     (tmp_path / "000.png").unlink()
     os.mkfifo(tmp_path / "000.png")
-    with pytest.raises(UNREADABLE, match="no ordinary file"):
+    with pytest.raises(UNREADABLE, match="Not a regular file"):
         listing.read_file(str(tmp_path / "000.png"))
 
 
@@ -147,7 +155,7 @@ def test_odd_members_of_a_list_are_named_and_the_rest_goes_on(tmp_path):
     paths = [tmp_path / name for name in ("000.png", "001.png", "folder", "more.zip", "gone.png", "linked.png")]
     report = scanned(paths, tmp_path)
     assert {entry.name for entry in report.entries} == GOOD | {"linked.png"}
-    words = {"folder": "a folder among files", "more.zip": "an archive inside", "gone.png": "has disappeared"}
+    words = {"folder": "A folder in a list of files", "more.zip": "Archives inside", "gone.png": "no longer exists"}
     assert report.rejected.keys() == words.keys() and all(
         words[name] in reason for name, reason in report.rejected.items()
     )
@@ -156,10 +164,13 @@ def test_odd_members_of_a_list_are_named_and_the_rest_goes_on(tmp_path):
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (PermissionError(13, "Permission denied"), "It may not be read; change its permissions."),
-        (OSError(5, "Input/output error"), "The disk does not give it (Input/output error); copy it to another place."),
-        (FileNotFoundError(2, "No such file or directory"), "It has disappeared; put it back."),
-        (MemoryError(), "It takes more memory than there is; make it smaller."),
+        (PermissionError(13, "Permission denied"), "No permission to read it. Change its permissions."),
+        (
+            OSError(5, "Input/output error"),
+            "It cannot be read from disk (Input/output error). Copy it to another place.",
+        ),
+        (FileNotFoundError(2, "No such file or directory"), "It no longer exists. Restore it."),
+        (MemoryError(), "The image does not fit in memory. Make it smaller."),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -177,7 +188,7 @@ def test_a_file_that_the_system_does_not_give_is_named_with_its_reason(error, re
     assert {entry.name for entry in report.entries} == GOOD and report.rejected == {"002.png": reason}
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can read every file")
 def test_a_folder_and_a_file_without_permission_are_named(tmp_path):
     write_colors(tmp_path, 3)
     write_colors(tmp_path / "closed", 1, start=5)
@@ -187,7 +198,7 @@ def test_a_folder_and_a_file_without_permission_are_named(tmp_path):
         report = scan(tmp_path)
     finally:
         (tmp_path / "closed").chmod(0o700)
-    assert report.rejected == dict.fromkeys(["002.png", "closed"], "It may not be read; change its permissions.")
+    assert report.rejected == dict.fromkeys(["002.png", "closed"], "No permission to read it. Change its permissions.")
 
 
 def test_a_name_in_latin_1_in_a_folder_is_read_as_such_and_two_of_them_stay_apart(tmp_path):
@@ -204,5 +215,5 @@ def test_too_many_files_in_a_folder_or_a_list_are_refused_before_any_is_read(dig
     monkeypatch.setattr(listing, "MAX_FILES", 59)
     monkeypatch.setattr(listing, "read_file", lambda path: pytest.fail("was read"))
     for source in (digits, sorted(digits.rglob("*.png"))):
-        with pytest.raises(BadInput, match="holds more than 59 files; give it in parts"):
+        with pytest.raises(BadInput, match="contains more than 59 files"):
             scan(source)

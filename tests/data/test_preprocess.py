@@ -1,11 +1,11 @@
-"""How images of every kind become squares."""
+"""Decoding of image files to squares."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from diffusion_demo.data import ImageTransform, decode, scan
-from diffusion_demo.data.preprocess import open_image, upright
+from diffusion_demo.data.preprocess import load_upright, open_image
 from diffusion_demo.errors import BadInput
 from tests.data.conftest import one_pixel
 
@@ -17,7 +17,7 @@ RED, GREEN, WHITE = [255, 0, 0], [0, 255, 0], [255, 255, 255]
     [
         ({"image_size": 0}, r"from 1 to 2048, not 0"),
         ({"image_size": 4096}, r"from 1 to 2048, not 4096"),
-        ({"image_size": 32.0}, r"whole number .* not 32\.0"),
+        ({"image_size": 32.0}, r"integer .* not 32\.0"),
         ({"channels": 4}, r"1 \(grayscale\) or 3 \(color\), not 4"),
         ({"fit": "stretch"}, r"crop, pad or squash, not 'stretch'"),
         ({"background": "white"}, r"such as #ffffff, not 'white'"),
@@ -32,7 +32,7 @@ def test_a_framing_that_makes_no_sense_is_refused_with_a_sentence(wrong, sentenc
 
 @pytest.fixture
 def striped(tmp_path):
-    """An image twice as wide as high: a red, two white and a green quarter."""
+    """An image twice as wide as high, with one red, two white and one green quarter."""
     made = Image.new("RGB", (64, 32), "white")
     made.paste("red", (0, 0, 16, 32))
     made.paste("lime", (48, 0, 64, 32))
@@ -42,7 +42,7 @@ def striped(tmp_path):
 
 def test_crop_keeps_the_centre_and_leaves_out_the_ends(striped):
     pixels = decode(striped.read_bytes(), ImageTransform(16))
-    assert (pixels > 230).all(), "the filter reaches a little over the edge"
+    assert (pixels > 230).all(), "the resampling filter extends a little over the edge"
 
 
 def test_squash_presses_the_whole_image_into_the_square(striped):
@@ -96,7 +96,7 @@ def test_a_large_jpeg_is_decoded_small_and_nobody_sees_it(photograph, tmp_path, 
     with Image.open(photograph) as image:
         image.convert("RGB").resize((1800, 1200)).save(tmp_path / "large.jpg", quality=95)
     data = (tmp_path / "large.jpg").read_bytes()
-    assert upright(open_image(data), 96).size == (225, 150)
+    assert load_upright(open_image(data), 96).size == (225, 150)
     Image.open(tmp_path / "large.jpg").save(tmp_path / "large.png")
     small, whole = (
         decode(path.read_bytes(), ImageTransform(32, fit=fit)).astype(int)
@@ -149,7 +149,7 @@ def test_exif_rotation_is_applied(tmp_path, kind):
     made = Image.new("RGB", (16, 8), "black")
     made.paste("white", (0, 0, 8, 8))
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn a quarter clockwise to show
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise for display
     made.save(tmp_path / f"a.{kind}", exif=exif)
     pixels = decode((tmp_path / f"a.{kind}").read_bytes(), ImageTransform(8, 1, "squash"))[0]
     assert (pixels[:3] > 250).all() and (pixels[5:] < 5).all()

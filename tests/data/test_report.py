@@ -1,8 +1,9 @@
-"""What a report says of the images, and when it warns."""
+"""The summary and the warnings of a report."""
 
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -12,10 +13,10 @@ from tests.data.conftest import write_colors
 
 
 def report_of(*groups):
-    """A report of (count, class, side, gray) groups of images that all differ."""
+    """Return a report of different images in groups of (count, class, side, gray)."""
     kinds = [group for group in groups for _ in range(group[0])]
     return Report(
-        "a",
+        Path("a"),
         tuple(
             Entry(str(i), name, str(i), i % 10 == 9, side, side, gray) for i, (_, name, side, gray) in enumerate(kinds)
         ),
@@ -79,7 +80,7 @@ def test_real_digits_are_gray_square_and_few(digits):
         and summary["shorter_sides"] == {"smallest": 16, "median": 16, "largest": 16}
     )
     assert len(report.warnings) == 3
-    assert report.warnings_for(ImageTransform(16, 1)) == report.warnings[:1] and "copies of them" in report.warnings[0]
+    assert report.warnings_for(ImageTransform(16, 1)) == report.warnings[:1] and "reproduce them" in report.warnings[0]
 
 
 WARNINGS = [
@@ -92,7 +93,7 @@ WARNINGS = [
     ),
     (
         "unequal classes",
-        r"cats has 200 images, dogs 19",
+        r"cats has 200 images, dogs has 19",
         report_of((200, "cats", 64, False), (19, "dogs", 64, False)),
         report_of((200, "cats", 64, False), (20, "dogs", 64, False)),
     ),

@@ -1,4 +1,4 @@
-"""What a scan takes for an image, a class, and the held-out tenth."""
+"""Scan: images, classes and the held-out tenth."""
 
 import hashlib
 import shutil
@@ -46,7 +46,7 @@ def test_a_list_of_one_zip_or_folder_is_that_zip_or_folder(digits, tmp_path):
 
 
 def test_an_empty_list_is_refused():
-    with pytest.raises(BadInput, match="No files were given"):
+    with pytest.raises(BadInput, match="list of files is empty"):
         scan([])
 
 
@@ -66,7 +66,7 @@ def test_the_class_is_the_folder_that_the_image_lies_in(tmp_path):
 
 
 def test_a_class_whose_accents_are_spelt_in_two_ways_is_one(tmp_path):
-    for i, name in enumerate(["Möbel", "Mo\u0308bel", "other"]):  # a Mac's zips spell them the second way
+    for i, name in enumerate(["Möbel", "Mo\u0308bel", "other"]):  # zip files from macOS use the second form
         write_colors(tmp_path / str(i) / name, 1, start=i)
     assert scan(tmp_path).classes == {"Möbel": 2, "other": 1}
 
@@ -122,7 +122,7 @@ def test_the_held_out_tenth_is_decided_by_the_bytes_alone(digits, tmp_path):
         shutil.copy(path, tmp_path / f"renamed {i}.PNG")
     after = {e.digest for e in scan(tmp_path).entries if e.held_out}
     assert before and before == after == {d for d in map(sha256, digits.rglob("*.png")) if int(d, 16) % 10 == 0}, (
-        "or old runs cannot go on"
+        "otherwise old runs could not be resumed"
     )
 
 

@@ -1,4 +1,4 @@
-"""The images that the program draws: their distribution is what it says."""
+"""The synthetic dataset has the documented distribution."""
 
 import random
 from collections import Counter
@@ -11,7 +11,7 @@ from diffusion_demo.data.synthetic_shapes import CLASSES, COLORS, RADII, SIDE, d
 
 
 def shape_of(image):
-    """The color of the shape, and its bounding box as shares of the side."""
+    """Return the color of the shape, and its bounding box as fractions of the side."""
     pixels = np.asarray(image).reshape(-1, 3)
     color = Counter(map(tuple, pixels[(pixels != 255).any(1) & (pixels != 0).any(1)].tolist())).most_common(1)[0][0]
     rows, columns = np.nonzero((np.asarray(image) < 250).any(2))

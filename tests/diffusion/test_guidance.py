@@ -1,4 +1,4 @@
-"""Guidance, on models whose answers are known: classifier-free around a denoiser, and by an exact classifier."""
+"""Classifier-free guidance and classifier guidance, on models with known output."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ NULL = 3
 
 
 def model(xt, t, class_labels):
-    """Two prediction channels and two variance channels that say which class they were asked for."""
+    """Return two prediction channels and two variance channels that depend on the class."""
     labels = class_labels.float().reshape(-1, 1, 1, 1)
     return torch.cat([xt + 10 * labels, 100 + labels.expand_as(xt)], dim=1)
 
@@ -42,7 +42,7 @@ def two_points():
     diffusion = Diffusion(named_betas("linear", 100), variance_type="fixed_large")
 
     def classifier(x, t):
-        """The exact log p(y | x_t) of which point it was, up to a constant."""
+        """Return the exact log p(y | x_t) for the two points, up to a constant."""
         abar = diffusion.abar[t].reshape(-1, 1)
         distance = (x.flatten(1).unsqueeze(1) - abar.sqrt().unsqueeze(2) * points.flatten(1)) ** 2
         return -distance.sum(2) / (2 * (1 - abar))
@@ -109,7 +109,7 @@ def test_what_cannot_be_guided_is_refused_with_a_sentence():
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_both_guidances_compose_with_each_other_and_with_a_learned_variance(name):
-    """The exact classifier at scale 1 on a model that is guided at scale 1.5 between nothing and the class: it ends on the class."""
+    """Sampling with an exact classifier at scale 1 and classifier-free guidance at scale 1.5 ends at the class."""
     points, diffusion, classifier = two_points()
     chain = Diffusion(diffusion.betas, variance_type="learned_range")
     both, each = finite_set(points, diffusion.abar), [finite_set(points[i : i + 1], diffusion.abar) for i in range(2)]

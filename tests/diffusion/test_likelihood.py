@@ -1,4 +1,4 @@
-"""The bound, against data whose entropy and whose denoiser are known."""
+"""The variational bound, for data with known entropy and optimal denoiser."""
 
 import math
 
@@ -33,7 +33,7 @@ def test_the_prior_term_is_the_kl_of_two_gaussians(schedule):
 
 @pytest.mark.parametrize("kept", [None, 20])
 def test_a_image_known_by_heart_costs_its_decoder_alone(kept):
-    """A finite set of one image has no entropy: every KL is 0, and L_0 is the mass that N(x_0, beta~_1) leaves outside x_0's own bin."""
+    """For a single image every KL is 0, and L_0 is -log of the mass of N(x_0, beta~_1) inside the bin of x_0."""
     image = torch.randint(1, 255, (1, 1, 4, 4), generator=torch.Generator().manual_seed(0)).double() / 127.5 - 1
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 200), variance_type="fixed_small")
     chain = diffusion if kept is None else diffusion.respaced(spaced_timesteps(200, kept))
@@ -47,7 +47,7 @@ def test_a_image_known_by_heart_costs_its_decoder_alone(kept):
 
 
 def test_the_bound_stays_above_the_entropy_and_comes_nearer_with_more_steps():
-    """Two images, drawn evenly: one bit over two dimensions."""
+    """Two equally likely images have an entropy of one bit over two dimensions."""
     images = torch.tensor([-1.0, 1.0], dtype=torch.float64).reshape(2, 1, 1, 1).expand(2, 1, 1, 2).repeat(128, 1, 1, 1)
     means = []
     for num_timesteps in (50, 200, 800):
@@ -60,7 +60,7 @@ def test_the_bound_stays_above_the_entropy_and_comes_nearer_with_more_steps():
 
 
 def test_with_the_exact_denoiser_of_gray_pixels_the_bound_nears_the_entropy_from_above():
-    """1,024 independent pixels: as many draws of each of 16 distributions of 256 levels, so the bound's own noise is small."""
+    """The data are 64 samples of each of 16 independent pixels, which keeps the Monte Carlo noise small."""
     generator = torch.Generator().manual_seed(0)
     scores = torch.randn(256, 1, 4, 4, generator=generator, dtype=torch.float64) * torch.linspace(0.2, 5, 16).reshape(
         1, 1, 4, 4
@@ -68,7 +68,7 @@ def test_with_the_exact_denoiser_of_gray_pixels_the_bound_nears_the_entropy_from
     probabilities = torch.softmax(scores, dim=0)
     drawn = torch.multinomial(probabilities.flatten(1).T, 64, replacement=True, generator=generator)
     images = drawn.T.reshape(64, 1, 4, 4).double() / 127.5 - 1
-    # the images' own cost under the true probabilities has the entropy as its mean, and most of the draw's luck in common with the bound
+    # The code length under the true probabilities has the entropy as its mean, and is correlated with the bound.
     own = -probabilities.log2().expand(64, -1, -1, -1, -1).gather(1, drawn.T.reshape(64, 1, 1, 4, 4)).flatten(1).mean(1)
     gaps = []
     for num_timesteps in (50, 200, 1000):
@@ -85,7 +85,7 @@ def test_with_the_exact_denoiser_of_gray_pixels_the_bound_nears_the_entropy_from
 
 
 def test_rate_and_distortion_of_gaussian_data_are_the_known_ones():
-    """The x_0 predicted from x_t is off by the posterior's standard deviation; what was sent by then is what the terms above t cost."""
+    """Distortion is the posterior standard deviation of x_0 given x_t; rate is the sum of the terms above t."""
     diffusion = Diffusion(named_betas("linear", 100), variance_type="fixed_small")
     variance = 0.2
     x0 = math.sqrt(variance) * torch.randn(
@@ -103,6 +103,6 @@ def test_rate_and_distortion_of_gaussian_data_are_the_known_ones():
         assert rate == pytest.approx(float(prior.mean() + bits[:, t + 1 :].sum(1).mean()), rel=1e-9, abs=1e-12)
     rates = [rate for _, rate, _ in points]
     assert rates == sorted(rates)
-    # what x_1 tells of x_0, and what it costs to send: no less than the mutual information of the two
+    # The rate at t = 0 is at least the mutual information of x_0 and x_1.
     a = float(diffusion.abar[0])
     assert rates[-1] > 0.5 * math.log2(1 + a * variance / (1 - a))

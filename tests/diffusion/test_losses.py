@@ -1,4 +1,4 @@
-"""KL, the discrete decoder, the bound's terms, the hybrid loss, and how t is drawn."""
+"""KL, the discrete decoder, the terms of the bound, and the training losses."""
 
 import math
 
@@ -187,6 +187,7 @@ def test_over_all_t_the_rescaled_kl_adds_up_to_the_whole_bound():
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 50), variance_type="learned_range")
     t = torch.arange(50)
     losses = training_losses(diffusion, *some_batch(diffusion, t), kind="rescaled_kl")
+    assert losses.vlb is not None
     torch.testing.assert_close(losses.loss.mean(), losses.vlb.sum())
 
 
@@ -194,6 +195,7 @@ def test_the_unscaled_hybrid_counts_the_bound_term_once():
     diffusion = Diffusion(named_betas("linear", 4000), variance_type="learned_range")
     batch = some_batch(diffusion, torch.tensor([0, 17, 3999]))
     scaled, unscaled = (training_losses(diffusion, *batch, kind=kind) for kind in ("hybrid", "hybrid_unscaled"))
+    assert scaled.vlb is not None and unscaled.vlb is not None
     torch.testing.assert_close(unscaled.loss, unscaled.mse + unscaled.vlb)
     torch.testing.assert_close(scaled.loss, scaled.mse + 4 * scaled.vlb)
 
@@ -213,7 +215,8 @@ def test_loss_arithmetic_is_float32_for_a_bfloat16_network():
     x0, eps, t = normal(2, 1, 4, 4).float(), normal(2, 1, 4, 4, seed=1).float(), torch.tensor([3, 700])
     output = normal(2, 2, 4, 4, seed=2).bfloat16()
     losses = training_losses(diffusion, output, x0, diffusion.q_sample(x0, t, eps), t, eps)
-    assert {part.dtype for part in losses} == {torch.float32}
+    assert losses.loss.dtype == losses.mse.dtype == torch.float32
+    assert losses.vlb is not None and losses.vlb.dtype == torch.float32
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "sample", "v_prediction"])
@@ -221,7 +224,7 @@ def test_min_snr_weighs_the_same_error_of_x0_alike_whatever_is_predicted(predict
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), prediction_type, "fixed_large")
     x0, eps, t = normal(4, 3, 8, 8).float(), normal(4, 3, 8, 8, seed=1).float(), torch.tensor([50, 300, 600, 900])
     xt = diffusion.q_sample(x0, t, eps)
-    wrong = x0 + 0.1  # whose error of x0 is 0.01
+    wrong = x0 + 0.1  # squared error 0.01
     eps_of_wrong = diffusion.eps_from_x0(xt, t, wrong)
     output = {
         "epsilon": eps_of_wrong,

@@ -1,4 +1,4 @@
-"""Denoisers known in closed form, and through them the samplers: Gaussian data makes every sampler linear."""
+"""Optimal denoisers in closed form, and the samplers applied to them; for Gaussian data every sampler is linear."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def no_noise(rows):
 
 
 def sampled_covariance(name, diffusion, covariance, steps, eta):
-    """The covariance of the sampler's result, read from its answers to each basis vector, put in at the start and at each draw of noise."""
+    """Return the covariance of the samples, from the response to each basis vector as x_T and as noise of each step."""
     short = diffusion.respaced(spaced_timesteps(len(diffusion), steps))
     model = gaussian(torch.zeros(SHAPE), covariance, diffusion.abar)
     basis = torch.eye(D, dtype=torch.float64).reshape(D, *SHAPE)
@@ -55,7 +55,7 @@ def sampled_covariance(name, diffusion, covariance, steps, eta):
 
 
 def recursion(diffusion, eigenvalue, steps, variance_of_step, eta):
-    """The variance along one eigen-direction of the data, from the scalar formulas alone."""
+    """Return the variance of the samples along one eigenvector of the data covariance, from the scalar formulas."""
     abar = diffusion.abar.numpy()[spaced_timesteps(len(diffusion), steps)]
     variance = 1.0
     for i in reversed(range(steps)):
@@ -206,7 +206,7 @@ def test_finite_set_oracle_weighs_its_members_by_bayes_rule(members):
 
 
 def test_ddim_encodes_and_decodes_back_the_better_the_more_steps():
-    """With the exact denoiser of Gaussian data, x_0 -> x_T -> x_0 is the identity up to the discretisation's error."""
+    """With the optimal denoiser of Gaussian data, x_0 -> x_T -> x_0 is the identity up to discretization error."""
     covariance = torch.tensor([[0.5, 0.2], [0.2, 0.3]], dtype=torch.float64)
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000))
     oracle = gaussian(torch.zeros(1, 1, 2, dtype=torch.float64), covariance, diffusion.abar)
@@ -246,7 +246,7 @@ def test_mixture_oracle_of_one_component_is_the_gaussian_one():
 
 
 def gray_levels(seed=0, shape=(1, 2, 2)):
-    """The probabilities of 256 gray levels in each of a few pixels: some flat, some peaked, the first black or white only."""
+    """Return probabilities of 256 gray levels per pixel, from flat to peaked; the first pixel is black or white."""
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randn(256, *shape, generator=generator, dtype=torch.float64) * torch.linspace(
         0.5, 6, shape[-1] * shape[-2]

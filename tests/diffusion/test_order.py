@@ -1,4 +1,4 @@
-"""How fast a sampler converges: for Gaussian data the deterministic flow is known in closed form."""
+"""Order of convergence of the samplers, for Gaussian data, where the probability flow has a closed form."""
 
 import math
 from itertools import pairwise
@@ -13,18 +13,18 @@ from diffusion_demo.diffusion.schedules import log_signal_to_noise, named_betas
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 
 VARIANCE = 0.3
-NUM_TIMESTEPS = 100_000  # so fine that where the steps fall is not felt
+NUM_TIMESTEPS = 100_000  # fine enough that rounding the timesteps has no effect
 
 
 def even_in_log_snr(abar, steps):
-    """All the way from the least noise to the most."""
+    """Return timesteps uniform in log SNR over the whole range."""
     log_snr = log_signal_to_noise(abar)
     wanted = torch.linspace(float(log_snr[0]), float(log_snr[-1]), steps, dtype=torch.float64)
     return [int((log_snr - value).abs().argmin()) for value in wanted]
 
 
 def error_at_the_lowest_noise_level(name, schedule, steps):
-    """|x - what the flow leads to| after the last step but one, which ends at t = 0, for one number of variance VARIANCE."""
+    """Return the error after the penultimate step, which ends at t = 0, for scalar Gaussian data."""
     diffusion = Diffusion(named_betas(schedule, NUM_TIMESTEPS))
     oracle = gaussian(
         torch.zeros(1, 1, 1), torch.full((1, 1), math.sqrt(VARIANCE), dtype=torch.float64), diffusion.abar
@@ -38,7 +38,7 @@ def error_at_the_lowest_noise_level(name, schedule, steps):
 
 
 def orders(name, schedule, counts):
-    """log2 of how much smaller the error gets each time that the steps are doubled."""
+    """Return log2 of the error ratio for each doubling of the number of steps."""
     errors = [error_at_the_lowest_noise_level(name, schedule, steps) for steps in counts]
     return [math.log2(a / b) for a, b in pairwise(errors)]
 

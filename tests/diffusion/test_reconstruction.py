@@ -1,4 +1,4 @@
-"""Images brought back from x_t, with denoisers that are known exactly."""
+"""Reconstruction and interpolation, with optimal denoisers."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def test_from_little_noise_the_same_image_returns_and_from_much_noise_any():
 
 
 def test_reconstructions_of_gaussian_data_are_spread_like_the_posterior():
-    """p(x_0 | x_t) of Gaussian data is Gaussian, with a known mean and variance; both are met over 4,000 draws from one x_t."""
+    """For Gaussian data, p(x_0 | x_t) is Gaussian with known mean and variance; 4,000 samples match both."""
     diffusion, variance, t = Diffusion(named_betas("linear", 1000), variance_type="fixed_small"), 0.3, 400
     oracle = gaussian(torch.zeros(1, 1, 1), torch.full((1, 1), variance**0.5, dtype=torch.float64), diffusion.abar)
     xt = torch.full((4000, 1, 1, 1), 0.7, dtype=torch.float64)

@@ -1,4 +1,6 @@
-"""The samplers: step by step against diffusers' schedulers, and what they promise as generators."""
+"""The samplers: every step against the schedulers of diffusers, and their behavior as generators."""
+
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,12 +28,12 @@ def whole_chain(schedule="linear", variance_type="fixed_small"):
 
 
 def like(scheduler_class, diffusion, schedule, **settings):
-    ends = {"beta_start": diffusion.betas[0].item(), "beta_end": diffusion.betas[-1].item()}
+    ends: dict[str, Any] = {"beta_start": diffusion.betas[0].item(), "beta_end": diffusion.betas[-1].item()}
     return scheduler_class(num_train_timesteps=1000, beta_schedule=schedule, clip_sample=True, **ends, **settings)
 
 
 def noisy_images(diffusion, t):
-    """x_t of some images, and a network that sees most of its noise, so that only some predictions of x_0 are clipped."""
+    """Return x_t of random images and a nearly correct network output, which clips only some values of x_0."""
     draw = noise_from(3)
     eps = draw()
     xt = diffusion.q_sample(draw().clamp(-1, 1), t, eps)
@@ -40,7 +42,7 @@ def noisy_images(diffusion, t):
 
 
 def assert_close_to_diffusers(ours, theirs, t):
-    # diffusers' tables are float32, which costs the most where 1 - abar is tiny
+    # the tables of diffusers are float32, whose error is largest where 1 - abar is tiny
     assert (ours - theirs).abs().max() <= (1e-4 if t >= 4 else 1e-3) * theirs.abs().max()
 
 
@@ -69,7 +71,7 @@ def test_every_step_of_a_respaced_ddpm_chain_equals_diffusers(schedule, variance
     oracle = finite_set(noise_from(1, (4, *SHAPE[1:]))().clamp(-1, 1), diffusion.abar)
 
     def model(xt, t):
-        # nine tenths of the truth: an exact eps at t = 999 of the cosine schedule asks more than float32 tables can hold
+        # scaled, because float32 tables are too inaccurate for the exact eps at t = 999 of the cosine schedule
         eps = 0.9 * oracle(xt, t)
         return torch.cat([eps, eps.tanh()], dim=1) if diffusion.learns_variance else eps
 
@@ -100,7 +102,7 @@ def test_one_ddim_step_equals_diffusers(schedule, eta, t):
 @pytest.mark.parametrize("eta", [0.0, 0.7])
 def test_every_step_of_a_respaced_ddim_chain_equals_diffusers(schedule, eta):
     diffusion = whole_chain(schedule)
-    # "leading" is the spacing for which DDIMScheduler's own rule for the previous timestep, t - 1000 // 20, is right
+    # DDIMScheduler assumes the previous timestep t - 1000 // 20, which is correct for "leading" spacing
     scheduler = like(DDIMScheduler, diffusion, schedule, set_alpha_to_one=True, timestep_spacing="leading")
     scheduler.set_timesteps(20)
     model = finite_set(noise_from(1, (4, *SHAPE[1:]))().clamp(-1, 1), diffusion.abar)
@@ -119,7 +121,7 @@ def test_every_step_of_a_respaced_ddim_chain_equals_diffusers(schedule, eta):
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize(("eta", "algorithm"), [(0.0, "dpmsolver++"), (1.0, "sde-dpmsolver++")])
 def test_the_dpm_solver_equals_diffusers_from_its_second_step_on(schedule, prediction_type, eta, algorithm):
-    """Ours does not carry the x_0 of pure noise on, so diffusers' scheduler, whose first step is plain too, is given our second."""
+    """Our first step is never used for extrapolation, so the diffusers scheduler starts at our second step."""
     diffusion = Diffusion(named_betas(schedule, 1000), prediction_type, "fixed_small")
     oracle = finite_set(noise_from(1, (4, *SHAPE[1:]))().clamp(-1, 1), diffusion.abar)
 
@@ -130,8 +132,12 @@ def test_the_dpm_solver_equals_diffusers_from_its_second_step_on(schedule, predi
         )
 
     kept = log_snr_timesteps(diffusion.abar, 12)
-    options = {"prediction_type": prediction_type, "beta_schedule": schedule, "final_sigmas_type": "zero"}
-    ends = {"beta_start": diffusion.betas[0].item(), "beta_end": diffusion.betas[-1].item()}
+    options: dict[str, Any] = {
+        "prediction_type": prediction_type,
+        "beta_schedule": schedule,
+        "final_sigmas_type": "zero",
+    }
+    ends: dict[str, Any] = {"beta_start": diffusion.betas[0].item(), "beta_end": diffusion.betas[-1].item()}
     scheduler = DPMSolverMultistepScheduler(
         num_train_timesteps=1000, algorithm_type=algorithm, solver_order=2, **options, **ends
     )
@@ -201,16 +207,16 @@ def test_one_step_alone_starts_at_T_minus_1_and_ends_at_the_predicted_x0(name):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_the_network_is_told_the_original_timesteps_one_for_each_row(name):
-    told = []
+    timesteps = []
 
     def model(xt, t):
-        told.append(t)
+        timesteps.append(t)
         return torch.zeros_like(xt)
 
     short = whole_chain().respaced([3, 70, 998])
     list(SAMPLERS[name](model, short, noise_from(2)(), noise_from(9)))
-    assert [t.tolist() for t in told] == [[998, 998], [70, 70], [3, 3]]
-    assert all(t.dtype == torch.int64 for t in told)
+    assert [t.tolist() for t in timesteps] == [[998, 998], [70, 70], [3, 3]]
+    assert all(t.dtype == torch.int64 for t in timesteps)
 
 
 @pytest.mark.parametrize(("name", "settings"), [("ddpm", {}), ("ddim", {"eta": 0.5}), ("dpm_solver", {"eta": 0.5})])
@@ -277,19 +283,19 @@ def test_rows_of_a_batch_do_not_touch_each_other(name, settings):
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_conditions_are_handed_to_the_network(name):
-    seen = []
+    labels_received = []
 
     def model(xt, t, class_labels):
-        seen.append(class_labels)
+        labels_received.append(class_labels)
         return torch.zeros_like(xt)
 
     labels = torch.tensor([1, 0])
     list(SAMPLERS[name](model, whole_chain().respaced([0, 999]), noise_from(2)(), noise_from(9), class_labels=labels))
-    assert len(seen) == 2 and all(label is labels for label in seen)
+    assert len(labels_received) == 2 and all(received is labels for received in labels_received)
 
 
 def test_the_dpm_solver_carries_x0_on_from_its_third_step_only():
-    """With a network whose x_0 is another in every step: the formula of each step, by hand."""
+    """For a network with a different x_0 in every step, each step equals the explicit formula."""
     diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), "sample", "fixed_small")
     kept = [30, 200, 500, 800, 999]
     answers = iter([noise_from(seed, dtype=torch.float64)() for seed in range(20, 25)])

@@ -1,4 +1,4 @@
-"""Which timesteps a sampler visits, against diffusers and the papers' code's own cases; how t is drawn in training."""
+"""Timesteps of samplers, compared with diffusers and the papers' code, and sampling of t in training."""
 
 import numpy as np
 import pytest

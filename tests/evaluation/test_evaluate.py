@@ -1,4 +1,4 @@
-"""`evaluate`, as a person meets it: what it reports, what it keeps, what it refuses."""
+"""The `evaluate` command and the bound: reports, resuming, invalid input."""
 
 import json
 import shutil
@@ -26,21 +26,21 @@ def trained(trained_checkpoint):
 
 
 @pytest.fixture(scope="module")
-def found(digits):
+def report(digits):
     return scan(digits)
 
 
 @pytest.fixture(scope="module")
-def dataset(found):
-    return load(found, 16, 1, held_out=False)
+def dataset(report):
+    return load(report, 16, 1, held_out=False)
 
 
-def few(dataset, count):
+def first_images(dataset, count):
     return ImageTensors(dataset.images[:count], dataset.labels[:count])
 
 
-def test_the_bound_is_its_terms_with_the_noise_of_each_images_own_seed(trained, dataset):
-    bound = measure_bound(trained, few(dataset, 3), seed=5)
+def test_the_bound_is_the_sum_of_its_terms_with_the_noise_of_each_seed(trained, dataset):
+    bound = measure_bound(trained, first_images(dataset, 3), seed=5)
     x0 = to_float(dataset.images[2:3])
     noise = SeededNoise([7], (1, 16, 16), torch.device("cpu"))
     with torch.no_grad():
@@ -56,8 +56,8 @@ def test_the_bound_is_its_terms_with_the_noise_of_each_images_own_seed(trained, 
     torch.testing.assert_close(bound.prior[2:3], prior_bits(trained.diffusion, x0).double())
 
 
-def test_a_report_adds_up(trained, dataset):
-    bound = measure_bound(trained, few(dataset, 5), steps=10)
+def test_the_parts_of_a_report_add_up(trained, dataset):
+    bound = measure_bound(trained, first_images(dataset, 5), steps=10)
     report = bound.report()
     assert (
         report["pictures"] == 5
@@ -72,27 +72,29 @@ def test_a_report_adds_up(trained, dataset):
     assert report["rate_distortion"][0]["t"] == 99 and report["rate_distortion"][-1]["t"] == 0
 
 
-def test_a_measurement_that_was_cut_short_goes_on(trained, dataset, tmp_path):
-    class Cut(Exception):
+def test_an_interrupted_measurement_resumes(trained, dataset, tmp_path):
+    class Interrupted(Exception):
         pass
 
-    def cut(count):
-        raise Cut
+    def interrupt(count):
+        raise Interrupted
 
-    with pytest.raises(Cut):
-        measure_bound(trained, few(dataset, 20), steps=4, work=tmp_path, progress=cut)
+    with pytest.raises(Interrupted):
+        measure_bound(trained, first_images(dataset, 20), steps=4, work=tmp_path, progress=interrupt)
     (kept,) = tmp_path.iterdir()
     before = kept.stat().st_mtime_ns
-    whole = measure_bound(trained, few(dataset, 20), steps=4, work=tmp_path)
+    whole = measure_bound(trained, first_images(dataset, 20), steps=4, work=tmp_path)
     assert kept.stat().st_mtime_ns == before and len(list(tmp_path.iterdir())) == 2
-    torch.testing.assert_close(whole.bits, measure_bound(trained, few(dataset, 20), steps=4).bits)
+    torch.testing.assert_close(whole.bits, measure_bound(trained, first_images(dataset, 20), steps=4).bits)
     with pytest.raises(BadInput, match="another measurement"):
-        measure_bound(trained, few(dataset, 20), steps=5, work=tmp_path)
+        measure_bound(trained, first_images(dataset, 20), steps=5, work=tmp_path)
     kept.write_bytes(kept.read_bytes()[:100])
-    torch.testing.assert_close(measure_bound(trained, few(dataset, 20), steps=4, work=tmp_path).bits, whole.bits)
+    torch.testing.assert_close(
+        measure_bound(trained, first_images(dataset, 20), steps=4, work=tmp_path).bits, whole.bits
+    )
 
 
-def test_classes_are_matched_by_name_and_what_the_model_does_not_know_is_its_null_class():
+def test_classes_are_matched_by_name_and_unknown_ones_get_the_null_class():
     description = CheckpointMetadata(16, 1, 100, ("one", "three", "two"), guidance=True)
     assert class_indices(("five", "two"), description).tolist() == [3, 2, 3]
     assert class_indices((), CheckpointMetadata(16, 1, 100)).tolist() == [0]
@@ -103,19 +105,19 @@ def test_classes_are_matched_by_name_and_what_the_model_does_not_know_is_its_nul
         class_indices(("five", "two"), CheckpointMetadata(16, 1, 100, ("one", "three", "two"), guidance=False))
 
 
-def test_samples_for_a_distance_have_the_datas_mix_of_classes(found):
+def test_samples_have_the_class_proportions_of_the_data(report):
     description = CheckpointMetadata(16, 1, 100, ("one", "three", "two"), guidance=True)
-    dataset = specs_like_data(found, description, Request(num_images=8, seed=5))
-    assert [image.seed for image in dataset] == list(range(5, 13))
+    specs = specs_like_data(report, description, Request(num_images=8, seed=5))
+    assert [image.seed for image in specs] == list(range(5, 13))
     for end in range(1, 9):
-        beginning = [image.class_index for image in dataset[:end]]
-        assert all(abs(beginning.count(index) - end / 3) < 1 for index in range(3))
+        prefix = [image.class_index for image in specs[:end]]
+        assert all(abs(prefix.count(index) - end / 3) < 1 for index in range(3))
     assert {
-        image.class_index for image in specs_like_data(found, CheckpointMetadata(16, 1, 100), Request(num_images=2))
+        image.class_index for image in specs_like_data(report, CheckpointMetadata(16, 1, 100), Request(num_images=2))
     } == {None}
 
 
-def test_the_command_reports_both_measures_and_repeats_itself(command, trained_checkpoint, digits, tmp_path):
+def test_the_command_reports_both_metrics_reproducibly(command, trained_checkpoint, digits, tmp_path):
     arguments = [
         "evaluate",
         "--checkpoint",
@@ -144,7 +146,7 @@ def test_the_command_reports_both_measures_and_repeats_itself(command, trained_c
         plain.returncode == 0
         and "Frechet distance" in plain.stdout
         and "20 samples" in plain.stdout
-        and "from 60 images" in plain.stdout
+        and "with 60 images" in plain.stdout
     )
 
 
@@ -154,11 +156,11 @@ def test_the_command_reports_both_measures_and_repeats_itself(command, trained_c
         (["--metrics", "fid"], "nll, fd, sfd, is, pr, nn"),
         (["--steps", "0"], "from 1 to 100"),
         (["--num-images", "1"], "at least 2 samples"),
-        (["--data", "nowhere"], "nothing at nowhere"),
+        (["--data", "nowhere"], "No file or folder at nowhere"),
         (["--checkpoint", "nowhere"], "nowhere"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_in_one_sentence(
+def test_invalid_options_are_rejected_on_one_line(
     trained_checkpoint, digits, capsys, tmp_path, monkeypatch, arguments, words
 ):
     monkeypatch.chdir(tmp_path)

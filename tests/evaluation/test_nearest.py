@@ -1,4 +1,4 @@
-"""The nearest training images: found, and told of when samples are copies."""
+"""Nearest training images and the memorization report."""
 
 import pytest
 import torch
@@ -9,98 +9,102 @@ from diffusion_demo.evaluation.memorization import measure_memorization
 from diffusion_demo.evaluation.nearest import closeness, nearest
 
 
-def dataset(count, seed, channels=3):
+def random_images(count, seed, channels=3):
     return torch.randint(
         0, 256, (count, channels, 8, 8), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8
     )
 
 
-def _halves(pixels):
+def _every_second_pixel(pixels):
     vectors = pixels.float().flatten(1)[:, ::2]
     return Features(vectors, vectors, vectors.softmax(dim=1))
 
 
-HALVES = Extractor("every second pixel", _halves, 64)
+EXTRACTOR = Extractor("every second pixel", _every_second_pixel, 64)
 
 
-def measured(samples, training, held_out, sheet=None):
-    everything = torch.cat([training, held_out])
-    sides = ((images, HALVES(images).vectors) for images in (samples, everything))
-    return measure_memorization(*sides, len(training), HALVES, 0, sheet)
+def memorization(samples, training, held_out, sheet=None):
+    dataset = torch.cat([training, held_out])
+    sides = [(images, EXTRACTOR(images).vectors) for images in (samples, dataset)]
+    return measure_memorization(sides[0], sides[1], len(training), EXTRACTOR, 0, sheet)
 
 
-def test_a_planted_copy_is_found_at_no_distance_in_the_last_block_too():
+def test_exact_copies_are_found_in_every_block():
     rows = torch.randn(9000, 12, generator=torch.Generator().manual_seed(0))
-    found = nearest(rows[[8999, 17]], rows)
-    assert found.row.tolist() == [8999, 17] and found.distance.tolist() == [0, 0]
+    result = nearest(rows[[8999, 17]], rows)
+    assert result.row.tolist() == [8999, 17] and result.distance.tolist() == [0, 0]
 
 
-def test_distances_are_exact_where_they_are_small():
-    rows = dataset(40, 0)
+def test_small_distances_are_exact():
+    rows = random_images(40, 0)
     queries = rows[:30].clone()
     queries[:, 0, 0, 0] ^= 1
-    found = nearest(queries, rows)
-    assert found.row.tolist() == list(range(30)) and found.distance.tolist() == [1.0] * 30
+    result = nearest(queries, rows)
+    assert result.row.tolist() == list(range(30)) and result.distance.tolist() == [1.0] * 30
 
 
-def test_rows_of_the_same_name_are_not_compared():
+def test_rows_of_the_same_group_are_not_compared():
     rows = torch.tensor([[0.0], [1.0], [3.0]])
-    found = nearest(rows, rows, (torch.arange(3), torch.arange(3)))
-    assert found.row.tolist() == [1, 0, 1] and found.distance.tolist() == [1, 1, 2]
+    result = nearest(rows, rows, (torch.arange(3), torch.arange(3)))
+    assert result.row.tolist() == [1, 0, 1] and result.distance.tolist() == [1, 1, 2]
 
 
 def test_closeness_is_a_share_and_a_ratio_with_errors():
     others = torch.arange(1.0, 101.0).double()
-    found = closeness(torch.tensor([2.0, 30.0, 80.0, 90.0]).double(), others)
-    assert found.nearer.value == 0.5 and found.much_nearer.value == 0.25 and found.ratio.value == pytest.approx(30 / 50)
-    assert (found.median, found.typical) == (30, 50) and min(
-        found.nearer.standard_error, found.ratio.standard_error
+    result = closeness(torch.tensor([2.0, 30.0, 80.0, 90.0]).double(), others)
+    assert (
+        result.nearer.value == 0.5 and result.much_nearer.value == 0.25 and result.ratio.value == pytest.approx(30 / 50)
+    )
+    assert (result.median, result.typical) == (30, 50) and min(
+        result.nearer.standard_error, result.ratio.standard_error
     ) > 0
 
 
-def test_where_the_data_is_there_twice_the_ratio_is_still_a_number():
+def test_the_ratio_is_finite_for_duplicated_data():
     assert closeness(torch.zeros(4).double(), torch.zeros(4).double()).ratio.value == 0
 
 
-def test_samples_like_the_data_are_as_near_as_held_out_images_are():
-    found = measured(dataset(200, 0), dataset(300, 1), dataset(200, 2))
+def test_unrelated_samples_are_as_near_as_held_out_images():
+    report = memorization(random_images(200, 0), random_images(300, 1), random_images(200, 2))
     for kind in ("in_pixels", "in_features"):
-        assert abs(found[kind]["nearer"]["value"] - 0.5) < 3 * found[kind]["nearer"]["standard_error"]
-        assert found[kind]["ratio"]["value"] == pytest.approx(1, abs=0.05)
-    assert found["compared_with"] == "200 held-out images" and found["training"] == 300 and found["sheet"] is None
+        assert abs(report[kind]["nearer"]["value"] - 0.5) < 3 * report[kind]["nearer"]["standard_error"]
+        assert report[kind]["ratio"]["value"] == pytest.approx(1, abs=0.05)
+    assert report["compared_with"] == "200 held-out images" and report["training"] == 300 and report["sheet"] is None
 
 
-def test_copies_show_mirrored_or_not_and_a_few_of_them_too():
-    training, held_out = dataset(60, 1), dataset(40, 2)
-    found = measured(torch.cat([training[:10], training[20:30].flip(3)]), training, held_out)
+def test_copies_are_detected_mirrored_or_not_and_in_small_numbers():
+    training, held_out = random_images(60, 1), random_images(40, 2)
+    report = memorization(torch.cat([training[:10], training[20:30].flip(3)]), training, held_out)
     for kind in ("in_pixels", "in_features"):
-        assert found[kind]["nearer"]["value"] == found[kind]["much_nearer"]["value"] == 1
-        assert found[kind]["ratio"]["value"] == found[kind]["median_distance"] == 0
-    some = measured(torch.cat([dataset(90, 3), training[:10]]), training, held_out)
+        assert report[kind]["nearer"]["value"] == report[kind]["much_nearer"]["value"] == 1
+        assert report[kind]["ratio"]["value"] == report[kind]["median_distance"] == 0
+    some = memorization(torch.cat([random_images(90, 3), training[:10]]), training, held_out)
     assert some["in_pixels"]["much_nearer"]["value"] >= 0.1
 
 
 def test_without_held_out_images_the_training_images_are_compared_with_each_other():
-    training = dataset(50, 1)
+    training = random_images(50, 1)
     training[:5] = training[5:10].flip(3)
-    found = measured(dataset(40, 0), training, training[:0])
-    assert found["compared_with"] == "50 other training images" and found["in_pixels"]["typical_distance"] > 50
+    report = memorization(random_images(40, 0), training, training[:0])
+    assert report["compared_with"] == "50 other training images" and report["in_pixels"]["typical_distance"] > 50
 
 
-def test_pixel_distances_are_root_mean_squares_of_gray_and_color_alike():
+def test_pixel_distances_are_root_mean_squares_for_grayscale_too():
     training = torch.full((2, 1, 8, 8), 100, dtype=torch.uint8)
-    found = measured(
+    report = memorization(
         torch.full((3, 1, 8, 8), 110, dtype=torch.uint8), training, torch.full((2, 1, 8, 8), 120, dtype=torch.uint8)
     )
-    assert found["in_pixels"]["median_distance"] == pytest.approx(10) and found["in_pixels"][
-        "typical_distance"
-    ] == pytest.approx(20)
+    pixels = report["in_pixels"]
+    assert pixels["median_distance"] == pytest.approx(10) and pixels["typical_distance"] == pytest.approx(20)
 
 
-def test_the_sheet_shows_each_sample_beside_what_it_is_nearest_to(tmp_path):
-    training = dataset(30, 1)
-    measured(
-        torch.cat([dataset(5, 0), training[7:8].flip(3)]), training, dataset(20, 2), tmp_path / "new" / "nearest.png"
+def test_the_sheet_shows_each_sample_with_its_nearest_images(tmp_path):
+    training = random_images(30, 1)
+    memorization(
+        torch.cat([random_images(5, 0), training[7:8].flip(3)]),
+        training,
+        random_images(20, 2),
+        tmp_path / "new" / "nearest.png",
     )
     with Image.open(tmp_path / "new" / "nearest.png") as sheet:
         tiles = [sheet.crop((8 * i, 0, 8 * i + 8, 8)).tobytes() for i in range(4)]

@@ -1,4 +1,4 @@
-"""Sample batches as the papers' code writes them: read, written, refused."""
+"""Sample batches in the .npz format of the papers' code."""
 
 import pickle
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.evaluation.npz import check_target, read_npz, write_npz
+from diffusion_demo.evaluation.npz import check_output_path, read_npz, write_npz
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), dtype=np.uint8)
 
@@ -20,13 +20,13 @@ def test_a_batch_that_numpy_wrote_is_read(tmp_path):
         and images.dtype == torch.uint8
         and (images.permute(0, 2, 3, 1).numpy() == IMAGES).all()
     )
-    assert labels.dtype == torch.int64 and labels.tolist() == [0, 1, 2, 3, 4]
+    assert labels is not None and labels.dtype == torch.int64 and labels.tolist() == [0, 1, 2, 3, 4]
     np.savez_compressed(tmp_path / "b.npz", IMAGES)
     images, labels = read_npz(str(tmp_path / "b.npz"))
     assert (images.permute(0, 2, 3, 1).numpy() == IMAGES).all() and labels is None
 
 
-def test_what_is_written_is_what_the_papers_code_reads(tmp_path):
+def test_written_batches_have_the_format_of_the_papers(tmp_path):
     images = torch.from_numpy(IMAGES).permute(0, 3, 1, 2)
     write_npz(tmp_path / "a.npz", images, torch.arange(5))
     with np.load(tmp_path / "a.npz") as file:
@@ -44,7 +44,7 @@ def _pickled(path):
     np.savez(path, np.array([{"a": 1}], dtype=object))
 
 
-def _cut(path):
+def _truncated(path):
     np.savez(path, IMAGES)
     path.write_bytes(path.read_bytes()[:200])
 
@@ -52,15 +52,15 @@ def _cut(path):
 @pytest.mark.parametrize(
     ("write", "words"),
     [
-        (lambda path: None, "nothing at"),
-        (lambda path: path.mkdir(), "no sample batch"),
-        (lambda path: path.write_bytes(b""), "no sample batch"),
-        (lambda path: path.write_text("a,b\n1,2\n"), "no sample batch"),
-        (lambda path: path.write_bytes(pickle.dumps({"arr_0": 1})), "no sample batch"),
-        (lambda path: np.save(path.open("wb"), IMAGES), "no sample batch"),
-        (_cut, "no sample batch"),
-        (_pickled, "no sample batch"),
-        (lambda path: np.savez(path, mu=np.zeros(3)), "holds no arr_0"),
+        (lambda path: None, "No file at"),
+        (lambda path: path.mkdir(), "not a sample batch"),
+        (lambda path: path.write_bytes(b""), "not a sample batch"),
+        (lambda path: path.write_text("a,b\n1,2\n"), "not a sample batch"),
+        (lambda path: path.write_bytes(pickle.dumps({"arr_0": 1})), "not a sample batch"),
+        (lambda path: np.save(path.open("wb"), IMAGES), "not a sample batch"),
+        (_truncated, "not a sample batch"),
+        (_pickled, "not a sample batch"),
+        (lambda path: np.savez(path, mu=np.zeros(3)), "has no arr_0"),
         (lambda path: np.savez(path, IMAGES / 255), "not float64 [5, 4, 4, 3]"),
         (lambda path: np.savez(path, IMAGES.transpose(0, 3, 1, 2)[:, :2]), "not uint8 [5, 2, 4, 4]"),
         (lambda path: np.savez(path, IMAGES[:0]), "not uint8 [0, 4, 4, 3]"),
@@ -68,19 +68,19 @@ def _cut(path):
         (lambda path: np.savez(path, IMAGES, np.zeros(5)), "whole number"),
     ],
 )
-def test_what_is_no_batch_is_refused_in_one_sentence(tmp_path, write, words):
+def test_invalid_batches_are_rejected_on_one_line(tmp_path, write, words):
     write(tmp_path / "a.npz")
-    with pytest.raises(BadInput) as refused:
+    with pytest.raises(BadInput) as caught:
         read_npz(tmp_path / "a.npz")
-    assert words in str(refused.value) and str(refused.value).endswith(".") and "\n" not in str(refused.value)
+    assert words in str(caught.value) and str(caught.value).endswith(".") and "\n" not in str(caught.value)
 
 
-def test_where_nothing_can_be_written_is_said_before_anything_is_made(tmp_path):
+def test_invalid_output_paths_are_rejected(tmp_path):
     (tmp_path / "folder.npz").mkdir()
     for path in (tmp_path / "a.zip", tmp_path / "nowhere" / "a.npz", tmp_path / "folder.npz"):
         with pytest.raises(BadInput):
-            check_target(path)
-    check_target(tmp_path / "a.npz")
+            check_output_path(path)
+    check_output_path(tmp_path / "a.npz")
     assert [path.name for path in tmp_path.iterdir()] == ["folder.npz"]
     with pytest.raises(BadInput, match="Cannot write"):
         write_npz(tmp_path / "nowhere" / "a.npz", torch.zeros(1, 3, 4, 4, dtype=torch.uint8), None)

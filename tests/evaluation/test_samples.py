@@ -1,4 +1,4 @@
-"""`evaluate` on images that are sampled once, or given: what it reports of them, keeps and refuses."""
+"""The `evaluate` command on sampled and given images: reports, files, invalid input."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from diffusion_demo.cli import main
-from diffusion_demo.evaluation.samples import given
+from diffusion_demo.evaluation.samples import load_samples
 
 COMPARED = "fd,sfd,is,pr,nn"
 
@@ -23,7 +23,7 @@ def run(capsys, *arguments):
 
 @pytest.fixture(scope="module")
 def measured(random_checkpoint, digits, command, tmp_path_factory):
-    """What the command said of 24 samples of the random checkpoint, and the folder it said it in."""
+    """The report of the command on 24 samples of the random checkpoint, and its working folder."""
     folder = tmp_path_factory.mktemp("measured")
     options = [
         "--metrics",
@@ -45,7 +45,7 @@ def measured(random_checkpoint, digits, command, tmp_path_factory):
     return json.loads(done.stdout), folder
 
 
-def test_one_sampling_serves_all_measures_and_each_says_what_it_is_of(measured):
+def test_all_metrics_share_one_set_of_samples(measured):
     report, folder = measured
     assert (
         report["samples"]["pictures"] == 24
@@ -99,7 +99,7 @@ def test_the_same_images_given_as_a_folder_or_a_batch_measure_the_same(measured,
     assert from_batch["nn"] | {"sheet": None} == from_folder["nn"] | {"sheet": None}
 
 
-def test_images_are_no_distance_from_themselves_and_copies_show(measured, capsys):
+def test_equal_sets_have_distance_0_and_are_reported_as_copies(measured, capsys):
     _, folder = measured
     batch = folder / "batch.npz"
     report = json.loads(run(capsys, "--samples", batch, "--data", batch, "--metrics", COMPARED, "--json"))
@@ -130,7 +130,7 @@ def test_the_report_as_text(measured, digits, capsys, tmp_path):
     )
     first, *lines = printed.splitlines()
     assert (
-        "24 samples (dpm_solver with 2 steps, eta 0.5, seeds 5 to 28) from 60 images" in first
+        "24 samples (dpm_solver with 2 steps, eta 0.5, seeds 5 to 28) compared with 60 images" in first
         and "judge-32" in first
         and "seed 0" in first
     )
@@ -147,36 +147,36 @@ def test_the_report_as_text(measured, digits, capsys, tmp_path):
     assert "Frechet distance" in run(capsys, "--samples", folder / "batch.npz", "--data", digits)
 
 
-def test_a_checkpoint_of_classes_is_sampled_beside_a_batch(measured, random_checkpoint, capsys):
+def test_a_class_conditional_checkpoint_is_compared_with_a_batch(measured, random_checkpoint, capsys):
     _, folder = measured
     options = ["--data", folder / "batch.npz", "--metrics", "fd", "--num-images", 3, "--steps", 1, "--json"]
     assert json.loads(run(capsys, "--checkpoint", random_checkpoint, *options))["fd"]["samples"] == 3
 
 
-def test_given_samples_do_not_keep_a_checkpoint_from_its_bound(measured, trained_checkpoint, digits, capsys):
+def test_nll_of_a_checkpoint_works_with_given_samples(measured, trained_checkpoint, digits, capsys):
     _, folder = measured
     options = ["--samples", folder / "batch.npz", "--data", digits, "--steps", 2, "--json"]
     report = json.loads(run(capsys, "--checkpoint", trained_checkpoint, *options))
     assert report["nll"]["steps"] == 2 and report["fd"]["samples"] == 24
 
 
-def test_images_of_unlike_making_have_no_settings_in_common(measured, tmp_path):
+def test_images_with_different_settings_share_none(measured, tmp_path):
     _, folder = measured
     shutil.copytree(folder / "work" / "samples", tmp_path / "mixed")
     Image.new("RGB", (16, 16)).save(tmp_path / "mixed" / "a.png")
-    found = given(tmp_path / "mixed")
-    assert found.made == {} and found.images.shape == (25, 3, 16, 16) and not found.images[0].any()
+    samples = load_samples(tmp_path / "mixed")
+    assert samples.settings == {} and samples.images.shape == (25, 3, 16, 16) and not samples.images[0].any()
 
 
 @pytest.fixture
-def odd(measured, tmp_path, monkeypatch):
+def invalid_files(measured, tmp_path, monkeypatch):
     _, folder = measured
     monkeypatch.chdir(tmp_path)
     shutil.copy(folder / "batch.npz", "batch.npz")
     (tmp_path / "broken.npz").write_bytes(b"PK")
     np.savez("wide.npz", np.zeros((30, 8, 16, 3), np.uint8))
     np.savez("large.npz", np.zeros((30, 32, 32, 3), np.uint8))
-    for name, sizes in (("uneven", [(8, 8), (9, 9)]), ("oblong", [(8, 9)])):
+    for name, sizes in (("mixed_sizes", [(8, 8), (9, 9)]), ("oblong", [(8, 9)])):
         (tmp_path / name).mkdir()
         for i, size in enumerate(sizes):
             Image.new("RGB", size).save(tmp_path / name / f"{i}.png")
@@ -189,11 +189,11 @@ def odd(measured, tmp_path, monkeypatch):
     ("arguments", "words"),
     [
         ([], "--samples"),
-        (["--samples", "nowhere.npz"], "nothing at nowhere.npz"),
-        (["--samples", "nowhere"], "nothing at nowhere"),
+        (["--samples", "nowhere.npz"], "No file at nowhere.npz"),
+        (["--samples", "nowhere"], "No file or folder at nowhere"),
         (["--samples", "broken.npz"], "broken.npz"),
         (["--samples", "wide.npz"], "16 x 8"),
-        (["--samples", "uneven"], "squares of one size"),
+        (["--samples", "mixed_sizes"], "squares of one size"),
         (["--samples", "oblong"], "squares of one size"),
         (["--samples", "damaged"], "1.png"),
         (["--samples", "batch.npz", "--metrics", "nll"], "--checkpoint"),
@@ -207,8 +207,8 @@ def odd(measured, tmp_path, monkeypatch):
         (["CHECKPOINT", "--metrics", "nn", "--data", "large.npz", "--work", "work"], "16 x 16"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_in_one_sentence(odd, random_checkpoint, digits, capsys, arguments, words):
-    before = sorted(path.name for path in odd.iterdir())
+def test_invalid_options_are_rejected_on_one_line(invalid_files, random_checkpoint, digits, capsys, arguments, words):
+    before = sorted(path.name for path in invalid_files.iterdir())
     arguments = ["--data", digits, *arguments]
     if "CHECKPOINT" in arguments:
         place = arguments.index("CHECKPOINT")
@@ -218,13 +218,13 @@ def test_what_cannot_be_measured_is_refused_in_one_sentence(odd, random_checkpoi
     assert code == 2 and words in printed.err and printed.err.endswith(".\n") and printed.err.count("\n") == 1, (
         printed.err
     )
-    assert printed.out == "" and sorted(path.name for path in odd.iterdir()) == before
+    assert printed.out == "" and sorted(path.name for path in invalid_files.iterdir()) == before
 
 
-def test_inception_is_refused_before_anything_is_sampled(odd, random_checkpoint, digits, capsys, monkeypatch):
+def test_missing_inception_is_reported_before_sampling(invalid_files, random_checkpoint, digits, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    before = sorted(path.name for path in odd.iterdir())
+    before = sorted(path.name for path in invalid_files.iterdir())
     options = ["--metrics", "fd", "--features", "inception", "--work", "work", "--save-npz", "new.npz"]
     code = main(["evaluate", "--checkpoint", str(random_checkpoint), "--data", str(digits), *options])
     assert code == 2 and "pip install torch-fidelity" in capsys.readouterr().err
-    assert sorted(path.name for path in odd.iterdir()) == before
+    assert sorted(path.name for path in invalid_files.iterdir()) == before

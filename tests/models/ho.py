@@ -1,6 +1,7 @@
-"""A tiny network with the settings of google/ddpm-cifar10-32, the older layout of its folder, and how one is refused."""
+"""Test helpers: a tiny google/ddpm-cifar10-32, the old folder layout of diffusers, and error messages."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,26 +13,30 @@ from diffusion_demo.models.checkpoint import load_checkpoint
 
 
 def ho_network(**settings):
-    """google/ddpm-cifar10-32's settings at a tiny width, with random weights."""
+    """Return a narrow network with the settings of google/ddpm-cifar10-32 and random weights."""
     torch.manual_seed(0)
-    shape = {"block_out_channels": (32, 64), "layers_per_block": 1, "sample_size": 16}
-    blocks = {"down_block_types": ("DownBlock2D", "AttnDownBlock2D"), "up_block_types": ("AttnUpBlock2D", "UpBlock2D")}
-    ho = {
+    defaults: dict[str, Any] = {
+        "block_out_channels": (32, 64),
+        "layers_per_block": 1,
+        "sample_size": 16,
+        "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+        "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
         "downsample_padding": 0,
         "freq_shift": 1,
         "flip_sin_to_cos": False,
         "norm_eps": 1e-6,
         "attention_head_dim": None,
     }
-    return UNet2DModel(**shape | blocks | ho | settings)
+    return UNet2DModel(**defaults | settings)
 
 
 def ho_scheduler(**settings):
+    """Return a scheduler of 100 steps with the fixed large variance."""
     return DDPMScheduler(**{"variance_type": "fixed_large", "num_train_timesteps": 100} | settings)
 
 
 def at_the_root(folder):
-    """The older layout: config and weights beside model_index.json, attention named as it was."""
+    """Convert a folder to the old layout: config and weights beside model_index.json, and old names for attention."""
     for part in ("unet", "scheduler"):
         for file in (folder / part).iterdir():
             file.rename(folder / file.name)
@@ -44,7 +49,7 @@ def at_the_root(folder):
 
 
 def refusal(checkpoint, name=None):
-    """The sentence with which a model is refused."""
+    """Return the error message for a checkpoint; assert that it names the checkpoint and is one short line."""
     with pytest.raises(BadInput) as caught:
         load_checkpoint(checkpoint)
     message = str(caught.value)

@@ -1,4 +1,4 @@
-"""The model that ships: what the page and the README promise of it."""
+"""The bundled models: what the page and the README promise."""
 
 from dataclasses import replace
 
@@ -35,21 +35,21 @@ def emoji():
     return load_checkpoint(EMOJI)
 
 
-def test_it_is_small_enough_to_ship(checkpoint, folder):
+def test_it_is_small(checkpoint, folder):
     assert sum(p.numel() for p in checkpoint.unet.parameters()) <= 5_000_000
     assert all(path.stat().st_size <= 10_000_000 for path in folder.rglob("*"))
     assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".json", ".md", ".png", ".safetensors"}
 
 
 def test_it_is_a_class_conditional_cosine_model_with_a_null_class(checkpoint):
-    description = checkpoint.description
-    assert (description.image_size, description.channels, len(checkpoint.diffusion)) == (32, 3, 1000)
-    assert len(description.class_names) in (9, 10) and description.guidance
-    assert checkpoint.unet.config.num_class_embeds == len(description.class_names) + 1
+    metadata = checkpoint.description
+    assert (metadata.image_size, metadata.channels, len(checkpoint.diffusion)) == (32, 3, 1000)
+    assert len(metadata.class_names) in (9, 10) and metadata.guidance
+    assert checkpoint.unet.config.num_class_embeds == len(metadata.class_names) + 1
     assert (checkpoint.beta_schedule, checkpoint.diffusion.variance_type) == ("squaredcos_cap_v2", "learned_range")
 
 
-def test_stock_diffusers_opens_it_and_its_network_answers_the_same(checkpoint, folder):
+def test_stock_diffusers_loads_it_with_the_same_outputs(checkpoint, folder):
     pipeline = DDPMPipeline.from_pretrained(folder)
     x, t, y = (
         torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)),
@@ -62,7 +62,7 @@ def test_stock_diffusers_opens_it_and_its_network_answers_the_same(checkpoint, f
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
-def test_its_command_writes_nine_files_the_same_twice_and_one_alone_alike(command, folder, tmp_path):
+def test_sampling_is_reproducible_and_independent_of_the_batch(command, folder, tmp_path):
     def sample(out, *arguments):
         done = command(
             "sample",
@@ -91,20 +91,20 @@ def test_its_command_writes_nine_files_the_same_twice_and_one_alone_alike(comman
     assert (difference <= 1).mean() >= 0.999 and difference.max() <= 4
 
 
-def test_the_showcase_was_made_by_these_weights(command, folder, tmp_path):
+def test_the_showcase_was_sampled_with_these_weights(command, folder, tmp_path):
     shown = folder / "showcase" / "seed_00000003.png"
-    made_with = read_settings(shown)
+    settings = read_settings(shown)
     options = [
         "--sampler",
-        made_with["sampler"],
+        settings["sampler"],
         "--steps",
-        made_with["steps"],
+        settings["steps"],
         "--eta",
-        made_with.get("eta", 0),
+        settings.get("eta", 0),
         "--guidance-scale",
-        made_with["guidance_scale"],
+        settings["guidance_scale"],
         "--guidance-interval",
-        *made_with.get("guidance_interval", (0, 999)),
+        *settings.get("guidance_interval", (0, 999)),
         "--precision",
         "fp32",
     ]
@@ -124,7 +124,7 @@ def test_the_avatars_are_the_pages_default_and_have_a_thumbnail_of_each_class():
     assert {thumbnail.size for thumbnail in thumbnails.values()} == {(32, 32)}
 
 
-def test_a_classifier_beside_it_knows_its_classes_and_its_gradient_is_felt(emoji):
+def test_its_classifier_has_the_same_classes_and_changes_samples(emoji):
     assert emoji.classifier is not None and tuple(emoji.classifier.config.class_names) == emoji.description.class_names
     assert sum(p.numel() for p in emoji.classifier.parameters()) < 2_000_000
     request = Request(num_images=2, steps=3, class_index=6, precision="fp32")
@@ -142,4 +142,4 @@ def test_an_upsampler_of_at_most_two_million_parameters_keeps_the_image(emoji):
     large = to_uint8(last_step(upsample(upsampler, small, request, specs)).xt)
     assert large.shape == (2, 3, 64, 64)
     shrunk = torch.nn.functional.avg_pool2d(large.float(), 2)
-    assert (shrunk - small.float()).abs().mean() < 12, "of 255: it is the same image, only finer"
+    assert (shrunk - small.float()).abs().mean() < 12, "of 255: the enlarged image must keep the small one"

@@ -1,4 +1,4 @@
-"""A checkpoint folder: read by diffusers, read back by us, and refused in one sentence when it is damaged."""
+"""Checkpoint folders: loading with diffusers and with this package, and errors for damaged ones."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import PRESETS, build_unet
 
 
-def test_diffusers_opens_a_checkpoint_and_answers_as_we_do(random_checkpoint, checkpoint):
+def test_diffusers_loads_a_checkpoint_with_the_same_outputs(random_checkpoint, checkpoint):
     pipeline = DDPMPipeline.from_pretrained(random_checkpoint)
     generator = torch.Generator().manual_seed(1)
     x, t, y = torch.randn(2, 3, 16, 16, generator=generator), torch.tensor([5, 900]), torch.tensor([2, 3])
@@ -29,7 +29,7 @@ def test_diffusers_opens_a_checkpoint_and_answers_as_we_do(random_checkpoint, ch
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
-def test_a_trained_checkpoint_opens_in_diffusers_and_has_learned_something(trained_checkpoint):
+def test_diffusers_loads_a_trained_checkpoint_with_the_same_nonzero_outputs(trained_checkpoint):
     pipeline, ours = DDPMPipeline.from_pretrained(trained_checkpoint), load_checkpoint(trained_checkpoint)
     x, t, y = torch.ones(1, 1, 16, 16), torch.tensor([50]), torch.tensor([0])
     with torch.no_grad():
@@ -39,7 +39,7 @@ def test_a_trained_checkpoint_opens_in_diffusers_and_has_learned_something(train
     assert pipeline.scheduler.config.num_train_timesteps == len(ours.diffusion) == 100
 
 
-def test_loading_gives_back_what_was_saved(checkpoint):
+def test_loading_restores_what_was_saved(checkpoint):
     assert torch.equal(checkpoint.diffusion.betas, named_betas("squaredcos_cap_v2", 1000))
     assert (checkpoint.diffusion.prediction_type, checkpoint.diffusion.variance_type) == ("epsilon", "learned_range")
     assert checkpoint.description.class_names == ("one", "three", "two") and checkpoint.description.null_class == 3
@@ -52,7 +52,7 @@ def test_loading_gives_back_what_was_saved(checkpoint):
 @pytest.mark.parametrize(
     ("prediction_type", "variance_type"), [("epsilon", "fixed_large"), ("v_prediction", "fixed_small")]
 )
-def test_every_chain_comes_back_exactly(schedule, num_timesteps, prediction_type, variance_type, tmp_path):
+def test_every_chain_is_restored_exactly(schedule, num_timesteps, prediction_type, variance_type, tmp_path):
     diffusion = Diffusion(named_betas(schedule, num_timesteps), prediction_type, variance_type)
     save_checkpoint(
         tmp_path / "c",
@@ -61,16 +61,16 @@ def test_every_chain_comes_back_exactly(schedule, num_timesteps, prediction_type
         CheckpointMetadata(16, 1, num_timesteps),
         "",
     )
-    found = load_checkpoint(tmp_path / "c")
-    torch.testing.assert_close(found.diffusion.betas, diffusion.betas, rtol=1e-12, atol=0)
-    assert (found.diffusion.prediction_type, found.diffusion.variance_type) == (prediction_type, variance_type)
-    assert found.description.class_names == () and found.description.null_class is None
-    # stock diffusers reads the same chain, in its float32
+    loaded = load_checkpoint(tmp_path / "c")
+    torch.testing.assert_close(loaded.diffusion.betas, diffusion.betas, rtol=1e-12, atol=0)
+    assert (loaded.diffusion.prediction_type, loaded.diffusion.variance_type) == (prediction_type, variance_type)
+    assert loaded.description.class_names == () and loaded.description.null_class is None
+    # stock diffusers has the same chain in float32
     theirs = DDPMPipeline.from_pretrained(tmp_path / "c").scheduler
     torch.testing.assert_close(theirs.betas, diffusion.betas.float(), rtol=1e-5, atol=1e-9)
 
 
-def test_weights_are_safetensors_only_and_the_folder_explains_itself(random_checkpoint, trained_checkpoint):
+def test_a_folder_holds_safetensors_metadata_and_a_model_card(random_checkpoint, trained_checkpoint):
     for folder in (random_checkpoint, trained_checkpoint):
         files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
         assert {"model_index.json", "diffusion_demo.json", "README.md", "scheduler/scheduler_config.json"} <= files
@@ -79,7 +79,7 @@ def test_weights_are_safetensors_only_and_the_folder_explains_itself(random_chec
 
 
 def test_the_model_card_names_the_classes_and_the_command():
-    description = CheckpointMetadata(
+    metadata = CheckpointMetadata(
         16,
         1,
         100,
@@ -90,18 +90,18 @@ def test_the_model_card_names_the_classes_and_the_command():
         held_out_loss=0.125,
         data={"source": "pets", "pictures": 9},
     )
-    assert "Began with" not in model_card(description, 1_500_000, 0.5)
-    assert "- Began with: some/model" in model_card(replace(description, origin="some/model"), 1, None)
-    card = model_card(description, 1_500_000, 0.5)
+    assert "Initialized from" not in model_card(metadata, 1_500_000, 0.5)
+    assert "- Initialized from: some/model" in model_card(replace(metadata, origin="some/model"), 1, None)
+    card = model_card(metadata, 1_500_000, 0.5)
     for part in ("cat, dog", "16x16", "1.50 million", "python -m diffusion_demo train", "1,234", "0.1250", "pets"):
         assert part in card
 
 
-def test_descriptions_keep_unicode_class_names(tmp_path):
-    description = CheckpointMetadata(16, 3, 100, ("кот", "犬"))
-    description.save(tmp_path)
+def test_metadata_keeps_unicode_class_names(tmp_path):
+    metadata = CheckpointMetadata(16, 3, 100, ("кот", "犬"))
+    metadata.save(tmp_path)
     (tmp_path / "model_index.json").write_text("{}")
-    assert load_metadata(tmp_path) == description
+    assert load_metadata(tmp_path) == metadata
 
 
 def test_checkpoints_are_found_by_name(random_checkpoint):
@@ -116,6 +116,7 @@ def damaged(random_checkpoint, tmp_path):
 
 
 def refusal(folder):
+    """Return the error message for a checkpoint folder; assert that it names the folder and is one short line."""
     with pytest.raises(BadInput) as caught:
         load_checkpoint(folder)
     message = str(caught.value)
@@ -125,11 +126,11 @@ def refusal(folder):
 
 
 def test_a_missing_folder_is_refused(tmp_path):
-    assert "no checkpoint folder" in refusal(tmp_path / "nowhere")
+    assert "No checkpoint folder" in refusal(tmp_path / "nowhere")
 
 
-def test_a_folder_that_is_no_checkpoint_is_refused(tmp_path):
-    assert "no checkpoint" in refusal(tmp_path)
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
+    assert "is not a checkpoint" in refusal(tmp_path)
 
 
 def test_weights_cut_short_are_refused(damaged):
@@ -156,7 +157,7 @@ def test_damaged_json_is_refused(damaged, name):
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"image_size": 16}', "null", '{"class_names": null}'])
-def test_a_description_of_another_shape_is_refused(damaged, content):
+def test_metadata_of_another_structure_is_refused(damaged, content):
     (damaged / "diffusion_demo.json").write_text(content)
     refusal(damaged)
 
@@ -167,7 +168,7 @@ def test_weights_of_another_network_are_refused(damaged):
     refusal(damaged)
 
 
-def test_a_schedule_that_is_not_known_is_refused_by_name(damaged):
+def test_an_unknown_schedule_is_named_in_the_error(damaged):
     config = json.loads((damaged / "scheduler" / "scheduler_config.json").read_text())
     (damaged / "scheduler" / "scheduler_config.json").write_text(json.dumps(config | {"beta_schedule": "laplace"}))
     with pytest.raises(BadInput, match="laplace"):
@@ -177,7 +178,7 @@ def test_a_schedule_that_is_not_known_is_refused_by_name(damaged):
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("image_size", [16, 32])
 @pytest.mark.parametrize(("channels", "learns_variance", "num_classes"), [(1, False, 0), (3, True, 3)])
-def test_an_untrained_network_answers_exactly_0(preset, image_size, channels, learns_variance, num_classes):
+def test_a_fresh_network_outputs_zeros(preset, image_size, channels, learns_variance, num_classes):
     unet = build_unet(preset, image_size, channels, learns_variance, num_classes).eval()
     labels = {"class_labels": torch.tensor([0, num_classes])} if num_classes else {}
     with torch.no_grad():
@@ -186,31 +187,34 @@ def test_an_untrained_network_answers_exactly_0(preset, image_size, channels, le
     assert not output.any()
 
 
-def test_a_zero_initialised_network_still_learns():
+def test_a_zero_initialized_network_has_gradients():
     unet = build_unet("tiny", 16, 1, False, 0)
     unet(torch.randn(2, 1, 16, 16), torch.tensor([0, 999])).sample.sum().backward()
-    assert unet.conv_out.weight.grad.any()
+    gradient = unet.get_parameter("conv_out.weight").grad
+    assert gradient is not None and gradient.any()
 
 
 @pytest.mark.parametrize(
     ("image_size", "nearest"),
     [(18, "16 and 20"), (30, "28 and 32"), (12, "16 and 20"), (8, "16 and 20"), (33, "32 and 36")],
 )
-def test_an_image_size_that_does_not_fit_is_refused_with_the_nearest_that_do(image_size, nearest):
+def test_an_invalid_image_size_is_refused_with_the_nearest_valid_ones(image_size, nearest):
     with pytest.raises(BadInput, match=f"{image_size}.*{nearest}"):
         build_unet("tiny", image_size, 3, True, 0)
 
 
-def test_an_unknown_preset_is_refused_with_those_there_are():
+def test_an_unknown_preset_is_refused_with_the_known_ones():
     with pytest.raises(BadInput, match=r"'huge'.*tiny, small, medium"):
         build_unet("huge", 32, 3, True, 0)
 
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
-def test_every_schedule_survives_the_scheduler_config(name, tmp_path):
+def test_every_schedule_round_trips_through_a_scheduler_config(name, tmp_path):
     diffusion = Diffusion(named_betas(name, 100), "v_prediction", "learned_range")
     make_scheduler(name, diffusion).save_pretrained(tmp_path)
-    config = DDPMScheduler.from_pretrained(tmp_path).config
+    scheduler = DDPMScheduler.from_pretrained(tmp_path)
+    assert isinstance(scheduler, DDPMScheduler)
+    config = scheduler.config
     torch.testing.assert_close(make_diffusion(config).betas, diffusion.betas, rtol=1e-12, atol=0)
     assert config["beta_schedule"] == name
 
@@ -224,7 +228,7 @@ def test_every_schedule_survives_the_scheduler_config(name, tmp_path):
         {"beta_schedule": "linear", "trained_betas": [0.1, 0.05, 0.2]},
     ],
 )
-def test_a_chain_of_diffusers_with_ends_of_its_own_is_the_same_when_it_is_saved_again(settings):
+def test_a_diffusers_chain_with_other_ends_round_trips(settings):
     scheduler = DDPMScheduler(num_train_timesteps=100, **settings)
     diffusion = make_diffusion(scheduler.config)
     torch.testing.assert_close(diffusion.betas.float(), scheduler.betas, rtol=1e-5, atol=1e-9)
@@ -239,7 +243,7 @@ def test_hidden_folders_are_not_listed(random_checkpoint, tmp_path):
     assert checkpoints_in(tmp_path) == [tmp_path / "good"]
 
 
-def test_a_name_is_the_folders_with_its_runs_before_it(trained_checkpoint, random_checkpoint):
+def test_a_checkpoint_in_a_run_is_named_after_run_and_folder(trained_checkpoint, random_checkpoint):
     assert checkpoint_name(trained_checkpoint) == "run/step_000012"
     assert checkpoint_name(random_checkpoint) == random_checkpoint.name
     assert checkpoint_name("/model") == "model"

@@ -1,4 +1,4 @@
-"""What is exported, opened and sampled by stock diffusers: the same images from the same noise."""
+"""Exported checkpoints: stock diffusers draws the same samples from the same noise."""
 
 from dataclasses import replace
 
@@ -16,8 +16,8 @@ from diffusion_demo.sampling.generate import last_step
 
 
 @torch.no_grad()
-def by_diffusers(folder, count):
-    """DDPMPipeline's own loop, its noise from one generator: x_T, then a draw a step."""
+def sample_with_diffusers(folder, count):
+    """Sample as DDPMPipeline does, with x_T and then the noise of each step from one generator."""
     pipeline, generator = DDPMPipeline.from_pretrained(folder), torch.Generator().manual_seed(3)
     unet, scheduler = pipeline.unet, pipeline.scheduler
     xt = torch.randn(
@@ -30,7 +30,8 @@ def by_diffusers(folder, count):
 
 
 @torch.no_grad()
-def by_us(checkpoint, count, **condition):
+def sample_with_ours(checkpoint, count, **condition):
+    """Sample with our sampler and the same noise."""
     generator = torch.Generator().manual_seed(3)
     size, channels = checkpoint.description.image_size, checkpoint.description.channels
 
@@ -41,24 +42,25 @@ def by_us(checkpoint, count, **condition):
 
 
 @pytest.mark.parametrize(("class_name", "index"), [("three", 1), (None, 3)])
-def test_diffusers_makes_the_same_images_from_the_same_noise(trained_checkpoint, tmp_path, class_name, index):
+def test_diffusers_samples_the_same_images_from_the_same_noise(trained_checkpoint, tmp_path, class_name, index):
     ours = load_checkpoint(trained_checkpoint)
     export(ours, "ours", tmp_path / "plain", class_name)
-    wanted = by_us(ours, 2, class_labels=torch.full((2,), index))
-    torch.testing.assert_close(by_diffusers(tmp_path / "plain", 2), wanted, rtol=0, atol=1e-4)
-    again = load_checkpoint(tmp_path / "plain")
-    torch.testing.assert_close(by_us(again, 2), wanted, rtol=0, atol=1e-4)
-    assert again.description.class_names == () and [path.name for path in tmp_path.iterdir()] == ["plain"]
+    expected = sample_with_ours(ours, 2, class_labels=torch.full((2,), index))
+    torch.testing.assert_close(sample_with_diffusers(tmp_path / "plain", 2), expected, rtol=0, atol=1e-4)
+    reloaded = load_checkpoint(tmp_path / "plain")
+    torch.testing.assert_close(sample_with_ours(reloaded, 2), expected, rtol=0, atol=1e-4)
+    assert reloaded.description.class_names == () and [path.name for path in tmp_path.iterdir()] == ["plain"]
 
 
-def test_the_pipeline_itself_runs_on_what_was_exported(trained_checkpoint, tmp_path):
+def test_the_exported_pipeline_runs(trained_checkpoint, tmp_path):
     assert (
         main(["export", "--checkpoint", str(trained_checkpoint), "--class", "one", "--out", str(tmp_path / "one")]) == 0
     )
     pipeline = DDPMPipeline.from_pretrained(tmp_path / "one")
     pipeline.set_progress_bar_config(disable=True)
-    assert type(pipeline.unet) is UNet2DModel and pipeline.unet.config.num_class_embeds is None
-    assert pipeline(num_inference_steps=3).images[0].size == (16, 16)
+    assert type(pipeline.unet) is UNet2DModel and pipeline.unet.config["num_class_embeds"] is None
+    images, *_ = pipeline(num_inference_steps=3, return_dict=False)
+    assert images[0].size == (16, 16)
 
 
 @pytest.mark.parametrize(
@@ -67,19 +69,17 @@ def test_the_pipeline_itself_runs_on_what_was_exported(trained_checkpoint, tmp_p
         (["--class", "four"], "one, three, two"),
         (["--checkpoint", "oracle-memory"], "formula without weights"),
         (["--checkpoint", "nowhere"], "nowhere"),
-        (["--out", "."], "is there already"),
+        (["--out", "."], "already exists"),
     ],
 )
-def test_what_cannot_be_exported_is_refused_in_one_sentence(
-    trained_checkpoint, tmp_path, monkeypatch, capsys, arguments, words
-):
+def test_an_invalid_export_is_refused_in_one_line(trained_checkpoint, tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
     assert main(["export", "--checkpoint", str(trained_checkpoint), "--out", "out", *arguments]) == 2
     printed = capsys.readouterr().err
     assert words in printed and printed.endswith(".\n") and printed.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
-def test_a_network_that_diffusers_would_misread_is_not_exported(checkpoint, tmp_path):
+def test_a_network_that_diffusers_would_misread_is_refused(checkpoint, tmp_path):
     class Other(UNet2DModel):
         pass
 

@@ -1,4 +1,4 @@
-"""Cores that a container is granted, by the quota files of Linux' cgroups in both versions."""
+"""CPU quota of cgroup v1 and v2."""
 
 import os
 import shutil
@@ -34,18 +34,18 @@ def test_the_quota_is_read_in_whole_cores(tmp_path, files, cores):
     assert cpu_quota(tmp_path) == cores
 
 
-@pytest.mark.skipif(os.cpu_count() == 1, reason="there are no fewer cores than one")
-@pytest.mark.parametrize(("quota", "asked", "threads"), [(1, None, "1"), (1000, None, "None"), (1, "7", "7")])
-def test_torch_is_told_of_fewer_cores_unless_somebody_said_how_many(tmp_path, quota, asked, threads):
+@pytest.mark.skipif(os.cpu_count() == 1, reason="needs at least two cores")
+@pytest.mark.parametrize(("quota", "variable", "threads"), [(1, None, "1"), (1000, None, "None"), (1, "7", "7")])
+def test_torch_is_told_of_fewer_cores_unless_somebody_said_how_many(tmp_path, quota, variable, threads):
     shutil.copytree(ROOT / "diffusion_demo", tmp_path / "diffusion_demo", ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "cpu.max").write_text(f"{quota}00000 100000")
     module = tmp_path / "diffusion_demo" / "runtime" / "cpu_quota.py"
     module.write_text(module.read_text().replace('Path("/sys/fs/cgroup")', f"Path({str(tmp_path)!r})"))
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"} | (
-        {"OMP_NUM_THREADS": asked} if asked else {}
+        {"OMP_NUM_THREADS": variable} if variable else {}
     )
-    report = "import os, diffusion_demo; print(os.environ.get('OMP_NUM_THREADS'))"
+    script = "import os, diffusion_demo; print(os.environ.get('OMP_NUM_THREADS'))"
     done = subprocess.run(
-        [sys.executable, "-c", report], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == threads

@@ -1,4 +1,4 @@
-"""Rows of a batch on a core each: how they are cut, that each core works alone, and that the result is that of all rows together."""
+"""Data parallelism over CPU cores: split of the rows, threads, exceptions, and equality with one core."""
 
 import threading
 
@@ -14,14 +14,14 @@ from diffusion_demo.sampling.request import Request
 
 @pytest.fixture
 def threads():
-    """Let torch work with so many threads in this one, whatever the machine has."""
+    """Function that sets the number of torch threads, which is restored after the test."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
 
 
 class Network(nn.Linear):
-    """A network of four weights that is said to be somewhere."""
+    """A network of four weights with a given `device` attribute."""
 
     def __init__(self, device):
         super().__init__(2, 2, bias=False)
@@ -33,7 +33,7 @@ def test_rows_are_cut_evenly_and_only_where_that_is_faster(threads, monkeypatch)
     assert split_rows(8, Network("cpu")) == [slice(0, 2), slice(2, 5), slice(5, 8)]
     assert split_rows(2, Network("cpu")) == [slice(0, 2)] == split_rows(2, Network("cuda"))
     assert split_rows(8, Network("cuda")) == [slice(0, 8)]
-    monkeypatch.setattr(parallel, "SMALL", 3)
+    monkeypatch.setattr(parallel, "MAX_PARAMETERS", 3)
     assert split_rows(8, Network("cpu")) == [slice(0, 8)]
 
 

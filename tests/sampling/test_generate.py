@@ -1,6 +1,7 @@
-"""A request: what each seed decides, and what is refused."""
+"""Sampling requests: what each seed determines, and invalid requests."""
 
 import dataclasses
+from collections.abc import Generator
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ FEW = Request(num_images=4, steps=4, seed=7, precision="fp32")
 DESCRIPTION = CheckpointMetadata(16, 3, 1000, ("one", "three", "two"), guidance=True)
 
 
-def specs(checkpoint, **changes):
+def sample_images(checkpoint, **changes):
     return last_step(sample(checkpoint, dataclasses.replace(FEW, **changes))).xt
 
 
@@ -37,9 +38,9 @@ def specs(checkpoint, **changes):
     ],
 )
 def test_the_same_request_gives_the_same_images(checkpoint, changes):
-    first = specs(checkpoint, **changes)
+    first = sample_images(checkpoint, **changes)
     assert first.shape == (4, 3, 16, 16) and first.dtype == torch.float32 and first.isfinite().all()
-    assert torch.equal(first, specs(checkpoint, **changes))
+    assert torch.equal(first, sample_images(checkpoint, **changes))
     assert (first[0] - first[1]).abs().max() > 0.1
 
 
@@ -49,21 +50,21 @@ def test_the_same_request_gives_the_same_images(checkpoint, changes):
 )
 def test_each_setting_changes_the_images(checkpoint, changes):
     base = {"sampler": "ddim"}
-    assert not torch.equal(specs(checkpoint, **base), specs(checkpoint, **base | changes))
+    assert not torch.equal(sample_images(checkpoint, **base), sample_images(checkpoint, **base | changes))
 
 
 @pytest.mark.parametrize(
     "settings", [{}, {"sampler": "ddim"}, {"sampler": "ddpm"}, {"sampler": "ddim", "guidance_scale": 2.0}]
 )
-def test_a_image_alone_is_the_one_in_a_batch(checkpoint, settings):
-    together = to_uint8(specs(checkpoint, seed=1, num_images=9, steps=10, **settings)[8])
-    alone = to_uint8(specs(checkpoint, seed=9, num_images=1, steps=10, **settings)[0])
+def test_an_image_does_not_depend_on_its_batch(checkpoint, settings):
+    together = to_uint8(sample_images(checkpoint, seed=1, num_images=9, steps=10, **settings)[8])
+    alone = to_uint8(sample_images(checkpoint, seed=9, num_images=1, steps=10, **settings)[0])
     difference = (together.int() - alone.int()).abs()
     assert difference.max() <= 4
     assert (difference <= 1).float().mean() >= 0.999
 
 
-def test_the_noise_of_a_seed_is_the_same_to_the_bit_in_any_batch():
+def test_the_noise_of_a_seed_is_bit_exact_in_any_batch():
     together, alone = (
         SeededNoise(list(range(1, 10)), (3, 16, 16), torch.device("cpu")),
         SeededNoise([9], (3, 16, 16), torch.device("cpu")),
@@ -72,7 +73,7 @@ def test_the_noise_of_a_seed_is_the_same_to_the_bit_in_any_batch():
         assert torch.equal(together()[8], alone()[0])
 
 
-def test_the_noise_of_each_seed_and_each_draw_is_another():
+def test_seeds_and_draws_have_different_noise():
     noise = SeededNoise([0, 1], (3, 16, 16), torch.device("cpu"))
     first, second = noise(), noise()
     assert not torch.equal(first[0], first[1]) and not torch.equal(first, second)
@@ -89,7 +90,7 @@ def test_a_class_is_drawn_from_the_seed_alone():
     assert {draw_class(seed, 3) for seed in range(30)} == {0, 1, 2}
 
 
-def test_a_class_that_is_asked_for_is_everyones():
+def test_a_requested_class_applies_to_all_images():
     assert classes(num_images=3, class_index=2) == [2, 2, 2]
 
 
@@ -115,25 +116,26 @@ def test_guidance_scale_1_is_the_conditional_model_and_0_the_null_class(checkpoi
 
 
 def test_with_guidance_0_the_class_does_not_matter(checkpoint):
-    one, two = (specs(checkpoint, class_index=i, guidance_scale=0.0) for i in (0, 1))
+    one, two = (sample_images(checkpoint, class_index=i, guidance_scale=0.0) for i in (0, 1))
     torch.testing.assert_close(one, two)
-    assert not torch.equal(specs(checkpoint, class_index=0), specs(checkpoint, class_index=1))
+    assert not torch.equal(sample_images(checkpoint, class_index=0), sample_images(checkpoint, class_index=1))
 
 
-def test_a_sampler_can_be_left_early(checkpoint):
+def test_sampling_can_be_stopped_early(checkpoint):
     steps = sample(checkpoint, FEW)
     first = next(steps)
+    assert isinstance(steps, Generator)
     steps.close()
     assert (first.t, first.index, first.total) == (999, 1, 4)
 
 
-def test_a_bad_request_is_refused_before_the_first_step(checkpoint):
+def test_an_invalid_request_is_rejected_before_the_first_step(checkpoint):
     with pytest.raises(BadInput):
         next(sample(checkpoint, dataclasses.replace(FEW, steps=0)))
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"num_images": 0}, "at least 1, not 0"),
         ({"num_images": -3}, "at least 1, not -3"),
@@ -153,13 +155,13 @@ def test_a_bad_request_is_refused_before_the_first_step(checkpoint):
         ({"class_index": -1}, "no class -1"),
     ],
 )
-def test_what_the_model_cannot_do_is_refused_with_the_value_in_one_sentence(changes, words):
-    with pytest.raises(BadInput, match=words) as caught:
+def test_unsupported_settings_are_rejected_with_their_value(changes, message):
+    with pytest.raises(BadInput, match=message) as caught:
         Request(**changes).check(DESCRIPTION)
     assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
 
 
-def test_the_ends_of_every_range_are_allowed():
+def test_the_limits_of_every_range_are_allowed():
     Request(
         num_images=1, steps=1000, eta=1.0, seed=MAX_SEED, class_index=2, guidance_scale=100.0, precision="bf16"
     ).check(DESCRIPTION)
@@ -177,21 +179,21 @@ def test_a_model_without_classes_refuses_a_class():
 
 
 @pytest.mark.parametrize(("name", "index"), [("one", 0), ("three", 1), ("two", 2), ("0", 0), ("2", 2)])
-def test_a_class_goes_by_its_name_or_number(name, index):
+def test_a_class_is_found_by_name_or_number(name, index):
     assert class_index(name, DESCRIPTION) == index
 
 
 @pytest.mark.parametrize("name", ["3", "four", "", "-1", "One", "²"])
-def test_an_unknown_class_is_refused_with_those_there_are(name):
+def test_an_unknown_class_is_rejected_with_the_known_ones(name):
     with pytest.raises(BadInput, match="one, three, two"):
         class_index(name, DESCRIPTION)
 
 
-def test_a_class_that_is_called_by_a_number_goes_by_its_name():
+def test_a_class_whose_name_is_a_number_is_found_by_name():
     assert class_index("7", CheckpointMetadata(16, 3, 1000, ("3", "7"))) == 1
 
 
-def test_files_hold_what_makes_each_image_again(checkpoint, tmp_path):
+def test_the_settings_in_a_file_reproduce_its_image(checkpoint, tmp_path):
     request = dataclasses.replace(FEW, num_images=2, sampler="ddim", eta=0.5)
     paths = sample_to_folder(checkpoint, "random", request, image_specs(request, checkpoint.description), tmp_path)
     settings = read_settings(paths[1])
@@ -207,34 +209,35 @@ def test_files_hold_what_makes_each_image_again(checkpoint, tmp_path):
     assert path.name == paths[1].name and path.read_bytes() == paths[1].read_bytes()
 
 
-def test_a_class_goes_by_its_title_too_and_titles_are_what_a_person_is_offered():
+def test_a_class_is_found_by_title_and_errors_list_titles():
     titled = CheckpointMetadata(16, 3, 1000, ("people-body", "animals"), titles={"people-body": "people"})
     assert class_index("people", titled) == class_index("people-body", titled) == 0
-    with pytest.raises(BadInput, match="choose one of people, animals,"):
+    with pytest.raises(BadInput, match="Choose one of people, animals,"):
         class_index("plants", titled)
 
 
-def shown():
+def oracle_images():
     return torch.stack(
         [torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in sorted(IMAGES.glob("seed_*.png"))]
     )
 
 
-def test_the_oracle_that_knows_sixteen_images_by_heart_makes_those_and_no_others():
+def test_the_memorizing_oracle_samples_only_its_sixteen_images():
     memory = load_checkpoint("oracle-memory")
     made = to_uint8(last_step(sample(memory, Request(num_images=24, steps=50, precision="fp32"))).xt)
-    distances = (made[:, None].int() - shown()[None].int()).abs().flatten(2).amax(2)
+    distances = (made[:, None].int() - oracle_images()[None].int()).abs().flatten(2).amax(2)
     assert distances.min(dim=1).values.max() <= 1
     assert len(distances.argmin(dim=1).unique()) > 5
 
 
 @pytest.mark.parametrize(
-    ("name", "nearness"), [("oracle-mixture", (0.05, 0.15)), ("oracle-gaussian", (0.1, 2)), ("oracle-pixels", (0.2, 2))]
+    ("name", "error_range"),
+    [("oracle-mixture", (0.05, 0.15)), ("oracle-gaussian", (0.1, 2)), ("oracle-pixels", (0.2, 2))],
 )
-def test_an_oracle_that_knows_less_makes_images_that_are_none_of_the_sixteen(name, nearness):
+def test_other_oracles_sample_none_of_the_sixteen_images(name, error_range):
     made = last_step(sample(load_checkpoint(name), Request(num_images=4, steps=20, precision="fp32"))).xt
-    errors = ((made[:, None] - to_float(shown())[None]) ** 2).flatten(2).mean(2).sqrt().min(1).values
-    assert nearness[0] < float(errors.min()) and float(errors.max()) < nearness[1], errors
+    errors = ((made[:, None] - to_float(oracle_images())[None]) ** 2).flatten(2).mean(2).sqrt().min(1).values
+    assert error_range[0] < float(errors.min()) and float(errors.max()) < error_range[1], errors
 
 
 def test_oracles_are_described_and_called_by_name_alone():
@@ -244,8 +247,8 @@ def test_oracles_are_described_and_called_by_name_alone():
         load_metadata("oracle-magic")
 
 
-def test_a_network_that_gives_no_numbers_is_said_to_in_one_sentence(random_checkpoint):
+def test_a_network_that_returns_nan_is_reported(random_checkpoint):
     broken = load_checkpoint(random_checkpoint)
-    torch.nn.init.constant_(broken.unet.conv_out.bias, float("nan"))
-    with pytest.raises(BadInput, match=r"NaN or infinite\); use --precision fp32 or another checkpoint\.$"):
+    torch.nn.init.constant_(broken.unet.get_parameter("conv_out.bias"), float("nan"))
+    with pytest.raises(BadInput, match=r"NaN or infinite\)\. Use --precision fp32 or another checkpoint\.$"):
         last_step(sample(broken, FEW))

@@ -1,4 +1,4 @@
-"""Requests that take a second network: guidance by a classifier, and an upsampler afterwards."""
+"""Sampling with a second network: classifier guidance and upsampling."""
 
 import shutil
 from dataclasses import replace
@@ -23,7 +23,8 @@ from tests.conftest import CLASSES
 FEW = Request(num_images=3, sampler="ddim", steps=4, seed=7, precision="fp32", class_index=1)
 
 
-def shaken(network):
+def with_random_zeros(network):
+    """Replace parameters that are initialized to zero by random values."""
     for parameter in network.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
@@ -32,9 +33,9 @@ def shaken(network):
 
 @pytest.fixture(scope="module")
 def classifier_folder(checkpoint, tmp_path_factory):
-    """A classifier of random weights that knows the model's classes in another order."""
+    """A classifier with random weights and the model's classes in reverse order."""
     torch.manual_seed(1)
-    classifier = shaken(build_classifier("tiny", 16, 3, CLASSES[::-1]))
+    classifier = with_random_zeros(build_classifier("tiny", 16, 3, CLASSES[::-1]))
     description = CheckpointMetadata(16, 3, 1000, CLASSES[::-1], task="classifier")
     folder = tmp_path_factory.mktemp("classifier") / "classifier-16"
     scheduler = make_scheduler(checkpoint.beta_schedule, checkpoint.diffusion)
@@ -50,7 +51,7 @@ def guided(checkpoint, classifier_folder):
 @pytest.fixture(scope="module")
 def upsampler_folder(checkpoint, tmp_path_factory):
     torch.manual_seed(2)
-    unet = shaken(build_unet("tiny", 32, 3, learns_variance=True, num_classes=0, is_upsampler=True))
+    unet = with_random_zeros(build_unet("tiny", 32, 3, learns_variance=True, num_classes=0, is_upsampler=True))
     description = CheckpointMetadata(32, 3, 1000, task="upsampler", small_size=16)
     folder = tmp_path_factory.mktemp("upsampler") / "upsampler-32"
     save_checkpoint(
@@ -68,12 +69,12 @@ def upsampler(upsampler_folder):
     return load_checkpoint(upsampler_folder)
 
 
-def specs(checkpoint, **changes):
+def sample_images(checkpoint, **changes):
     return last_step(sample(checkpoint, replace(FEW, **changes))).xt
 
 
 @pytest.mark.parametrize("sampler", ["ddim", "ddpm", "dpm_solver"])
-def test_a_classifier_guides_as_its_gradient_says_with_its_own_order_of_classes(guided, sampler):
+def test_classifier_guidance_uses_the_class_order_of_the_classifier(guided, sampler):
     request = replace(FEW, sampler=sampler, steps="trailing:4", classifier_scale=3.0)
     chain, noise = (
         guided.diffusion.respaced(spaced_timesteps(1000, "trailing:4")),
@@ -87,51 +88,53 @@ def test_a_classifier_guides_as_its_gradient_says_with_its_own_order_of_classes(
     with torch.no_grad():
         torch.testing.assert_close(
             last_step(steps).xt, last_step(sample(guided, request)).xt, rtol=0, atol=1e-3
-        )  # cut for the cores: other roundings
+        )  # rows are split across cores, which changes rounding
 
 
 def test_both_kinds_of_guidance_act_together_and_only_inside_the_interval(guided):
     plain, by_classifier, free = (
-        specs(guided),
-        specs(guided, classifier_scale=5.0),
-        specs(guided, guidance_scale=3.0),
+        sample_images(guided),
+        sample_images(guided, classifier_scale=5.0),
+        sample_images(guided, guidance_scale=3.0),
     )
-    both = specs(guided, classifier_scale=5.0, guidance_scale=3.0)
+    both = sample_images(guided, classifier_scale=5.0, guidance_scale=3.0)
     for other in (plain, by_classifier, free):
         assert not torch.equal(both, other)
     outside = {
         "classifier_scale": 5.0,
         "guidance_scale": 3.0,
         "guidance_interval": (400, 410),
-    }  # no step of these four falls there
+    }  # none of the four steps lies in it
     torch.testing.assert_close(
-        specs(guided, **outside), plain, rtol=0, atol=0.01
-    )  # x_0 from eps at t = 999 magnifies rounding
-    everywhere = specs(guided, **outside | {"guidance_interval": (0, 999)}, sampler="dpm_solver")
-    assert torch.equal(everywhere, specs(guided, classifier_scale=5.0, guidance_scale=3.0, sampler="dpm_solver"))
+        sample_images(guided, **outside), plain, rtol=0, atol=0.01
+    )  # x_0 from eps at t = 999 amplifies rounding errors
+    everywhere = sample_images(guided, **outside | {"guidance_interval": (0, 999)}, sampler="dpm_solver")
+    assert torch.equal(
+        everywhere, sample_images(guided, classifier_scale=5.0, guidance_scale=3.0, sampler="dpm_solver")
+    )
 
 
 @pytest.mark.parametrize("interval", [None, (400, 999)])
-def test_ddim_stays_a_image_under_a_strong_classifier_from_pure_noise(guided, interval):
-    made = specs(guided, classifier_scale=30.0, steps=10, guidance_interval=interval)
-    assert made.abs().max() < 10, "at t = 999 the shift of x_0 would be 20,000 times the gradient"
+def test_ddim_stays_bounded_under_strong_classifier_guidance(guided, interval):
+    images = sample_images(guided, classifier_scale=30.0, steps=10, guidance_interval=interval)
+    assert images.abs().max() < 10, "at t = 999 the shift of x_0 is 20,000 times the gradient"
 
 
-def test_a_strong_classifier_raises_what_it_thinks_of_its_class(guided):
-    asked = CLASSES[::-1].index(CLASSES[1])
+def test_strong_classifier_guidance_raises_the_probability_of_its_class(guided):
+    index = CLASSES[::-1].index(CLASSES[1])
 
-    def opinion(made):
+    def log_probability(images):
         with torch.no_grad():
-            return torch.log_softmax(guided.classifier(made, torch.zeros(len(made), dtype=torch.int64)), 1)[
-                :, asked
+            return torch.log_softmax(guided.classifier(images, torch.zeros(len(images), dtype=torch.int64)), 1)[
+                :, index
             ].mean()
 
-    assert opinion(specs(guided, classifier_scale=50.0)) > opinion(specs(guided)) + 0.01
+    assert log_probability(sample_images(guided, classifier_scale=50.0)) > log_probability(sample_images(guided)) + 0.01
 
 
 def test_a_classifier_guides_a_model_without_classes(checkpoint, classifier_folder):
     torch.manual_seed(0)
-    unet = shaken(build_unet("tiny", 16, 3, learns_variance=True, num_classes=0))
+    unet = with_random_zeros(build_unet("tiny", 16, 3, learns_variance=True, num_classes=0))
     plain = replace(checkpoint, unet=unet, description=CheckpointMetadata(16, 3, 1000))
     guided = with_classifier(plain, classifier_folder)
     one, two = (last_step(sample(guided, replace(FEW, class_index=i, classifier_scale=20.0))).xt for i in (0, 1))
@@ -140,33 +143,35 @@ def test_a_classifier_guides_a_model_without_classes(checkpoint, classifier_fold
         Request(guidance_scale=2.0).check(guided.description)
 
 
-def test_a_classifier_beside_the_model_is_loaded_with_it(random_checkpoint, guided, tmp_path):
+def test_a_classifier_in_the_model_folder_is_loaded_with_it(random_checkpoint, guided, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(random_checkpoint, folder)
     assert load_checkpoint(folder).classifier is None
     save_classifier(folder / "classifier", guided.classifier)
-    assert torch.equal(specs(load_checkpoint(folder), classifier_scale=3.0), specs(guided, classifier_scale=3.0))
+    assert torch.equal(
+        sample_images(load_checkpoint(folder), classifier_scale=3.0), sample_images(guided, classifier_scale=3.0)
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"description": CheckpointMetadata(32, 3, 1000, CLASSES)}, "knows images of 16 pixels"),
-        ({"description": CheckpointMetadata(16, 3, 1000, (*CLASSES, "four"))}, "does not know the model's class four"),
+        ({"description": CheckpointMetadata(32, 3, 1000, CLASSES)}, "is for images of 16 pixels"),
+        ({"description": CheckpointMetadata(16, 3, 1000, (*CLASSES, "four"))}, "does not have the model's class four"),
     ],
 )
-def test_a_classifier_of_other_images_or_classes_is_refused(checkpoint, classifier_folder, changes, words):
+def test_a_classifier_of_other_images_or_classes_is_rejected(checkpoint, classifier_folder, changes, words):
     with pytest.raises(BadInput, match=words):
         with_classifier(replace(checkpoint, **changes), classifier_folder)
 
 
-def test_a_classifier_of_another_schedule_and_a_model_in_its_place_are_refused(
+def test_a_classifier_of_another_schedule_and_a_model_in_its_place_are_rejected(
     checkpoint, classifier_folder, random_checkpoint
 ):
     shorter = replace(checkpoint, diffusion=checkpoint.diffusion.respaced(list(range(0, 1000, 2))))
-    with pytest.raises(BadInput, match="another noise schedule"):
+    with pytest.raises(BadInput, match="a different noise schedule"):
         with_classifier(shorter, classifier_folder)
-    with pytest.raises(BadInput, match="is no classifier"):
+    with pytest.raises(BadInput, match="is not a classifier"):
         with_classifier(checkpoint, random_checkpoint)
 
 
@@ -179,17 +184,17 @@ def test_a_classifier_of_another_schedule_and_a_model_in_its_place_are_refused(
         {"guidance_interval": (0, 1000)},
     ],
 )
-def test_guidance_that_cannot_be_is_refused(checkpoint, changes):
+def test_invalid_guidance_is_rejected(checkpoint, changes):
     with pytest.raises(BadInput):
         replace(FEW, **changes).check(checkpoint.description)
 
 
-def test_guidance_by_a_classifier_that_is_not_there_is_refused(checkpoint):
-    with pytest.raises(BadInput, match="no classifier beside it"):
-        specs(checkpoint, classifier_scale=1.0)
+def test_guidance_by_a_missing_classifier_is_rejected(checkpoint):
+    with pytest.raises(BadInput, match="has no classifier"):
+        sample_images(checkpoint, classifier_scale=1.0)
 
 
-def test_images_are_enlarged_from_their_own_seeds_alone_or_in_a_batch(checkpoint, upsampler):
+def test_upsampling_does_not_depend_on_the_batch(checkpoint, upsampler):
     request, all_of = (
         replace(FEW, num_images=4, class_index=None),
         image_specs(replace(FEW, num_images=4), checkpoint.description),
@@ -201,26 +206,26 @@ def test_images_are_enlarged_from_their_own_seeds_alone_or_in_a_batch(checkpoint
     assert (alone[0].int() - large[2].int()).abs().max() <= 4
 
 
-def test_the_noise_of_the_second_stage_is_not_that_of_the_first(checkpoint, upsampler):
+def test_the_upsampler_uses_other_noise_than_the_model(checkpoint, upsampler):
     one = image_specs(replace(FEW, num_images=1), checkpoint.description)
     assert not torch.equal(make_noise(upsampler, one)()[:, :, :16, :16], make_noise(checkpoint, one)())
 
 
-def test_what_an_upsampler_cannot_take_is_refused(checkpoint, upsampler):
+def test_images_that_do_not_fit_the_upsampler_are_rejected(checkpoint, upsampler):
     one = image_specs(replace(FEW, num_images=1), checkpoint.description)
     for channels, side in ((3, 8), (1, 16), (3, 32)):
         with pytest.raises(BadInput, match="The upsampler takes images of 16 pixels, 3 channels"):
             upsample(upsampler, torch.zeros(1, channels, side, side, dtype=torch.uint8), FEW, one)
     with pytest.raises(BadInput, match="is an upsampler"):
         next(sample(upsampler, Request(num_images=1, steps=2)))
-    with pytest.raises(BadInput, match="is no upsampler"):
+    with pytest.raises(BadInput, match="is not an upsampler"):
         next(sample_batch(checkpoint, FEW, one, torch.zeros(1, 3, 8, 8)))
 
 
-def test_the_command_guides_and_enlarges_and_goes_on(
+def test_the_command_guides_upsamples_and_resumes(
     random_checkpoint, classifier_folder, upsampler_folder, command, tmp_path
 ):
-    helpers = [
+    options = [
         "--classifier",
         classifier_folder,
         "--classifier-scale",
@@ -231,18 +236,29 @@ def test_the_command_guides_and_enlarges_and_goes_on(
         "--upsampler",
         upsampler_folder,
     ]
-    line = ["sample", "--checkpoint", random_checkpoint, "--num-images", "2", "--steps", "3", *helpers, "--out", "out"]
-    done = command(*line, cwd=tmp_path)
+    arguments = [
+        "sample",
+        "--checkpoint",
+        random_checkpoint,
+        "--num-images",
+        "2",
+        "--steps",
+        "3",
+        *options,
+        "--out",
+        "out",
+    ]
+    done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     files = sorted((tmp_path / "out").iterdir())
     settings = [read_settings(path) for path in files]
-    assert [found["upsampler"] for found in settings] == ["upsampler-32"] * 2 and settings[0][
+    assert [one["upsampler"] for one in settings] == ["upsampler-32"] * 2 and settings[0][
         "classifier"
     ] == "classifier-16"
     assert settings[0]["classifier_scale"] == 2 and settings[0]["guidance_interval"] == [100, 900]
     before = files[1].read_bytes()
     files[0].unlink()
-    assert command(*line, cwd=tmp_path).returncode == 0
+    assert command(*arguments, cwd=tmp_path).returncode == 0
     assert len(list((tmp_path / "out").iterdir())) == 2 and files[1].read_bytes() == before
-    other = command(*line[:-2], "--classifier-scale", "3", "--out", "out", cwd=tmp_path)
+    other = command(*arguments[:-2], "--classifier-scale", "3", "--out", "out", cwd=tmp_path)
     assert other.returncode == 2 and "other settings" in other.stderr

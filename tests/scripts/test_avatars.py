@@ -1,4 +1,4 @@
-"""The avatars: drawn from their seeds, licensed, split and described as the script says."""
+"""The avatar data set: seeds, license, splits and metadata."""
 
 import io
 import json
@@ -20,14 +20,14 @@ def archive(tmp_path_factory):
     return path
 
 
-def test_a_zip_holds_every_class_in_its_folder_and_is_read_as_a_data_set(archive):
+def test_a_zip_has_one_folder_per_class_and_scans_as_a_data_set(archive):
     report = data.scan(archive)
     assert report.classes == dict.fromkeys(sorted(STYLES), 3) and not report.rejected
     assert not report.copies
     assert {(entry.width, entry.height) for entry in report.entries} == {(32, 32)}
 
 
-def test_an_image_is_made_again_from_its_name_and_its_attributes_are_in_the_metadata(archive):
+def test_an_image_is_reproducible_from_its_name_and_its_attributes_are_in_the_metadata(archive):
     with zipfile.ZipFile(archive) as file:
         lines = [json.loads(line) for line in file.read("metadata.jsonl").decode().splitlines()]
         assert len(lines) == 3 * len(STYLES)
@@ -49,12 +49,12 @@ def test_no_seed_is_in_two_splits():
     assert len(set().union(*ranges)) == sum(map(len, ranges))
 
 
-def test_a_small_image_is_the_box_filtered_large_one():
+def test_a_small_image_is_the_box_filtered_large_image():
     large, small = (np.asarray(draw_avatar(AvatarSpec("robot", 5, size))[0], float) for size in (128, 32))
     assert np.abs(large.reshape(32, 4, 32, 4, 3).mean((1, 3)) - small).max() <= 1  # Pillow rounds rows, then columns
 
 
-def test_a_style_of_another_license_is_refused(monkeypatch):
+def test_a_style_with_another_license_is_rejected(monkeypatch):
     monkeypatch.setitem(STYLES, "adventurer", "adventurer")
     with pytest.raises(ValueError, match="not CC0"):
         load_style("adventurer")

@@ -1,4 +1,4 @@
-"""What a batch holds: decided by the seed and its step, every image equally often, none that is held out."""
+"""Training batches: determined by seed and step, each training image equally often, no held-out image."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ def test_held_out_images_are_in_no_batch_and_every_other_image_is_in_each_epoch(
     report = scan(digits)
     training, held_out = load(report, 16, 1, False), load(report, 16, 1, True)
     assert len(held_out) >= 2 and len(training) + len(held_out) == 60
-    config = TrainConfig("digits", batch_size=len(training), flip=False)
+    config = TrainConfig(data="digits", batch_size=len(training), flip=False)
     forbidden = {image.numpy().tobytes() for image in to_float(held_out.images)}
     for step in (1, 2, 3):
         batch = make_batch(config, training, 3, 1000, step)
@@ -30,7 +30,7 @@ def test_the_held_out_measure_uses_held_out_images_only_at_noise_that_never_chan
         torch.arange(2000, dtype=torch.uint8)[:, None, None, None].expand(-1, 1, 16, 16), torch.arange(2000)
     )
     labels = torch.cat([batch.labels for batch in held_out_batches(many, 1000, 64)])
-    assert len(labels) == 512 == len(labels.unique()) and labels.max() > 1990, "some of very many, from all over"
+    assert len(labels) == 512 == len(labels.unique()) and labels.max() > 1990, "a large dataset is subsampled evenly"
     allowed = {image.numpy().tobytes() for image in to_float(held_out.images)}
     assert {image.numpy().tobytes() for batch in first for image in batch.x0} == allowed
     for a, b in zip(first, again, strict=True):
@@ -39,16 +39,16 @@ def test_the_held_out_measure_uses_held_out_images_only_at_noise_that_never_chan
 
 def test_a_batch_is_decided_by_the_seed_and_its_step(digits):
     dataset = load(scan(digits), 16, 1, False)
-    config = TrainConfig("digits", batch_size=8)
+    config = TrainConfig(data="digits", batch_size=8)
     first, again, later = (make_batch(config, dataset, 3, 1000, step) for step in (5, 5, 6))
-    other = make_batch(TrainConfig("digits", batch_size=8, seed=1), dataset, 3, 1000, 5)
+    other = make_batch(TrainConfig(data="digits", batch_size=8, seed=1), dataset, 3, 1000, 5)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(first.eps, later.eps) and not torch.equal(first.eps, other.eps)
 
 
 @pytest.mark.parametrize(("batch_size", "count"), [(32, 3), (8, 20), (7, 7), (5, 13)])
 def test_every_image_is_seen_equally_often(batch_size, count):
-    config = TrainConfig("digits", batch_size=batch_size)
+    config = TrainConfig(data="digits", batch_size=batch_size)
     seen = torch.cat([sample_indices(config, step, count) for step in range(1, count + 1)])
     assert torch.bincount(seen, minlength=count).tolist() == [batch_size] * count
 
@@ -56,7 +56,7 @@ def test_every_image_is_seen_equally_often(batch_size, count):
 def test_labels_are_dropped_to_the_null_class_at_the_rate_asked_for(digits):
     dataset = load(scan(digits), 16, 1, False)
     for rate in (0.0, 0.3):
-        config = TrainConfig("digits", batch_size=2000, label_dropout=rate)
+        config = TrainConfig(data="digits", batch_size=2000, label_dropout=rate)
         labels = make_batch(config, dataset, 3, 1000, 1).labels
         assert abs((labels == 3).float().mean().item() - rate) < 0.05
 
@@ -65,6 +65,6 @@ def test_images_are_mirrored_half_of_the_time_or_never(digits):
     dataset = load(scan(digits), 16, 1, False)
     originals = {image.numpy().tobytes() for image in to_float(dataset.images)}
     for flip, low, high in ((True, 0.4, 0.6), (False, 1.0, 1.0)):
-        x0 = make_batch(TrainConfig("digits", batch_size=1000, flip=flip), dataset, None, 1000, 1).x0
+        x0 = make_batch(TrainConfig(data="digits", batch_size=1000, flip=flip), dataset, None, 1000, 1).x0
         share = sum(image.numpy().tobytes() in originals for image in x0) / 1000
         assert low <= share <= high

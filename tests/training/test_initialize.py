@@ -1,6 +1,7 @@
-"""What a run begins with: how a checkpoint is made to fit other classes, colors and sizes, and what it is refused for."""
+"""Initial models: checkpoints adapted to other classes, channels and image sizes, and the cases that are refused."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.training.config import TrainConfig, inherit
 from diffusion_demo.training.initialize import adapt_to_data, load_or_build
-from diffusion_demo.training.run_folder import RunFolder
+from tests.training.events import latest_checkpoint, unet_config
 
 TABLE = "class_embedding.weight"
 
@@ -23,16 +24,21 @@ def config(**settings):
 
 
 def small_unet(**settings):
-    """Random weights in every layer of a network that halves twice and takes no time."""
+    """Return a small network of three levels with random weights in every layer."""
     torch.manual_seed(0)
-    shape = {"block_out_channels": (16, 32, 32), "norm_num_groups": 8, "layers_per_block": 1, "sample_size": 16}
-    blocks = {"down_block_types": ("DownBlock2D",) * 3, "up_block_types": ("UpBlock2D",) * 3}
+    shape: dict[str, Any] = {
+        "block_out_channels": (16, 32, 32),
+        "norm_num_groups": 8,
+        "layers_per_block": 1,
+        "sample_size": 16,
+    }
+    blocks: dict[str, Any] = {"down_block_types": ("DownBlock2D",) * 3, "up_block_types": ("UpBlock2D",) * 3}
     return UNet2DModel(**shape | blocks | settings)
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    """A color model without classes, of fixed variance, as diffusers writes it."""
+    """A color model without classes and with fixed variance, as diffusers writes it."""
     folder = tmp_path_factory.mktemp("plain") / "plain"
     DDPMPipeline(
         unet=small_unet(), scheduler=DDPMScheduler(variance_type="fixed_large", num_train_timesteps=100)
@@ -42,8 +48,8 @@ def plain(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def gray(tmp_path_factory):
-    """A grayscale model of ours with a learned variance, two classes and a null class."""
-    folder = tmp_path_factory.mktemp("grey") / "grey"
+    """Our grayscale model with learned variance, two classes and a null class."""
+    folder = tmp_path_factory.mktemp("gray") / "gray"
     scheduler = DDPMScheduler(beta_schedule="squaredcos_cap_v2", variance_type="learned_range", num_train_timesteps=100)
     description = CheckpointMetadata(16, 1, 100, ("cat", "dog"), guidance=True, images_seen=40)
     save_checkpoint(folder, small_unet(in_channels=1, out_channels=2, num_class_embeds=3), scheduler, description, "")
@@ -74,9 +80,10 @@ def refusal(**given):
 def test_classes_of_the_same_name_keep_their_rows_and_the_others_start_as_the_null_class(checkpoint):
     found = adapt_to_data(checkpoint, config(), ("cat", "one", "two"), "random")
     old, new = checkpoint.unet.state_dict()[TABLE], found.unet.state_dict()[TABLE]
-    assert torch.equal(new, old[[3, 0, 2, 3]]) and found.unet.config.num_class_embeds == 4
+    assert torch.equal(new, old[[3, 0, 2, 3]]) and unet_config(found)["num_class_embeds"] == 4
     assert (
-        found.description.class_names == ("cat", "one", "two") and found.description.origin == "random; new to it: cat"
+        found.description.class_names == ("cat", "one", "two")
+        and found.description.origin == "random; new classes: cat"
     )
     for name, value in checkpoint.unet.state_dict().items():
         assert name == TABLE or torch.equal(value, found.unet.state_dict()[name])
@@ -106,12 +113,10 @@ def test_titles_stay_with_their_classes(checkpoint):
 def test_a_table_for_a_source_without_classes_starts_at_zero_so_that_it_answers_exactly_as_before(plain):
     source = load_checkpoint(plain)
     found = adapt_to_data(source, config(), ("cat", "dog"), "plain")
-    assert found.unet.config.num_class_embeds == 3 and not found.unet.state_dict()[TABLE].any()
+    assert unet_config(found)["num_class_embeds"] == 3 and not found.unet.state_dict()[TABLE].any()
     for labels in ([0, 1], [2, 2]):
         assert torch.equal(answer(found.unet, labels=labels), answer(source.unet))
-    assert (
-        answer(source.unet).std() > 0.01 and found.description.origin == "plain; its table of classes started at zero"
-    )
+    assert answer(source.unet).std() > 0.01 and found.description.origin == "plain; class embedding initialized to zero"
 
 
 def test_of_images_without_classes_comes_a_model_without_them_that_begins_as_the_null_class(
@@ -123,7 +128,7 @@ def test_of_images_without_classes_comes_a_model_without_them_that_begins_as_the
         and not found.description.guidance
         and "only the null class" in found.description.origin
     )
-    assert found.unet.config.num_class_embeds is None
+    assert unet_config(found)["num_class_embeds"] is None
     torch.testing.assert_close(answer(found.unet), answer(checkpoint.unet, labels=[3, 3]), rtol=1e-4, atol=2e-5)
     assert (answer(found.unet) - answer(checkpoint.unet, labels=[0, 0])).abs().max() > 1e-3
 
@@ -133,7 +138,7 @@ def test_a_fresh_start_has_the_classes_of_the_data_and_no_origin(digits):
     assert found.description == replace(
         found.description, class_names=("one", "three", "two"), guidance=True, origin="", command="the command"
     )
-    assert found.unet.config.num_class_embeds == 4 and found.diffusion.learns_variance
+    assert unet_config(found)["num_class_embeds"] == 4 and found.diffusion.learns_variance
     assert not load_or_build(config(preset="tiny", label_dropout=0.0), None, data.scan(digits), "").description.guidance
 
 
@@ -143,9 +148,10 @@ def test_a_fresh_start_has_the_classes_of_the_data_and_no_origin(digits):
 def test_a_network_takes_another_size_that_its_levels_divide(plain):
     given = TrainConfig(**inherit({"data": "pictures", "init_from": str(plain), "image_size": 24}))
     found = adapt_to_data(load_checkpoint(plain), given, (), "it")
-    assert (given.image_size, found.description.image_size, found.unet.config.sample_size) == (24, 24, 24)
+    assert (given.image_size, found.description.image_size, unet_config(found)["sample_size"]) == (24, 24, 24)
     assert (
-        answer(found.unet, size=24).shape == (2, 3, 24, 24) and found.description.origin == "it; from 16 to 24 pixels"
+        answer(found.unet, size=24).shape == (2, 3, 24, 24)
+        and found.description.origin == "it; image size changed from 16 to 24 pixels"
     )
     assert torch.equal(answer(found.unet), answer(load_checkpoint(plain).unet))
 
@@ -153,7 +159,7 @@ def test_a_network_takes_another_size_that_its_levels_divide(plain):
 def test_a_size_that_the_levels_do_not_divide_is_refused_with_the_nearest_that_they_do(plain):
     assert (
         refusal(init_from=str(plain), image_size=22)
-        == "An image size of 22 does not fit 3 levels; the nearest that do are 20 and 24."
+        == "An image size of 22 does not fit 3 levels. The nearest valid sizes are 20 and 24."
     )
 
 
@@ -171,12 +177,12 @@ def test_the_sources_own_size_is_never_refused(tmp_path):
 def test_a_grayscale_network_in_color_answers_the_same_in_every_channel(gray):
     given = TrainConfig(**inherit({"data": "pictures", "init_from": str(gray), "channels": 3}))
     source = load_checkpoint(gray)
-    found = adapt_to_data(source, given, ("cat", "dog"), "grey")
+    found = adapt_to_data(source, given, ("cat", "dog"), "gray")
     before, after = answer(source.unet, 1, labels=[0, 2]), answer(found.unet, 3, labels=[0, 2])
     assert (
         after.shape == (2, 6, 16, 16)
         and found.description.channels == 3
-        and found.description.origin == "gray; from grayscale to color"
+        and found.description.origin == "gray; converted from grayscale to color"
     )
     torch.testing.assert_close(after, before.repeat_interleave(3, dim=1), rtol=0, atol=1e-5)
     assert before.std() > 0.01
@@ -204,7 +210,7 @@ def test_what_is_not_said_comes_from_the_source(gray, plain):
         ({"beta_schedule": "squaredcos_cap_v2"}, "has beta schedule linear"),
         ({"prediction_type": "v_prediction"}, "has prediction type epsilon"),
         ({"variance_type": "learned_range"}, "has variance type fixed_large"),
-        ({"init_from": "oracle-memory"}, "a formula without weights"),
+        ({"init_from": "oracle-memory"}, "has no weights"),
     ],
 )
 def test_what_the_source_contradicts_is_refused(plain, given, words):
@@ -231,7 +237,7 @@ def run(command, tmp_path):
         ]
         done = command("train", "--run", "run", *options, *arguments, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        return RunFolder(tmp_path / "run").latest()
+        return latest_checkpoint(tmp_path / "run")
 
     return train
 
@@ -248,8 +254,8 @@ def test_a_diffusers_model_learns_classes_and_is_saved_and_sampled_as_one_of_our
     )
     assert (found.diffusion.variance_type, len(found.diffusion), found.beta_schedule) == ("fixed_large", 100, "linear")
     assert torch.equal(found.diffusion.betas, load_checkpoint(plain).diffusion.betas)
-    assert found.unet.state_dict()[TABLE].abs().sum(1).count_nonzero() >= 2  # of a table that began with zeros
-    assert "Began with: plain; its table of classes started at zero" in (latest / "README.md").read_text()
+    assert found.unet.state_dict()[TABLE].abs().sum(1).count_nonzero() >= 2  # the embedding was initialized to zero
+    assert "Initialized from: plain; class embedding initialized to zero" in (latest / "README.md").read_text()
     assert DDPMPipeline.from_pretrained(latest).unet.config.num_class_embeds == 4
     words = ["--num-images", 1, "--class", "two", "--guidance-scale", 2, "--steps", 2, "--out", "out"]
     done = command("sample", "--checkpoint", latest, *words, cwd=tmp_path)
@@ -268,5 +274,5 @@ def test_images_without_classes_make_a_model_without_them_and_the_run_is_resumed
             40 + 4 * steps,
         )
         assert description.origin.startswith(
-            "gray; from grayscale to color; from 16 to 20 pixels; of its classes only the null class"
+            "gray; converted from grayscale to color; image size changed from 16 to 20 pixels; only the null class kept"
         )

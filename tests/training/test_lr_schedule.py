@@ -1,4 +1,4 @@
-"""Learning-rate schedules in closed form, against diffusers, and across a resume."""
+"""Learning-rate schedules: closed form, comparison with diffusers, and resumed runs."""
 
 import pytest
 import torch

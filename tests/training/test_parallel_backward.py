@@ -1,4 +1,4 @@
-"""The gradient of a batch that the cores share, and the chance in it."""
+"""The gradient computed on several cores, and its deterministic randomness."""
 
 import copy
 
@@ -29,7 +29,7 @@ def batch():
 
 
 def network(dropout):
-    """With three classes and weights that are not 0."""
+    """Return a network with three classes and without zero weights."""
     torch.manual_seed(0)
     unet = build_unet("tiny", 16, 3, learns_variance=True, num_classes=3, dropout=dropout)
     for parameter in unet.parameters():
@@ -74,7 +74,7 @@ def test_chance_is_the_seeds_and_not_the_threads(batch):
     unet = network(dropout=0.3)
     optimize_for_cpu(unet)
     _, first = gradient(unet, batch, CUT)
-    torch.rand(5)  # what others draw meanwhile changes nothing
+    torch.rand(5)  # the global generator has no effect
     _, again = gradient(unet, batch, CUT)
     _, other = gradient(unet, batch, CUT, seed=8)
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -92,12 +92,13 @@ def test_a_seeded_dropout_drops_the_share_that_it_should_and_no_two_alike():
     assert first.unique().tolist() == pytest.approx([0, 1 / 0.7])
     assert (first == 0).float().mean() == pytest.approx(0.3, abs=0.005)
     both = ((first == 0) & (other == 0)).float().mean()
-    assert both == pytest.approx(0.09, abs=0.005), "the two know nothing of each other"
+    assert both == pytest.approx(0.09, abs=0.005), "the two masks are not independent"
     assert torch.equal(SeededDropout(0.3, 0).eval()(x), x)
 
 
 def test_a_network_laid_out_for_the_cpu_answers_as_before(batch):
-    unet = network(dropout=0.3).eval().to(memory_format=torch.channels_last)
+    unet = network(dropout=0.3).eval()
+    unet.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (diffusers' decorator hides self)
     laid_out = copy.deepcopy(unet)
     optimize_for_cpu(laid_out)
     assert laid_out.conv_in.weight.is_contiguous() and not unet.conv_in.weight.is_contiguous()
@@ -109,7 +110,7 @@ def test_a_network_laid_out_for_the_cpu_answers_as_before(batch):
         > 5
     )
     assert any(isinstance(module, Attention) for module in unet.modules())
-    for side in (16, 32):  # attention among 8x8 places, and among more
+    for side in (16, 32):  # feature maps of 8x8, and larger ones
         x = torch.randn(2, 3, side, side)
         with torch.no_grad():
             before, after = (each(x, 5, class_labels=torch.tensor([0, 2])).sample for each in (unet, laid_out))

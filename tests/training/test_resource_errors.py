@@ -1,4 +1,4 @@
-"""Out of memory and out of disk, really: the trainer's process gets less of them than it needs."""
+"""Out of memory and out of disk space, with real limits on the training process."""
 
 import resource
 import subprocess
@@ -8,11 +8,12 @@ import pytest
 
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.training.run_folder import RunFolder
+from tests.training.events import latest_checkpoint
 
 
 @pytest.fixture
 def limited(environment, digits, tmp_path):
-    """Train on the digits in a process that the system refuses more of one resource than so many bytes."""
+    """Train on the digits in a process with a limit, in bytes, on one resource."""
 
     def run(name, limit, *arguments):
         line = [
@@ -27,17 +28,17 @@ def limited(environment, digits, tmp_path):
             *map(str, arguments),
         ]
 
-        def less():
+        def set_limit():
             resource.setrlimit(name, (limit, limit))
 
         return subprocess.run(
-            line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, preexec_fn=less
+            line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, preexec_fn=set_limit
         )
 
     return run
 
 
-def only_line_of(done):
+def assert_failed_without_traceback(done):
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr[-2000:]
 
 
@@ -56,7 +57,7 @@ def test_out_of_memory_says_which_knobs_to_turn(limited, tmp_path):
         "--max-steps",
         2,
     ]
-    only_line_of(limited(resource.RLIMIT_AS, 6_000_000_000, *small))
+    assert_failed_without_traceback(limited(resource.RLIMIT_AS, 6_000_000_000, *small))
     failed = RunFolder(tmp_path / "run").events()[-1]
     assert failed["type"] == "failed" and failed["message"].startswith("Out of memory with batches of 64 at 128 pixels")
     assert "--accumulation 2 and --gradient-checkpointing" in failed["message"]
@@ -66,11 +67,11 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_nothing_half_written(limited
     common = ["--data", digits, "--run", "run", *tiny, "--save-every", 2]
     assert command("train", *common, "--max-steps", 2, cwd=tmp_path).returncode == 0
     run = RunFolder(tmp_path / "run")
-    only_line_of(limited(resource.RLIMIT_FSIZE, 1_000_000, *tiny, "--resume", "--max-steps", 8))
+    assert_failed_without_traceback(limited(resource.RLIMIT_FSIZE, 1_000_000, *tiny, "--resume", "--max-steps", 8))
     failed = run.events()[-1]
     assert failed["type"] == "failed" and failed["step"] == 4 and failed["message"].startswith("The disk is full")
-    assert not list(run.path.rglob("*.partial")) and run.latest().name == "step_000002"
-    assert load_checkpoint(run.latest()).description.steps == 2
+    assert not list(run.path.rglob("*.partial")) and latest_checkpoint(run).name == "step_000002"
+    assert load_checkpoint(latest_checkpoint(run)).description.steps == 2
     done = command("train", *common, "--resume", "--max-steps", 4, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert run.latest().name == "step_000004"
+    assert latest_checkpoint(run).name == "step_000004"

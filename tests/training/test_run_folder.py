@@ -1,4 +1,4 @@
-"""The run folder alone: what it keeps, and what it mends."""
+"""The run folder: checkpoints that are kept, and cleanup after a killed process."""
 
 import pytest
 
@@ -63,5 +63,5 @@ def test_a_file_in_the_place_of_a_run_is_refused(tmp_path):
 
 def test_a_run_whose_config_is_damaged_is_refused(run):
     run.config_file.write_text("{")
-    with pytest.raises(BadInput, match="start a new run"):
+    with pytest.raises(BadInput, match="Start a new run"):
         run.read_config()

@@ -1,4 +1,4 @@
-"""What a run folder says of its run, while its trainer lives, after it has ended, and after it was killed."""
+"""Status of a run while its process is alive, after it has ended, and after it was killed."""
 
 import os
 import shutil
@@ -21,7 +21,8 @@ def write_events(folder, *lines):
 
 
 def start(pid, resumed_from=0, max_steps="null", max_minutes="null"):
-    return f'{{"type": "start", "pid": {pid}, "resumed_from": {resumed_from}, "max_steps": {max_steps}, "max_minutes": {max_minutes}}}'
+    budget = f'"max_steps": {max_steps}, "max_minutes": {max_minutes}'
+    return f'{{"type": "start", "pid": {pid}, "resumed_from": {resumed_from}, {budget}}}'
 
 
 def step(number, elapsed=1.0):
@@ -69,7 +70,7 @@ def test_what_a_later_start_supersedes_is_forgotten(tmp_path):
 )
 def test_the_time_left_is_the_nearer_budgets(tmp_path, monkeypatch, budget, left):
     run = write_events(tmp_path / "run", start(os.getpid(), **budget), step(10, elapsed=20))
-    monkeypatch.setattr("diffusion_demo.training.status._trainer", lambda pid: __import__("psutil").Process(pid))
+    monkeypatch.setattr("diffusion_demo.training.status._find_trainer", lambda pid: __import__("psutil").Process(pid))
     assert read_status(run).seconds_left == (None if left is None else pytest.approx(left))
 
 
@@ -91,6 +92,7 @@ def test_a_launched_trainer_is_followed_told_to_stop_and_found_finished(digits, 
     child = launch(run, arguments)
     wait_until(lambda: read_status(run).step >= 1)
     status = read_status(run)
+    assert status.memory is not None and status.seconds_left is not None
     assert status.state == "running" and status.memory > 50_000_000 and 0 < status.seconds_left <= 600
     send_command(run, "stop")
     wait_until(lambda: read_status(run).state == "finished")
@@ -101,7 +103,7 @@ def test_a_killed_trainer_is_found_interrupted(digits, tiny, tmp_path):
     run = RunFolder(tmp_path / "run")
     launch(run, ["--data", str(digits), "--run", str(run.path), *tiny, "--max-minutes", "10", "--save-every", "100000"])
     wait_until(lambda: read_status(run).step >= 1)
-    os.kill(read_status(run).steps and run.events()[0]["pid"], signal.SIGKILL)
+    os.kill(run.events()[0]["pid"], signal.SIGKILL)
     wait_until(lambda: read_status(run).state == "interrupted")
 
 
@@ -109,7 +111,7 @@ def test_a_trainer_that_refuses_says_why_in_its_last_words(tmp_path):
     run = RunFolder(tmp_path / "run")
     child = launch(run, ["--data", str(tmp_path / "nowhere"), "--run", str(run.path), "--max-steps", "1"])
     assert child.wait(timeout=120) == 2
-    assert "nothing at" in last_log_line(run) and read_status(run).state == "empty"
+    assert "No file or folder at" in last_log_line(run) and read_status(run).state == "empty"
     shutil.rmtree(run.path)
 
 
@@ -121,5 +123,5 @@ def test_a_trainer_understands_three_words(tmp_path):
 def wait_until(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "it did not come to that"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Trainers that stop, die and go on, alone or two together, as real processes."""
+"""Stopped, killed and resumed training processes, and two processes in parallel."""
 
 import json
 import random
@@ -14,14 +14,14 @@ import torch
 
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.training.run_folder import RunFolder
-from tests.training.events import assert_refused, events_of, of_type, weights_of
+from tests.training.events import assert_refused, events_of, latest_checkpoint, of_type, weights_of
 
 ENDLESS = ["--max-minutes", "10", "--save-every", "3", "--sample-every", "100000"]
 
 
 @pytest.fixture
 def background(environment):
-    """Start a trainer that goes on until it is told to stop; whatever is left of it is killed at the end."""
+    """Start a training process; it is killed at the end of the test if it is still running."""
     children = []
 
     def start(*arguments, cwd):
@@ -43,7 +43,7 @@ def wait_for(condition, child, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
         assert child.poll() is None, child.stderr.read()
-        assert time.monotonic() < end, "the trainer did not get there"
+        assert time.monotonic() < end, "timed out"
         time.sleep(0.05)
 
 
@@ -137,8 +137,8 @@ def test_ctrl_c_saves_and_ends_well(background, digits, tiny, tmp_path):
     assert child.wait(timeout=60) == 0
     finished = events_of(run)[-1]
     assert finished["type"] == "finished" and finished["reason"] == "stopped"
-    assert RunFolder(run).latest().name == f"step_{finished['step']:06d}"
-    assert load_checkpoint(RunFolder(run).latest()).description.steps == finished["step"]
+    assert latest_checkpoint(run).name == f"step_{finished['step']:06d}"
+    assert load_checkpoint(latest_checkpoint(run)).description.steps == finished["step"]
 
 
 def test_a_stop_in_control_jsonl_saves_and_ends_well_and_a_second_trainer_is_refused(
@@ -147,14 +147,14 @@ def test_a_stop_in_control_jsonl_saves_and_ends_well_and_a_second_trainer_is_ref
     run = tmp_path / "run"
     child = background("--data", digits, "--run", run, *tiny, *ENDLESS, cwd=tmp_path)
     wait_for(lambda: of_type(run, "saved"), child)
-    assert_refused(command("train", "--run", run, "--resume", "--max-steps", 100000, cwd=tmp_path), "Another trainer")
+    assert_refused(command("train", "--run", run, "--resume", "--max-steps", 100000, cwd=tmp_path), "Another process")
     assert child.poll() is None and len(of_type(run, "start")) == 1
     with (run / "control.jsonl").open("a") as file:
         file.write('{"type":"stop"}\n')
     assert child.wait(timeout=60) == 0
     finished = events_of(run)[-1]
-    assert finished["type"] == "finished" and RunFolder(run).latest().name == f"step_{finished['step']:06d}"
-    # the old stop belongs to the call that it ended
+    assert finished["type"] == "finished" and latest_checkpoint(run).name == f"step_{finished['step']:06d}"
+    # The stop command of the previous call is ignored.
     budget = finished["step"] + 2
     done = command("train", "--run", run, "--resume", "--max-steps", budget, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -167,9 +167,9 @@ def test_a_killed_trainer_goes_on_from_its_last_whole_checkpoint(background, com
     wait_for(lambda: len(of_type(run, "saved")) >= 2, child)
     child.kill()
     child.wait()
-    latest = RunFolder(run).latest()
+    latest = latest_checkpoint(run)
     step = int(latest.name.removeprefix("step_"))
-    # what a kill in the middle of a write leaves
+    # What a process leaves when it is killed during a write.
     half = run / "checkpoints" / f".step_{step + 3:06d}.partial"
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir()
@@ -182,7 +182,7 @@ def test_a_killed_trainer_goes_on_from_its_last_whole_checkpoint(background, com
     starts = [event for event in events if event["type"] == "start"]
     assert [event["resumed_from"] for event in starts] == [0, step]
     assert events[-1]["type"] == "finished" and events[-1]["step"] == step + 3
-    assert load_checkpoint(RunFolder(run).latest()).description.steps == step + 3
+    assert load_checkpoint(latest_checkpoint(run)).description.steps == step + 3
     assert not half.exists()
 
 

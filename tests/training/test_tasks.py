@@ -1,4 +1,4 @@
-"""Training for other tasks than images from noise: a noisy classifier and an upsampler, by the real command."""
+"""Training of noisy classifiers and upsamplers with the real command."""
 
 import json
 import math
@@ -20,8 +20,8 @@ from diffusion_demo.sampling.generate import sample
 from diffusion_demo.sampling.request import Request
 from diffusion_demo.training.batches import Batch, random_crop
 from diffusion_demo.training.config import TrainConfig, config_of
-from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.tasks import Upsampling
+from tests.training.events import latest_checkpoint, of_type, unet_config
 
 SHORT = ["--num-train-timesteps", "100", "--save-every", "1000", "--sample-every", "1000"]
 
@@ -51,16 +51,12 @@ def upsampler_run(folder, digits, command, tiny):
     return folder / "upsampler"
 
 
-def of_type(run, kind):
-    return [event for event in RunFolder(run).events() if event["type"] == kind]
-
-
 def test_a_classifier_learns_to_name_digits_better_where_there_is_less_noise(classifier_run, digits):
     losses = [event["loss"] for event in of_type(classifier_run, "step")]
     assert losses[0] == pytest.approx(math.log(3), abs=0.5) and sum(losses[-8:]) / 8 < 0.9 * math.log(3)
     held_out = of_type(classifier_run, "held_out")[-1]
     assert held_out["error"] < 0.6 and len(held_out["bands"]) == 10
-    checkpoint = load_checkpoint(RunFolder(classifier_run).latest())
+    checkpoint = load_checkpoint(latest_checkpoint(classifier_run))
     dataset = data.load(data.scan(digits), 16, 1, held_out=False)
     x0, labels = to_float(dataset.images).repeat(4, 1, 1, 1), dataset.labels.repeat(4)
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(0))
@@ -74,7 +70,7 @@ def test_a_classifier_learns_to_name_digits_better_where_there_is_less_noise(cla
 
 
 def test_a_classifier_is_saved_with_its_noise_classes_and_card_and_makes_no_previews(classifier_run):
-    latest = RunFolder(classifier_run).latest()
+    latest = latest_checkpoint(classifier_run)
     assert (
         has_classifier(latest)
         and load_metadata(latest).task == "classifier"
@@ -89,8 +85,8 @@ def test_a_classifier_is_saved_with_its_noise_classes_and_card_and_makes_no_prev
 
 
 def test_a_classifier_is_refused_as_a_model_to_sample_from(classifier_run):
-    with pytest.raises(BadInput, match="makes no images"):
-        next(sample(load_checkpoint(RunFolder(classifier_run).latest()), Request(num_images=1, steps=2)))
+    with pytest.raises(BadInput, match="cannot sample"):
+        next(sample(load_checkpoint(latest_checkpoint(classifier_run)), Request(num_images=1, steps=2)))
 
 
 @pytest.mark.parametrize("task", ["classifier", "upsampler"])
@@ -100,7 +96,7 @@ def test_a_run_that_was_cut_in_two_ends_in_the_same_weights(task, digits, comman
         assert command(*base, *arguments, cwd=tmp_path).returncode == 0
     assert command("train", "--run", "cut", "--resume", "--max-steps", "6", cwd=tmp_path).returncode == 0
     whole, cut = (
-        load_file(RunFolder(tmp_path / name).latest() / "state" / "weights.safetensors") for name in ("whole", "cut")
+        load_file(latest_checkpoint(tmp_path / name) / "state" / "weights.safetensors") for name in ("whole", "cut")
     )
     assert whole.keys() == cut.keys() and all(torch.equal(whole[name], cut[name]) for name in whole)
 
@@ -120,7 +116,7 @@ def test_a_classifier_begins_with_a_diffusion_models_downward_half(trained_check
     ]
     done = command("train", "--data", digits, "--run", "begun", "--task", "classifier", *options, cwd=folder)
     assert done.returncode == 0, done.stderr
-    latest = RunFolder(folder / "begun").latest()
+    latest = latest_checkpoint(folder / "begun")
     ours, theirs = load_checkpoint(latest).unet.state_dict(), load_checkpoint(trained_checkpoint).unet.state_dict()
     shared = [name for name in ours if name in theirs]
     assert len(shared) > 50 and max(float((ours[name] - theirs[name]).abs().max()) for name in shared) < 1e-6
@@ -170,14 +166,14 @@ def test_a_model_of_another_task_is_refused_to_go_on_from(classifier_run, upsamp
         (upsampler_run, "classifier"),
     ):
         with pytest.raises(BadInput, match="was trained for the task"):
-            config_of({"data": "pictures", "task": task, "init_from": str(RunFolder(run).latest())})
+            config_of({"data": "pictures", "task": task, "init_from": str(latest_checkpoint(run))})
 
 
 def test_an_upsampler_shows_small_made_and_real_images_and_says_what_it_takes(upsampler_run):
     (preview,) = of_type(upsampler_run, "preview")
     sheet = Image.open(upsampler_run / preview["path"])
-    assert sheet.size == (6 * 16, 4 * 16) or sheet.size[0] == 6 * 16, "three of each image, two images a row"
-    latest = RunFolder(upsampler_run).latest()
+    assert sheet.size == (6 * 16, 4 * 16) or sheet.size[0] == 6 * 16, "three cells for each image, two images in a row"
+    latest = latest_checkpoint(upsampler_run)
     description = load_metadata(latest)
     assert (description.task, description.image_size, description.small_size, description.class_names) == (
         "upsampler",
@@ -185,15 +181,15 @@ def test_an_upsampler_shows_small_made_and_real_images_and_says_what_it_takes(up
         8,
         (),
     )
-    assert load_checkpoint(latest).unet.config.in_channels == 2
+    assert unet_config(load_checkpoint(latest))["in_channels"] == 2
 
 
 def test_an_upsampler_is_shown_the_mean_of_each_four_pixels_after_the_noise(upsampler_run, checkpoint):
-    start = load_checkpoint(RunFolder(upsampler_run).latest())
+    start = load_checkpoint(latest_checkpoint(upsampler_run))
     x0 = torch.randn(2, 1, 16, 16)
     batch = Batch(x0, torch.zeros(2), torch.tensor([1, 2]), torch.ones(2), torch.randn_like(x0))
     xt = torch.randn_like(x0)
-    seen = Upsampling(start, TrainConfig("pictures", task="upsampler", small_noise=0.5))._seen(
+    seen = Upsampling(start, TrainConfig(data="pictures", task="upsampler", small_noise=0.5))._network_input(
         xt, batch, start.unet.eval()
     )
     means = x0.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(4, 5))
@@ -217,8 +213,8 @@ def test_a_papers_network_is_trained_by_its_name_with_our_classes_and_a_null_cla
             "iddpm-32", 32, 3, learns_variance=True, num_classes=3, dropout=0.3, is_upsampler=False
         )
     assert sum(p.numel() for p in unet.parameters()) == 52_546_438 + 4 * 512, (
-        "Improved DDPM's count, and a table of four classes"
+        "Improved DDPM's parameter count plus an embedding of four classes"
     )
-    assert unet.config.dropout == 0.3 and unet.config.num_class_embeds == 4
+    assert unet.config["dropout"] == 0.3 and unet.config["num_class_embeds"] == 4
     other = command("train", "--data", digits, "--run", "other", "--preset", "adm-64", "--max-steps", "1", cwd=tmp_path)
     assert other.returncode == 2 and "made for 64 pixels" in other.stderr and not (tmp_path / "other").exists()

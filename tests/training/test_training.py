@@ -1,4 +1,4 @@
-"""The trainer, as real processes: what it leaves in the run folder, what it refuses, and what it goes on from."""
+"""Training as real processes: contents of the run folder, refused arguments, and initial checkpoints."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from diffusion_demo.cli import main
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.training.run_folder import RunFolder
-from tests.training.events import assert_refused, events_of, of_type, weights_of
+from tests.training.events import assert_refused, events_of, of_type, unet_config, weights_of
 
 
 def test_a_run_folder_holds_its_config_events_samples_and_checkpoints(trained_run):
@@ -103,7 +103,7 @@ def odd_folders(digits, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--data", "empty"], "no images"),
+        (["--data", "empty"], "no readable images"),
         (["--data", "digits", "--image-size", "18"], "16 and 20"),
         (["--data", "digits", "--init-from", "empty"], "empty"),
     ],
@@ -113,11 +113,11 @@ def test_a_run_that_cannot_start_is_refused_and_leaves_no_run(command, tiny, odd
     assert not (odd_folders / "run" / "config.json").exists()
 
 
-# the same through main() in this process, which spares the seconds that each process takes to load torch
+# These call main() in this process, because a new process takes seconds to import torch.
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--data", "words"], "no images"),
+        (["--data", "words"], "no readable images"),
         (["--data", "nowhere"], "nowhere"),
         (["--data", "words/notes.txt"], "notes.txt"),
         (["--data", "digits", "--batch-size", "0"], "Batch size"),
@@ -207,7 +207,7 @@ def test_training_can_go_on_from_a_checkpoint_with_other_classes(command, traine
     done = command("train", "--data", "data", "--run", "run", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     found = load_checkpoint(tmp_path / "run" / "checkpoints" / "step_000002")
-    assert found.description.class_names == ("my one", "my two") and found.unet.config.num_class_embeds == 3
+    assert found.description.class_names == ("my one", "my two") and unet_config(found)["num_class_embeds"] == 3
     assert found.description.images_seen == 96 + 16
     before, after = load_checkpoint(trained_checkpoint).unet.state_dict(), found.unet.state_dict()
     name = "down_blocks.0.resnets.0.conv1.weight"
@@ -222,7 +222,7 @@ def test_the_newest_three_checkpoints_are_kept_and_the_best(command, digits, tin
         0,
         "--ema-decays",
         0,
-    ]  # every step takes the held-out loss further up
+    ]  # every step increases the held-out loss
     done = command(
         "train", "--data", digits, "--run", "run", *tiny, *worse, "--save-every", 1, "--max-steps", 6, cwd=tmp_path
     )
@@ -231,8 +231,10 @@ def test_the_newest_three_checkpoints_are_kept_and_the_best(command, digits, tin
         RunFolder(tmp_path / "run"),
         {event["step"]: event["loss"] for event in of_type(tmp_path / "run", "held_out")},
     )
-    best = min(losses, key=losses.get)
-    assert run.best().name == f"step_{best:06d}" and load_metadata(run.best()).held_out_loss == losses[best]
+    best = min(losses, key=lambda step: losses[step])
+    best_checkpoint = run.best()
+    assert best_checkpoint is not None and best_checkpoint.name == f"step_{best:06d}"
+    assert load_metadata(best_checkpoint).held_out_loss == losses[best]
     kept = {int(path.name.removeprefix("step_")) for path in run.checkpoints.glob("step_*")}
     assert kept == {4, 5, 6, best} and best < 4
 

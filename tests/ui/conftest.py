@@ -1,4 +1,4 @@
-"""Models as the page may find them."""
+"""Models for the tests of the page."""
 
 import shutil
 
@@ -18,17 +18,21 @@ from tests.conftest import CLASSES
 
 @pytest.fixture
 def three_models(random_checkpoint, monkeypatch, tmp_path):
-    """A model, one with a classifier beside it, and what enlarges the images of both."""
+    """Return a checkpoints folder with a diffusion model, one with a classifier, and an upsampler for both."""
     bundled = tmp_path / "checkpoints"
     shutil.copytree(random_checkpoint, bundled / "plain")
     shutil.copytree(random_checkpoint, bundled / "with-classifier")
     save_classifier(bundled / "with-classifier" / "classifier", build_classifier("tiny", 16, 3, CLASSES))
     torch.manual_seed(0)
-    larger = build_unet("tiny", 32, 3, learns_variance=True, num_classes=0, is_upsampler=True)
-    about = CheckpointMetadata(32, 3, 1000, task="upsampler", small_size=16)
-    chain = Diffusion(named_betas("squaredcos_cap_v2", 1000), "epsilon", "learned_range")
+    upsampler = build_unet("tiny", 32, 3, learns_variance=True, num_classes=0, is_upsampler=True)
+    metadata = CheckpointMetadata(32, 3, 1000, task="upsampler", small_size=16)
+    diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), "epsilon", "learned_range")
     save_checkpoint(
-        bundled / "twice", larger, make_scheduler("squaredcos_cap_v2", chain), about, model_card(about, 1, None)
+        bundled / "twice",
+        upsampler,
+        make_scheduler("squaredcos_cap_v2", diffusion),
+        metadata,
+        model_card(metadata, 1, None),
     )
     monkeypatch.setattr(model_list, "CHECKPOINTS", bundled)
     monkeypatch.setattr(model_list, "RUNS", tmp_path / "runs")

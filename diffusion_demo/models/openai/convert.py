@@ -1,11 +1,13 @@
-"""A network's file of improved-diffusion or guided-diffusion (OpenAI) -> a checkpoint folder of ours."""
+"""Convert an OpenAI network (improved-diffusion, guided-diffusion) to a checkpoint folder."""
 
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
 from diffusion_demo.diffusion.process import Diffusion
@@ -24,12 +26,12 @@ from diffusion_demo.models.openai.file import read_tensors
 from diffusion_demo.models.openai.layout import Layout, read_layout
 from diffusion_demo.models.openai.network import build_network
 from diffusion_demo.models.openai.options import ImportOptions
-from diffusion_demo.models.openai.weights import fill, module_names, renamed
+from diffusion_demo.models.openai.weights import load_weights, module_names, rename_tensors
 
 
 @dataclass(frozen=True)
-class Imported:
-    """What an import wrote, for telling: `network` is the class's name, its own where stock diffusers could not read it."""
+class ImportResult:
+    """What an import wrote; `network` is the name of the network's class, `parameters` their number."""
 
     layout: Layout
     description: CheckpointMetadata
@@ -38,8 +40,8 @@ class Imported:
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
-    """A network with its weights, what it is for, and how its folder is saved: save(folder, network, scheduler, description, card)."""
+class _Conversion:
+    """A network with its weights, and the function that saves its checkpoint folder."""
 
     network: nn.Module
     layout: Layout
@@ -47,58 +49,64 @@ class _Found:
     task: str
     image_size: int
     classes: int
-    save: Callable
+    save: Callable[[Path, Any, DDPMScheduler, CheckpointMetadata, str], None]
 
 
-def import_network(file: Path, out: Path, told: ImportOptions, command: str = "") -> Imported:
-    """Write the checkpoint folder `out`, which must not exist yet. Raises BadInput with one sentence for what cannot be imported."""
+def import_network(file: Path, out: Path, options: ImportOptions, command: str = "") -> ImportResult:
+    """Convert an OpenAI file to the checkpoint folder `out`, which must not exist.
+
+    `command` is recorded in the metadata. Raises BadInput if the file cannot be imported.
+    """
     if out.exists():
-        raise BadInput(f"{out} exists already; give --out a new folder.")
+        raise BadInput(f"{out} already exists. Choose another folder for --out.")
     tensors = read_tensors(file)
     try:
-        found = (_classifier if is_classifier(tensors) else _unet)(tensors, told)
+        converted = (_convert_classifier if is_classifier(tensors) else _convert_unet)(tensors, options)
     except BadInput as error:
         raise BadInput(f"{file.name} {error}", error.field) from error
-    size, names, origin = (
-        (found.image_size, found.layout.channels, len(found.diffusion)),
-        told.names(found.classes),
-        f"imported from {file.name}",
+    metadata = CheckpointMetadata(
+        converted.image_size,
+        converted.layout.channels,
+        len(converted.diffusion),
+        options.class_names_or_indices(converted.classes),
+        command=command,
+        origin=f"imported from {file.name}",
+        task=converted.task,
     )
-    description = CheckpointMetadata(*size, names, command=command, origin=origin, task=found.task)
-    network = found.network.eval()
-    imported = Imported(found.layout, description, type(network).__name__, sum(p.numel() for p in network.parameters()))
-    card = model_card(description, imported.parameters, network=imported.network)
+    network = converted.network.eval()
+    parameters = sum(p.numel() for p in network.parameters())
+    result = ImportResult(converted.layout, metadata, type(network).__name__, parameters)
+    card = model_card(metadata, parameters, network=result.network)
+    assert options.beta_schedule is not None
+    scheduler = make_scheduler(options.beta_schedule, converted.diffusion)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as partial:
         folder = Path(partial) / "checkpoint"
-        found.save(folder, network, make_scheduler(told.beta_schedule, found.diffusion), description, card)
+        converted.save(folder, network, scheduler, metadata, card)
         folder.rename(out)
-    return imported
+    return result
 
 
-def _unet(tensors: Mapping[str, Tensor], told: ImportOptions) -> _Found:
+def _convert_unet(tensors: Mapping[str, Tensor], options: ImportOptions) -> _Conversion:
     layout = read_layout(tensors)
-    told.check(layout)
-    diffusion = told.chain(layout.learns_variance)
+    options.check(layout)
+    diffusion, size = options.make_diffusion(layout.learns_variance), options.image_size
+    assert size is not None
     with torch.device("meta"):
-        network = build_network(layout, told.heads, told.image_size, told.time_scale)
-    fill(network, renamed(tensors, module_names(layout), told.heads, told.new_attention_order))
-    return _Found(
-        network,
-        layout,
-        diffusion,
-        "upsampler" if layout.is_upsampler else "diffusion",
-        told.image_size,
-        layout.classes,
-        save_checkpoint,
-    )
+        network = build_network(layout, options.heads, size, options.time_scale)
+    weights = rename_tensors(tensors, module_names(layout), options.heads, options.new_attention_order)
+    load_weights(network, weights)
+    task = "upsampler" if layout.is_upsampler else "diffusion"
+    return _Conversion(network, layout, diffusion, task, size, layout.classes, save_checkpoint)
 
 
-def _classifier(tensors: Mapping[str, Tensor], told: ImportOptions) -> _Found:
-    layout = read_classifier_layout(tensors, told.image_size, told.num_res_blocks)
-    told.check(layout)
-    diffusion, size = told.chain(learns_variance=False), layout.image_size or told.image_size
+def _convert_classifier(tensors: Mapping[str, Tensor], options: ImportOptions) -> _Conversion:
+    layout = read_classifier_layout(tensors, options.image_size, options.num_res_blocks)
+    options.check(layout)
+    diffusion, size = options.make_diffusion(learns_variance=False), layout.image_size or options.image_size
+    assert size is not None
+    names = options.class_names_or_indices(layout.classes)
     with torch.device("meta"):
-        network = build_openai_classifier(layout, told.heads, size, told.names(layout.classes), told.time_scale)
-    fill(network, classifier_weights(tensors, layout, told.heads, told.new_attention_order))
-    return _Found(network, layout.trunk, diffusion, "classifier", size, layout.classes, save_classifier_checkpoint)
+        network = build_openai_classifier(layout, options.heads, size, names, options.time_scale)
+    load_weights(network, classifier_weights(tensors, layout, options.heads, options.new_attention_order))
+    return _Conversion(network, layout.trunk, diffusion, "classifier", size, layout.classes, save_classifier_checkpoint)

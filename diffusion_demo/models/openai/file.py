@@ -1,4 +1,4 @@
-"""A file of torch.save that is read as a table of tensors, and nothing in it run."""
+"""Read a state dict from a file of torch.save without running any code in it."""
 
 import warnings
 from collections.abc import Mapping
@@ -8,30 +8,31 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.openai.layout import WANTED
+from diffusion_demo.models.openai.layout import SUPPORTED
 
 
 def read_tensors(file: Path) -> Mapping[str, Tensor]:
-    """The tensors of a file of torch.save by name; nothing that the file asks to run is run. Raises BadInput for anything but such a table."""
+    """Return the tensors of a file of torch.save by name, on the CPU. Code in the file is never run.
+
+    A dictionary under the key "state_dict" is unwrapped. Raises BadInput for anything but a dictionary.
+    """
+    if file.is_dir():
+        raise BadInput(f"{file} is a folder. Use it directly with --checkpoint.")
     if not file.is_file():
-        raise BadInput(
-            f"There is no file {file}."
-            if not file.is_dir()
-            else f"{file} is a folder; give it to --checkpoint as it is."
-        )
+        raise BadInput(f"No file at {file}. Check the path.")
     try:
         with warnings.catch_warnings(action="ignore"):
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch passes on whatever a file of something else leads its reader to
+            content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load passes on whatever a file of another format raises in its readers
         if "GLOBAL" in str(error):
             raise BadInput(
-                f"{file.name} asks to run code of its own, which was not done; save the network's state_dict() alone."
+                f"{file.name} contains code, which was not run. Save only the network's state_dict()."
             ) from error
         raise BadInput(
-            f"{file.name} is no file of plain tensors that PyTorch wrote, or is damaged or half downloaded; fetch it again."
+            f"{file.name} is not a file of plain tensors from PyTorch, or is damaged. Download it again."
         ) from error
-    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
-        found = found["state_dict"]
-    if not isinstance(found, Mapping):
-        raise BadInput(f"{file.name} holds a {type(found).__name__}, not a network's tensors by name; {WANTED}.")
-    return found
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, Mapping):
+        raise BadInput(f"{file.name} contains a {type(content).__name__}, not a state dict. {SUPPORTED}.")
+    return content

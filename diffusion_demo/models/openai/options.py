@@ -1,4 +1,4 @@
-"""What a person tells of an OpenAI network because no tensor does: is it all there, and does it fit?"""
+"""Options of an import: what the tensors of an OpenAI network do not tell."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,19 @@ PREDICTIONS = ("epsilon", "sample")
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """The first three must be told, and one of the head counts; the others are as guided-diffusion's flags have them.
+    """Options of an import. The first three and one of the head options are required.
 
-    image_size: follows from a classifier's attention pool. variance_type counts where the network does not learn it: fixed_large, or fixed_small
-    (sigma_small); prediction_type is epsilon, or sample (predict_xstart). rescale_timesteps: the network was told t * 1000/T. num_res_blocks: for
-    a classifier whose tensors can be read in several ways. class_names: by index; their numbers where they are not told.
+    image_size           side in pixels; not needed for a classifier with attention pooling
+    beta_schedule        a name of schedules.SCHEDULES
+    num_heads            heads per attention block
+    num_heads_upsample   heads per attention block on the way up, if different
+    num_head_channels    channels per head; replaces num_heads
+    new_attention_order  guided-diffusion's use_new_attention_order
+    rescale_timesteps    whether the network was given t * 1000/T
+    variance_type        if the network does not learn it: fixed_large, or fixed_small (their sigma_small)
+    prediction_type      epsilon, or sample (their predict_xstart)
+    num_res_blocks       for a classifier whose tensors fit several layouts
+    class_names          by class index; the indices themselves if None
     """
 
     image_size: int | None = None
@@ -38,54 +46,64 @@ class ImportOptions:
 
     @property
     def heads(self) -> Heads:
+        """How attention is split into heads."""
         return Heads(self.num_heads, self.num_heads_upsample, self.num_head_channels)
 
     @property
     def time_scale(self) -> float:
-        """What t is multiplied by before the network's sinusoids of it."""
-        return 1000 / self.num_train_timesteps if self.rescale_timesteps else 1.0
+        """The factor that multiplies t before its sinusoidal embedding."""
+        if not self.rescale_timesteps:
+            return 1.0
+        assert self.num_train_timesteps is not None
+        return 1000 / self.num_train_timesteps
 
     def check(self, layout: Layout | ClassifierLayout) -> None:
-        """Raise BadInput, without the file's name before it, unless everything is told that must be, and fits the layout."""
+        """Raise BadInput, its message without the file's name, if an option is missing or contradicts `layout`."""
         trunk = layout.trunk if isinstance(layout, ClassifierLayout) else layout
         self._check_missing(layout)
         step = 2 ** (len(trunk.widths) - 1)
         if self.image_size is not None and (self.image_size < step or self.image_size % step):
+            halvings = len(trunk.widths) - 1
             raise BadInput(
-                f"halves its images {len(trunk.widths) - 1} times, so --image-size must be a multiple of {step}, not {self.image_size}."
+                f"halves its images {halvings} times, so --image-size must be a multiple of {step}, "
+                f"not {self.image_size}."
             )
         if self.variance_type not in FIXED_VARIANCES or self.prediction_type not in PREDICTIONS:
-            raise BadInput(
-                f"can have the variance type {' or '.join(FIXED_VARIANCES)}, and the prediction type {' or '.join(PREDICTIONS)}."
-            )
-        if self.class_names is not None and len(self.class_names) != layout.classes:
-            raise BadInput(f"has {layout.classes} classes, but {len(self.class_names)} names were given for them.")
-        if twice := sorted({name for name in self.class_names or () if self.class_names.count(name) > 1}):
-            raise BadInput(f"would have two classes called {twice[0]}; give each name once.")
+            variances, predictions = " or ".join(FIXED_VARIANCES), " or ".join(PREDICTIONS)
+            raise BadInput(f"needs --variance-type {variances} and --prediction-type {predictions}.")
+        names = self.class_names or ()
+        if self.class_names is not None and len(names) != layout.classes:
+            raise BadInput(f"has {layout.classes} classes, but {len(names)} names were given. Give one name per class.")
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise BadInput(f"would have two classes called {repeated[0]}. Give each name once.")
 
     def _check_missing(self, layout: Layout | ClassifierLayout) -> None:
         pool = layout.pool if isinstance(layout, ClassifierLayout) else ""
         by_width = {"--num-head-channels C": self.num_head_channels}
         either = {"--num-heads N or --num-head-channels C": self.num_heads or self.num_head_channels}
-        wanted = (by_width if pool == "attention" else either) | {
+        required = (by_width if pool == "attention" else either) | {
             "--beta-schedule linear|squaredcos_cap_v2": self.beta_schedule,
             "--num-train-timesteps T": self.num_train_timesteps,
         }
         if pool != "attention":
-            wanted["--image-size S"] = self.image_size
-        if missing := [option for option, value in wanted.items() if value is None]:
-            known = match_released(layout)
-            hint = f"; the released {known[0]}, which has these sizes, has {known[1].options}" if known else ""
-            raise BadInput(f"does not tell everything; give as well {', '.join(missing)}{hint}.")
+            required["--image-size S"] = self.image_size
+        if missing := [option for option, value in required.items() if value is None]:
+            match = match_released(layout)
+            hint = f" The released {match[0]} has these sizes and uses {match[1].options}." if match else ""
+            raise BadInput(f"needs more options: {', '.join(missing)}.{hint}")
 
-    def chain(self, learns_variance: bool) -> Diffusion:
-        """The chain that it was trained with. Raises BadInput, without the file's name before it, for one that there is not."""
+    def make_diffusion(self, learns_variance: bool) -> Diffusion:
+        """Return the chain that the network was trained with, once `check` has passed.
+
+        Raises BadInput, with a message that lacks the file's name, if there is no such chain.
+        """
+        assert self.beta_schedule is not None and self.num_train_timesteps is not None
         try:
             betas = named_betas(self.beta_schedule, self.num_train_timesteps)
             return Diffusion(betas, self.prediction_type, "learned_range" if learns_variance else self.variance_type)
         except ValueError as error:
-            raise BadInput(f"cannot have that chain: {error}.") from error
+            raise BadInput(f"cannot be imported: {error}.") from error
 
-    def names(self, classes: int) -> tuple[str, ...]:
-        """The classes' names, by index."""
-        return tuple(map(str, range(classes))) if self.class_names is None else self.class_names
+    def class_names_or_indices(self, num_classes: int) -> tuple[str, ...]:
+        """Return the class names, or the class indices if no names were given."""
+        return tuple(map(str, range(num_classes))) if self.class_names is None else self.class_names

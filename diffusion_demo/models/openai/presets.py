@@ -1,9 +1,11 @@
-"""The three papers' networks by name: layouts, heads and chains as released, and how many parameters that makes.
+"""The networks of the three papers by name: layouts, attention heads and chains as released.
 
-Sources: the flags that improved-diffusion and guided-diffusion were released with; Guided Diffusion tables 11 to 14; the DDPM code.
+Sources: the flags published with improved-diffusion and guided-diffusion; Guided Diffusion tables 11 to 14; the DDPM
+code.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from diffusers import UNet2DModel
@@ -19,8 +21,8 @@ COSINE = "squaredcos_cap_v2"
 
 
 @dataclass(frozen=True)
-class Released:
-    """One of OpenAI's networks: its layout, and what no tensor of it tells."""
+class ReleasedNetwork:
+    """A network that OpenAI released: its layout, and the import options that its tensors do not tell."""
 
     layout: Layout | ClassifierLayout
     heads: Heads
@@ -32,30 +34,35 @@ class Released:
 
     @property
     def options(self) -> str:
-        """The options of `import` that say so."""
-        heads = (
-            f"--num-head-channels {self.heads.channels}" if self.heads.channels else f"--num-heads {self.heads.count}"
-        )
-        flags = "".join(
+        """The command-line options of `import` for this network."""
+        heads = self.heads
+        split = f"--num-head-channels {heads.channels}" if heads.channels else f"--num-heads {heads.count}"
+        flags = [
             f" --{name.replace('_', '-')}"
             for name in ("new_attention_order", "rescale_timesteps")
             if getattr(self, name)
-        )
+        ]
         chain = f"--beta-schedule {self.beta_schedule} --num-train-timesteps {self.num_train_timesteps}"
-        return f"{heads}{flags} {chain} --image-size {self.image_size}"
+        return f"{split}{''.join(flags)} {chain} --image-size {self.image_size}"
 
 
 def _layout(
-    image_size: int, width: int, multipliers: tuple[float, ...], blocks: int, attention_sides: tuple[int, ...], **more
+    image_size: int,
+    width: int,
+    multipliers: tuple[float, ...],
+    blocks: int,
+    attention_sides: tuple[int, ...],
+    **settings: Any,
 ) -> Layout:
-    """model_channels = width; each level after the first halves the image; attention where its side is one of attention_sides."""
+    """Return a layout with model_channels = width and attention where a level's side is in `attention_sides`."""
     widths = tuple(int(width * multiplier) for multiplier in multipliers)
     attention = tuple(image_size >> level in attention_sides for level in range(len(widths)))
-    return Layout(width, widths, blocks, attention, **{"in_channels": 3, "out_channels": 6} | more)
+    settings = {"in_channels": 3, "out_channels": 6} | settings
+    return Layout(width, widths, blocks, attention, **settings)
 
 
-def _iddpm(image_size: int, width: int, multipliers: tuple[float, ...], **more) -> Layout:
-    return _layout(image_size, width, multipliers, 3, (16, 8), **more)
+def _iddpm(image_size: int, width: int, multipliers: tuple[float, ...], **settings: Any) -> Layout:
+    return _layout(image_size, width, multipliers, 3, (16, 8), **settings)
 
 
 def _adm(
@@ -63,19 +70,20 @@ def _adm(
     width: int,
     multipliers: tuple[float, ...],
     blocks: int = 2,
-    sides: tuple[int, ...] = (32, 16, 8),
-    **more,
+    attention_sides: tuple[int, ...] = (32, 16, 8),
+    **settings: Any,
 ) -> Layout:
-    return _layout(image_size, width, multipliers, blocks, sides, **{"resblock_updown": True, "classes": 1000} | more)
+    settings = {"resblock_updown": True, "classes": 1000} | settings
+    return _layout(image_size, width, multipliers, blocks, attention_sides, **settings)
 
 
-def _classifier(image_size: int, beta_schedule: str, blocks: int = 2) -> Released:
+def _classifier(image_size: int, beta_schedule: str, blocks: int = 2) -> ReleasedNetwork:
     trunk = _layout(image_size, 128, BY_SIZE[image_size], blocks, (32, 16, 8), out_channels=3, resblock_updown=True)
-    return Released(
-        ClassifierLayout(trunk, "attention", 1000, image_size), Heads(channels=64), image_size, beta_schedule, 1000
-    )
+    layout = ClassifierLayout(trunk, "attention", 1000, image_size)
+    return ReleasedNetwork(layout, Heads(channels=64), image_size, beta_schedule, 1000)
 
 
+# Width multipliers per level, by image size.
 BY_SIZE = {
     32: (1, 2, 2, 2),
     64: (1, 2, 3, 4),
@@ -87,20 +95,22 @@ _LSUN = replace(_layout(256, 128, BY_SIZE[256], 2, (16,)), scale_shift=False)
 _UPSAMPLER = _layout(256, 192, BY_SIZE[256], 2, (16, 8), in_channels=6, classes=1000)
 
 RELEASED = {
-    "iddpm-32": Released(_iddpm(32, 128, BY_SIZE[32]), Heads(4), 32, COSINE, 4000, rescale_timesteps=True),
-    "iddpm-64": Released(_iddpm(64, 128, BY_SIZE[64]), Heads(4), 64, COSINE, 4000, rescale_timesteps=True),
-    "iddpm-64-classes": Released(_iddpm(64, 192, BY_SIZE[64], classes=1000), Heads(4), 64, COSINE, 4000),
-    "iddpm-64-256-upsampler": Released(_UPSAMPLER, Heads(4), 256, "linear", 4000),
-    "iddpm-256-lsun": Released(_LSUN, Heads(1), 256, "linear", 1000),
-    "adm-64": Released(
+    "iddpm-32": ReleasedNetwork(_iddpm(32, 128, BY_SIZE[32]), Heads(4), 32, COSINE, 4000, rescale_timesteps=True),
+    "iddpm-64": ReleasedNetwork(_iddpm(64, 128, BY_SIZE[64]), Heads(4), 64, COSINE, 4000, rescale_timesteps=True),
+    "iddpm-64-classes": ReleasedNetwork(_iddpm(64, 192, BY_SIZE[64], classes=1000), Heads(4), 64, COSINE, 4000),
+    "iddpm-64-256-upsampler": ReleasedNetwork(_UPSAMPLER, Heads(4), 256, "linear", 4000),
+    "iddpm-256-lsun": ReleasedNetwork(_LSUN, Heads(1), 256, "linear", 1000),
+    "adm-64": ReleasedNetwork(
         _adm(64, 192, BY_SIZE[64], blocks=3), Heads(channels=64), 64, COSINE, 1000, new_attention_order=True
     ),
-    "adm-128": Released(_adm(128, 256, BY_SIZE[128]), Heads(4), 128, "linear", 1000),
-    "adm-256": Released(_adm(256, 256, BY_SIZE[256]), Heads(channels=64), 256, "linear", 1000),
-    "adm-256-unconditional": Released(_adm(256, 256, BY_SIZE[256], classes=0), Heads(channels=64), 256, "linear", 1000),
-    "adm-512": Released(_adm(512, 256, BY_SIZE[512]), Heads(channels=64), 512, "linear", 1000),
-    "adm-64-256-upsampler": Released(_adm(256, 192, BY_SIZE[256], in_channels=6), Heads(4), 256, "linear", 1000),
-    "adm-128-512-upsampler": Released(
+    "adm-128": ReleasedNetwork(_adm(128, 256, BY_SIZE[128]), Heads(4), 128, "linear", 1000),
+    "adm-256": ReleasedNetwork(_adm(256, 256, BY_SIZE[256]), Heads(channels=64), 256, "linear", 1000),
+    "adm-256-unconditional": ReleasedNetwork(
+        _adm(256, 256, BY_SIZE[256], classes=0), Heads(channels=64), 256, "linear", 1000
+    ),
+    "adm-512": ReleasedNetwork(_adm(512, 256, BY_SIZE[512]), Heads(channels=64), 512, "linear", 1000),
+    "adm-64-256-upsampler": ReleasedNetwork(_adm(256, 192, BY_SIZE[256], in_channels=6), Heads(4), 256, "linear", 1000),
+    "adm-128-512-upsampler": ReleasedNetwork(
         _adm(512, 192, BY_SIZE[256], in_channels=6), Heads(channels=64), 512, "linear", 1000
     ),
 }
@@ -112,34 +122,38 @@ CLASSIFIERS = {
     "adm-512-classifier": _classifier(512, "linear"),
 }
 
-_HO = {"downsample_padding": 0, "freq_shift": 1, "flip_sin_to_cos": False, "norm_eps": 1e-6, "attention_head_dim": None}
-# image size, widths, the level with attention
+_DDPM_SETTINGS = {
+    "downsample_padding": 0,
+    "freq_shift": 1,
+    "flip_sin_to_cos": False,
+    "norm_eps": 1e-6,
+    "attention_head_dim": None,
+}
+# name -> image size, widths, index of the level with attention
 DDPM = {"ddpm-32": (32, (128, 256, 256, 256), 1), "ddpm-256": (256, (128, 128, 256, 256, 512, 512), 4)}
 NAMES = (*DDPM, *RELEASED, *CLASSIFIERS)
 
 
-def _ho_network(image_size: int, widths: tuple[int, ...], attending: int) -> UNet2DModel:
-    """google/ddpm-cifar10-32 and google/ddpm-celebahq-256 as the Hub has them, from Ho's code."""
+def _ddpm_network(image_size: int, widths: tuple[int, ...], attending: int) -> UNet2DModel:
+    """Return google/ddpm-cifar10-32 or google/ddpm-celebahq-256 as on the Hub, converted from the DDPM code."""
     down = ["AttnDownBlock2D" if level == attending else "DownBlock2D" for level in range(len(widths))]
     up = [name.replace("Down", "Up") for name in reversed(down)]
-    return UNet2DModel(
-        sample_size=image_size, block_out_channels=widths, down_block_types=down, up_block_types=up, **_HO
-    )
+    settings: dict[str, Any] = {"down_block_types": down, "up_block_types": up, **_DDPM_SETTINGS}
+    return UNet2DModel(sample_size=image_size, block_out_channels=widths, **settings)
 
 
 def named_network(name: str, device: torch.device | str = "cpu") -> UNet2DModel | Classifier:
-    """The paper's network of that name, one of NAMES, with its first weights; on the device "meta" without any."""
+    """Return the freshly initialized network called `name`, one of NAMES; on the device "meta", without weights."""
     if name not in NAMES:
-        raise BadInput(f"There is no network {name!r}; choose one of {', '.join(NAMES)}.")
+        raise BadInput(f"There is no network {name!r}. Choose one of {', '.join(NAMES)}.")
     with torch.device(device):
         if name in DDPM:
-            return _ho_network(*DDPM[name])
-        if name in CLASSIFIERS:
-            found = CLASSIFIERS[name]
-            return build_openai_classifier(
-                found.layout, found.heads, found.image_size, tuple(map(str, range(found.layout.classes)))
-            )
-        return build_network(RELEASED[name].layout, RELEASED[name].heads, RELEASED[name].image_size)
+            return _ddpm_network(*DDPM[name])
+        released = (RELEASED | CLASSIFIERS)[name]
+        if isinstance(released.layout, ClassifierLayout):
+            names = tuple(map(str, range(released.layout.classes)))
+            return build_openai_classifier(released.layout, released.heads, released.image_size, names)
+        return build_network(released.layout, released.heads, released.image_size)
 
 
 def build_paper_network(
@@ -151,14 +165,17 @@ def build_paper_network(
     dropout: float,
     is_upsampler: bool,
 ) -> UNet2DModel:
-    """OpenAI's U-Net of that name, one of RELEASED, for other images and classes, zeroed where theirs begins at zero; with a null class after them.
+    """Return a freshly initialized U-Net called `name`, one of RELEASED, for other channels and classes.
 
-    Raises BadInput where the images' size is not the one that its levels and its attention were made for.
+    The layers that OpenAI's code zeroes are zero. If there are classes, a null class follows them. Raises BadInput if
+    `image_size` is not the size that the levels and their attention were designed for.
     """
     released = RELEASED[name]
+    assert isinstance(released.layout, Layout)
     if image_size != released.image_size:
+        size = released.image_size
         raise BadInput(
-            f"The network {name} is made for {released.image_size} pixels, not {image_size}; set the image size to it.",
+            f"The network {name} works on images of {size} pixels, not {image_size}. Set the image size to {size}.",
             "image_size",
         )
     layout = replace(
@@ -172,8 +189,7 @@ def build_paper_network(
     return unet
 
 
-def match_released(layout: Layout | ClassifierLayout) -> tuple[str, Released] | None:
-    """The released network of that layout, and its name."""
-    return next(
-        ((name, released) for name, released in (RELEASED | CLASSIFIERS).items() if released.layout == layout), None
-    )
+def match_released(layout: Layout | ClassifierLayout) -> tuple[str, ReleasedNetwork] | None:
+    """Return the name and the released network that has this layout, or None."""
+    candidates = (RELEASED | CLASSIFIERS).items()
+    return next(((name, released) for name, released in candidates if released.layout == layout), None)

@@ -1,4 +1,6 @@
-"""The tensors of an OpenAI U-Net under UNet2DModel's names. i = level, j = block, k = level from the bottom, B = blocks a level.
+"""Rename the tensors of an OpenAI U-Net to UNet2DModel's names.
+
+i = level, j = block, k = level from the bottom, B = residual blocks per level:
 
     time_embed.0, .2                            time_embedding.linear_1, .linear_2
     label_emb                                   class_embedding
@@ -13,8 +15,10 @@
               out_layers.0, .3, skip_connection norm2, conv2, conv_shortcut
     attention: norm, qkv, proj_out              group_norm, to_q and to_k and to_v, to_out.0
 
-Two orders of the 3C rows of qkv exist: q, k, v for each head in turn ("legacy": improved-diffusion, and guided-diffusion as a rule), or all
-heads' q, then k, then v ("new": guided-diffusion's use_new_attention_order).
+The 3C rows of qkv have one of two orders: q, k, v for each head in turn ("legacy": improved-diffusion, and the default
+of guided-diffusion), or q of all heads, then k, then v ("new": guided-diffusion's use_new_attention_order).
+
+As in layout.py, the messages of BadInput lack their subject, the name of the file.
 """
 
 from collections.abc import Iterator, Mapping
@@ -46,34 +50,33 @@ ENDS = {
 
 
 def module_names(layout: Layout) -> dict[str, str]:
-    """OpenAI's name of every module with weights -> UNet2DModel's; qkv keeps its name, as it becomes three modules."""
+    """Return a map from OpenAI's name of every module with weights to UNet2DModel's.
+
+    qkv keeps its name, because it becomes three modules.
+    """
     names = dict(ENDS)
-    for old, new, parts in _pairs(layout):
-        names |= {f"{old}.{part}": f"{new}.{other}" for part, other in parts.items()} if parts else {old: new}
+    for old, new, submodules in _block_names(layout):
+        names |= {f"{old}.{a}": f"{new}.{b}" for a, b in submodules.items()} if submodules else {old: new}
     return names
 
 
-def _pairs(layout: Layout) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """(OpenAI's name of a block, UNet2DModel's, the names in it)."""
-    rows, lowest = layout.blocks + 1, len(layout.widths) - 1
+def _block_names(layout: Layout) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield OpenAI's name of a block, UNet2DModel's, and the map between the names of its submodules."""
+    per_level, lowest = layout.blocks + 1, len(layout.widths) - 1
     yield "middle_block.0", "mid_block.resnets.0", RESIDUAL
     yield "middle_block.1", "mid_block.attentions.0", ATTENTION
     yield "middle_block.2", "mid_block.resnets.1", RESIDUAL
     for i, attends in enumerate(layout.attention):
         for j in range(layout.blocks):
-            yield from _block(f"input_blocks.{i * rows + j + 1}", f"down_blocks.{i}", j, attends)
+            yield from _block(f"input_blocks.{i * per_level + j + 1}", f"down_blocks.{i}", j, attends)
         if i < lowest:
-            yield _sampling(f"input_blocks.{(i + 1) * rows}.0", f"down_blocks.{i}.downsamplers.0", "op", layout)
+            yield _sampling(f"input_blocks.{(i + 1) * per_level}.0", f"down_blocks.{i}.downsamplers.0", "op", layout)
     for k, attends in enumerate(reversed(layout.attention)):
-        for j in range(rows):
-            yield from _block(f"output_blocks.{k * rows + j}", f"up_blocks.{k}", j, attends)
+        for j in range(per_level):
+            yield from _block(f"output_blocks.{k * per_level + j}", f"up_blocks.{k}", j, attends)
         if k < lowest:
-            yield _sampling(
-                f"output_blocks.{(k + 1) * rows - 1}.{2 if attends else 1}",
-                f"up_blocks.{k}.upsamplers.0",
-                "conv",
-                layout,
-            )
+            old = f"output_blocks.{(k + 1) * per_level - 1}.{2 if attends else 1}"
+            yield _sampling(old, f"up_blocks.{k}.upsamplers.0", "conv", layout)
 
 
 def _block(old: str, new: str, j: int, attends: bool) -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -86,17 +89,25 @@ def _sampling(old: str, new: str, convolution: str, layout: Layout) -> tuple[str
     return (old, new, RESIDUAL) if layout.resblock_updown else (f"{old}.{convolution}", f"{new}.conv", {})
 
 
-def renamed(
+def rename_tensors(
     tensors: Mapping[str, Tensor], names: Mapping[str, str], heads: Heads, new_order: bool
 ) -> dict[str, Tensor]:
-    """The same weights in float32, their modules under other names. Raises BadInput, without the file's name before it, for one out of place."""
+    """Return the tensors in float32 under the module names that `names` maps theirs to, with qkv split in three.
+
+    Raises BadInput for a tensor whose module is not in `names`, and for one that is not dense and floating-point.
+    """
     weights = {}
     for name, tensor in tensors.items():
         module, _, leaf = name.rpartition(".")
         if module not in names:
-            raise BadInput(f"holds a tensor {name}, which has no place in the network that the others make.")
+            raise BadInput(
+                f"contains a tensor {name} that does not belong to this network. Save only the network's state_dict()."
+            )
         if not tensor.is_floating_point() or tensor.layout is not torch.strided or tensor.device.type != "cpu":
-            raise BadInput(f"holds {name} as something other than plain numbers ({tensor.dtype}, {tensor.layout}).")
+            raise BadInput(
+                f"stores {name} in an unsupported format ({tensor.dtype}, {tensor.layout}). "
+                "Save it as a dense floating-point tensor."
+            )
         new, tensor = names[module], tensor.float()
         if tensor.ndim == 3:  # a convolution of width 1 over the pixels; diffusers has a Linear
             tensor = tensor.squeeze(2)
@@ -110,24 +121,34 @@ def renamed(
 
 
 def split_qkv(rows: Tensor, heads: int, new_order: bool) -> list[Tensor]:
-    """q, k and v, [C, ...] each and with heads one after another, of rows [3C, ...] in the new or the legacy order."""
+    """Split `rows`, [3C, ...] in the new or the legacy order, into q, k and v, each [C, ...] with its heads in turn.
+
+    Raises BadInput if the rows are not a multiple of 3 times the number of heads.
+    """
     if rows.shape[0] % (3 * heads):
-        raise BadInput(f"attends with {rows.shape[0]} rows, which are not q, k and v of {heads} heads.")
+        raise BadInput(
+            f"has attention with {rows.shape[0]} rows of q, k and v, which do not fit {heads} heads. Check --num-heads."
+        )
     by_head = rows.unflatten(0, (3, heads, -1)) if new_order else rows.unflatten(0, (heads, 3, -1)).transpose(0, 1)
     return [part.flatten(0, 1).clone() for part in by_head]
 
 
-def fill(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give a network, which may be on the meta device, these weights. Raises BadInput unless they are exactly its own."""
-    wanted = network.state_dict()
-    if missing := sorted(wanted.keys() - weights.keys()):
-        raise BadInput(f"lacks the weights that would become {missing[0]}, and {len(missing) - 1} more; copy it again.")
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Assign weights to a network, which may be on the meta device.
+
+    Raises BadInput unless names and shapes match exactly and all values are finite.
+    """
+    expected = network.state_dict()
+    if missing := sorted(expected.keys() - weights.keys()):
+        raise BadInput(
+            f"lacks the weights of {missing[0]} and of {len(missing) - 1} more tensors. Download the file again."
+        )
     for name, tensor in weights.items():
-        if name not in wanted or wanted[name].shape != tensor.shape:
-            fits = list(wanted[name].shape) if name in wanted else "nothing"
+        if name not in expected or expected[name].shape != tensor.shape:
+            fits = f"shape {list(expected[name].shape)}" if name in expected else "no such tensor"
             raise BadInput(
-                f"does not fit together: what would become {name} has the shape {list(tensor.shape)}, where {fits} is wanted."
+                f"is inconsistent: {name} has shape {list(tensor.shape)}, expected {fits}. Download the file again."
             )
     if broken := [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]:
-        raise BadInput(f"holds numbers that are not finite, in what would become {broken[0]}; copy it again.")
+        raise BadInput(f"contains values in {broken[0]} that are not finite. Download the file again.")
     network.load_state_dict(weights, assign=True)

@@ -1,4 +1,4 @@
-"""A batch's gradient, with its rows on a core each where that is faster."""
+"""Gradient of a batch, computed on several cores, each with some of the rows."""
 
 from collections.abc import Callable
 
@@ -14,40 +14,45 @@ def accumulate_gradient(
     network: nn.Module,
     losses: Callable[[nn.Module, Batch], Tensor],
     batch: Batch,
-    cuts: list[slice],
+    slices: list[slice],
     seed: int,
     share: float = 1.0,
     backward: Callable[[Tensor], None] = Tensor.backward,
 ) -> Tensor:
-    """Add a share of the gradient of the batch's weighted mean loss to the network's. Returns losses(network, batch), float32 [N, ...], as numbers.
+    """Accumulate `share` times the gradient of the weighted mean loss into `.grad`; return detached per-example losses.
 
-    The first column is what is minimized. `cuts` (cores.slices) are the rows of each core, which are added up in their order: the same bits
-    every time. In one cut `backward` does it.
+    losses    returns float32 [N, ...], as does this function; the first column is minimized
+    slices    rows of each core (split_rows); their gradients are added in this order, so the result is bit-exact
+    seed      seed of dropout and of other random numbers in the network
+    backward  computes the gradient if there is only one slice
     """
 
-    def loss_of(number: int) -> tuple[Tensor, Tensor]:
-        cut = Batch(*(tensor[cuts[number]] for tensor in batch))
-        rows = losses(network, cut)
-        return rows.detach(), share * (cut.weights * rows[:, 0]).sum() / len(batch.t)
+    def losses_of(index: int) -> tuple[Tensor, Tensor]:
+        part = Batch(*(tensor[slices[index]] for tensor in batch))
+        rows = losses(network, part)
+        return rows.detach(), share * (part.weights * rows[:, 0]).sum() / len(batch.t)
 
-    if len(cuts) == 1:
+    if len(slices) == 1:
         with seeded(seed):
-            rows, loss = loss_of(0)
+            rows, loss = losses_of(0)
             backward(loss)
         return rows
 
     weights = [parameter for parameter in network.parameters() if parameter.requires_grad]
 
-    def gradient_of(number: int) -> tuple[Tensor, tuple[Tensor | None, ...]]:
-        with seeded(derive_seed(seed, number)):
-            rows, loss = loss_of(number)
-            return rows, torch.autograd.grad(
-                loss, weights, allow_unused=True
-            )  # backward() of two threads at once is not safe
+    def gradient_of(index: int) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        with seeded(derive_seed(seed, index)):
+            rows, loss = losses_of(index)
+            # Unlike backward(), torch.autograd.grad() is safe in several threads at once.
+            return rows, torch.autograd.grad(loss, weights, allow_unused=True)
 
-    done = parallel_map(gradient_of, range(len(cuts)))
-    for _, gradient in done:
-        for weight, part in zip(weights, gradient, strict=True):
-            if part is not None:
-                weight.grad = part if weight.grad is None else weight.grad.add_(part)
-    return torch.cat([rows for rows, _ in done])
+    results = parallel_map(gradient_of, range(len(slices)))
+    for _, gradients in results:
+        _add_gradients(weights, gradients)
+    return torch.cat([rows for rows, _ in results])
+
+
+def _add_gradients(weights: list[nn.Parameter], gradients: tuple[Tensor | None, ...]) -> None:
+    for weight, gradient in zip(weights, gradients, strict=True):
+        if gradient is not None:
+            weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)

@@ -1,4 +1,4 @@
-"""Chance inside a step of training: drawn from the step's seed and for whom it is drawn, whichever thread comes first."""
+"""Deterministic randomness inside a training step, independent of thread order."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ _seed: ContextVar[int] = ContextVar("seed")
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """What this thread draws from a generator of ours meanwhile comes from this seed."""
+    """Set the seed of `generator` for this thread within the context."""
     token = _seed.set(seed)
     try:
         yield
@@ -23,12 +23,15 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def generator(number: int) -> torch.Generator:
-    """A CPU generator that begins anew for every (seed, number), so that what is computed once more is drawn once more."""
+    """Return a new CPU generator for the seed of `seeded` and `number`.
+
+    Gradient checkpointing draws the same numbers when it recomputes, because each call starts anew.
+    """
     return torch.Generator().manual_seed(derive_seed(_seed.get(), number))
 
 
 class SeededDropout(nn.Dropout):
-    """nn.Dropout whose mask depends on the seed and its own number alone."""
+    """nn.Dropout whose mask depends only on the seed of `seeded` and on `number`."""
 
     def __init__(self, p: float, number: int):
         super().__init__(p)
@@ -37,17 +40,17 @@ class SeededDropout(nn.Dropout):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.p:
             return x
-        kept = torch.empty_like(x).bernoulli_(1 - self.p, generator=generator(self.number))
-        return x * kept.div_(1 - self.p)
+        mask = torch.empty_like(x).bernoulli_(1 - self.p, generator=generator(self.number))
+        return x * mask.div_(1 - self.p)
 
 
 def use_seeded_dropout(network: nn.Module) -> None:
-    """Make every dropout of a network on the CPU a seeded one."""
-    places = [
+    """Replace each nn.Dropout of a network on the CPU by a SeededDropout, in place."""
+    dropouts = [
         (module, name, child)
         for module in network.modules()
         for name, child in module.named_children()
         if type(child) is nn.Dropout
     ]
-    for number, (module, name, child) in enumerate(places):
+    for number, (module, name, child) in enumerate(dropouts):
         setattr(module, name, SeededDropout(child.p, number).train(child.training))

@@ -1,43 +1,100 @@
-"""Below the explorer of the Inspect tab: the panels that ask a model, worked out on the server for the image and the t that are shown above."""
+"""Layout of the panels below the explorer. The server computes them with a model for the image and t shown above."""
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 from gradio.media import get_image
 
-from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import ORACLES
+from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect import panels
 from diffusion_demo.ui.server import model_list, warmup
 
-FIRST, SECOND = "lion.jpg", "cheetah1.jpg"
-FIRST_SHARE = 0.25
-PANELS_AT_ONCE = 2  # of all visitors: each asks the network
+if TYPE_CHECKING:
+    from diffusion_demo.ui.inspect.panels.scene import Scene
+
+DEFAULT_IMAGE, DEFAULT_OTHER = "lion.jpg", "cheetah1.jpg"
+DEFAULT_RELATIVE_T = 0.25
+MAX_CONCURRENT_PANELS = 2  # of all visitors together, because a panel runs the network
 PERFECT = (
-    "This is no network but the best possible answer for sixteen images, and only for them: on yours it can but see one of its own. "
-    "A network that answered like it would only repeat what it was trained on; that it errs a little on those is how it makes new ones."
+    "This is no network but the best possible answer for sixteen images, and only for them: on yours it can but see "
+    "one of its own. A network that answered like it would only repeat what it was trained on; that it errs a little "
+    "on those is how it makes new ones."
 )
+_EVENT: dict[str, Any] = {
+    "api_visibility": "private",
+    "concurrency_limit": None,
+    "show_progress": "hidden",
+    "trigger_mode": "always_last",
+}
+_PANEL_EVENT: dict[str, Any] = _EVENT | {"concurrency_limit": MAX_CONCURRENT_PANELS}
+
+
+class _PixelFields(NamedTuple):
+    row: gr.Row
+    across: gr.Slider
+    down: gr.Slider
+
+
+class _WalkButtons(NamedTuple):
+    row: gr.Row
+    make: gr.Button
+    download: gr.DownloadButton
 
 
 def build(page: gr.Blocks, image: gr.Image, seed: gr.State, inspector: gr.HTML) -> None:
-    """Lay the panels out, one to be chosen, and wire them: it follows the image, the noise, t (when it is let go) and the model."""
-    model = gr.Dropdown(
+    """Lay out the panels and connect their events. They follow the image, the noise, t on release, and the model."""
+    model, panel = _model_dropdown(), _panel_radio()
+    other = _other_image()
+    view = gr.HTML(elem_classes="lesson", elem_id="lesson")
+    walk = _walk_buttons()
+    whole = gr.Button("Measure it over all steps", size="sm", visible=False, elem_id="whole-bound")
+    pixel = _pixel_fields()
+    relative_t = gr.State(DEFAULT_RELATIVE_T)
+    inputs = [image, other, seed, relative_t, model, pixel.across, pixel.down]
+    inspector.release(_relative_t, None, relative_t, **_EVENT)
+    panel.change(_show_controls, panel, [walk.row, other, whole, pixel.row], **_EVENT)
+    walk.make.click(
+        _animation,
+        inputs,
+        walk.download,
+        api_visibility="private",
+        concurrency_limit=None,
+        show_progress_on=[walk.make],
+    )
+    changes = [component.change for component in (panel, relative_t, seed, image, model, other)]
+    triggers = [*changes, pixel.across.release, pixel.down.release, page.load]
+    gr.on(triggers, _show, [panel, *inputs], view, **_PANEL_EVENT)
+    whole.click(_whole_bound, inputs, view, api_visibility="private", concurrency_id="sampling", show_progress="hidden")
+    page.load(lambda name: gr.Dropdown(model_list.titles(), value=name), model, model, **_EVENT)
+
+
+def _model_dropdown() -> gr.Dropdown:
+    return gr.Dropdown(
         model_list.titles(),
         label="Model",
         info="The panels ask it, at t on its own noise schedule. A perfect one shows what the best answer is.",
         interactive=True,
         elem_id="lesson-model",
     )
-    panel = gr.Radio(
+
+
+def _panel_radio() -> gr.Radio:
+    return gr.Radio(
         [(title, name) for name, title in panels.TITLES.items()],
         value=next(iter(panels.TITLES)),
         show_label=False,
         container=False,
         elem_id="lesson-panel",
     )
-    other = gr.Image(
+
+
+def _other_image() -> gr.Image:
+    image = gr.Image(
         label="Mix with",
         type="filepath",
         sources=["upload"],
@@ -47,46 +104,27 @@ def build(page: gr.Blocks, image: gr.Image, seed: gr.State, inspector: gr.HTML) 
         visible=False,
         elem_id="mix-with",
     )
-    other.preprocess = lambda payload: payload and payload.path
-    view = gr.HTML(elem_classes="lesson", elem_id="lesson")
-    with gr.Row() as walk:
+    image.preprocess = lambda payload: payload and payload.path  # as in `tab`: the original file
+    return image
+
+
+def _walk_buttons() -> _WalkButtons:
+    with gr.Row() as row:
         make = gr.Button("Make an animation of the walk", size="sm", elem_id="make-walk")
-        made = gr.DownloadButton("Download it as WebP", size="sm", visible=False, elem_id="walk")
-    whole = gr.Button("Measure it over all steps", size="sm", visible=False, elem_id="whole-bound")
-    with gr.Row(visible=False) as pixel:
-        across = gr.Slider(
-            0, 100, 50, step=1, label="Pixel: % from the left", min_width=140, buttons=[], interactive=True
-        )
-        down = gr.Slider(0, 100, 50, step=1, label="Pixel: % from the top", min_width=140, buttons=[], interactive=True)
-    share = gr.State(FIRST_SHARE)
-    seen = [image, other, seed, share, model, across, down]
-    quiet = {
-        "api_visibility": "private",
-        "concurrency_limit": None,
-        "show_progress": "hidden",
-        "trigger_mode": "always_last",
-    }
-    inspector.release(_share, None, share, **quiet)
-    panel.change(_beside, panel, [walk, other, whole, pixel], **quiet)
-    make.click(_animation, seen, made, api_visibility="private", concurrency_limit=None, show_progress_on=[make])
-    anything = [
-        panel.change,
-        share.change,
-        seed.change,
-        image.change,
-        model.change,
-        other.change,
-        across.release,
-        down.release,
-        page.load,
-    ]
-    gr.on(anything, _show, [panel, *seen], view, **quiet | {"concurrency_limit": PANELS_AT_ONCE})
-    whole.click(_whole_bound, seen, view, api_visibility="private", concurrency_id="sampling", show_progress="hidden")
-    page.load(lambda name: gr.Dropdown(model_list.titles(), value=name), model, model, **quiet)
+        download = gr.DownloadButton("Download it as WebP", size="sm", visible=False, elem_id="walk")
+    return _WalkButtons(row, make, download)
 
 
-def _beside(panel: str) -> list:
-    """What only some panels have beside them."""
+def _pixel_fields() -> _PixelFields:
+    look: dict[str, Any] = {"step": 1, "min_width": 140, "buttons": [], "interactive": True}
+    with gr.Row(visible=False) as row:
+        across = gr.Slider(0, 100, 50, label="Pixel: % from the left", **look)
+        down = gr.Slider(0, 100, 50, label="Pixel: % from the top", **look)
+    return _PixelFields(row, across, down)
+
+
+def _show_controls(panel: str) -> list:
+    """Return the updates that show the controls of a panel and hide those of the others."""
     return [
         gr.Row(visible=panel == "markov"),
         gr.Image(visible=panel == "back"),
@@ -95,48 +133,52 @@ def _beside(panel: str) -> list:
     ]
 
 
-def _share(event: gr.EventData) -> float:
-    """Where the explorer's t stands in its chain, from 0 to 1: models may have another number of steps."""
+def _relative_t(event: gr.EventData) -> float:
+    """Return t / T of the explorer, from 0 to 1, because models have different numbers of timesteps."""
+    data: Any = event  # the fields of an event are dynamic attributes
     try:
-        share = float(event.t) / float(event.T)
-    except (AttributeError, TypeError, ValueError, ZeroDivisionError):  # not from the explorer
-        share = FIRST_SHARE
-    return share if 0 <= share <= 1 else FIRST_SHARE
+        relative = float(data.t) / float(data.T)
+    except (AttributeError, TypeError, ValueError, ZeroDivisionError):  # a request that is not from the explorer
+        return DEFAULT_RELATIVE_T
+    return relative if 0 <= relative <= 1 else DEFAULT_RELATIVE_T
 
 
-def _show(panel: str, *seen):
-    """The panel's HTML; the last one stays where the image cannot be read, which the explorer says."""
+def _show(panel: str, *inputs):
+    """Return the HTML of a panel, or no update for an unreadable image, which the explorer reports."""
     warmup.wait()
     from diffusion_demo.data import UNREADABLE
 
+    model = inputs[4]
     try:
-        scene = _scene(*seen)
-        return (f'<p class="perfect">{PERFECT}</p>' if seen[4] in ORACLES else "") + panels.show(panel, scene)
+        scene = _load_scene(*inputs)
+        return (f'<p class="perfect">{PERFECT}</p>' if model in ORACLES else "") + panels.show(panel, scene)
     except UNREADABLE:
         return gr.skip()
 
 
-def _scene(image: str | None, other: str | None, seed: int, share: float, model: str, across: float, down: float):
+def _load_scene(
+    image: str | None, other: str | None, seed: int, relative_t: float, model: str, across: float, down: float
+) -> "Scene":
+    """Return the scene of the inputs. Raises gr.Error."""
     warmup.wait()
-    from diffusion_demo.ui.inspect.panels.scene import scene_of
+    from diffusion_demo.ui.inspect.panels.scene import load_scene
     from diffusion_demo.ui.server.model_cache import load
 
-    try:
+    with user_errors_as_toasts():
         checkpoint = load(model_list.folder_of(model))
-        return scene_of(
-            image or get_image(FIRST),
-            other or get_image(SECOND),
+        return load_scene(
+            image or get_image(DEFAULT_IMAGE),
+            other or get_image(DEFAULT_OTHER),
             int(seed),
-            share,
+            relative_t,
             checkpoint,
             (across / 100, down / 100),
         )
-    except BadInput as error:
-        raise gr.Error(str(error), print_exception=False) from error
 
 
-def _animation(*seen):
-    scene = _scene(*seen)
+def _animation(*inputs) -> gr.DownloadButton:
+    """Write the walk as an animated WebP and return the update of its download button."""
+    scene = _load_scene(*inputs)
     from diffusion_demo.ui.inspect.panels import markov
 
     target = Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])) / f"walk_t{scene.t}_seed{scene.seed}.webp"
@@ -144,13 +186,13 @@ def _animation(*seen):
     return gr.DownloadButton(value=str(target), visible=True)
 
 
-def _whole_bound(*seen):
-    """The bound over every step of the chain, which takes as many calls of the network: the curve grows while they are made."""
+def _whole_bound(*inputs) -> Iterator[str]:
+    """Compute the bound over all T timesteps, one network call each, and yield the growing panel."""
     from diffusion_demo.ui.inspect.panels import bound
 
-    scene, terms = _scene(*seen), []
+    scene, terms = _load_scene(*inputs), []
     total = len(scene.chain)
-    for term in bound.terms_of(scene, None):
+    for term in bound.compute_terms(scene, None):
         terms.append(term)
         if len(terms) % max(1, total // 20) == 0 or len(terms) == total:
-            yield f'<div id="panel-bound">{bound.shown(scene, terms, total)}</div>'
+            yield f'<div id="panel-bound">{bound.render(scene, terms, total)}</div>'

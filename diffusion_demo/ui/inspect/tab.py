@@ -1,9 +1,10 @@
-"""The Inspect tab: what the forward process does to an image at every t."""
+"""Inspect tab: the forward process of an image at every t, and panels on the reverse process."""
 
 import os
 import random
 import re
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.media import get_image
@@ -11,6 +12,7 @@ from gradio.processing_utils import save_file_to_cache
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import read_asset
+from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect import panel_view
 from diffusion_demo.ui.preview import showcase
 from diffusion_demo.ui.server import model_list, warmup
@@ -39,40 +41,23 @@ SHOWS = {
     "finite_set": "model",
 }
 NUM_TIMESTEPS = 1000
-FIRST_EXAMPLE = "lion"
+DEFAULT_EXAMPLE = "lion"
 STEPS_INFO = "From 2 to 4000."
 SCRIPTS = ("inspector.js", "inspector_plots.js", "inspector_link.js", "inspector_events.js")
+_EVENT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
+_PRIVATE_EVENT: dict[str, Any] = _EVENT | {"api_visibility": "private"}
 
 
 def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
-    """Lay out the tab and wire it. A link may name the tab, an example, T and the noise; its t and schedule are the browser's to read."""
+    """Lay out the tab and connect its events.
+
+    A link may contain the tab, an example, T and the noise seed. Its t and schedule are read by the browser.
+    """
     with gr.Row(elem_id="inspect-what"):
         with gr.Column(scale=4, min_width=300):
-            gr.Markdown(
-                "Drag **t** and watch an image turn into noise. A diffusion model learns the way back, one small step at a time."
-            )
-            with gr.Row(elem_id="inspect-how"):
-                wanted = gr.Number(
-                    NUM_TIMESTEPS,
-                    label="T, the number of steps",
-                    info=STEPS_INFO,
-                    scale=2,
-                    min_width=170,
-                    elem_id="inspect-steps",
-                )
-                again = gr.Button("New noise", scale=1, min_width=110, elem_id="new-noise")
+            num_timesteps, new_noise = _chain_fields()
         with gr.Column(scale=4, min_width=150):
-            image = gr.Image(
-                label="Your image",
-                type="filepath",
-                sources=["upload", "clipboard"],
-                format="png",
-                height=200,
-                buttons=[],
-                elem_id="picture",
-            )
-            # The file reaches the handler unread: gradio's own reading turns a broken image into an error without words.
-            image.preprocess = lambda payload: payload and payload.path
+            image = _image()
         with gr.Column(scale=3, min_width=150):
             gr.Examples(
                 [[str(path)] for path in _examples().values()],
@@ -88,81 +73,107 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
         elem_id="inspector",
     )
     seed, steps = gr.State(0), gr.State(NUM_TIMESTEPS)
-    quiet = {"concurrency_limit": None, "show_progress": "hidden"}
-    private = quiet | {"api_visibility": "private"}
     panel_view.build(page, image, seed, inspector)
-    page.load(_tab, None, tabs, **private)
-    page.load(_open, None, [image, wanted, seed, steps, inspector], **private)
-    again.click(lambda: random.randrange(2**31), None, seed, **private)
-    gr.on([wanted.submit, wanted.blur], _steps, wanted, [steps, wanted], **private)
-    shown = [image, seed, steps]
-    gr.on(
-        [image.change, seed.change, steps.change],
-        _inspect,
-        shown,
-        inspector,
-        api_name="inspect",
-        trigger_mode="always_last",
-        **quiet,
+    page.load(_select_tab, None, tabs, **_PRIVATE_EVENT)
+    page.load(_open_link, None, [image, num_timesteps, seed, steps, inspector], **_PRIVATE_EVENT)
+    new_noise.click(lambda: random.randrange(2**31), None, seed, **_PRIVATE_EVENT)
+    entered = [num_timesteps.submit, num_timesteps.blur]
+    gr.on(entered, _set_num_timesteps, num_timesteps, [steps, num_timesteps], **_PRIVATE_EVENT)
+    inputs = [image, seed, steps]
+    changes = [component.change for component in inputs]
+    gr.on(changes, _inspect, inputs, inspector, api_name="inspect", trigger_mode="always_last", **_EVENT)
+
+
+def _chain_fields() -> tuple[gr.Number, gr.Button]:
+    """Return the field of T and the button for new noise."""
+    gr.Markdown(
+        "Drag **t** and watch an image turn into noise. "
+        "A diffusion model learns the way back, one small step at a time."
     )
+    with gr.Row(elem_id="inspect-how"):
+        num_timesteps = gr.Number(
+            NUM_TIMESTEPS,
+            label="T, the number of steps",
+            info=STEPS_INFO,
+            scale=2,
+            min_width=170,
+            elem_id="inspect-steps",
+        )
+        return num_timesteps, gr.Button("New noise", scale=1, min_width=110, elem_id="new-noise")
+
+
+def _image() -> gr.Image:
+    image = gr.Image(
+        label="Your image",
+        type="filepath",
+        sources=["upload", "clipboard"],
+        format="png",
+        height=200,
+        buttons=[],
+        elem_id="picture",
+    )
+    # The handler receives the original file: gradio's decoding raises an error without a message for a broken image.
+    image.preprocess = lambda payload: payload and payload.path
+    return image
 
 
 def _examples() -> dict[str, Path]:
-    """The images that are offered, by the names that links give them."""
-    made = [path for folder in model_list.models().values() for path, _ in showcase.read(folder).files]
-    paths = [
-        Path(path) for path in [get_image("lion.jpg"), get_image("cheetah1.jpg"), get_image("tower.jpg"), *made[:3]]
-    ]
+    """Return the example images by their names in links."""
+    showcase_images = [path for folder in model_list.models().values() for path, _ in showcase.read(folder).files]
+    photos = [get_image(name) for name in ("lion.jpg", "cheetah1.jpg", "tower.jpg")]
+    paths = [Path(path) for path in (*photos, *showcase_images[:3])]
     return {path.stem: path for path in paths}
 
 
-def _tab(request: gr.Request):
+def _select_tab(request: gr.Request):
     return gr.Tabs(selected="inspect") if request.query_params.get("tab") == "inspect" else gr.skip()
 
 
-def _open(request: gr.Request) -> list:
-    """What a link asks for, as far as it makes sense: image, T (typed and in use), noise and the explorer's value."""
+def _open_link(request: gr.Request) -> list:
+    """Return the image, T (in its field and in use), the seed and the explorer's value of a link.
+
+    Invalid parameters are replaced by their defaults.
+    """
     warmup.wait()
     from diffusion_demo.ui.inspect import explorer_data
 
-    asked = request.query_params
+    parameters = request.query_params
     examples = _examples()
-    path = examples.get(asked.get("example"), examples[FIRST_EXAMPLE])
-    seed = int(asked["noise"]) if re.fullmatch("[0-9]{1,10}", asked.get("noise", "")) else 0
+    path = examples.get(parameters.get("example"), examples[DEFAULT_EXAMPLE])
+    noise = parameters.get("noise", "")
+    seed = int(noise) if re.fullmatch("[0-9]{1,10}", noise) else 0
     try:
-        steps = explorer_data.number_of_steps(float(asked.get("T", NUM_TIMESTEPS)))
+        steps = explorer_data.parse_num_timesteps(float(parameters.get("T", NUM_TIMESTEPS)))
     except ValueError:
         steps = NUM_TIMESTEPS
-    served = _served(path)
+    served = _copy_to_cache(path)
     return [served, steps, seed, steps, _inspect(served, seed, steps)]
 
 
-def _served(path: Path) -> str:
-    """A copy where the browser may fetch it from."""
+def _copy_to_cache(path: Path) -> str:
+    """Copy a file to Gradio's cache, from which the browser may fetch it, and return the path of the copy."""
     return save_file_to_cache(path, os.environ["GRADIO_TEMP_DIR"])
 
 
-def _steps(wanted: float | None) -> list:
-    """T to be used, and what stands under its field; a T that cannot be used changes nothing else."""
+def _set_num_timesteps(value: float | None) -> list:
+    """Return the updates of T and of its field. An invalid T leaves T as it is and shows the error below the field."""
     warmup.wait()
     from diffusion_demo.ui.inspect import explorer_data
 
     try:
-        return [explorer_data.number_of_steps(wanted), gr.update(info=STEPS_INFO, elem_classes=[])]
+        return [explorer_data.parse_num_timesteps(value), gr.update(info=STEPS_INFO, elem_classes=[])]
     except BadInput as error:
         return [gr.skip(), gr.update(info=str(error), elem_classes=["wrong"])]
 
 
 def _inspect(path: str | None, seed: int, steps: int) -> dict:
-    """What the browser draws x_t from: the image, standard normal noise of its size, and the tables of every schedule."""
+    """Return the explorer's value: image, noise and the tables of every schedule. Raises gr.Error."""
     warmup.wait()
     from diffusion_demo.ui.inspect import explorer_data
 
     examples = _examples()
-    path = Path(path or examples[FIRST_EXAMPLE])
-    try:
-        pixels = explorer_data.square(path)
-    except BadInput as error:
-        raise gr.Error(str(error), print_exception=False) from error
-    known = (name for name, example in examples.items() if example.read_bytes() == path.read_bytes())
-    return explorer_data.explorer(pixels, int(seed), int(steps), next(known, None))
+    file = Path(path or examples[DEFAULT_EXAMPLE])
+    with user_errors_as_toasts():
+        pixels = explorer_data.load_square(file)
+    names = (name for name, example in examples.items() if example.read_bytes() == file.read_bytes())
+    return explorer_data.make_explorer_value(pixels, int(seed), int(steps), next(names, None))

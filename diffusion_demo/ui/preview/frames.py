@@ -1,4 +1,4 @@
-"""The film of a sampling run: contact sheets of x_t and of the predicted x0, as the stage shows them."""
+"""Frames of a sampling run: contact sheets of x_t and of the predicted x0, as the preview shows them."""
 
 import base64
 import io
@@ -14,33 +14,37 @@ MAX_ANIMATION_PIXELS = 1_200_000
 
 
 def first_frame(xT: Tensor, num_timesteps: int) -> dict:
-    """The pure noise that a run starts from, before the network expects anything."""
+    """Return the frame of the initial noise xT, float [N, C, H, W], which has no prediction yet."""
     return {"step": 0, "t": num_timesteps, "xt": tensor_data_uri(xT), "x0": None}
 
 
 def frame(step: Step) -> dict:
-    """One step for the stage: its number, the papers' t that its x_t is at (0: clean), and both sheets."""
+    """Return the frame of a step: its index, the t of its x_t as in the papers (0 is clean), and both sheets."""
     return {"step": step.index, "t": step.t_reached + 1, "xt": tensor_data_uri(step.xt), "x0": tensor_data_uri(step.x0)}
 
 
 def tensor_data_uri(x: Tensor) -> str:
-    """A contact sheet [N, C, H, W] in [-1, 1] as a JPEG without chroma subsampling: pixel art stays crisp, noise stays small."""
+    """Return the contact sheet of images x, float [N, C, H, W] in [-1, 1], as the data URI of a JPEG."""
     return image_data_uri(contact_sheet(to_uint8(x)))
 
 
 def image_data_uri(sheet: Image.Image) -> str:
-    """A contact sheet as such a JPEG."""
+    """Return an image as the data URI of a JPEG."""
     buffer = io.BytesIO()
+    # JPEG because PNG hardly compresses noise; without chroma subsampling, which would blur pixel art
     sheet.save(buffer, "JPEG", quality=90, subsampling=0)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def recorded_steps(total: int, pixels: int) -> set[int]:
-    """The steps, from 1, whose frames a film keeps: evenly spread, with both ends, and fewer for large sheets."""
-    most = min(total, max(8, min(MAX_FRAMES, MAX_ANIMATION_PIXELS // pixels)))
-    return {round(1 + i * (total - 1) / max(1, most - 1)) for i in range(most)} | {total}
+    """Return the indices, from 1 to `total`, of the steps that an animation records.
+
+    They are evenly spaced and include both ends. Sheets of more `pixels` get fewer frames.
+    """
+    count = min(total, max(8, min(MAX_FRAMES, MAX_ANIMATION_PIXELS // pixels)))
+    return {round(1 + i * (total - 1) / max(1, count - 1)) for i in range(count)} | {total}
 
 
 def make_animation(frames: list[dict], total: int, status: str, live: bool = False) -> dict:
-    """The stage's value."""
+    """Return the value of the preview component."""
     return {"frames": frames, "total": total, "status": status, "live": live}

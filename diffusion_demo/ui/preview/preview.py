@@ -1,11 +1,19 @@
-"""The stage, where one watches images become, and what a run's buttons do."""
+"""Preview of a sampling run, its gallery, and the states of its start and stop buttons."""
+
+from typing import Any
 
 import gradio as gr
 
 from diffusion_demo.paths import read_asset
 
+# Arguments of event listeners: without an endpoint of the API, and without a progress overlay; the second outside the
+# queue, so that buttons react at once.
+PRIVATE_EVENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+INSTANT_EVENT: dict[str, Any] = PRIVATE_EVENT | {"queue": False}
 
-def stage(animation: dict | None, elem_id: str) -> gr.HTML:
+
+def preview(animation: dict | None, elem_id: str) -> gr.HTML:
+    """Return the component that plays an animation (see `frames.make_animation`)."""
     return gr.HTML(
         animation,
         html_template=read_asset("sample/stage.html"),
@@ -16,7 +24,7 @@ def stage(animation: dict | None, elem_id: str) -> gr.HTML:
 
 
 def gallery(files: list, elem_id: str) -> gr.Gallery:
-    """Finished images; a click on one opens the viewer (viewer.js), which takes the place of the gallery's own."""
+    """Return the gallery of finished images. A click on one opens viewer.js instead of Gradio's own preview."""
     return gr.Gallery(
         files,
         label="Finished images",
@@ -31,33 +39,40 @@ def gallery(files: list, elem_id: str) -> gr.Gallery:
 
 
 def buttons(*elem_ids: str) -> list[gr.Button]:
-    """The buttons that start, of which the first is seen, to be pressed once everything is loaded; and the one that stops.
+    """Return one start button per id, of which only the first is visible, and the stop button.
 
-    Keys find them by their classes (history.js).
+    The start buttons are disabled until warm-up is complete. history.js finds the buttons by their classes.
     """
-    look = {"variant": "primary", "interactive": False, "scale": 3, "min_width": 120, "elem_classes": "starts"}
+    look: dict[str, Any] = {
+        "variant": "primary",
+        "interactive": False,
+        "scale": 3,
+        "min_width": 120,
+        "elem_classes": "starts",
+    }
     starts = [gr.Button("Loading …", visible=elem_id == elem_ids[0], elem_id=elem_id, **look) for elem_id in elem_ids]
     return [*starts, gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80, elem_classes="stops")]
 
 
-def tell(elem_id: str, event: str) -> str:
-    """The JavaScript that tells a stage of an event in the browser itself."""
+def dispatch_event(elem_id: str, event: str) -> str:
+    """Return JavaScript that dispatches an event to a preview and scrolls to it."""
     return (
-        f"() => {{ const s = document.querySelector('#{elem_id} .stage'); s.dispatchEvent(new Event('{event}', {{bubbles: true}}));"
+        f"() => {{ const s = document.querySelector('#{elem_id} .stage');"
+        f" s.dispatchEvent(new Event('{event}', {{bubbles: true}}));"
         " s.scrollIntoView({block: 'nearest'}) }"
     )
 
 
 def idle(words: str) -> list:
-    """Both buttons when nothing runs."""
+    """Return both buttons, start and stop, as they are without a run."""
     return [gr.Button(words, interactive=True), gr.Button(interactive=False)]
 
 
 def waiting() -> list:
-    """Both when a run has been asked for."""
+    """Return both buttons as they are from the click until the run starts."""
     return [gr.Button("Waiting …", interactive=False), gr.Button(interactive=True)]
 
 
 def working() -> list:
-    """Both while it runs."""
+    """Return both buttons as they are during a run."""
     return [gr.Button("Working …", interactive=False), gr.Button(interactive=True)]

@@ -1,76 +1,82 @@
-"""A walk through the steps in a thread of its own, and as much of it as a person can see: drawing never holds up the network."""
+"""Progress stream: sample in a thread and yield at most eight updates a second, so drawing never blocks the network."""
 
 import threading
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Generator, Iterator
 from contextvars import copy_context
 
 from diffusion_demo.diffusion.samplers import Step
 
 SECONDS_BETWEEN_UPDATES = 1 / 8
 
-_one_walk = threading.Lock()  # a walk that was just stopped may be in its last step when the next one begins
+_one_at_a_time = threading.Lock()  # a sampler that was just stopped may still be in its last step when the next starts
 
 
-def watch(steps: Iterator[Step], kept: Container[int] = ()) -> Iterator[list[Step]]:
-    """At most eight times a second: the steps of the indices `kept` that were made since, and the newest, which is the last of the list.
+def watch(steps: Iterator[Step], recorded: Container[int] = ()) -> Generator[list[Step], None, None]:
+    """Consume `steps` in a thread and yield, at most eight times a second, the new steps to show.
 
-    The last step of all is always seen. Whoever closes this ends the walk within a step. What goes wrong in the walk is raised here.
+    Each list ends with the newest step; before it stand those new ones whose index is in `recorded`. The last step of
+    all is always yielded. Closing the generator stops the sampler within one step. Re-raises exceptions of the sampler.
     """
-    walk = _Walk(steps, kept)
-    # the context tells gradio, and a Space's GPU, for whom this is done
-    threading.Thread(target=copy_context().run, args=(walk.run,), name="walk", daemon=True).start()
+    worker = _Worker(steps, recorded)
+    # gradio and ZeroGPU identify the request of the caller by context variables
+    threading.Thread(target=copy_context().run, args=(worker.run,), name="sampler", daemon=True).start()
     try:
-        while fresh := walk.fresh():
-            seen = time.monotonic()
-            yield fresh
-            walk.rest(seen + SECONDS_BETWEEN_UPDATES - time.monotonic())
+        while new_steps := worker.wait_for_steps():
+            yielded_at = time.monotonic()
+            yield new_steps
+            worker.wait_for_end(yielded_at + SECONDS_BETWEEN_UPDATES - time.monotonic())
     finally:
-        walk.stopped = True
+        worker.stopped = True
 
 
-class _Walk:
-    def __init__(self, steps: Iterator[Step], kept: Container[int]):
-        self.steps, self.kept = steps, kept
-        self.stopped, self.error = False, None
-        self._unseen, self._ended, self._news = [], False, threading.Condition()
+class _Worker:
+    """Consumer of the steps, shared between its thread and the reader."""
+
+    def __init__(self, steps: Iterator[Step], recorded: Container[int]):
+        self.steps, self.recorded = steps, recorded
+        self.stopped = False
+        self._error: BaseException | None = None
+        self._pending: list[Step] = []
+        self._ended, self._changed = False, threading.Condition()
 
     def run(self) -> None:
+        """Consume the steps until they end, fail or are stopped."""
         try:
-            with _one_walk:
+            with _one_at_a_time:
                 for step in self.steps:
                     if self.stopped:
                         return
                     self._put(step)
         except BaseException as error:
-            self.error = error
+            self._error = error
         finally:
-            with self._news:
+            with self._changed:
                 self._ended = True
-                self._news.notify()
+                self._changed.notify()
 
     def _put(self, step: Step) -> None:
-        with self._news:
-            if self._unseen and self._unseen[-1].index not in self.kept:
-                self._unseen.pop()
-            self._unseen.append(step)
-            self._news.notify()
+        with self._changed:
+            if self._pending and self._pending[-1].index not in self.recorded:
+                self._pending.pop()
+            self._pending.append(step)
+            self._changed.notify()
 
-    def fresh(self) -> list[Step]:
-        """What was not seen yet, as soon as there is something; nothing when the walk is over. Raises what ended it early."""
-        with self._news:
-            self._news.wait_for(lambda: self._unseen or self._ended)
-            fresh, self._unseen = self._unseen, []
-        if not fresh and self.error:
-            raise self.error
-        return fresh
+    def wait_for_steps(self) -> list[Step]:
+        """Wait for new steps and return them; empty at the end. Re-raises an exception of the sampler."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._pending or self._ended)
+            new_steps, self._pending = self._pending, []
+        if not new_steps and self._error:
+            raise self._error
+        return new_steps
 
-    def rest(self, seconds: float) -> None:
-        """Until so much time is over, or the walk."""
-        with self._news:
-            self._news.wait_for(lambda: self._ended, timeout=max(0, seconds))
+    def wait_for_end(self, seconds: float) -> None:
+        """Wait until the sampler ends, but at most `seconds`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended, timeout=max(0, seconds))
 
 
 def duration(seconds: float) -> str:
-    """A stretch of time as a person says it."""
+    """Format a duration: "3.2 s", "42 s" or "10 min"."""
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -1,22 +1,22 @@
-"""What a first-time visitor sees before any click: images made beforehand by the bundled model, and the film of their making."""
+"""Showcase of a bundled model: finished images and the animation of their denoising, shown before the first run."""
 
 import json
 from pathlib import Path
 from typing import NamedTuple
 
 FOLDER = "showcase"
-THUMBNAILS = "thumbnails"  # a PNG of each class
+THUMBNAILS = "thumbnails"  # folder with one PNG per class
 
 
 class Showcase(NamedTuple):
-    """A film for the stage, and the finished images' files."""
+    """Value of the preview, and the (path, caption) pairs of the gallery."""
 
     animation: dict | None
     files: list[tuple[str, None]]
 
 
 def read(checkpoint: Path) -> Showcase:
-    """The showcase inside a checkpoint folder, or an empty one."""
+    """Return the showcase of a checkpoint folder, or an empty one."""
     folder = checkpoint / FOLDER
     if not (folder / "film.json").is_file():
         return Showcase(None, [])

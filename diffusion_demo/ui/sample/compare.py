@@ -1,23 +1,30 @@
-"""A run of Sample, Compare: cell by cell into one labeled image, which is shown as far as it has come."""
+"""Compare settings on the Sample tab: fill a labeled grid cell by cell, with live updates."""
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import has_classifier
+from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.preview import idle, working
-from diffusion_demo.ui.sample.compare_image import caption, drawn, settings_of
-from diffusion_demo.ui.sample.request_form import as_toasts, number, parse_request
+from diffusion_demo.ui.sample.compare_image import caption, draw_grid, settings_of
+from diffusion_demo.ui.sample.request_form import parse_request, require_number
 from diffusion_demo.ui.server import hf_space, limits, warmup
 from diffusion_demo.ui.server.fair_queue import fair_queue
 from diffusion_demo.ui.server.model_list import folder_of, models
 from diffusion_demo.ui.settings import settings
+
+if TYPE_CHECKING:
+    from diffusion_demo.sampling.comparison import Axis, Cell, Comparison
+    from diffusion_demo.sampling.request import Request
 
 COMPARE = "Compare"
 NONE = "none"
@@ -43,81 +50,96 @@ def compare(
     guide_to: float,
     classifier_scale: float,
 ):
-    """Fill a grid, yielding (status, image, and the two buttons) as it goes on."""
+    """Fill a comparison grid and yield updates of (status, image, Compare button, Stop button)."""
     warmup.wait()
     form = (sampler, steps, guidance_scale, eta, seed, guide_from, guide_to, classifier_scale)
+    with user_errors_as_toasts():
+        plan = _plan(model, label, across, columns, down, rows, calls, per_cell, form)
+        cells = plan.cells(lambda name: load_metadata(folder_of(name)))
+        _check(cells)
+    started = time.monotonic()
+    yield f"0 of {len(cells)} cells", None, *working()
+    with TemporaryDirectory() as folder, user_errors_as_toasts():
+        yield from _fill(plan, cells, Path(folder), started)
+
+
+def _plan(
+    model: str,
+    label: str,
+    across: str,
+    columns: str,
+    down: str,
+    rows: str,
+    calls: float | None,
+    per_cell: float | None,
+    form: tuple,
+) -> "Comparison":
+    """Parse the form. Raises BadInput."""
+    from diffusion_demo.diffusion.samplers import SAMPLERS
+    from diffusion_demo.sampling.comparison import ANY_CLASS, Comparison, parse_axis
+
+    metadata = load_metadata(folder_of(model))
+    count = require_number(per_cell, "number of images in a cell")
+    if not 1 <= count <= MAX_PER_CELL:
+        raise BadInput(f"A cell cannot hold {count:g} images. Choose from 1 to {MAX_PER_CELL}.")
+    choices = {
+        "sampler": list(SAMPLERS),
+        "class": [ANY_CLASS, *metadata.class_names, *map(metadata.title, metadata.class_names)],
+        "checkpoint": list(models()),
+    }
+    column_axis, row_axis = (
+        None if name in (None, NONE) else parse_axis(name, values or "", choices.get(name, ()))
+        for name, values in ((across, columns), (down, rows))
+    )
+    if column_axis is None:
+        raise BadInput("The columns vary nothing. Choose a setting for the columns.")
+    base = _with_eta_sampler(parse_request(metadata, label, count, *form), [column_axis, row_axis])
+    return Comparison(base, model, column_axis, row_axis, int(require_number(calls, "number of network calls")))
+
+
+def _with_eta_sampler(base: "Request", axes: "list[Axis | None]") -> "Request":
+    """Return the request with DDIM instead of DDPM, which ignores eta, if eta is compared and the sampler is not."""
+    names = [axis.name for axis in axes if axis]
+    if base.sampler == "ddpm" and "eta" in names and "sampler" not in names:
+        return replace(base, sampler="ddim")
+    return base
+
+
+def _check(cells: "list[Cell]") -> None:
+    """Raise BadInput for a cell without its classifier, or for more than the page allows."""
+    for cell in cells:
+        if cell.request.classifier_scale and not has_classifier(folder_of(cell.checkpoint)):
+            raise BadInput(f"{cell.checkpoint} has no classifier. Set classifier guidance to 0.")
+    for cell in cells:
+        images = cell.request.num_images * (len(cells) if settings().public else 1)
+        limits.check_sampling(images, int(cell.request.steps))
+
+
+def _fill(plan: "Comparison", cells: "list[Cell]", folder: Path, started: float) -> Iterator[tuple]:
+    """Sample the cells one by one and yield the updates; the grids are written to `folder`."""
     from diffusion_demo.images import save_png
     from diffusion_demo.sampling.comparison import fit_steps_to_calls, network_calls
     from diffusion_demo.sampling.generate import sample
     from diffusion_demo.ui.preview.progress_stream import duration, watch
     from diffusion_demo.ui.server.model_cache import load
 
-    with as_toasts():
-        plan = _plan(model, label, across, columns, down, rows, calls, per_cell, form)
-        cells = plan.cells(lambda name: load_metadata(folder_of(name)))
-        _check_classifiers(cells)
-        for cell in cells:
-            limits.check_sampling(
-                cell.request.num_images * (len(cells) if settings().public else 1), cell.request.steps
-            )
-    skip, started, made = gr.skip(), time.monotonic(), {}
-    works = [cell.calls or 2 * cell.request.steps for cell in cells]
-    yield f"0 of {len(cells)} cells", None, *working()
-    with TemporaryDirectory() as folder, as_toasts():
-        for i, cell in enumerate(cells):
-            home = folder_of(cell.checkpoint)
-            checkpoint = load(home)
-            request = fit_steps_to_calls(cell, checkpoint.diffusion)
-            with closing(watch(hf_space.steps(sample, checkpoint, home, request))) as updates:
-                for seen in updates:
-                    step = seen[-1]
-                    done = sum(works[:i]) + works[i] * step.index / step.total
-                    left = (time.monotonic() - started) / done * (sum(works) - done)
-                    yield (
-                        f"Cell {i + 1} of {len(cells)}, step {step.index} of {step.total}, {duration(left)} left",
-                        skip,
-                        skip,
-                        skip,
-                    )
-            made[cell.row, cell.column] = step.xt, caption(request, network_calls(request, checkpoint.diffusion))
-            path = Path(folder) / f"compare_{i + 1:02d}.png"
-            save_png(path, drawn(plan, made, checkpoint.description), settings_of(plan))
-            if len(made) < len(cells):
-                yield f"{len(made)} of {len(cells)} cells", str(path), skip, skip
-        yield f"{len(cells)} cells in {duration(time.monotonic() - started)}.", str(path), *idle(COMPARE)
-
-
-def _plan(model, label, across, columns, down, rows, calls, per_cell, form):
-    from diffusion_demo.diffusion.samplers import SAMPLERS
-    from diffusion_demo.sampling.comparison import ANY_CLASS, Comparison, axis
-
-    about = load_metadata(folder_of(model))
-    if not 1 <= number(per_cell, "images in a cell") <= MAX_PER_CELL:
-        raise BadInput(f"A cell holds 1 to {MAX_PER_CELL} images, not {per_cell:g}.")
-    known = {
-        "sampler": list(SAMPLERS),
-        "class": [ANY_CLASS, *about.class_names, *map(about.title, about.class_names)],
-        "checkpoint": list(models()),
-    }
-    sides = [
-        None if name in (None, NONE) else axis(name, words or "", known.get(name, ()))
-        for name, words in ((across, columns), (down, rows))
-    ]
-    if sides[0] is None:
-        raise BadInput("Choose what the columns vary.")
-    base = parse_request(about, label, per_cell, *form)
-    return Comparison(_taking_eta(base, sides), model, sides[0], sides[1], int(number(calls, "network calls")))
-
-
-def _taking_eta(base, sides: list):
-    """The request, with a sampler that eta means anything to where eta is compared and the sampler is not."""
-    names = [side.name for side in sides if side]
-    return (
-        replace(base, sampler="ddim") if base.sampler == "ddpm" and "eta" in names and "sampler" not in names else base
-    )
-
-
-def _check_classifiers(cells: list) -> None:
-    for cell in cells:
-        if cell.request.classifier_scale and not has_classifier(folder_of(cell.checkpoint)):
-            raise BadInput(f"{cell.checkpoint} has no classifier beside it; leave classifier guidance at 0.")
+    skip, results, path = gr.skip(), {}, None
+    costs = [cell.calls or 2 * int(cell.request.steps) for cell in cells]
+    for i, cell in enumerate(cells):
+        checkpoint = load(folder_of(cell.checkpoint))
+        request = fit_steps_to_calls(cell, checkpoint.diffusion)
+        step = None
+        with closing(watch(hf_space.steps(sample, checkpoint, folder_of(cell.checkpoint), request))) as updates:
+            for new_steps in updates:
+                step = new_steps[-1]
+                done = sum(costs[:i]) + costs[i] * step.index / step.total
+                remaining = duration((time.monotonic() - started) / done * (sum(costs) - done))
+                status = f"Cell {i + 1} of {len(cells)}, step {step.index} of {step.total}, {remaining} left"
+                yield status, skip, skip, skip
+        assert step is not None, "a sampler yields at least one step"
+        results[cell.row, cell.column] = step.xt, caption(request, network_calls(request, checkpoint.diffusion))
+        path = folder / f"compare_{i + 1:02d}.png"
+        save_png(path, draw_grid(plan, results, checkpoint.description), settings_of(plan))
+        if len(results) < len(cells):
+            yield f"{len(results)} of {len(cells)} cells", str(path), skip, skip
+    yield f"{len(cells)} cells in {duration(time.monotonic() - started)}.", str(path), *idle(COMPARE)

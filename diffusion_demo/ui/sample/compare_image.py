@@ -1,73 +1,77 @@
-"""The image that a comparison makes: its labeled grid, and the settings inside it."""
+"""Comparison image: a labeled grid, with its settings stored in the PNG."""
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from PIL import Image
 
 from diffusion_demo import __version__
+from diffusion_demo.models.metadata import CheckpointMetadata
+from diffusion_demo.ui.sample.request_form import SAMPLER_TITLES
 
-SAMPLERS = {"dpm_solver": "DPM-Solver++", "ddim": "DDIM", "ddpm": "DDPM"}
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffusion_demo.sampling.comparison import Axis, Comparison
+    from diffusion_demo.sampling.request import Request
 
 
-def drawn(plan, made: dict, description):
-    """The grid so far."""
+def draw_grid(
+    plan: "Comparison", results: "dict[tuple[int, int], tuple[Tensor, str]]", metadata: CheckpointMetadata
+) -> Image.Image:
+    """Draw the cells finished so far: images [N, C, S, S] in [-1, 1] and a caption, by (row, column)."""
     from diffusion_demo.images import contact_sheet, to_uint8
     from diffusion_demo.sampling.contact_sheet import GridImage, labeled_grid
 
-    cells = {place: GridImage(contact_sheet(to_uint8(x)), caption) for place, (x, caption) in made.items()}
-    heads = [
-        [_head(side, value, description) for value in side.values] if side else [""]
-        for side in (plan.across, plan.down)
-    ]
-    return labeled_grid(cells, *heads, _below(plan, description))
+    cells = {place: GridImage(contact_sheet(to_uint8(x)), caption) for place, (x, caption) in results.items()}
+    columns, rows = (
+        [_header(axis, value, metadata) for value in axis.values] if axis else [""] for axis in (plan.across, plan.down)
+    )
+    return labeled_grid(cells, columns, rows, _footer(plan, metadata))
 
 
-def _head(side, value, description) -> str:
+def _header(axis: "Axis", value: str | int | float, metadata: CheckpointMetadata) -> str:
     if isinstance(value, str):
-        return SAMPLERS.get(value) or description.title(value)
-    return f"{value} {side.title}" if side.name in ("calls", "steps") else f"{side.title} {value:g}"
+        return SAMPLER_TITLES.get(value) or metadata.title(value)
+    return f"{value} {axis.title}" if axis.name in ("calls", "steps") else f"{axis.title} {value:g}"
 
 
-def caption(request, calls: int) -> str:
+def caption(request: "Request", calls: int) -> str:
+    """Return the caption of a cell: its numbers of steps and network calls per image."""
     steps = f"{request.steps} step{'s' * (request.steps != 1)}"
     words = f"{steps}, {calls} call{'s' * (calls != 1)}"
     return f"{words} and {request.steps} of the classifier" if request.classifier_scale else words
 
 
-def _below(plan, description) -> str:
-    """What holds in every cell."""
-    base, varied = plan.base, {side.name for side in (plan.across, plan.down) if side}
-    names = description.class_names
-    held = {
+def _footer(plan: "Comparison", metadata: CheckpointMetadata) -> str:
+    """Return the settings that all cells share."""
+    base, varied = plan.base, {axis.name for axis in (plan.across, plan.down) if axis}
+    names = metadata.class_names
+    class_title = metadata.title(names[base.class_index]) if names and base.class_index is not None else "mixed"
+    shared = {
         "checkpoint": f"model {plan.checkpoint}",
-        "class": f"class {'mixed' if base.class_index is None else description.title(names[base.class_index])}"
-        if names
-        else "",
-        "sampler": SAMPLERS[base.sampler],
+        "class": f"class {class_title}" if names else "",
+        "sampler": SAMPLER_TITLES[base.sampler],
         "guidance_scale": f"guidance {base.guidance_scale:g}" if base.guidance_scale != 1 else "",
         "classifier_scale": f"classifier guidance {base.classifier_scale:g}" if base.classifier_scale else "",
         "eta": f"eta {base.eta:g}" if base.eta and "sampler" not in varied else "",
         "seed": f"seed {base.seed}",
     }
-    return (
-        ", ".join(words for name, words in held.items() if words and name not in varied)
-        + ". A call is one question to the network."
-    )
+    sentence = ", ".join(words for name, words in shared.items() if words and name not in varied)
+    return f"{sentence}. A call is one question to the network."
 
 
-def settings_of(plan) -> dict:
-    """The text inside the grid's PNG."""
-    sides = {
-        word: {"setting": side.name, "values": list(side.values)}
-        for word, side in (("across", plan.across), ("down", plan.down))
-        if side
+def settings_of(plan: "Comparison") -> dict:
+    """Return the settings that are stored in the grid's PNG."""
+    header = {
+        "program": f"diffusion_demo {__version__}",
+        "made_by": "compare",
+        "checkpoint": plan.checkpoint,
+        "calls": plan.calls,
     }
-    base = {name: value for name, value in asdict(plan.base).items() if name != "steps"}
-    return (
-        {
-            "program": f"diffusion_demo {__version__}",
-            "made_by": "compare",
-            "checkpoint": plan.checkpoint,
-            "calls": plan.calls,
-        }
-        | sides
-        | base
-    )
+    axes = {
+        side: {"setting": axis.name, "values": list(axis.values)}
+        for side, axis in (("across", plan.across), ("down", plan.down))
+        if axis
+    }
+    return header | axes | {name: value for name, value in asdict(plan.base).items() if name != "steps"}

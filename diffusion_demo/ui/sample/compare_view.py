@@ -1,18 +1,19 @@
-"""Sample, Compare: two settings against each other, and the grid beside them."""
+"""Layout of Sample, Compare: two varied settings, with the grid beside them."""
 
 from dataclasses import dataclass
 
 import gradio as gr
 
 from diffusion_demo.models.load_metadata import load_metadata
-from diffusion_demo.ui.preview.preview import buttons, idle, waiting
+from diffusion_demo.ui.errors import user_errors_as_toasts
+from diffusion_demo.ui.preview.preview import INSTANT_EVENT, buttons, idle, waiting
 from diffusion_demo.ui.sample import history
 from diffusion_demo.ui.sample.compare import COMPARE, MAX_PER_CELL, NONE, compare
-from diffusion_demo.ui.sample.generate_view import SAMPLERS, Form
-from diffusion_demo.ui.sample.request_form import MIXED, as_toasts
+from diffusion_demo.ui.sample.generate_view import SAMPLER_CHOICES, SampleForm
+from diffusion_demo.ui.sample.request_form import MIXED, class_choices
 from diffusion_demo.ui.server.model_list import folder_of, models, titles
 
-AXES = [
+AXIS_CHOICES = [
     ("sampler", "sampler"),
     ("network calls", "calls"),
     ("steps", "steps"),
@@ -23,7 +24,7 @@ AXES = [
     ("class", "class"),
     ("model", "checkpoint"),
 ]
-NUMBERS = {
+DEFAULT_VALUES = {
     "calls": "8, 16, 32",
     "steps": "4, 8, 16",
     "guidance_scale": "1, 2, 4",
@@ -32,23 +33,29 @@ NUMBERS = {
     "seed": "0, 1, 2, 3",
 }
 EQUAL = "Every cell asks the network equally often. A guided step costs two calls. All else is as under Make."
-EMPTY = '<p class="nothing">Choose what the columns and the rows vary, and press Compare. The grid grows here, cell by cell.</p>'
+EMPTY = (
+    '<p class="nothing">Choose what the columns and the rows vary, and press Compare. '
+    "The grid grows here, cell by cell.</p>"
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """The columns' fields, or the rows'. typed holds the values, separated by commas; what is chosen is written there."""
+    """Fields of the columns or of the rows.
+
+    typed: the values, separated by commas. chosen: a choice of names, which is copied to `typed` in the browser.
+    """
 
     setting: gr.Dropdown
     typed: gr.Textbox
     chosen: gr.CheckboxGroup
 
 
-def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> gr.Button:
-    """Lay out Compare and wire it. Returns its button that starts."""
+def build(model: gr.Dropdown, label: gr.Dropdown, form: SampleForm) -> gr.Button:
+    """Lay out Compare, connect its events and return its start button."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            sides = [_side("Columns", "calls", AXES), _side("Rows", "sampler", [*AXES, (NONE, NONE)])]
+            sides = [_side("Columns", "calls", AXIS_CHOICES), _side("Rows", "sampler", [*AXIS_CHOICES, (NONE, NONE)])]
             calls = gr.Slider(
                 1, 200, 16, step=1, precision=0, label="Network calls an image", buttons=[], interactive=True
             )
@@ -57,66 +64,69 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> gr.Button:
             )
             gr.Markdown(EQUAL, elem_classes="hint")
             with gr.Row(elem_classes="go"):
-                start, stop = both = buttons("compare")
-        with gr.Column(scale=5, min_width=320):
-            status = gr.HTML(EMPTY, elem_id="compare-status")
-            grid = gr.Image(
-                type="filepath",
-                format="png",
-                interactive=False,
-                show_label=False,
-                buttons=["download", "fullscreen"],
-                elem_id="grid",
-            )
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    at_once = quiet | {"queue": False}
+                start, stop = buttons("compare")
+        status, grid = _results()
     for side in sides:
-        side.setting.input(_values, [side.setting, model], [side.typed, side.chosen], **at_once)
+        side.setting.input(_value_fields, [side.setting, model], [side.typed, side.chosen], **INSTANT_EVENT)
         side.chosen.input(None, side.chosen, side.typed, js="(chosen) => chosen.join(', ')")
-    run = start.click(waiting, None, both, **at_once).then(
+    axes = [field for side in sides for field in (side.setting, side.typed)]
+    _connect_run([model, label, *axes, calls, per_cell, *form.settings[3:11]], status, grid, start, stop)
+    return start
+
+
+def _results() -> tuple[gr.HTML, gr.Image]:
+    with gr.Column(scale=5, min_width=320):
+        status = gr.HTML(EMPTY, elem_id="compare-status")
+        grid = gr.Image(
+            type="filepath",
+            format="png",
+            interactive=False,
+            show_label=False,
+            buttons=["download", "fullscreen"],
+            elem_id="grid",
+        )
+    return status, grid
+
+
+def _connect_run(
+    inputs: list[gr.components.Component], status: gr.HTML, grid: gr.Image, start: gr.Button, stop: gr.Button
+) -> None:
+    """Connect Compare and Stop."""
+    both = [start, stop]
+    run = start.click(waiting, None, both, **INSTANT_EVENT).then(
         compare,
-        [
-            model,
-            label,
-            *(field for side in sides for field in (side.setting, side.typed)),
-            calls,
-            per_cell,
-            *form.settings[3:11],
-        ],
+        inputs,
         [status, grid, *both],
         api_name="compare",
         concurrency_limit=None,
         show_progress="hidden",
     )
-    run.success(None, grid, None, js=history.KEEP)
-    run.failure(lambda: idle(COMPARE), None, both, **at_once)
-    stopped = stop.click(lambda: idle(COMPARE), None, both, cancels=[run], **at_once)
-    stopped.then(
-        lambda: "Stopped; what was done stays.", None, status, **at_once
-    )  # then: what the run said last may still be on its way
-    return start
+    run.success(None, grid, None, js=history.ADD_RESULTS)
+    run.failure(lambda: idle(COMPARE), None, both, **INSTANT_EVENT)
+    stopped = stop.click(lambda: idle(COMPARE), None, both, cancels=[run], **INSTANT_EVENT)
+    # in a second step, because the last update of the run may still arrive after the first
+    stopped.then(lambda: "Stopped; what was done stays.", None, status, **INSTANT_EVENT)
 
 
-def _side(title: str, setting: str, axes: list[tuple[str, str]]) -> Side:
-    numbers, samplers = NUMBERS.get(setting), [name for _, name in SAMPLERS]
-    about = f"Values of the {title.lower()}"
+def _side(title: str, setting: str, choices: list[tuple[str, str]]) -> Side:
+    numbers, samplers = DEFAULT_VALUES.get(setting), [name for _, name in SAMPLER_CHOICES]
+    label = f"Values of the {title.lower()}"
     with gr.Group():
         return Side(
-            gr.Dropdown(axes, value=setting, label=title, interactive=True),
-            gr.Textbox(numbers or ", ".join(samplers), label=about, visible=bool(numbers), interactive=True),
-            gr.CheckboxGroup(SAMPLERS, value=samplers, label=about, visible=not numbers, interactive=True),
+            gr.Dropdown(choices, value=setting, label=title, interactive=True),
+            gr.Textbox(numbers or ", ".join(samplers), label=label, visible=bool(numbers), interactive=True),
+            gr.CheckboxGroup(SAMPLER_CHOICES, value=samplers, label=label, visible=not numbers, interactive=True),
         )
 
 
-def _values(setting: str, model: str) -> list:
-    """The two fields of a side for what it now varies: numbers are typed, names are chosen, some at first."""
-    if setting in NUMBERS or setting == NONE:
-        return [gr.Textbox(NUMBERS.get(setting, ""), visible=setting != NONE), gr.CheckboxGroup(visible=False)]
-    with as_toasts():
-        about = load_metadata(folder_of(model))
-    classes = [(MIXED, MIXED), *((about.title(name), name) for name in about.class_names)]
-    offered = {"sampler": SAMPLERS, "class": classes, "checkpoint": titles()}[setting]
-    first = {"class": list(about.class_names[:3]) or [MIXED], "checkpoint": list(models())[:2]}.get(setting) or [
-        name for _, name in offered
-    ]
-    return [gr.Textbox(", ".join(first), visible=False), gr.CheckboxGroup(offered, value=first, visible=True)]
+def _value_fields(setting: str, model: str) -> list:
+    """Return the updates of the two value fields for a setting: numbers are typed, names are chosen."""
+    if setting in DEFAULT_VALUES or setting == NONE:
+        values = DEFAULT_VALUES.get(setting, "")
+        return [gr.Textbox(values, visible=setting != NONE), gr.CheckboxGroup(visible=False)]
+    with user_errors_as_toasts():
+        metadata = load_metadata(folder_of(model))
+    choices = {"sampler": SAMPLER_CHOICES, "class": class_choices(metadata), "checkpoint": titles()}[setting]
+    selected = {"class": list(metadata.class_names[:3]) or [MIXED], "checkpoint": list(models())[:2]}.get(setting)
+    selected = selected or [name for _, name in choices]
+    return [gr.Textbox(", ".join(selected), visible=False), gr.CheckboxGroup(choices, value=selected, visible=True)]

@@ -1,102 +1,162 @@
-"""Sample, Make: the form, and the stage beside it."""
+"""Layout of Sample, Make: the form, with the preview and the gallery beside it."""
 
 import random
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import gradio as gr
+from gradio.blocks import BlockContext
+from gradio.components import Component
 
 from diffusion_demo.sampling.presets import DEFAULT, GUIDANCE_START_PERCENT, PRESETS
 from diffusion_demo.ui.preview import showcase
-from diffusion_demo.ui.preview.preview import buttons, gallery, idle, stage, tell, waiting
+from diffusion_demo.ui.preview.preview import (
+    INSTANT_EVENT,
+    PRIVATE_EVENT,
+    buttons,
+    dispatch_event,
+    gallery,
+    idle,
+    preview,
+    waiting,
+)
 from diffusion_demo.ui.sample import history, quality, restore
 from diffusion_demo.ui.sample.generate import GENERATE, generate
-from diffusion_demo.ui.sample.request_form import MAX_SEED
+from diffusion_demo.ui.sample.request_form import MAX_FORM_SEED, SAMPLER_TITLES
 from diffusion_demo.ui.server.model_list import models
 from diffusion_demo.ui.settings import settings
 
-SAMPLERS = [("DPM-Solver++", "dpm_solver"), ("DDIM", "ddim"), ("DDPM", "ddpm")]
-DICE_SIDES = 1_000_000
+SAMPLER_CHOICES = [(title, name) for name, title in SAMPLER_TITLES.items()]
+RANDOM_SEEDS = 1_000_000
 KEYS = "Ctrl+Enter starts, Esc stops. Click an image to see it large; arrow keys or a swipe go to the next."
 
 
 @dataclass(frozen=True, eq=False)
-class Form:
-    """The fields that other parts of the tab read or set: all in the order of making.generate and of restoring.from_settings."""
+class SampleForm:
+    """The components that other parts of the tab read or set.
 
-    settings: list[gr.components.Component]
-    restored: list[gr.components.Component]
-    rare: list[gr.blocks.Block]
+    settings: the inputs of `generate`, in its order. restored: the outputs of `restore.from_settings`, in its order.
+    optional: the row of the guidance interval, the classifier scale and the doubling, which only some models support.
+    """
+
+    settings: list[Component]
+    restored: list[Component]
+    optional: list[Component | BlockContext]
     guidance: gr.Slider
     start: gr.Button
 
 
-def build(model: gr.Dropdown, label: gr.Dropdown) -> Form:
-    """Lay out Make and wire it."""
-    finished = showcase.read(next(iter(models().values())))
+class _SeedFields(NamedTuple):
+    seed: gr.Number
+    new_every_time: gr.Checkbox
+    random: gr.Button
+    reuse: gr.Button
+
+
+class _Advanced(NamedTuple):
+    sampler: gr.Radio
+    steps: gr.Slider
+    eta: gr.Slider
+    guide_from: gr.Number
+    guide_to: gr.Number
+    interval_row: gr.Row
+    classifier_scale: gr.Slider
+    twice: gr.Checkbox
+
+
+class _Results(NamedTuple):
+    preview: gr.HTML
+    gallery: gr.Gallery
+    archive: gr.DownloadButton
+
+
+def build(model: gr.Dropdown, label: gr.Dropdown) -> SampleForm:
+    """Lay out Make and connect its events."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             count = gr.Slider(
                 1, settings().images, 16, step=1, precision=0, label="Images", buttons=[], interactive=True
             )
-            word = quality.radio()
-            guidance = gr.Slider(
-                0,
-                8,
-                2.0,
-                step=0.1,
-                label="Guidance",
-                info="1 is off. More sticks to the class.",
-                buttons=[],
-                interactive=True,
-            )
-            with gr.Group():
-                seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, interactive=True)
-                fresh = gr.Checkbox(True, label="New seed every time", interactive=True)
-                with gr.Row(elem_id="seed-row"):
-                    dice = gr.Button("Random seed", size="sm", min_width=80)
-                    reuse = gr.Button("Reuse last", size="sm", min_width=80)
+            preset = quality.radio()
+            guidance = _guidance_slider()
+            seed = _seed_fields()
             with gr.Row(elem_classes="go"):
-                start, stop = both = buttons("generate")
+                start, stop = buttons("generate")
             gr.Markdown(KEYS, elem_classes="hint keys")
             with gr.Accordion("More settings", open=False):
-                sampler, steps, eta, guide_from, guide_to, within, classifier_scale, twice = _rare()
+                advanced = _advanced_fields()
             dropped = gr.File(
                 label="Settings from an image made here", file_types=[".png"], height=160, elem_id="restore"
             )
-        with gr.Column(scale=5, min_width=320, elem_classes="results"):
-            shown = stage(finished.animation, "stage")
-            results = gallery(finished.files, "gallery")
-            archive = gr.DownloadButton("Download all as zip", visible=False, size="sm", elem_id="zip")
-    last_seed = gr.State(0)
-    fields = [model, label, count, sampler, steps, guidance, eta, seed, guide_from, guide_to, classifier_scale, twice]
-    restored = [*fields, fresh, word]
+        results = _results()
+    a = advanced
+    fields = [model, label, count, a.sampler, a.steps, guidance, a.eta, seed.seed]
+    fields += [a.guide_from, a.guide_to, a.classifier_scale, a.twice]
+    restored = [*fields, seed.new_every_time, preset]
+    quality.connect(preset, a.sampler, a.steps, a.eta)
+    dropped.upload(restore.from_file, dropped, [*restored, dropped], **PRIVATE_EVENT, concurrency_limit=None)
+    _connect_run(fields, seed, results, start, stop)
+    return SampleForm(fields, restored, [a.interval_row, a.classifier_scale, a.twice], guidance, start)
 
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    at_once = quiet | {"queue": False}
-    quality.wire(word, sampler, steps, eta)
-    dice.click(random_seed, None, seed, **at_once)
-    reuse.click(lambda last: (last, False), last_seed, [seed, fresh], **at_once)
-    dropped.upload(restore.from_file, dropped, [*restored, dropped], **quiet, concurrency_limit=None)
-    start.click(None, None, None, js=tell("stage", "run-started"))
-    run = start.click(_begin, [fresh, seed], [seed, *both], **at_once).then(
+
+def _connect_run(
+    fields: list[Component], seed: _SeedFields, results: _Results, start: gr.Button, stop: gr.Button
+) -> None:
+    """Connect the seed buttons, Generate and Stop."""
+    last_seed, both = gr.State(0), [start, stop]
+    seed.random.click(random_seed, None, seed.seed, **INSTANT_EVENT)
+    seed.reuse.click(lambda last: (last, False), last_seed, [seed.seed, seed.new_every_time], **INSTANT_EVENT)
+    start.click(None, None, None, js=dispatch_event("stage", "run-started"))
+    run = start.click(_begin, [seed.new_every_time, seed.seed], [seed.seed, *both], **INSTANT_EVENT).then(
         generate,
         fields,
-        [shown, results, archive, last_seed, *both],
+        [*results, last_seed, *both],
         api_name="sample",
         concurrency_limit=None,
         show_progress="hidden",
     )
-    run.success(None, results, None, js=history.KEEP)
-    run.failure(lambda: idle(GENERATE), None, both, **at_once)
-    stop.click(None, None, None, js=tell("stage", "run-stopped"))
-    stop.click(lambda: idle(GENERATE), None, both, cancels=[run], **at_once)
-    return Form(fields, restored, [within, classifier_scale, twice], guidance, start)
+    run.success(None, results.gallery, None, js=history.ADD_RESULTS)
+    run.failure(lambda: idle(GENERATE), None, both, **INSTANT_EVENT)
+    stop.click(None, None, None, js=dispatch_event("stage", "run-stopped"))
+    stop.click(lambda: idle(GENERATE), None, both, cancels=[run], **INSTANT_EVENT)
 
 
-def _rare() -> tuple:
-    """What few people change."""
+def _guidance_slider() -> gr.Slider:
+    return gr.Slider(
+        0,
+        8,
+        2.0,
+        step=0.1,
+        label="Guidance",
+        info="1 is off. More sticks to the class.",
+        buttons=[],
+        interactive=True,
+    )
+
+
+def _seed_fields() -> _SeedFields:
+    with gr.Group():
+        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_FORM_SEED, interactive=True)
+        new_every_time = gr.Checkbox(True, label="New seed every time", interactive=True)
+        with gr.Row(elem_id="seed-row"):
+            random_button = gr.Button("Random seed", size="sm", min_width=80)
+            reuse = gr.Button("Reuse last", size="sm", min_width=80)
+    return _SeedFields(seed, new_every_time, random_button, reuse)
+
+
+def _results() -> _Results:
+    finished = showcase.read(next(iter(models().values())))
+    with gr.Column(scale=5, min_width=320, elem_classes="results"):
+        return _Results(
+            preview(finished.animation, "stage"),
+            gallery(finished.files, "gallery"),
+            gr.DownloadButton("Download all as zip", visible=False, size="sm", elem_id="zip"),
+        )
+
+
+def _advanced_fields() -> _Advanced:
     sampler = gr.Radio(
-        SAMPLERS,
+        SAMPLER_CHOICES,
         value=PRESETS[DEFAULT][0],
         label="Sampler",
         info="DPM-Solver++ is best at 8 to 20 steps, DDIM from 25. DDPM is the papers' own, for 100 and more.",
@@ -123,7 +183,12 @@ def _rare() -> tuple:
         buttons=[],
         interactive=True,
     )
-    with gr.Row(elem_id="guide-within") as within:
+    return _Advanced(sampler, steps, eta, *_interval_fields(), *_second_model_fields())
+
+
+def _interval_fields() -> tuple[gr.Number, gr.Number, gr.Row]:
+    """Return the fields of the guidance interval and their row."""
+    with gr.Row(elem_id="guide-within") as row:
         guide_from = gr.Number(
             GUIDANCE_START_PERCENT,
             label="Guided from",
@@ -136,6 +201,11 @@ def _rare() -> tuple:
         guide_to = gr.Number(
             100, label="Guided to", info="100 is all noise", minimum=0, maximum=100, min_width=100, interactive=True
         )
+    return guide_from, guide_to, row
+
+
+def _second_model_fields() -> tuple[gr.Slider, gr.Checkbox]:
+    """Return the fields that need a classifier and an upsampler."""
     classifier_scale = gr.Slider(
         0,
         10,
@@ -150,12 +220,13 @@ def _rare() -> tuple:
     twice = gr.Checkbox(
         False, label="Twice the size", info="A second model enlarges the images.", visible=False, interactive=True
     )
-    return sampler, steps, eta, guide_from, guide_to, within, classifier_scale, twice
+    return classifier_scale, twice
 
 
 def random_seed() -> int:
-    return random.randrange(DICE_SIDES)
+    """Return a random seed below RANDOM_SEEDS."""
+    return random.randrange(RANDOM_SEEDS)
 
 
-def _begin(draw, seed):
-    return random_seed() if draw else seed, *waiting()
+def _begin(draw_seed: bool, seed: int) -> tuple:
+    return random_seed() if draw_seed else seed, *waiting()

@@ -1,4 +1,4 @@
-"""What this browser made, kept in it and shown below the results; the viewer of one image; the keys."""
+"""History of generated images, stored in the browser, with the image viewer and the keyboard shortcuts."""
 
 import gradio as gr
 
@@ -7,13 +7,19 @@ from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.server.model_list import models
 
 SCRIPTS = ("history_store.js", "history_words.js", "viewer.js", "history.js")
-# What a listener does in the browser when a run's images are there, and to take over an image from the viewer (viewer.js).
-KEEP = "(made) => { document.querySelector('#history .history').dispatchEvent(new CustomEvent('made', {detail: made, bubbles: true})) }"
-HANDED_OVER = "() => window.pictureHandedOver"
+# JavaScript of event listeners: add the finished images of a run; take the image that the viewer (viewer.js) sent.
+ADD_RESULTS = (
+    "(made) => { document.querySelector('#history .history')"
+    ".dispatchEvent(new CustomEvent('made', {detail: made, bubbles: true})) }"
+)
+SENT_IMAGE = "() => window.pictureHandedOver"
 
 
 def history() -> gr.HTML:
-    """The strip and its viewer. It triggers use_this with an image's settings, vary_this and mix_this with its checkpoint and class."""
+    """Return the history strip with its viewer.
+
+    It triggers use_this with the settings of an image, and vary_this and mix_this with its checkpoint and class.
+    """
     return gr.HTML(
         {"titles": {name: load_metadata(folder).titles for name, folder in models().items()}},
         html_template=read_asset("sample/history.html"),

@@ -1,4 +1,4 @@
-"""The words of presets.py as a choice, over the sampler, its steps and its eta."""
+"""Quality presets: one choice that sets the sampler, its number of steps and its eta."""
 
 import json
 
@@ -8,15 +8,23 @@ from diffusion_demo.sampling.presets import DEFAULT, DEFAULT_ETA, PRESETS
 
 CUSTOM = "custom"
 
-_WORDS = f"({json.dumps(PRESETS)})"
-_WORD = f"(Object.entries({_WORDS}).find(([word, preset]) => preset.every((value, i) => value === numbers[i])) || [{json.dumps(CUSTOM)}])[0]"
-_CHOSEN = f"(word, ...numbers) => {_WORDS}[word] || numbers"
-_BY_HAND = f"(...numbers) => {_WORD}"
-_WITH_ITS_ETA = f"(sampler, steps) => {{ const numbers = [sampler, steps, ({json.dumps(DEFAULT_ETA)})[sampler] || 0]; return [numbers[2], {_WORD}]; }}"
+# JavaScript: the presets as an object, and the name of the preset that equals the array `numbers`.
+_PRESETS = f"({json.dumps(PRESETS)})"
+_MATCHING_NAME = (
+    f"(Object.entries({_PRESETS}).find(([word, preset]) => preset.every((value, i) => value === numbers[i]))"
+    f" || [{json.dumps(CUSTOM)}])[0]"
+)
+# JavaScript of event listeners.
+_FROM_PRESET = f"(word, ...numbers) => {_PRESETS}[word] || numbers"
+_FROM_NUMBERS = f"(...numbers) => {_MATCHING_NAME}"
+_FROM_SAMPLER = (
+    f"(sampler, steps) => {{ const numbers = [sampler, steps, ({json.dumps(DEFAULT_ETA)})[sampler] || 0];"
+    f" return [numbers[2], {_MATCHING_NAME}]; }}"
+)
 
 
 def radio() -> gr.Radio:
-    """The three words; a fourth shows itself when the numbers are none of theirs (style.css hides it until then)."""
+    """Return the choice of presets. style.css shows "custom" only while it is selected."""
     return gr.Radio(
         [*PRESETS, CUSTOM],
         value=DEFAULT,
@@ -27,15 +35,18 @@ def radio() -> gr.Radio:
     )
 
 
-def wire(word: gr.Radio, sampler: gr.Radio, steps: gr.Slider, eta: gr.Slider) -> None:
-    """Word and numbers follow each other in the browser, without a request, so that a click on Generate right after finds them so."""
+def connect(preset: gr.Radio, sampler: gr.Radio, steps: gr.Slider, eta: gr.Slider) -> None:
+    """Keep the preset and the three fields consistent.
+
+    This happens in the browser, without a request, so that an immediate click on Generate sends the new values.
+    """
     numbers = [sampler, steps, eta]
-    word.input(None, [word, *numbers], numbers, js=_CHOSEN)
-    sampler.input(None, [sampler, steps], [eta, word], js=_WITH_ITS_ETA)
+    preset.input(None, [preset, *numbers], numbers, js=_FROM_PRESET)
+    sampler.input(None, [sampler, steps], [eta, preset], js=_FROM_SAMPLER)
     for field in (steps, eta):
-        field.input(None, numbers, word, js=_BY_HAND)
+        field.input(None, numbers, preset, js=_FROM_NUMBERS)
 
 
 def word_for(sampler: str, steps: int, eta: float) -> str:
-    """The word for these numbers."""
-    return next((word for word, preset in PRESETS.items() if preset == (sampler, steps, eta)), CUSTOM)
+    """Return the name of the preset with these values, or CUSTOM."""
+    return next((name for name, preset in PRESETS.items() if preset == (sampler, steps, eta)), CUSTOM)

@@ -1,10 +1,7 @@
-"""What the form of the Sample tab asks for, as the core's requests."""
+"""Conversion of the fields of the Sample tab to sampling requests."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import gradio as gr
+from typing import TYPE_CHECKING
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
@@ -12,39 +9,35 @@ from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.ui.server import limits
 from diffusion_demo.ui.server.model_list import upsamplers
 
+if TYPE_CHECKING:
+    from diffusion_demo.sampling.request import Request
+
 MIXED = "mixed"
-MAX_SEED = 2**31 - 1
+MAX_FORM_SEED = 2**31 - 1
+SAMPLER_TITLES = {"dpm_solver": "DPM-Solver++", "ddim": "DDIM", "ddpm": "DDPM"}
 
 
-@contextmanager
-def as_toasts() -> Iterator[None]:
-    """What is wrong with a request is said as a toast."""
-    try:
-        yield
-    except BadInput as error:
-        raise gr.Error(str(error), print_exception=False) from error
+def class_choices(metadata: CheckpointMetadata) -> list[tuple[str, str]]:
+    """Return the (title, value) choices of the class dropdown."""
+    return [(MIXED, MIXED), *((metadata.title(name), name) for name in metadata.class_names)]
 
 
-def class_choices(description: CheckpointMetadata) -> list[tuple[str, str]]:
-    return [(MIXED, MIXED), *((description.title(name), name) for name in description.class_names)]
-
-
-def parse_class(label: str | None, description: CheckpointMetadata) -> int | None:
-    """The class's index, None for a mix. Raises BadInput for an unknown one."""
+def parse_class(label: str | None, metadata: CheckpointMetadata) -> int | None:
+    """Return the index of a class, or None for mixed classes. Raises BadInput for an unknown class."""
     from diffusion_demo.sampling.request import class_index
 
-    return None if label in (MIXED, None) else class_index(label, description)
+    return None if label in (MIXED, None) else class_index(label, metadata)
 
 
-def number(value: float | None, what: str) -> float:
-    """A number that a field holds. Raises BadInput for an empty field."""
+def require_number(value: float | None, name: str) -> float:
+    """Return the value of a number field. Raises BadInput, with the name of the field, if it is empty."""
     if value is None:
-        raise BadInput(f"Fill in the {what} with a number.")
+        raise BadInput(f"Enter the {name}.")
     return value
 
 
 def parse_request(
-    description: CheckpointMetadata,
+    metadata: CheckpointMetadata,
     label: str | None,
     num_images: float | None,
     sampler: str,
@@ -55,57 +48,64 @@ def parse_request(
     guide_from: float | None,
     guide_to: float | None,
     classifier_scale: float,
-):
-    """The form as a request.Request, checked. Raises BadInput, in one sentence, for what cannot be made."""
+) -> "Request":
+    """Parse the form into a checked Request. guide_from and guide_to are percentages of the chain.
+
+    Raises BadInput for an empty or invalid field.
+    """
     from diffusion_demo.runtime.device import resolve_precision
     from diffusion_demo.sampling.request import Request
     from diffusion_demo.ui.server.model_cache import device
 
-    limits.check_sampling(number(num_images, "number of images"), number(steps, "steps"))
+    count, num_steps = require_number(num_images, "number of images"), require_number(steps, "number of steps")
+    limits.check_sampling(count, num_steps)
     guided = guidance_scale != 1 or classifier_scale != 0
     request = Request(
-        num_images=int(num_images),
+        num_images=int(count),
         sampler=sampler,
-        steps=int(number(steps, "steps")),
+        steps=int(num_steps),
         eta=float(eta),
-        seed=int(number(seed, "seed")),
-        class_index=parse_class(label, description),
+        seed=int(require_number(seed, "seed")),
+        class_index=parse_class(label, metadata),
         guidance_scale=float(guidance_scale),
         precision=resolve_precision("auto", device()),
-        guidance_interval=percent_to_interval(guide_from, guide_to, description.num_train_timesteps)
-        if guided
-        else None,
+        guidance_interval=percent_to_interval(guide_from, guide_to, metadata.num_train_timesteps) if guided else None,
         classifier_scale=float(classifier_scale),
     )
-    request.check(description)
+    request.check(metadata)
     return request
 
 
 def percent_to_interval(low: float | None, high: float | None, num_timesteps: int) -> tuple[int, int] | None:
-    """The lowest and highest t of the network, 0 .. T-1, between two percents of the noise; None for all of it. Raises BadInput for none of it."""
-    low, high = number(low, "start of the guidance"), number(high, "end of the guidance")
+    """Return the lowest and highest timestep, in 0 .. T-1, between two percentages of the chain; None for all of it.
+
+    Raises BadInput for an empty field or an empty interval.
+    """
+    low = require_number(low, "start of the guidance interval")
+    high = require_number(high, "end of the guidance interval")
     if (low, high) == (0, 100):
         return None
-    ends = round(low / 100 * num_timesteps), round(high / 100 * num_timesteps) - 1
-    if not 0 <= ends[0] <= ends[1] < num_timesteps:
+    first, last = round(low / 100 * num_timesteps), round(high / 100 * num_timesteps) - 1
+    if not 0 <= first <= last < num_timesteps:
         raise BadInput(
-            f"Guidance must act from a lower percent to a higher one, both from 0 to 100; not from {low:g} to {high:g}."
+            f"The guidance interval from {low:g} to {high:g} % is invalid. "
+            "Enter a start below the end, both from 0 to 100."
         )
-    return ends
+    return first, last
 
 
-def interval_to_percent(interval: list[int] | None, num_timesteps: int) -> tuple[float, float]:
-    """What interval_of was asked with."""
-    return (
-        (0, 100) if interval is None else (100 * interval[0] / num_timesteps, 100 * (interval[1] + 1) / num_timesteps)
-    )
+def interval_to_percent(interval: list[int] | tuple[int, int] | None, num_timesteps: int) -> tuple[float, float]:
+    """Return the two percentages of a guidance interval, the inverse of `percent_to_interval`."""
+    if interval is None:
+        return 0, 100
+    return 100 * interval[0] / num_timesteps, 100 * (interval[1] + 1) / num_timesteps
 
 
-def upsampler_for(description: CheckpointMetadata) -> tuple[str, Path] | None:
-    """The upsampler, by name and folder, that makes this model's images twice as large."""
+def upsampler_for(metadata: CheckpointMetadata) -> tuple[str, Path] | None:
+    """Return name and folder of the upsampler that doubles the size of this model's images, or None."""
     for name, folder in upsamplers().items():
-        about = load_metadata(folder)
-        fits = about.small_size in (None, description.image_size) and about.image_size == 2 * description.image_size
-        if fits and about.channels == description.channels:
+        upsampler = load_metadata(folder)
+        fits = upsampler.small_size in (None, metadata.image_size) and upsampler.image_size == 2 * metadata.image_size
+        if fits and upsampler.channels == metadata.channels:
             return name, folder
     return None

@@ -1,13 +1,15 @@
-"""The form, set as the settings inside an image say."""
+"""Restore the form of the Sample tab from the settings stored in an image."""
+
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.sample import quality
 from diffusion_demo.ui.sample.request_form import (
-    MAX_SEED,
+    MAX_FORM_SEED,
     MIXED,
-    as_toasts,
     class_choices,
     interval_to_percent,
     upsampler_for,
@@ -15,73 +17,107 @@ from diffusion_demo.ui.sample.request_form import (
 from diffusion_demo.ui.server import warmup
 from diffusion_demo.ui.server.model_list import folder_of
 
-UNREADABLE = "This image's settings cannot be read; drop a PNG that was made here."
+if TYPE_CHECKING:
+    from diffusion_demo.models.checkpoint import Checkpoint
+    from diffusion_demo.models.metadata import CheckpointMetadata
+    from diffusion_demo.sampling.request import Request
+
+UNREADABLE_SETTINGS = "The settings of this image cannot be read. Drop a PNG that was generated on this page."
 
 
 def from_file(path: str) -> list:
-    """What from_settings gives, for a PNG that was dropped, and nothing for the field where it was."""
+    """Return the updates of `from_settings` for a dropped PNG, and None to empty the drop zone.
+
+    Raises gr.Error for a file without valid settings.
+    """
     warmup.wait()
     from diffusion_demo.images import read_settings
 
-    with as_toasts():
+    with user_errors_as_toasts():
         if not isinstance(path, str):
-            raise BadInput("Drop a PNG that was made and downloaded here.")
-        found = read_settings(path)
-    return [*from_settings(found), None]
+            raise BadInput("No file was dropped. Drop a PNG that was downloaded from this page.")
+        settings = read_settings(path)
+    return [*from_settings(settings), None]
 
 
-def from_settings(found: dict) -> list:
-    """model, class, number, sampler, steps, guidance, eta, seed, from, to, classifier's scale, twice, new seed?, word. Raises a toast."""
+def from_settings(settings: dict[str, Any]) -> list:
+    """Return one update per field of the form, in the order of `generate_view.SampleForm.restored`.
+
+    Raises gr.Error for settings that are invalid or belong to a variation or a comparison.
+    """
     warmup.wait()
-    from diffusion_demo.sampling.request import Request, class_index
     from diffusion_demo.ui.server.model_cache import load
 
-    with as_toasts():
-        if found.get("made_by") or "compare" in found:
+    with user_errors_as_toasts():
+        if settings.get("made_by") or "compare" in settings:
             raise BadInput(
-                "This image was made from others, which its settings cannot bring back; for a variation of it drop it under Vary."
+                "This image is a variation or a comparison, whose settings cannot be restored. "
+                "Drop it under Vary to make variations of it."
             )
         try:
-            checkpoint = load(folder_of(found["checkpoint"]))
-            about = checkpoint.description
-            interval = found.get("guidance_interval")
-            request = Request(
-                num_images=1,
-                sampler=found["sampler"],
-                steps=int(found["steps"]),
-                eta=float(found["eta"]),
-                seed=int(found["seed"]),
-                class_index=class_index(found["class"], about) if "class" in found else None,
-                guidance_scale=float(found["guidance_scale"]),
-                guidance_interval=interval and (int(interval[0]), int(interval[1])),
-                classifier_scale=float(found.get("classifier_scale", 0)),
-            )
-            request.check(about)
+            checkpoint = load(folder_of(settings["checkpoint"]))
+            request = _parse(settings, checkpoint.description)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
-            raise BadInput(UNREADABLE) from error
-        if request.seed > MAX_SEED:
-            raise BadInput(f"This page takes seeds up to {MAX_SEED}; use the command line for this image.")
-    upsampler = upsampler_for(about)
-    if found.get("weights") != checkpoint.weights:
-        gr.Warning(f"The settings are back, but {found['checkpoint']} has other weights now: the image will differ.")
-    elif found.get("upsampler") and (upsampler is None or upsampler[0] != found["upsampler"]):
+            raise BadInput(UNREADABLE_SETTINGS) from error
+        if request.seed > MAX_FORM_SEED:
+            raise BadInput(
+                f"The seed {request.seed} is above {MAX_FORM_SEED}, the limit of this page. "
+                "Use the command line for this image."
+            )
+    upsampler = upsampler_for(checkpoint.description)
+    _notify(settings, request, checkpoint, upsampler and upsampler[0])
+    return _updates(settings, request, checkpoint.description, upsampler is not None)
+
+
+def _parse(settings: dict[str, Any], metadata: "CheckpointMetadata") -> "Request":
+    """Return the checked request for one image. Raises BadInput, or any exception of a conversion."""
+    from diffusion_demo.sampling.request import Request, class_index
+
+    interval = settings.get("guidance_interval")
+    request = Request(
+        num_images=1,
+        sampler=settings["sampler"],
+        steps=int(settings["steps"]),
+        eta=float(settings["eta"]),
+        seed=int(settings["seed"]),
+        class_index=class_index(settings["class"], metadata) if "class" in settings else None,
+        guidance_scale=float(settings["guidance_scale"]),
+        guidance_interval=interval and (int(interval[0]), int(interval[1])),
+        classifier_scale=float(settings.get("classifier_scale", 0)),
+    )
+    request.check(metadata)
+    return request
+
+
+def _notify(settings: dict[str, Any], request: "Request", checkpoint: "Checkpoint", upsampler: str | None) -> None:
+    """Show a toast that the settings were restored, with a warning if the image will not be the same."""
+    if settings.get("weights") != checkpoint.weights:
         gr.Warning(
-            f"The settings are back, but {found['upsampler']}, which enlarged the image, is not here: it will differ."
+            f"The settings were restored, but the weights of {settings['checkpoint']} have changed. "
+            "The image will differ."
+        )
+    elif settings.get("upsampler") and upsampler != settings["upsampler"]:
+        gr.Warning(
+            f"The settings were restored, but the upsampler {settings['upsampler']} is not available. "
+            "The image will differ."
         )
     else:
-        gr.Info(f"The settings of seed {request.seed} are back.")
+        gr.Info(f"The settings of seed {request.seed} were restored.")
+
+
+def _updates(settings: dict[str, Any], request: "Request", metadata: "CheckpointMetadata", has_upsampler: bool) -> list:
     return [
-        found["checkpoint"],
-        gr.Dropdown(class_choices(about), value=found.get("class", MIXED)),
+        settings["checkpoint"],
+        gr.Dropdown(class_choices(metadata), value=settings.get("class", MIXED)),
         1,
         request.sampler,
         request.steps,
-        gr.Slider(value=request.guidance_scale, interactive=about.guidance),
+        gr.Slider(value=request.guidance_scale, interactive=metadata.guidance),
         request.eta,
         request.seed,
-        *interval_to_percent(request.guidance_interval, about.num_train_timesteps),
+        *interval_to_percent(request.guidance_interval, metadata.num_train_timesteps),
         request.classifier_scale,
-        bool(found.get("upsampler")) and upsampler is not None,
+        bool(settings.get("upsampler")) and has_upsampler,
         False,
-        quality.word_for(request.sampler, request.steps, request.eta),
+        quality.word_for(request.sampler, int(request.steps), request.eta),
     ]

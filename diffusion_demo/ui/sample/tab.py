@@ -1,11 +1,16 @@
-"""The Sample tab: choose, generate, watch, scrub, keep; compare settings; vary what was made."""
+"""Sample tab: generate images, compare settings, make variations, and keep a history."""
+
+from collections.abc import Callable
+from typing import Any
 
 import gradio as gr
 
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import has_classifier
+from diffusion_demo.ui.errors import user_errors_as_toasts
+from diffusion_demo.ui.preview.preview import INSTANT_EVENT, PRIVATE_EVENT
 from diffusion_demo.ui.sample import compare_view, generate_view, history, import_model, restore, vary_view
-from diffusion_demo.ui.sample.request_form import MIXED, as_toasts, class_choices, upsampler_for
+from diffusion_demo.ui.sample.request_form import MIXED, class_choices, upsampler_for
 from diffusion_demo.ui.server import warmup
 from diffusion_demo.ui.server.model_list import folder_of, models, titles
 from diffusion_demo.ui.settings import settings
@@ -27,49 +32,60 @@ SHOWS = {
     "finite_set": "model",
     "pixels": "model",
 }
+UNLIMITED_EVENT: dict[str, Any] = PRIVATE_EVENT | {"concurrency_limit": None}
 
 
 def build(page: gr.Blocks) -> list[gr.components.Component]:
-    """Lay out the tab and wire it. Returns the model's dropdown, the class's, and the guidance: what changes when another tab opens a model."""
+    """Lay out the tab and connect its events.
+
+    Return the components that change when another tab opens a model: model, class and guidance scale.
+    """
     listed = models()
     first = next(iter(listed))
-    about = load_metadata(listed[first])
+    metadata = load_metadata(listed[first])
     with gr.Row(elem_id="sample-what"):
         model = gr.Dropdown(titles(), value=first, label="Model", min_width=140, interactive=True)
-        label = gr.Dropdown(class_choices(about), value=MIXED, label="Class", min_width=140, interactive=True)
-    with gr.Tabs(elem_id="sample-ways") as ways:
+        label = gr.Dropdown(class_choices(metadata), value=MIXED, label="Class", min_width=140, interactive=True)
+    with gr.Tabs(elem_id="sample-ways") as modes:
         with gr.Tab("Make", id="make"):
             form = generate_view.build(model, label)
         with gr.Tab("Compare", id="compare"):
             compare = compare_view.build(model, label, form)
         with gr.Tab("Vary", id="vary"):
             vary = vary_view.build(model, label, form)
-    kept = history.history()
+    gallery = history.history()
     if settings().anywhere:
-        brought = import_model.build(model)
-        brought.success(
-            show_classes,
-            [model, label],
-            [label, form.guidance],
-            api_visibility="private",
-            show_progress="hidden",
-            queue=False,
-        )
-
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    beside_others = quiet | {"concurrency_limit": None}
-    kept.use_this(_use, None, [ways, *form.restored], **beside_others)
-    for event, way, image in ((kept.vary_this, vary_view.ONE, vary.one), (kept.mix_this, vary_view.TWO, vary.two)):
-        event(None, None, image, js=history.HANDED_OVER)
-        event(_turned_to(way), [model, label], [ways, vary.way, model, label], **beside_others)
-    page.load(_ready, None, [form.start, compare, *vary.starts], **beside_others)
-    page.load(_refresh_models, model, model, **beside_others)
-    model.input(show_classes, [model, label], [label, form.guidance], **quiet, queue=False)
-    gr.on([page.load, model.change], _rare, model, form.rare, **quiet, queue=False)
+        imported = import_model.build(model)
+        imported.success(show_classes, [model, label], [label, form.guidance], **INSTANT_EVENT)
+    _connect_history(gallery, modes, model, label, form, vary)
+    page.load(_enable_start_buttons, None, [form.start, compare, *vary.starts], **UNLIMITED_EVENT)
+    page.load(_refresh_models, model, model, **UNLIMITED_EVENT)
+    model.input(show_classes, [model, label], [label, form.guidance], **INSTANT_EVENT)
+    gr.on([page.load, model.change], _show_optional_fields, model, form.optional, **INSTANT_EVENT)
     return [model, label, form.guidance]
 
 
-def _ready() -> list[gr.Button]:
+def _connect_history(
+    gallery: gr.HTML,
+    modes: gr.Tabs,
+    model: gr.Dropdown,
+    label: gr.Dropdown,
+    form: generate_view.SampleForm,
+    vary: vary_view.VaryForm,
+) -> None:
+    """Connect the events of the image viewer, which history.js triggers on the history component."""
+    events: Any = gallery  # gr.HTML creates custom events on attribute access
+    events.use_this(_use_settings, None, [modes, *form.restored], **UNLIMITED_EVENT)
+    for event, mode, image in (
+        (events.vary_this, vary_view.ONE, vary.one),
+        (events.mix_this, vary_view.TWO, vary.two),
+    ):
+        event(None, None, image, js=history.SENT_IMAGE)
+        event(_switch_to_vary(mode), [model, label], [modes, vary.mode, model, label], **UNLIMITED_EVENT)
+
+
+def _enable_start_buttons() -> list[gr.Button]:
+    """Return the updates of the start buttons once warm-up is complete."""
     warmup.wait()
     return [
         gr.Button(words, interactive=True)
@@ -77,55 +93,59 @@ def _ready() -> list[gr.Button]:
     ]
 
 
-def _refresh_models(model):
+def _refresh_models(model: str) -> gr.Dropdown:
     names = list(models())
     return gr.Dropdown(titles(), value=model if model in names else names[0])
 
 
-def show_classes(model, label):
-    """The classes and the guidance that go with a model."""
-    with as_toasts():
-        description = load_metadata(folder_of(model))
-    kept = label if label in description.class_names else MIXED
-    guidance = 2.0 if description.guidance else 1.0
-    return gr.Dropdown(class_choices(description), value=kept), gr.Slider(
-        value=guidance, interactive=description.guidance
+def show_classes(model: str, label: str) -> tuple[gr.Dropdown, gr.Slider]:
+    """Return the updates of the class and of the guidance scale for a model. Raises gr.Error."""
+    with user_errors_as_toasts():
+        metadata = load_metadata(folder_of(model))
+    selected = label if label in metadata.class_names else MIXED
+    guidance = 2.0 if metadata.guidance else 1.0
+    return (
+        gr.Dropdown(class_choices(metadata), value=selected),
+        gr.Slider(value=guidance, interactive=metadata.guidance),
     )
 
 
-def _rare(model: str) -> list:
-    """What only some models can: guidance within an interval, a classifier's guidance, twice the size; hidden where they cannot."""
-    with as_toasts():
+def _show_optional_fields(model: str) -> list:
+    """Return the updates of `SampleForm.optional`, which hide and reset the fields that the model does not support."""
+    with user_errors_as_toasts():
         folder = folder_of(model)
-        about = load_metadata(folder)
-    classifier, twice = has_classifier(folder), upsampler_for(about) is not None
+        metadata = load_metadata(folder)
+    classifier, upsampler = has_classifier(folder), upsampler_for(metadata) is not None
     return [
-        gr.Row(visible=about.guidance or classifier),
+        gr.Row(visible=metadata.guidance or classifier),
         gr.update(visible=True) if classifier else gr.update(visible=False, value=0),
-        gr.update(visible=True) if twice else gr.update(visible=False, value=False),
+        gr.update(visible=True) if upsampler else gr.update(visible=False, value=False),
     ]
 
 
-def _use(event: gr.EventData) -> list:
-    """Back to Make, with the settings of the image that is shown. They come from the browser, so they are checked like a file's."""
-    found = getattr(event, "settings", None)
-    if not isinstance(found, dict):
-        raise gr.Error(restore.UNREADABLE, print_exception=False)
-    return [gr.Tabs(selected="make"), *restore.from_settings(found)]
+def _use_settings(event: gr.EventData) -> list:
+    """Return the updates that open Make with the settings of the image in the viewer. Raises gr.Error.
+
+    The settings come from the browser, so they are checked like those of a file.
+    """
+    image_settings = getattr(event, "settings", None)
+    if not isinstance(image_settings, dict):
+        raise gr.Error(restore.UNREADABLE_SETTINGS, print_exception=False)
+    return [gr.Tabs(selected="make"), *restore.from_settings(image_settings)]
 
 
-def _turned_to(way: str):
-    """To Vary, with the model and the class that the image was made with, where they are still here."""
+def _switch_to_vary(mode: str) -> Callable:
+    """Return the handler that opens Vary with the model and the class of the image, if they are available."""
 
-    def turn(model: str, label: str, event: gr.EventData) -> list:
-        named, listed = getattr(event, "checkpoint", None), models()
-        used = named if isinstance(named, str) and named in listed else model
-        with as_toasts():
-            about = load_metadata(folder_of(used))
-        wanted = getattr(event, "class", None)
-        known = [
-            name for name in (wanted, label) if name in about.class_names and way == vary_view.ONE
-        ]  # two images may be of two classes
-        return [gr.Tabs(selected="vary"), way, used, gr.Dropdown(class_choices(about), value=(known or [MIXED])[0])]
+    def switch(model: str, label: str, event: gr.EventData) -> list:
+        checkpoint, listed = getattr(event, "checkpoint", None), models()
+        selected = checkpoint if isinstance(checkpoint, str) and checkpoint in listed else model
+        with user_errors_as_toasts():
+            metadata = load_metadata(folder_of(selected))
+        class_name = MIXED
+        if mode == vary_view.ONE:  # two images may have two classes
+            candidates = (getattr(event, "class", None), label)
+            class_name = next((name for name in candidates if name in metadata.class_names), MIXED)
+        return [gr.Tabs(selected="vary"), mode, selected, gr.Dropdown(class_choices(metadata), value=class_name)]
 
-    return turn
+    return switch

@@ -1,15 +1,16 @@
-"""Sample, Vary: images near one, or between two."""
+"""Layout of Sample, Vary: variations of one image, or an interpolation between two."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import gradio as gr
 
 from diffusion_demo.ui.preview import showcase
-from diffusion_demo.ui.preview.preview import buttons, gallery, idle, stage, tell, waiting
+from diffusion_demo.ui.preview.preview import INSTANT_EVENT, buttons, dispatch_event, gallery, idle, preview, waiting
 from diffusion_demo.ui.sample import history
-from diffusion_demo.ui.sample.generate_view import Form, random_seed
-from diffusion_demo.ui.sample.request_form import MAX_SEED
-from diffusion_demo.ui.sample.vary import MAX_IMAGES, MIX, VARY, interpolate, vary
+from diffusion_demo.ui.sample.generate_view import SampleForm, random_seed
+from diffusion_demo.ui.sample.request_form import MAX_FORM_SEED
+from diffusion_demo.ui.sample.vary import MAX_VARIATIONS, MIX, VARY, interpolate, vary
 from diffusion_demo.ui.server.model_list import models
 
 ONE, TWO = "Variations of one", "Between two"
@@ -20,76 +21,88 @@ HOW_FAR = (
 
 
 @dataclass(frozen=True, eq=False)
-class Vary:
-    """What the history sets: which way, and the two images; and the buttons that start."""
+class VaryForm:
+    """The components that the history sets: the mode and the two images; and the start buttons."""
 
-    way: gr.Radio
+    mode: gr.Radio
     one: gr.Image
     two: gr.Image
     starts: list[gr.Button]
 
 
-def build(model: gr.Dropdown, label: gr.Dropdown, form: Form) -> Vary:
-    """Lay out Vary and wire it."""
-    made = [path for path, _ in showcase.read(next(iter(models().values()))).files[:2]] or [None, None]
+class _Fields(NamedTuple):
+    how_far: gr.Slider
+    count: gr.Slider
+    steps: gr.Slider
+    seed: gr.Number
+    new_seed: gr.Checkbox
+
+
+class _Results(NamedTuple):
+    preview: gr.HTML
+    gallery: gr.Gallery
+    archive: gr.DownloadButton
+
+
+class _Buttons(NamedTuple):
+    vary: gr.Button
+    mix: gr.Button
+    stop: gr.Button
+
+
+def build(model: gr.Dropdown, label: gr.Dropdown, form: SampleForm) -> VaryForm:
+    """Lay out Vary and connect its events."""
+    paths = [path for path, _ in showcase.read(next(iter(models().values()))).files[:2]] or [None, None]
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            way = gr.Radio(
+            mode = gr.Radio(
                 [ONE, TWO], value=ONE, show_label=False, container=False, interactive=True, elem_id="vary-way"
             )
             with gr.Row(elem_id="vary-pictures"):
-                one = _image("The image", made[0], "vary-one")
-                two = _image("The other", made[-1], "vary-two", visible=False)
-            how_far = gr.Slider(1, 100, 50, step=1, label="How far, %", buttons=[], interactive=True)
-            count = gr.Slider(
-                1, MAX_IMAGES, 8, step=1, precision=0, label="Number of images", buttons=[], interactive=True
-            )
-            gr.Markdown(HOW_FAR, elem_classes="hint")
+                one = _image("The image", paths[0], "vary-one")
+                two = _image("The other", paths[-1], "vary-two", visible=False)
+            how_far, count = _amount_fields()
             with gr.Row(elem_classes="go"):
-                start, mix, stop = buttons("vary", "mix")
+                controls = _Buttons(*buttons("vary", "mix"))
             with gr.Accordion("More settings", open=False):
-                steps = gr.Slider(
-                    1,
-                    250,
-                    25,
-                    step=1,
-                    precision=0,
-                    label="Steps back",
-                    info="DDPM's; more is finer and slower.",
-                    buttons=[],
-                    interactive=True,
-                )
-                seed = gr.Number(
-                    0, label="Seed", precision=0, minimum=0, maximum=MAX_SEED, interactive=True, elem_id="vary-seed"
-                )
-                fresh = gr.Checkbox(True, label="New seed every time", interactive=True)
-        with gr.Column(scale=5, min_width=320, elem_classes="results"):
-            shown = stage(EMPTY, "vary-stage")
-            images = gallery([], "vary-gallery")
-            archive = gr.DownloadButton("Download all as zip", visible=False, size="sm", elem_id="vary-zip")
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    at_once = quiet | {"queue": False}
-    way.change(_turn, way, [two, start, mix], **at_once)
+                fields = _Fields(how_far, count, *_advanced_fields())
+        results = _results()
+    mode.change(_show_mode, mode, [two, controls.vary, controls.mix], **INSTANT_EVENT)
+    inputs = [fields.how_far, fields.count, label, form.guidance, fields.steps, fields.seed]
+    _connect_runs(model, one, two, inputs, fields, results, controls)
+    return VaryForm(mode, one, two, [controls.vary, controls.mix])
+
+
+def _connect_runs(
+    model: gr.Dropdown,
+    one: gr.Image,
+    two: gr.Image,
+    inputs: list[gr.components.Component],
+    fields: _Fields,
+    results: _Results,
+    controls: _Buttons,
+) -> None:
+    """Connect the two start buttons and Stop."""
     runs = []
-    for button, function, name, sources in (
-        (start, vary, "vary", [one]),
-        (mix, interpolate, "interpolate", [one, two]),
+    for start, handler, name, images in (
+        (controls.vary, vary, "vary", [one]),
+        (controls.mix, interpolate, "interpolate", [one, two]),
     ):
-        button.click(None, None, None, js=tell("vary-stage", "run-started"))
-        run = button.click(_begin, [fresh, seed], [seed, button, stop], **at_once).then(
-            function,
-            [model, *sources, how_far, count, label, form.guidance, steps, seed],
-            [shown, images, archive, button, stop],
+        both = [start, controls.stop]
+        start.click(None, None, None, js=dispatch_event("vary-stage", "run-started"))
+        run = start.click(_begin, [fields.new_seed, fields.seed], [fields.seed, *both], **INSTANT_EVENT).then(
+            handler,
+            [model, *images, *inputs],
+            [*results, *both],
             api_name=name,
             concurrency_limit=None,
             show_progress="hidden",
         )
-        run.success(None, images, None, js=history.KEEP)
-        run.failure(_idle, None, [start, mix, stop], **at_once)
+        run.success(None, results.gallery, None, js=history.ADD_RESULTS)
+        run.failure(_idle, None, [*controls], **INSTANT_EVENT)
         runs.append(run)
-    stop.click(None, None, None, js=tell("vary-stage", "run-stopped"))
-    stop.click(_idle, None, [start, mix, stop], cancels=runs, **at_once)
-    return Vary(way, one, two, [start, mix])
+    controls.stop.click(None, None, None, js=dispatch_event("vary-stage", "run-stopped"))
+    controls.stop.click(_idle, None, [*controls], cancels=runs, **INSTANT_EVENT)
 
 
 def _image(label: str, path: str | None, elem_id: str, visible: bool = True) -> gr.Image:
@@ -106,17 +119,55 @@ def _image(label: str, path: str | None, elem_id: str, visible: bool = True) -> 
         interactive=True,
         elem_id=elem_id,
     )
-    # The file reaches the handler unread: its settings stay inside, and a broken one is told in words.
+    # The handler receives the original file: gradio would re-encode it without its settings, and fail without a message
+    # for a file that is not an image.
     image.preprocess = lambda payload: payload and payload.path
     return image
 
 
-def _turn(way: str) -> list:
-    return [gr.Image(visible=way == TWO), gr.Button(visible=way == ONE), gr.Button(visible=way == TWO)]
+def _amount_fields() -> tuple[gr.Slider, gr.Slider]:
+    """Return the fields for the amount of noise and for the number of images."""
+    how_far = gr.Slider(1, 100, 50, step=1, label="How far, %", buttons=[], interactive=True)
+    count = gr.Slider(1, MAX_VARIATIONS, 8, step=1, precision=0, label="Number of images", buttons=[], interactive=True)
+    gr.Markdown(HOW_FAR, elem_classes="hint")
+    return how_far, count
 
 
-def _begin(draw: bool, seed: int):
-    return random_seed() if draw else seed, *waiting()
+def _advanced_fields() -> tuple[gr.Slider, gr.Number, gr.Checkbox]:
+    """Return the fields for the steps, for the seed and for a new seed."""
+    steps = gr.Slider(
+        1,
+        250,
+        25,
+        step=1,
+        precision=0,
+        label="Steps back",
+        info="DDPM's; more is finer and slower.",
+        buttons=[],
+        interactive=True,
+    )
+    seed = gr.Number(
+        0, label="Seed", precision=0, minimum=0, maximum=MAX_FORM_SEED, interactive=True, elem_id="vary-seed"
+    )
+    return steps, seed, gr.Checkbox(True, label="New seed every time", interactive=True)
+
+
+def _results() -> _Results:
+    with gr.Column(scale=5, min_width=320, elem_classes="results"):
+        return _Results(
+            preview(EMPTY, "vary-stage"),
+            gallery([], "vary-gallery"),
+            gr.DownloadButton("Download all as zip", visible=False, size="sm", elem_id="vary-zip"),
+        )
+
+
+def _show_mode(mode: str) -> list:
+    """Return the updates of the second image and of the two start buttons."""
+    return [gr.Image(visible=mode == TWO), gr.Button(visible=mode == ONE), gr.Button(visible=mode == TWO)]
+
+
+def _begin(draw_seed: bool, seed: int) -> tuple:
+    return random_seed() if draw_seed else seed, *waiting()
 
 
 def _idle() -> list:

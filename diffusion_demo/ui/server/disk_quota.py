@@ -1,4 +1,4 @@
-"""How much of the disk the runs and the images dropped for them may fill."""
+"""Disk quota for training runs and their uploaded images."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -8,8 +8,8 @@ from diffusion_demo.ui.server import model_list
 from diffusion_demo.ui.settings import settings
 
 
-def used(folder: Path) -> int:
-    """Bytes of all files in a folder; files that go away meanwhile do not count."""
+def folder_size(folder: Path) -> int:
+    """Return the total size of all files in a folder, in bytes. Files deleted during the scan are ignored."""
     total = 0
     for path in folder.rglob("*"):
         with suppress(OSError):
@@ -17,9 +17,8 @@ def used(folder: Path) -> int:
     return total
 
 
-def check(more: int = 0) -> None:
-    """Raise BadInput where the runs, with so many bytes more, would fill more than they may."""
-    if used(model_list.RUNS) + more > settings().disk_gb * 1_000_000_000:
-        raise BadInput(
-            f"The runs fill the {settings().disk_gb} GB that this page may use; delete a run of yours, or come back later."
-        )
+def check(additional_bytes: int = 0) -> None:
+    """Raise BadInput if the runs plus `additional_bytes` would exceed the quota."""
+    quota_gb = settings().disk_gb
+    if folder_size(model_list.RUNS) + additional_bytes > quota_gb * 1_000_000_000:
+        raise BadInput(f"The disk quota of {quota_gb} GB for runs is full. Delete a run or try again later.")

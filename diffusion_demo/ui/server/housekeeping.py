@@ -1,4 +1,4 @@
-"""What is done every minute, in a thread of its own: old files are taken away, what nobody uses leaves the memory, and it goes back."""
+"""Background housekeeping: delete old files, unload idle models, prune sessions and return memory to the OS."""
 
 import shutil
 import sys
@@ -12,42 +12,41 @@ from diffusion_demo.ui.server import malloc, model_list, session_pruning, temp_f
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import run_actions, run_list, uploads
 
-EVERY_SECONDS = 60
-UPLOADS_AGE = 24 * 3600
+INTERVAL_SECONDS = 60
+MAX_UPLOAD_AGE_SECONDS = 24 * 3600
 
 
 def start(page: gr.Blocks) -> None:
-    """Begin to sweep."""
-    threading.Thread(target=_sweep_for_ever, args=(page,), name="sweep", daemon=True).start()
+    """Start the housekeeping thread."""
+    threading.Thread(target=_run_forever, args=(page,), name="housekeeping", daemon=True).start()
 
 
-def _sweep_for_ever(page: gr.Blocks) -> None:
+def _run_forever(page: gr.Blocks) -> None:
     while True:
-        time.sleep(EVERY_SECONDS)
+        time.sleep(INTERVAL_SECONDS)
         try:
-            once(page)
-        except OSError as error:  # a disk that is full or gone: the next round may do better
-            print(f"Could not sweep: {error}", file=sys.stderr)
+            run_once(page)
+        except OSError as error:  # such as a full disk, which may have space again in the next round
+            print(f"Housekeeping failed: {error}", file=sys.stderr)
 
 
-def once(page: gr.Blocks) -> None:
-    """One round."""
-    temp_files.sweep(
-        60 * settings().temporary_minutes, {path for block in page.blocks.values() for path in block.keep_in_cache}
-    )
+def run_once(page: gr.Blocks) -> None:
+    """Run one round of housekeeping."""
+    protected = {path for block in page.blocks.values() for path in block.keep_in_cache}
+    temp_files.delete_old(60 * settings().temporary_minutes, protected)
     if settings().public:
-        _drop_uploads()
-    if loaded := sys.modules.get(
-        "diffusion_demo.ui.server.model_cache"
-    ):  # which imports torch: nothing is loaded before it is
-        loaded.drop_idle(60 * settings().idle_minutes)
+        _delete_unused_uploads()
+    # model_cache imports torch; if it is not imported yet, no model is loaded.
+    if model_cache := sys.modules.get("diffusion_demo.ui.server.model_cache"):
+        model_cache.drop_idle(60 * settings().idle_minutes)
     session_pruning.prune_sessions(page)
     malloc.trim()
 
 
-def _drop_uploads() -> None:
-    """Take away images that were dropped long ago and that no run needs."""
-    needed = {run_actions.uploads_of_run(RunFolder(model_list.RUNS / name)) for name in run_list.all_names()}
+def _delete_unused_uploads() -> None:
+    """Delete uploaded images that are old and not used by any run."""
+    used = {run_actions.uploads_of_run(RunFolder(model_list.RUNS / name)) for name in run_list.all_names()}
     for folder in uploads.UPLOADS.glob("*"):
-        if folder not in needed and folder.name != "drawn" and time.time() - folder.stat().st_mtime > UPLOADS_AGE:
+        is_unused = folder not in used and folder.name != "drawn"
+        if is_unused and time.time() - folder.stat().st_mtime > MAX_UPLOAD_AGE_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)

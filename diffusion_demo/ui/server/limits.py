@@ -1,4 +1,4 @@
-"""How much one visitor may ask for: the refusals, each a sentence that names the limit."""
+"""Limits on sampling and training requests, and a rate limiter."""
 
 import ipaddress
 import threading
@@ -11,43 +11,43 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.ui.settings import settings
 
-MINUTE = 60.0
-PEOPLE_AT_AN_ADDRESS = 20  # a school has one address
-PUBLIC_SIZE, PUBLIC_BATCH, PUBLIC_ACCUMULATION = 64, 64, 8
-ELSEWHERE = "the program on your own machine has no such limit."
+WINDOW_SECONDS = 60.0
+SESSIONS_PER_ADDRESS = 20  # many visitors may share an address, as in a school
+MAX_TRACKED_CALLERS = 2000
+PUBLIC_TRAINING_LIMITS = {"image_size": 64, "batch_size": 64, "accumulation": 8}
+NO_LIMIT_LOCALLY = "Run the program on your own machine to raise the limit."
 
 
 def check_sampling(num_images: float, steps: float) -> None:
-    """Raise BadInput for more images or steps than this page makes at once. Numbers as somebody sent them: NaN is refused, too."""
-    allowed = settings()
-    for what, value, most in (("images", num_images, allowed.images), ("steps", steps, allowed.steps)):
-        if not (isinstance(value, int | float) and 1 <= value <= most):
-            raise BadInput(f"This page makes 1 to {most} {what} at a time; {ELSEWHERE}")
+    """Raise BadInput if the number of images or steps exceeds the limit of this page, or is not a number (NaN)."""
+    for name, value, maximum in (("images", num_images, settings().images), ("steps", steps, settings().steps)):
+        if not (isinstance(value, int | float) and 1 <= value <= maximum):
+            raise BadInput(f"The number of {name} must be from 1 to {maximum} on this page. {NO_LIMIT_LOCALLY}")
 
 
 def check_training(config: TrainConfig) -> None:
-    """Raise BadInput for a training that a public page's machine would choke on."""
+    """Raise BadInput for a training configuration that is too expensive for a public page."""
     if not settings().public:
         return
-    for name, most in (
-        ("image_size", PUBLIC_SIZE),
-        ("batch_size", PUBLIC_BATCH),
-        ("accumulation", PUBLIC_ACCUMULATION),
-    ):
-        if getattr(config, name) > most:
-            raise BadInput(f"This page trains with {name.replace('_', ' ')} up to {most}; {ELSEWHERE}", name)
+    for name, maximum in PUBLIC_TRAINING_LIMITS.items():
+        if getattr(config, name) > maximum:
+            words = name.replace("_", " ")
+            raise BadInput(f"The {words} must be at most {maximum} on this page. {NO_LIMIT_LOCALLY}", name)
 
 
-def check_training_is_on() -> None:
-    """Raise a toast where nobody may train."""
+def check_training_enabled() -> None:
+    """Raise gr.Error if training is disabled."""
     if not settings().training:
         raise gr.Error(settings().why_no_training, print_exception=False)
 
 
 def address_of(request: gr.Request) -> str:
-    """Where a request comes from. On a Space the last public address that its proxies tell: earlier ones anybody can invent."""
-    told = request.headers.get("x-forwarded-for", "") if settings().space else ""
-    for part in reversed(told.split(",")):
+    """Return the IP address of a request, or an empty string if it is unknown.
+
+    On a Space this is the last public address in X-Forwarded-For. Clients can forge the earlier ones.
+    """
+    forwarded_for = request.headers.get("x-forwarded-for", "") if settings().space else ""
+    for part in reversed(forwarded_for.split(",")):
         try:
             address = ipaddress.ip_address(part.strip())
         except ValueError:
@@ -58,34 +58,36 @@ def address_of(request: gr.Request) -> str:
 
 
 def visitor_of(request: gr.Request | None) -> str:
-    """What tells one visitor's page from another's; nothing of it is written down."""
+    """Return a key that identifies the visitor's session. It is never written to disk."""
     return "" if request is None else f"{address_of(request)} {request.session_hash}"
 
 
-class Calls:
-    """At most so many a minute of one page, and twenty times as many of one address."""
+class RateLimiter:
+    """A sliding-window rate limit per session, and a limit 20 times as high per address."""
 
-    def __init__(self, a_minute: int):
-        self.a_minute, self._lock = a_minute, threading.Lock()
-        self._when: dict[str, deque[float]] = defaultdict(deque)
+    def __init__(self, calls_per_minute: int):
+        self.calls_per_minute, self._lock = calls_per_minute, threading.Lock()
+        self._call_times: dict[str, deque[float]] = defaultdict(deque)
 
     def count(self, request: gr.Request) -> None:
-        """Raise a toast when it is one too many."""
+        """Count a call. Raises gr.Error if it exceeds a limit."""
         now = time.monotonic()
+        limits = {
+            visitor_of(request): self.calls_per_minute,
+            address_of(request): SESSIONS_PER_ADDRESS * self.calls_per_minute,
+        }
         with self._lock:
-            self._forget(now)
-            for who, most in (
-                (visitor_of(request), self.a_minute),
-                (address_of(request), PEOPLE_AT_AN_ADDRESS * self.a_minute),
-            ):
-                when = self._when[who]
-                while when and now - when[0] > MINUTE:
-                    when.popleft()
-                if len(when) >= most:
-                    raise gr.Error("Too much was asked for at once; wait a minute.", print_exception=False)
-                when.append(now)
+            self._forget_inactive(now)
+            for caller, maximum in limits.items():
+                times = self._call_times[caller]
+                while times and now - times[0] > WINDOW_SECONDS:
+                    times.popleft()
+                if len(times) >= maximum:
+                    raise gr.Error("Too many requests. Wait a minute and try again.", print_exception=False)
+                times.append(now)
 
-    def _forget(self, now: float) -> None:
-        if len(self._when) > 2000:
-            for who in [who for who, when in self._when.items() if not when or now - when[-1] > MINUTE]:
-                del self._when[who]
+    def _forget_inactive(self, now: float) -> None:
+        if len(self._call_times) > MAX_TRACKED_CALLERS:
+            for caller, times in list(self._call_times.items()):
+                if not times or now - times[-1] > WINDOW_SECONDS:
+                    del self._call_times[caller]

@@ -1,4 +1,4 @@
-"""The models in memory: at most two, loaded once however many ask, anew when their folder changes, and dropped when nobody used one for long."""
+"""Cache of loaded models: at most two, reloaded when their folder changes, unloaded when idle."""
 
 import threading
 import time
@@ -14,35 +14,35 @@ from diffusion_demo.models.metadata import FILE, ORACLES
 from diffusion_demo.runtime.device import best_device
 from diffusion_demo.ui.server import hf_space
 
-_one_at_a_time = threading.Lock()
-_used = [0.0]
+_load_lock = threading.Lock()  # concurrent requests for a model load it once
+_last_use = 0.0  # of any model, by time.monotonic()
 
 
 def device() -> torch.device:
-    """Where this process's models live: on ZeroGPU on the CPU, as the GPU is lent to space.steps alone."""
+    """Return the device of this process's models: the CPU on ZeroGPU, where only hf_space.steps has the GPU."""
     return torch.device("cpu") if hf_space.spaces else best_device()
 
 
 def load(folder: Path) -> Checkpoint:
-    """The checkpoint in `folder`, or the oracle, from memory where it is still the same. Raises BadInput when it cannot be had."""
+    """Return the checkpoint in `folder` or the oracle of that name, cached. Raises BadInput if it cannot be loaded."""
+    global _last_use
     load_metadata(folder)
-    with _one_at_a_time:
-        _used[0] = time.monotonic()
+    with _load_lock:
+        _last_use = time.monotonic()
         try:
             return _load(folder, 0 if str(folder) in ORACLES else (folder / FILE).stat().st_mtime_ns)
         except OSError as error:
-            raise BadInput(
-                f"The model in {folder.name} cannot be read ({error.strerror or error}); choose another."
-            ) from error
+            reason = error.strerror or error
+            raise BadInput(f"Cannot read the model in {folder.name} ({reason}). Choose another model.") from error
 
 
 @lru_cache(maxsize=2)
-def _load(folder: Path, changed: int) -> Checkpoint:
+def _load(folder: Path, modified_ns: int) -> Checkpoint:
     return load_checkpoint(folder, device())
 
 
 def drop_idle(seconds: float) -> None:
-    """Forget all models when none was asked for within so many seconds."""
-    with _one_at_a_time:
-        if time.monotonic() - _used[0] > seconds:
+    """Unload all models if none was used within the last `seconds`."""
+    with _load_lock:
+        if time.monotonic() - _last_use > seconds:
             _load.cache_clear()

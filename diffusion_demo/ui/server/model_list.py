@@ -1,4 +1,4 @@
-"""The models that the page offers: those that ship, the newest and the best checkpoint of every run, those imported here, and the oracles."""
+"""Models offered by the page: bundled ones, the latest and best checkpoint of every run, imported ones and oracles."""
 
 import os
 from pathlib import Path
@@ -15,19 +15,20 @@ from diffusion_demo.ui.settings import settings
 RUNS = Path(os.environ.get("DIFFUSION_DEMO_RUNS", ROOT / "runs"))
 IMPORTED = RUNS / "imported"
 DEFAULT_MODEL = "avatars-32"
+MODEL_NOT_FOUND = "This model no longer exists. Choose another one from the list."
 
 
 def models() -> dict[str, Path]:
-    """The folders of what makes images from noise, by name; an oracle's stands for itself."""
-    return _of_task("diffusion") | {name: Path(name) for name in ORACLES}
+    """Return the folders of all diffusion models by name. The "folder" of an oracle is its name."""
+    return _models_for_task("diffusion") | {name: Path(name) for name in ORACLES}
 
 
 def upsamplers() -> dict[str, Path]:
-    """The folders of what enlarges images, by name."""
-    return _of_task("upsampler")
+    """Return the folders of all upsamplers by name."""
+    return _models_for_task("upsampler")
 
 
-def _of_task(task: str) -> dict[str, Path]:
+def _models_for_task(task: str) -> dict[str, Path]:
     runs = [RunFolder(path.parent) for path in sorted(RUNS.glob("[!.]*/config.json"))]
     trained = [folder for run in runs for folder in dict.fromkeys([run.latest(), run.best()]) if folder]
     bundled = sorted(checkpoints_in(CHECKPOINTS), key=lambda folder: folder.name != DEFAULT_MODEL)
@@ -36,18 +37,20 @@ def _of_task(task: str) -> dict[str, Path]:
 
 
 def titles() -> list[tuple[str, str]]:
-    """What a person reads for each model, and its name."""
+    """Return (title, name) of every diffusion model that this visitor may use, as choices of a dropdown."""
     return [
-        (_title(name, folder), name) for name, folder in models().items() if settings().watch or not _of_a_run(folder)
+        (_title(name, folder), name)
+        for name, folder in models().items()
+        if settings().watch or not _belongs_to_run(folder)
     ]
 
 
 def _title(name: str, folder: Path) -> str:
-    only_best = _of_a_run(folder) and RunFolder(folder.parent.parent).latest() != folder
+    only_best = _belongs_to_run(folder) and RunFolder(folder.parent.parent).latest() != folder
     return ORACLES.get(name, f"{name}, its best on held-out images" if only_best else name)
 
 
-def _of_a_run(folder: Path) -> bool:
+def _belongs_to_run(folder: Path) -> bool:
     return (folder.parent.parent / "config.json").is_file()
 
 
@@ -59,8 +62,8 @@ def _task_of(folder: Path) -> str | None:
 
 
 def folder_of(model: str | None) -> Path:
-    """The folder of a listed model: a name only, never a path that somebody sends. Raises a toast for any other name."""
-    found = models()
-    if model not in found:
-        raise gr.Error("This model is not there any more; choose one from the list.", print_exception=False)
-    return found[model]
+    """Return the folder of a listed model. Raises gr.Error for any other name, and so for any path."""
+    folder = models().get(model) if model is not None else None
+    if folder is None:
+        raise gr.Error(MODEL_NOT_FOUND, print_exception=False)
+    return folder

@@ -1,31 +1,31 @@
-"""What gradio keeps of a visit: much more than is asked for here.
+"""Workaround for a memory leak of sessions in Gradio 6.31.
 
-For links that bring a visit back (gr.DeepLinkButton), of which the page has none, it describes the whole page once more for everybody. And after
-every gr.skip() a component that is shown something becomes one more component, which stays: half a megabyte a visit and 40 kB a click,
-until the visit itself is forgotten (gradio 6.31).
+For every session Gradio stores the configuration of the whole page (for gr.DeepLinkButton, which this page does not
+use), and every update after a gr.skip() creates another component. Both stay until the session expires: half a
+megabyte per session and 40 kB per click.
 """
 
 import gradio as gr
 
 
-class _Kept(dict):
-    """Descriptions by the number of their component, of which none is kept: each is there, and says nothing."""
+class _DiscardedConfigs(dict):
+    """A mapping from component ID to configuration that stores nothing and returns an empty one for every ID."""
 
-    def __contains__(self, number: object) -> bool:
+    def __contains__(self, component_id: object) -> bool:
         return True
 
-    def __getitem__(self, number: int) -> dict:
+    def __getitem__(self, component_id: int) -> dict:
         return {}
 
-    def __setitem__(self, number: int, description: dict) -> None:
+    def __setitem__(self, component_id: int, config: dict) -> None:
         pass
 
 
 def prune_sessions(page: gr.Blocks) -> None:
-    """Let go of what all visits have beyond the page's own components, and of descriptions now and in future."""
-    for visit in list(page.state_holder.session_data.values()):
-        if not isinstance(visit.config_values, _Kept):
-            visit.config_values = _Kept()
-        components = visit.blocks_config.blocks
-        for number in components.keys() - page.blocks.keys():
-            components.pop(number, None)
+    """Remove the extra components of all sessions, and disable the storage of their configurations."""
+    for session in list(page.state_holder.session_data.values()):
+        if not isinstance(session.config_values, _DiscardedConfigs):
+            session.config_values = _DiscardedConfigs()
+        components = session.blocks_config.blocks
+        for component_id in components.keys() - page.blocks.keys():
+            components.pop(component_id, None)

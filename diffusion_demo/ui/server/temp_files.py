@@ -1,4 +1,4 @@
-"""The folder of what Gradio keeps of visits: uploads, and copies of what is shown. It goes with the server, and what is old before that."""
+"""Gradio's temporary folder: uploads and copies of displayed files. It is deleted when the server exits."""
 
 import atexit
 import os
@@ -11,29 +11,29 @@ from pathlib import Path
 
 import psutil
 
-PREFIX = "diffusion_demo_"
+PREFIX = "diffusion_demo_"  # followed by the server's process ID
 
 
 def folder() -> Path:
-    """A fresh folder, taken away at the end of this process; those of servers that were killed are taken away now."""
-    for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*_*"):
-        number = left.name.removeprefix(PREFIX).split("_")[0]
-        if number.isdecimal() and not psutil.pid_exists(int(number)):
-            shutil.rmtree(left, ignore_errors=True)
-    made = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}_"))
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
-    return made
+    """Create a folder that is deleted when this process exits. Folders left by killed servers are deleted now."""
+    for leftover in Path(tempfile.gettempdir()).glob(f"{PREFIX}*_*"):
+        pid = leftover.name.removeprefix(PREFIX).split("_")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(leftover, ignore_errors=True)
+    temp_folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}_"))
+    atexit.register(shutil.rmtree, temp_folder, ignore_errors=True)
+    return temp_folder
 
 
-def sweep(age: float, kept: Container[str]) -> None:
-    """Take away files that nobody wrote to or was handed for `age` seconds, except the `kept` paths, and folders that are empty for as long.
+def delete_old(max_age_seconds: float, protected: Container[str]) -> None:
+    """Delete files and empty folders that have not changed for `max_age_seconds`, except the `protected` paths.
 
-    Nothing is done in a folder that somebody else named: other things may lie there.
+    Does nothing if GRADIO_TEMP_DIR was set by the user, as that folder may contain other files.
     """
-    used, before = Path(os.environ["GRADIO_TEMP_DIR"]), time.time() - age
-    if not used.name.startswith(f"{PREFIX}{os.getpid()}_"):
+    temp_folder, oldest = Path(os.environ["GRADIO_TEMP_DIR"]), time.time() - max_age_seconds
+    if not temp_folder.name.startswith(f"{PREFIX}{os.getpid()}_"):
         return
-    for path in sorted(used.rglob("*"), reverse=True):  # what is in a folder comes before it
-        with suppress(OSError):  # somebody was quicker, or the folder holds something
-            if str(path) not in kept and path.lstat().st_ctime < before:
+    for path in sorted(temp_folder.rglob("*"), reverse=True):  # the contents of a folder precede it
+        with suppress(OSError):  # already deleted, or a folder that is not empty
+            if str(path) not in protected and path.lstat().st_ctime < oldest:
                 path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()

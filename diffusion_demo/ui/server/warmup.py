@@ -1,4 +1,4 @@
-"""Torch, diffusers and the first model take seconds to load: they do so in the background, after the page is up."""
+"""Background loading of torch, diffusers and the first model, which takes seconds."""
 
 import threading
 from contextlib import suppress
@@ -8,14 +8,14 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.server import model_list
 
-WAIT_SECONDS = 120
+TIMEOUT_SECONDS = 120
 
 _ready = threading.Event()
 _failure: list[Exception] = []
 
 
 def start() -> None:
-    """Begin to load in a thread of its own; call it after launch(), or the page would wait for it."""
+    """Start loading in a thread. Call it after launch(), because imports in the thread would delay the page."""
     threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
 
 
@@ -26,7 +26,7 @@ def _warm_up() -> None:
         from diffusion_demo.ui.server.model_cache import load
 
         for folder in list(model_list.models().values())[:1]:
-            with suppress(BadInput):  # a damaged model says so when it is used; the others work
+            with suppress(BadInput):  # a damaged model is reported when it is used; the other models work
                 last_step(sample(load(folder), Request(num_images=1, steps=1)))
     except Exception as error:
         _failure.append(error)
@@ -35,8 +35,8 @@ def _warm_up() -> None:
 
 
 def wait() -> None:
-    """Return once everything is loaded. Raises a toast when it takes too long, or went wrong."""
-    if not _ready.wait(WAIT_SECONDS):
-        raise gr.Error("Still loading; try again in a moment.", print_exception=False)
+    """Wait until loading is complete. Raises gr.Error if it fails or takes longer than two minutes."""
+    if not _ready.wait(TIMEOUT_SECONDS):
+        raise gr.Error("The server is still loading. Try again in a moment.", print_exception=False)
     if _failure:
-        raise gr.Error(f"The program could not load: {_failure[0]}", print_exception=False)
+        raise gr.Error(f"The server failed to start: {_failure[0]}. Restart it.", print_exception=False)

@@ -1,4 +1,4 @@
-"""For how long a training lasts, and what this machine does in that time."""
+"""Training durations offered by the page, and the measured training speed of this machine."""
 
 import math
 import threading
@@ -8,34 +8,48 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.ui.settings import settings
 
-NEW = {"a new tiny network": "tiny", "a new small network": "small", "a new medium network, for a GPU": "medium"}
-LENGTHS = {"A first look, 3 minutes": 3, "A quarter of an hour": 15, "An hour": 60, "An evening, 4 hours": 240}
+NEW_NETWORKS = {
+    "a new tiny network": "tiny",
+    "a new small network": "small",
+    "a new medium network, for a GPU": "medium",
+}
+DURATIONS = {"A first look, 3 minutes": 3, "A quarter of an hour": 15, "An hour": 60, "An evening, 4 hours": 240}
 
 
-def offered() -> dict[str, int]:
-    """For how many minutes a training may last here, by the words for it."""
-    allowed = {words: minutes for words, minutes in LENGTHS.items() if minutes <= settings().minutes}
+def available_durations() -> dict[str, int]:
+    """Return the durations allowed on this page, in minutes by label."""
+    allowed = {label: minutes for label, minutes in DURATIONS.items() if minutes <= settings().minutes}
     return allowed or {f"{settings().minutes} minutes": settings().minutes}
 
 
-def minutes_of(length: str | None) -> int:
-    """Raises BadInput for a length that is not offered."""
-    if length not in offered():
-        raise BadInput("Choose for how long to train.")
-    return offered()[length]
+def parse_duration(label: str | None) -> int:
+    """Return the minutes of a duration label. Raises BadInput for a label that is not available."""
+    minutes = available_durations().get(label) if label is not None else None
+    if minutes is None:
+        raise BadInput("No training duration selected. Choose one.")
+    return minutes
 
 
-_one_at_a_time = threading.Lock()
+_measurement_lock = threading.Lock()
 
 
-def pace(start: str, size: int, channels: int, batch_size: int) -> float:
-    """Images a second that this machine trains on, timed once for each choice, and never two at a time."""
-    with _one_at_a_time:
-        return _timed(start, size, channels, batch_size)
+def measure_speed(start_from: str, image_size: int, channels: int, batch_size: int) -> float:
+    """Return the training speed of this machine in images per second.
+
+    Each configuration is measured once, and one measurement runs at a time.
+
+    Args:
+        start_from: A key of NEW_NETWORKS, or a checkpoint to initialize from.
+        image_size: Side length in pixels.
+        channels: 1 for grayscale or 3 for color.
+        batch_size: Images per optimizer step.
+    """
+    with _measurement_lock:
+        return _measure_speed(start_from, image_size, channels, batch_size)
 
 
 @lru_cache(maxsize=64)
-def _timed(start: str, size: int, channels: int, batch_size: int) -> float:
+def _measure_speed(start_from: str, image_size: int, channels: int, batch_size: int) -> float:
     from diffusion_demo.diffusion.process import Diffusion
     from diffusion_demo.diffusion.schedules import named_betas
     from diffusion_demo.models.checkpoint import load_checkpoint
@@ -43,24 +57,23 @@ def _timed(start: str, size: int, channels: int, batch_size: int) -> float:
     from diffusion_demo.training.initialize import adapt_to_data
     from diffusion_demo.training.throughput import images_per_second
 
-    if start in NEW:
-        chain = Diffusion(named_betas("squaredcos_cap_v2", 1000), variance_type="learned_range")
-        return images_per_second(
-            build_unet(NEW[start], size, channels, learns_variance=True, num_classes=0), chain, batch_size
-        )
-    source = load_checkpoint(start)
-    config = TrainConfig("", image_size=size, channels=channels)
-    return images_per_second(
-        adapt_to_data(source, config, source.description.class_names).unet, source.diffusion, batch_size
-    )
+    if start_from in NEW_NETWORKS:
+        diffusion = Diffusion(named_betas("squaredcos_cap_v2", 1000), variance_type="learned_range")
+        unet = build_unet(NEW_NETWORKS[start_from], image_size, channels, learns_variance=True, num_classes=0)
+        return images_per_second(unet, diffusion, batch_size)
+    source = load_checkpoint(start_from)
+    config = TrainConfig(data="", image_size=image_size, channels=channels)
+    adapted = adapt_to_data(source, config, source.description.class_names)
+    return images_per_second(adapted.unet, source.diffusion, batch_size)
 
 
-def rounded(count: float) -> int:
-    """To two digits: no more are known."""
+def round_to_two_digits(count: float) -> int:
+    """Round to two significant digits, the precision of the speed measurement."""
     digits = max(0, math.floor(math.log10(max(count, 1))) - 1)
     return round(count / 10**digits) * 10**digits
 
 
-def steps_between_previews(pace: float, batch_size: int, minutes: int) -> int:
-    """As many steps as pass in a twelfth of the time, and no fewer than half a minute's."""
-    return max(20, math.ceil(max(30, 60 * minutes / 12) * pace / batch_size))
+def steps_between_previews(images_per_second: float, batch_size: int, minutes: int) -> int:
+    """Return the optimizer steps between previews: a twelfth of the duration, at least 30 seconds and 20 steps."""
+    seconds = max(30, 60 * minutes / 12)
+    return max(20, math.ceil(seconds * images_per_second / batch_size))

@@ -1,7 +1,6 @@
 """All settings of a training, as fields of the page: each is one of TrainConfig's, which alone says what is allowed."""
 
 import math
-from dataclasses import fields
 
 import gradio as gr
 from gradio.components import FormComponent
@@ -10,7 +9,7 @@ from PIL import ImageColor
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig
 
-DEFAULTS = {field.name: field.default for field in fields(TrainConfig)}
+DEFAULTS = {name: field.default for name, field in TrainConfig.model_fields.items()}
 FINE_TUNING = {
     "learning_rate": 3e-4,
     "warmup_steps": 50,

@@ -1,8 +1,9 @@
-"""The form of the Train tab: its fields as settings, what they would do, and the start."""
+"""Form of the Train tab: validation of its fields, and the start of a training run."""
 
 import html
 import secrets
 from contextlib import suppress
+from typing import Any
 
 import gradio as gr
 from gradio.components import FormComponent
@@ -14,134 +15,154 @@ from diffusion_demo.training.config import TrainConfig, config_of
 from diffusion_demo.training.lr_schedule import LR_SCHEDULERS
 from diffusion_demo.training.process import launch, make_arguments
 from diffusion_demo.training.run_folder import RunFolder, resolve_init_from
+from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server import limits, model_list, run_ownership, warmup
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import budget, fields, run_list, uploads
-from diffusion_demo.ui.train.budget import NEW
+from diffusion_demo.ui.train.budget import NEW_NETWORKS
 
 
-def starts() -> list[str]:
-    """What can be trained on: every model that is a network, and new ones."""
-    return [*(name for _, name in model_list.titles() if name not in ORACLES), *NEW]
+def initial_models() -> list[str]:
+    """Return the models that training can start from: all networks of the model list, then new networks."""
+    return [*(name for _, name in model_list.titles() if name not in ORACLES), *NEW_NETWORKS]
 
 
-class Form:
-    """What the fields mean: `start_from`, and the settings by their names; anywhere: may a path or a name on the Hub be trained on?"""
+class TrainForm:
+    """Handlers of the form.
 
-    def __init__(self, start_from: gr.Dropdown, settings: dict[str, FormComponent], anywhere: bool):
-        self.names, self.anywhere = list(settings), anywhere
-        self.infos = {"start_from": start_from.info} | {name: field.info for name, field in settings.items()}
+    Args:
+        start_from: The field of the initial model.
+        settings_fields: The fields of TrainConfig's settings, by name.
+        anywhere: Whether `start_from` may be a path or a model on the Hub.
+    """
 
-    def _start(self, start_from: str | None) -> dict:
-        """What training begins with, as a setting. Raises BadInput for what cannot be found."""
-        if start_from in NEW:
-            return {"preset": NEW[start_from]}
-        found = model_list.models().get(start_from) if start_from in starts() else None
-        if found is None and not (self.anywhere and start_from and start_from.strip()):
-            raise BadInput("This model is not there any more; choose one from the list.", "start_from")
-        return {"init_from": resolve_init_from(found or start_from.strip())}
+    def __init__(self, start_from: gr.Dropdown, settings_fields: dict[str, FormComponent], anywhere: bool):
+        self.names, self.anywhere = list(settings_fields), anywhere
+        infos = {name: getattr(field, "info", None) for name, field in settings_fields.items()}
+        self.infos = {"start_from": start_from.info} | infos
 
-    def settings(self, found, start_from: str | None, values: tuple) -> dict:
-        """Everything that is not as it would be anyway. Raises BadInput."""
-        start = self._start(start_from)
-        return {"data": str(found.source)} | start | fields.chosen(start, self.names, values)
+    def settings(self, report: Any, start_from: str | None, values: tuple) -> dict:
+        """Return the settings that differ from their defaults. Raises BadInput."""
+        initial = self._initial_settings(start_from)
+        return {"data": str(report.source)} | initial | fields.chosen(initial, self.names, values)
 
-    def follow(self, start_from: str | None):
-        """What depends on the model: size, color, learning rate, warm-up, and whether the noise can be chosen."""
-        new = start_from in NEW
-        brought = {name: fields.DEFAULTS[name] for name in ("image_size", "channels", *fields.FINE_TUNING)}
-        if not new:
-            with suppress(BadInput):  # `check` says it, at the field
-                about = load_metadata(self._start(start_from)["init_from"])
-                brought |= {"image_size": about.image_size, "channels": about.channels}
-            brought |= fields.FINE_TUNING
-        values = [gr.update(value=brought[name]) if name in brought else gr.skip() for name in self.names]
-        return [start_from, gr.update(visible=new), *values]
+    def _initial_settings(self, start_from: str | None) -> dict:
+        """Return the setting of the initial model. Raises BadInput if there is no such model."""
+        if start_from in NEW_NETWORKS:
+            return {"preset": NEW_NETWORKS[start_from]}
+        folder = model_list.models().get(start_from) if start_from and start_from in initial_models() else None
+        if folder is not None:
+            return {"init_from": resolve_init_from(folder)}
+        if self.anywhere and start_from and start_from.strip():
+            return {"init_from": resolve_init_from(start_from.strip())}
+        raise BadInput(model_list.MODEL_NOT_FOUND, "start_from")
 
-    def check(self, wrong: str | None, found, start_from, length, *values):
-        """What Start would do, or why it cannot, said at the field that it is about: note, Start, lengths, the wrong field, and all fields."""
-        same = [gr.skip()] * len(self.infos)
-        if found is None:
-            return ["", gr.Button(interactive=False), gr.skip(), wrong, *same]
-        warmup.wait()
-        try:
-            config = self._config(self.settings(found, start_from, values))
-            pace = budget.pace(
-                start_from if start_from in NEW else config.init_from,
-                config.image_size,
-                config.channels,
-                config.batch_size,
-            )
-        except BadInput as error:
-            problem = f'<p class="problem">{html.escape(str(error))}</p>'
-            return [
-                problem,
-                gr.Button(interactive=False),
-                gr.skip(),
-                error.field,
-                *self._marks(wrong, error.field, str(error)),
-            ]
-        choice = [
-            (f"{words}: about {budget.rounded(pace * 60 * minutes):,} images", words)
-            for words, minutes in budget.offered().items()
-        ]
-        note = (
-            f"<p>This machine trains on {pace:.0f} images a second.</p>"
-            if pace >= 1
-            else f"<p>An image takes {1 / pace:.0f} s here.</p>"
-        )
-        return [note, gr.Button(interactive=True), gr.Radio(choice), None, *self._marks(wrong, None, "")]
+    def follow(self, start_from: str | None) -> list:
+        """Set the fields that depend on the initial model: size, channels, learning rate, warm-up and noise schedule.
 
-    def _marks(self, before: str | None, now: str | None, problem: str) -> list:
-        """An update for every field: the wrong one says what is wrong, the one that was wrong says what it said before."""
-        marks = {
-            before: gr.update(info=self.infos.get(before) or "", elem_classes=[]),
-            now: gr.update(info=problem, elem_classes=["wrong"]),
-        }
-        return [marks.get(name, gr.skip()) for name in self.infos]
-
-    @staticmethod
-    def _config(chosen: dict) -> TrainConfig:
-        """Return the config of the chosen settings; a schedule that ends gets its last step at the start, from the length that is chosen then.
-
-        Raises BadInput, also for a training that this page's machine is too small for.
+        Returns `start_from`, the column of the noise schedule, and all fields.
         """
-        ends = chosen.get("lr_scheduler", LR_SCHEDULERS[0]) != LR_SCHEDULERS[0]
-        config = config_of(chosen | ({"lr_total_steps": 10_000_000} if ends else {}))
-        limits.check_training(config)
-        return config
+        is_new = start_from in NEW_NETWORKS
+        values = {name: fields.DEFAULTS[name] for name in ("image_size", "channels", *fields.FINE_TUNING)}
+        if not is_new:
+            with suppress(BadInput):  # `check` reports it at the field
+                metadata = load_metadata(self._initial_settings(start_from)["init_from"])
+                values |= {"image_size": metadata.image_size, "channels": metadata.channels}
+            values |= fields.FINE_TUNING
+        updates = [gr.update(value=values[name]) if name in values else gr.skip() for name in self.names]
+        return [start_from, gr.update(visible=is_new), *updates]
 
-    def start(self, held, found, start_from, length, *values):
-        """Launch the trainer, unless one is at work. Returns the new run in the list, and a button at rest."""
-        limits.check_training_is_on()
+    def check(
+        self, invalid_field: str | None, report: Any, start_from: str | None, duration: str | None, *values: Any
+    ) -> list:
+        """Validate the form. An error is shown in a note and at its field.
+
+        Returns the note, the Start button, the durations, the name of the invalid field, and all fields.
+        """
+        if report is None:
+            skipped = [gr.skip()] * len(self.infos)
+            return ["", gr.Button(interactive=False), gr.skip(), invalid_field, *skipped]
         warmup.wait()
         try:
-            if found is None:
-                raise BadInput("Drop some images first.")
-            minutes = budget.minutes_of(length)
-            chosen = self.settings(found, start_from, values)
-            config = self._config(chosen)
-            pace = budget.pace(
-                start_from if start_from in NEW else config.init_from,
-                config.image_size,
-                config.channels,
-                config.batch_size,
-            )
-            if config.lr_schedule.ends:
-                chosen["lr_total_steps"] = round(60 * minutes * pace / config.batch_size)
-                config_of(chosen)
+            config = _make_config(self.settings(report, start_from, values))
+            speed = _measure_speed(start_from, config)
         except BadInput as error:
-            raise gr.Error(str(error), print_exception=False) from error
-        steps = budget.steps_between_previews(pace, config.batch_size, minutes)
-        with run_list.one_more():
-            run = RunFolder(model_list.RUNS / _new_name(found.summary()["source"]))
-            run_ownership.claim(run, held)
+            note = f'<p class="problem">{html.escape(str(error))}</p>'
+            marks = self._mark_fields(invalid_field, error.field, str(error))
+            return [note, gr.Button(interactive=False), gr.skip(), error.field, *marks]
+        marks = self._mark_fields(invalid_field, None, "")
+        return [_speed_note(speed), gr.Button(interactive=True), gr.Radio(_durations(speed)), None, *marks]
+
+    def _mark_fields(self, old: str | None, new: str | None, message: str) -> list:
+        """Return updates of all fields: the invalid field `new` shows the message, and `old` its own text again."""
+        updates = {
+            old: gr.update(info=(self.infos.get(old) if old else None) or "", elem_classes=[]),
+            new: gr.update(info=message, elem_classes=["wrong"]),
+        }
+        return [updates.get(name, gr.skip()) for name in self.infos]
+
+    def start(
+        self, owner_token: object, report: Any, start_from: str | None, duration: str | None, *values: Any
+    ) -> tuple[gr.Dropdown, gr.Button]:
+        """Start a training run. Returns the list of runs with the new one selected, and the disabled Start button.
+
+        Raises gr.Error if the form is invalid or no other run may start.
+        """
+        limits.check_training_enabled()
+        warmup.wait()
+        with user_errors_as_toasts():
+            if report is None:
+                raise BadInput("No images to train on. Drop some images first.")
+            minutes = budget.parse_duration(duration)
+            chosen = self.settings(report, start_from, values)
+            config = _make_config(chosen)
+            speed = _measure_speed(start_from, config)
+            if config.lr_schedule.ends:
+                chosen["lr_total_steps"] = round(60 * minutes * speed / config.batch_size)
+                config_of(chosen)
+        steps = budget.steps_between_previews(speed, config.batch_size, minutes)
+        with run_list.start_slot():
+            run = RunFolder(model_list.RUNS / _unused_name(report.summary()["source"]))
+            run_ownership.claim(run, owner_token)
             launch(run, make_arguments(run, chosen | {"sample_every": steps, "save_every": 2 * steps}, minutes))
-        return gr.Dropdown(run_list.names(held), value=run.path.name), gr.Button(interactive=False)
+        names = run_list.visible_names(owner_token)
+        return gr.Dropdown(names, value=run.path.name), gr.Button(interactive=False)
 
 
-def _new_name(title: str) -> str:
-    """A name that no run has: the images' own, numbered; where runs are not shown to others, one that nobody guesses."""
+def _make_config(chosen: dict) -> TrainConfig:
+    """Return the validated config of these settings. Raises BadInput, also if it exceeds the limits of a public page.
+
+    A schedule with an end gets a placeholder for its last step, which `start` computes from the duration.
+    """
+    ends = chosen.get("lr_scheduler", LR_SCHEDULERS[0]) != LR_SCHEDULERS[0]
+    config = config_of(chosen | ({"lr_total_steps": 10_000_000} if ends else {}))
+    limits.check_training(config)
+    return config
+
+
+def _measure_speed(start_from: str | None, config: TrainConfig) -> float:
+    """Return the training speed of this config, in images per second."""
+    initial = start_from if start_from in NEW_NETWORKS else config.init_from
+    assert initial is not None, "a config without a preset has init_from"
+    return budget.measure_speed(initial, config.image_size, config.channels, config.batch_size)
+
+
+def _durations(speed: float) -> list[tuple[str, str]]:
+    """Return (label with the number of images, label) of the available durations."""
+    return [
+        (f"{label}: about {budget.round_to_two_digits(speed * 60 * minutes):,} images", label)
+        for label, minutes in budget.available_durations().items()
+    ]
+
+
+def _speed_note(speed: float) -> str:
+    if speed >= 1:
+        return f"<p>This machine trains on {speed:.0f} images a second.</p>"
+    return f"<p>An image takes {1 / speed:.0f} s here.</p>"
+
+
+def _unused_name(title: str) -> str:
+    """Return a name for a new run: the name of the images and a number, with a random part if runs are private."""
     stem, taken = uploads.safe_name(title.removesuffix(".zip"), "run"), set(run_list.all_names())
     stem += "" if settings().watch else f"-{secrets.token_hex(8)}"
     return next(name for name in (f"{stem}-{i}" for i in range(1, 100_000)) if name not in taken)

@@ -1,6 +1,7 @@
-"""A run's status -> what curves.js and timeline.js draw."""
+"""Data for the loss curves (curves.js) and the preview timeline (timeline.js) of a run."""
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 
 from diffusion_demo.training.status import Status
@@ -8,47 +9,46 @@ from diffusion_demo.training.status import Status
 MAX_POINTS, MAX_FRAMES, SMOOTHING = 300, 24, 0.9
 BANDS = ("least noise", "little", "much", "most noise")
 
+Points = Sequence[tuple[float, float]]
+
 
 def curves(status: Status) -> dict:
-    """The loss: as it is, smoothed and on held-out images; and by the noise that it was measured at. Of a classifier, how often it is right."""
-    losses = [(event["step"], event["loss"]) for event in status.steps]
-    held_out = [(event["step"], event["loss"]) for event in status.held_out]
-    bands = [
-        [(event["step"], event["bands"][i]) for event in status.steps if event["bands"][i] is not None]
-        for i in range(len(BANDS))
-    ]
-    together = [
+    """Return the views of a run's losses.
+
+    The first view has the loss as reported, smoothed and on held-out images. The second has the loss by noise level,
+    or for a classifier the accuracy on held-out images.
+    """
+    losses: Points = [(event["step"], event["loss"]) for event in status.steps]
+    lines = [
         {"name": "each report", "points": thinned(losses), "faint": True},
         {"name": "smoothed", "points": thinned(smoothed(losses))},
-        {"name": "held-out images", "points": thinned(held_out)},
+        {"name": "held-out images", "points": thinned([(e["step"], e["loss"]) for e in status.held_out])},
     ]
-    by_noise = [{"name": name, "points": thinned(smoothed(points))} for name, points in zip(BANDS, bands, strict=True)]
-    loss = {"name": "Loss", "lines": together, "note": ""}
-    if status.task == "classifier":
-        return {"views": [loss, _right_answers(status)]}
-    return {
-        "views": [
-            loss,
-            {
-                "name": "By noise",
-                "lines": by_noise,
-                "note": "A flat total can hide that little noise still gets better.",
-            },
-        ]
-    }
+    details = _accuracy(status) if status.task == "classifier" else _by_noise(status)
+    return {"views": [{"name": "Loss", "lines": lines, "note": ""}, details]}
 
 
-def _right_answers(status: Status) -> dict:
-    """A view of the share of held-out images that a classifier names rightly, over t in percent of the chain."""
+def _by_noise(status: Status) -> dict:
+    """Return a view of the smoothed loss in four bands of noise."""
+    lines = []
+    for i, name in enumerate(BANDS):
+        points = [(event["step"], event["bands"][i]) for event in status.steps if event["bands"][i] is not None]
+        lines.append({"name": name, "points": thinned(smoothed(points))})
+    return {"name": "By noise", "lines": lines, "note": "A flat total can hide that little noise still gets better."}
+
+
+def _accuracy(status: Status) -> dict:
+    """Return a view of a classifier's accuracy on held-out images over t, in percent of the chain."""
     measured = [event for event in status.held_out if "bands" in event]
     lines = []
     for name, event in (("at first", measured[0]), ("now", measured[-1])) if measured else ():
-        tenths = [
-            (100 * (i + 0.5) / len(event["bands"]), 1 - wrong)
-            for i, wrong in enumerate(event["bands"])
-            if wrong is not None
+        error_rates = event["bands"]
+        points = [
+            (100 * (i + 0.5) / len(error_rates), 1 - error_rate)
+            for i, error_rate in enumerate(error_rates)
+            if error_rate is not None
         ]
-        lines.append({"name": name, "points": tenths})
+        lines.append({"name": name, "points": points})
     return {
         "name": "Right answers",
         "lines": lines,
@@ -57,8 +57,8 @@ def _right_answers(status: Status) -> dict:
     }
 
 
-def compared(runs: dict[str, Status]) -> dict:
-    """A view of several runs' smoothed losses, by their names."""
+def comparison(runs: dict[str, Status]) -> dict:
+    """Return a view of the smoothed losses of several runs, by name."""
     lines = [
         {"name": name, "points": thinned(smoothed([(e["step"], e["loss"]) for e in status.steps]))}
         for name, status in runs.items()
@@ -66,8 +66,8 @@ def compared(runs: dict[str, Status]) -> dict:
     return {"name": "Compare", "lines": lines, "note": "Only the same loss on the same images compares."}
 
 
-def smoothed(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """A running mean that forgets, without the pull of its start."""
+def smoothed(points: Points) -> Points:
+    """Return the exponential moving average of the values, with bias correction as in Adam."""
     mean, weight, result = 0.0, 0.0, []
     for step, value in points:
         mean, weight = SMOOTHING * mean + (1 - SMOOTHING) * value, SMOOTHING * weight + 1 - SMOOTHING
@@ -75,14 +75,17 @@ def smoothed(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
     return result
 
 
-def thinned(points: list) -> list:
-    """At most MAX_POINTS of them, evenly spread, with the last."""
+def thinned(points: Points) -> Points:
+    """Return at most MAX_POINTS evenly spaced points, including the last one."""
     stride = -(-len(points) // MAX_POINTS) or 1
     return points[::-1][::stride][::-1]
 
 
 def timeline(run: Path, status: Status, empty: str) -> dict:
-    """The previews, at most MAX_FRAMES evenly spread with the first and the last; `empty` is said while there is none."""
+    """Return the preview images of a run and `empty`, the text shown if there are none.
+
+    At most MAX_FRAMES evenly spaced previews are returned, including the first and the last.
+    """
     previews = list(status.previews)
     if len(previews) > MAX_FRAMES:
         previews = [previews[round(i * (len(previews) - 1) / (MAX_FRAMES - 1))] for i in range(MAX_FRAMES)]

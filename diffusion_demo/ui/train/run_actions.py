@@ -1,4 +1,4 @@
-"""What its owner can do to a run as a whole: take it along, delete it."""
+"""Actions of an owner on a run: download it as a zip, delete it."""
 
 import os
 import shutil
@@ -13,68 +13,72 @@ from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server import model_list, run_ownership
 from diffusion_demo.ui.train import run_list, uploads
 
-GONE = "This run is not there any more; choose another."
+RUN_NOT_FOUND = "This run no longer exists. Choose another one."
 
 
-def own(name: str | None, held: object) -> RunFolder:
-    """The run of a listed name that this browser may change. Raises a toast."""
-    run = run_list.called(name, held)
+def owned_run(name: str | None, owner_token: object) -> RunFolder:
+    """Return a listed run. Raises gr.Error if it does not exist or belongs to another visitor."""
+    run = run_list.find_run(name, owner_token)
     if run is None:
-        raise gr.Error(GONE, print_exception=False)
-    run_ownership.check(run, held)
+        raise gr.Error(RUN_NOT_FOUND, print_exception=False)
+    run_ownership.check_owner(run, owner_token)
     return run
 
 
-def delete(name: str | None, held: object):
-    """Delete the run, and the images that were dropped for it where no other run uses them."""
-    run = own(name, held)
-    if run_list.is_busy(run):
-        raise gr.Error("This run is being trained; stop it first.", print_exception=False)
-    dropped = uploads_of_run(run)
-    gone = run.path.with_name(f".{name}.deleted")
+def delete(name: str | None, owner_token: object) -> tuple[gr.Dropdown, str]:
+    """Delete a run, and its uploaded images unless another run uses them. Returns the new list of runs and table.
+
+    Raises gr.Error if the run is being trained or cannot be deleted.
+    """
+    run = owned_run(name, owner_token)
+    if run_list.is_training(run):
+        raise gr.Error("This run is being trained. Stop it first.", print_exception=False)
+    upload = uploads_of_run(run)
+    hidden = run.path.with_name(f".{name}.deleted")
     try:
-        run.path.rename(gone)  # at once out of every list, however long it takes to delete
+        run.path.rename(hidden)  # removes it from all lists at once, however long the deletion takes
     except OSError as error:
-        raise gr.Error(f"It cannot be deleted ({error.strerror or error}).", print_exception=False) from error
-    shutil.rmtree(gone, ignore_errors=True)
-    if dropped and not any(
-        uploads_of_run(RunFolder(model_list.RUNS / other)) == dropped for other in run_list.all_names()
-    ):
-        shutil.rmtree(dropped, ignore_errors=True)
-    return gr.Dropdown(run_list.names(held), value=run_list.current(held)), run_list.table(held)
+        raise gr.Error(
+            f"Cannot delete the run ({error.strerror or error}). Check the permissions of its folder.",
+            print_exception=False,
+        ) from error
+    shutil.rmtree(hidden, ignore_errors=True)
+    other_uploads = (uploads_of_run(RunFolder(model_list.RUNS / other)) for other in run_list.all_names())
+    if upload and upload not in other_uploads:
+        shutil.rmtree(upload, ignore_errors=True)
+    names = run_list.visible_names(owner_token)
+    return gr.Dropdown(names, value=run_list.default_run(owner_token)), run_list.runs_table(owner_token)
 
 
 def uploads_of_run(run: RunFolder) -> Path | None:
-    """The folder of the upload that it was trained on, if it was one and the run still says so."""
+    """Return the folder of the uploaded images that a run is trained on, or None if it was not trained on uploads."""
     try:
-        inside = Path(run.read_config()[0].data)
+        data = Path(run.read_config()[0].data)
     except (BadInput, TypeError):
         return None
-    return (
-        uploads.UPLOADS / inside.relative_to(uploads.UPLOADS).parts[0]
-        if inside.is_relative_to(uploads.UPLOADS)
-        else None
-    )
+    if not data.is_relative_to(uploads.UPLOADS):
+        return None
+    return uploads.UPLOADS / data.relative_to(uploads.UPLOADS).parts[0]
 
 
-def pack(name: str | None, held: object):
-    """A zip of the run: its newest and its best model, previews, losses, settings; without what only going on needs."""
-    run = own(name, held)
-    kept = [run.config_file, run.events_file, *run.path.glob("samples/*.png")]
-    for checkpoint in {run.latest(), run.best()} - {None}:
-        kept += [
-            path
-            for path in checkpoint.rglob("*")
-            if path.is_file() and "state" not in path.relative_to(checkpoint).parts
-        ]
-    target = Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])) / f"{name}.zip"
+def pack(name: str | None, owner_token: object) -> gr.DownloadButton:
+    """Write a run to a zip: config, events, previews, and the latest and best model, without the optimizer state.
+
+    Returns the button that downloads it. Raises gr.Error if the zip cannot be written.
+    """
+    run = owned_run(name, owner_token)
+    files = [run.config_file, run.events_file, *run.path.glob("samples/*.png")]
+    for checkpoint in filter(None, {run.latest(), run.best()}):
+        files += [path for path in checkpoint.rglob("*") if "state" not in path.relative_to(checkpoint).parts]
+    zip_file = Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])) / f"{name}.zip"
     try:
-        with zipfile.ZipFile(target, "w") as archive:
-            for path in sorted(filter(Path.is_file, kept)):
-                archive.write(path, Path(name) / path.relative_to(run.path))
+        with zipfile.ZipFile(zip_file, "w") as archive:
+            for path in sorted(filter(Path.is_file, files)):
+                archive.write(path, run.path.name / path.relative_to(run.path))
     except OSError as error:
-        shutil.rmtree(target.parent, ignore_errors=True)
+        shutil.rmtree(zip_file.parent, ignore_errors=True)
         raise gr.Error(
-            f"The zip cannot be made ({error.strerror or error}); try again.", print_exception=False
+            f"Cannot create the zip ({error.strerror or error}). Free some disk space and try again.",
+            print_exception=False,
         ) from error
-    return gr.DownloadButton(value=str(target), visible=True)
+    return gr.DownloadButton(value=str(zip_file), visible=True)

@@ -1,4 +1,4 @@
-"""All runs of this machine: which there are, who may look at them, and whether one more may start."""
+"""List of training runs: which exist, which a visitor may view, and whether another one may start."""
 
 import html
 import threading
@@ -7,14 +7,14 @@ from contextlib import contextmanager, suppress
 
 import gradio as gr
 
-from diffusion_demo.errors import BadInput
 from diffusion_demo.training.process import is_running
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.status import Status, read_status
+from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server import disk_quota, limits, model_list, run_ownership
 from diffusion_demo.ui.settings import settings
 
-STATE_WORDS = {
+STATE_LABELS = {
     "empty": "Starting",
     "running": "Training",
     "finished": "Finished",
@@ -23,95 +23,100 @@ STATE_WORDS = {
     "refused": "Could not start",
     "damaged": "Damaged",
 }
-DAMAGED = "Its files in the folder below cannot be read; its models may still be there. Delete it, or mend them."
+DAMAGED_RUN = (
+    "Cannot read the files of this run. Its models may be intact. "
+    "Delete the run, or repair the files in the folder below."
+)
 
-_starting = threading.Lock()
+_start_lock = threading.Lock()
 
 
 def all_names() -> list[str]:
-    """The runs by name, newest first."""
-    changed = {}
+    """Return the names of all runs, newest first."""
+    changed: dict[str, float] = {}
     for path in model_list.RUNS.glob("[!.]*/*"):
         if path.name in ("config.json", "trainer.log"):
-            with suppress(OSError):  # deleted at this moment
+            with suppress(OSError):  # deleted since the folder was listed
                 changed[path.parent.name] = path.parent.stat().st_ctime
-    return sorted(changed, key=changed.get, reverse=True)
+    return sorted(changed, key=lambda name: changed[name], reverse=True)
 
 
-def names(held: object) -> list[str]:
-    """Those that the browser which holds this secret may look at."""
-    return [name for name in all_names() if run_ownership.sees(RunFolder(model_list.RUNS / name), held)]
+def visible_names(owner_token: object) -> list[str]:
+    """Return the names of the runs that the browser with this token may view, newest first."""
+    return [name for name in all_names() if run_ownership.can_view(RunFolder(model_list.RUNS / name), owner_token)]
 
 
-def current(held: object) -> str | None:
-    """The run that a person who comes (back) wants to see: the one that is training, one's own first, else the newest."""
-    listed = sorted(names(held), key=lambda name: not run_ownership.owns(RunFolder(model_list.RUNS / name), held))
-    training = (name for name in listed if status(RunFolder(model_list.RUNS / name)).state == "running")
-    return next(training, next(iter(listed), None))
+def default_run(owner_token: object) -> str | None:
+    """Return the name of the run to show first: one in training, else the newest. The visitor's own runs come first."""
+    runs = [RunFolder(model_list.RUNS / name) for name in visible_names(owner_token)]
+    runs.sort(key=lambda run: not run_ownership.owns(run, owner_token))
+    training = (run for run in runs if status(run).state == "running")
+    run = next(training, next(iter(runs), None))
+    return run.path.name if run else None
 
 
-def called(name: str | None, held: object) -> RunFolder | None:
-    """The run of a listed name: never a path that somebody sends."""
-    return RunFolder(model_list.RUNS / name) if name in names(held) else None
+def find_run(name: str | None, owner_token: object) -> RunFolder | None:
+    """Return the run of this name if it is listed for this visitor. Paths are not accepted."""
+    return RunFolder(model_list.RUNS / name) if name is not None and name in visible_names(owner_token) else None
 
 
 def status(run: RunFolder) -> Status:
-    """How the run stands; "damaged" where its files make no sense."""
+    """Return the status of a run, with the state "damaged" if its files are invalid."""
     try:
         return read_status(run)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return Status("damaged", message=DAMAGED)
+        return Status("damaged", message=DAMAGED_RUN)
 
 
 def state_of(run: RunFolder, status: Status) -> str:
-    """The status's state, or "refused" where a trainer was launched that went away without beginning."""
+    """Return the state of the status, or "refused" if a trainer was started and exited before the first step."""
     return "refused" if status.state == "empty" and not is_running(run) else status.state
 
 
-def is_busy(run: RunFolder) -> bool:
-    """Is a trainer at work on it, or about to be?"""
+def is_training(run: RunFolder) -> bool:
+    """Return whether a trainer of this run is active or starting."""
     return status(run).state == "running" or is_running(run)
 
 
 @contextmanager
-def one_more() -> Iterator[None]:
-    """Launch a trainer within. Raises a toast while as many runs as may be are being trained, or the disk is full; one person at a time."""
-    with _starting:
-        limits.check_training_is_on()
-        if sum(is_busy(RunFolder(model_list.RUNS / name)) for name in all_names()) >= settings().runs_at_once:
-            raise gr.Error("A training is going on already; stop it first, or wait for its end.", print_exception=False)
+def start_slot() -> Iterator[None]:
+    """Allow the block to start a trainer. One block runs at a time.
+
+    Raises gr.Error if training is disabled, the maximum number of runs is active, or the disk or its quota is full.
+    """
+    with _start_lock:
+        limits.check_training_enabled()
+        if sum(is_training(RunFolder(model_list.RUNS / name)) for name in all_names()) >= settings().runs_at_once:
+            raise gr.Error("Another run is being trained. Stop it or wait until it ends.", print_exception=False)
         try:
-            disk_quota.check()
-            yield
-        except BadInput as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            with user_errors_as_toasts():
+                disk_quota.check()
+                yield
         except OSError as error:
             raise gr.Error(
-                f"Nothing can be written to the runs ({error.strerror or error}); make room there.",
+                f"Cannot write to the runs folder ({error.strerror or error}). Free some disk space.",
                 print_exception=False,
             ) from error
 
 
-def table(held: object) -> str:
-    """Every run that may be looked at, a row each."""
-    rows = [_row(RunFolder(model_list.RUNS / name)) for name in names(held)]
+def runs_table(owner_token: object) -> str:
+    """Return an HTML table of all runs that this visitor may view, or an empty string if there are none."""
+    rows = [_table_row(RunFolder(model_list.RUNS / name)) for name in visible_names(owner_token)]
+    if not rows:
+        return ""
     head = "<tr><th>Run</th><th></th><th>Steps</th><th>Images seen</th><th>Held-out loss</th><th>On disk</th></tr>"
-    return (
-        f'<div class="scrolling" tabindex="0"><table class="runs"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'
-        if rows
-        else ""
-    )
+    table = f'<table class="runs"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<div class="scrolling" tabindex="0">{table}</div>'
 
 
-def _row(run: RunFolder) -> str:
-    found = status(run)
-    loss = f"{min(event['loss'] for event in found.held_out):.4f}" if found.held_out else ""
+def _table_row(run: RunFolder) -> str:
+    run_status = status(run)
     cells = [
         html.escape(run.path.name),
-        STATE_WORDS[state_of(run, found)],
-        f"{found.step:,}",
-        f"{found.images_seen:,}",
-        loss,
-        f"{disk_quota.used(run.path) / 1e6:,.0f} MB",
+        STATE_LABELS[state_of(run, run_status)],
+        f"{run_status.step:,}",
+        f"{run_status.images_seen:,}",
+        f"{min(event['loss'] for event in run_status.held_out):.4f}" if run_status.held_out else "",
+        f"{disk_quota.folder_size(run.path) / 1e6:,.0f} MB",
     ]
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

@@ -1,186 +1,233 @@
-"""The Train tab: drop images, choose for how long, watch it learn, open the result."""
+"""The Train tab: its components connected to their handlers."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import gradio as gr
+from gradio.components import Component, FormComponent
 
-from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.sample.tab import show_classes
 from diffusion_demo.ui.server import run_ownership
-from diffusion_demo.ui.server.hf_space import NOTHING_LASTS
 from diffusion_demo.ui.settings import settings
-from diffusion_demo.ui.train import budget, dataset_preview, fields, form, run_actions, run_list, run_status
+from diffusion_demo.ui.train import dataset_preview, form, layout, run_actions, run_list, run_status
 
-EVERYBODY_SEES = "Everybody who comes here sees your run and can make images with its model; only this browser can stop, delete or download it."
+# Options of event listeners.
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+IMMEDIATE: dict[str, Any] = QUIET | {"queue": False}
+LATEST: dict[str, Any] = QUIET | {"trigger_mode": "always_last"}
 
 
-def build(page: gr.Blocks, tabs: gr.Tabs, opened: list[gr.components.Component]) -> None:
-    """Lay out the tab and wire it. `opened` are the Sample tab's model, class and guidance, which Open in Sample sets."""
-    anywhere = settings().anywhere
+@dataclass(frozen=True)
+class TabState:
+    """Values without a visible component.
+
+    Attributes:
+        report: Report on the scanned images.
+        followed: The initial model that the form was last adapted to.
+        invalid_field: Name of the form field that shows an error.
+        shown: Snapshot of the run on display.
+        owner: Secret token of the browser.
+    """
+
+    report: gr.State
+    followed: gr.State
+    invalid_field: gr.State
+    shown: gr.State
+    owner: gr.BrowserState
+
+
+def build(page: gr.Blocks, tabs: gr.Tabs, sample_inputs: list[Component]) -> None:
+    """Build the tab. `sample_inputs` are the Sample tab's model, class and guidance, which "Open in Sample" sets."""
     with gr.Row():
         if not settings().training:
             with gr.Column(scale=2, min_width=300):
                 gr.Markdown(settings().why_no_training, elem_id="train-off")
         with gr.Column(scale=2, min_width=300, visible=settings().training):
-            if not settings().lasts:
-                gr.Markdown(NOTHING_LASTS, elem_classes="warning", elem_id="nothing-lasts")
-            if settings().public and settings().watch:
-                gr.Markdown(EVERYBODY_SEES, elem_classes="hint")
-            files = gr.File(
-                label="Images, or one zip of them",
-                file_count="multiple",
-                file_types=["image", ".zip"],
-                height=150,
-                elem_id="train-files",
-            )
-            gr.Markdown(
-                "In a zip, folders become classes. Dropped folders lose their names, so zip them first.",
-                elem_classes="hint",
-            )
-            drawn = gr.Button("Nothing at hand? Take drawn shapes", size="sm", elem_id="train-drawn")
-            path = gr.Textbox(
-                label="Or a folder or zip on this machine",
-                placeholder="/home/me/images",
-                submit_btn="Look",
-                visible=anywhere,
-            )
-            report = gr.HTML(elem_id="train-report")
-            start_from = gr.Dropdown(
-                form.starts(),
-                label="Start from",
-                info="A trained model learns new images sooner."
-                + (" A folder or a name on the Hub, too." if anywhere else ""),
-                allow_custom_value=anywhere,
-                interactive=True,
-            )
-            offered = list(budget.offered())
-            length = gr.Radio(offered, value=offered[0], label="For how long", interactive=True)
-            with gr.Accordion("All settings", open=False, elem_id="train-settings"):
-                settings_fields, noise = fields.build()
-            note = gr.HTML(elem_id="train-note")
-            with gr.Row():
-                start = gr.Button(
-                    "Start", variant="primary", interactive=False, scale=3, min_width=120, elem_id="train-start"
-                )
-                stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80, elem_id="train-stop")
+            layout.lay_out_notices()
+            images = layout.lay_out_images()
+            setup = layout.lay_out_settings()
         with gr.Column(scale=5, min_width=320, elem_classes="results", elem_id="train-results"):
-            run = gr.Dropdown([], label="Run", interactive=True, elem_id="train-run")
-            line = gr.HTML(elem_id="train-line")
-            timeline = gr.HTML(
-                {"frames": [], "empty": run_status.NO_RUN},
-                html_template=read_asset("train/timeline.html"),
-                js_on_load=read_asset("train/timeline.js"),
-                elem_id="timeline",
-            )
-            curve = gr.HTML(
-                {"views": []},
-                html_template=read_asset("train/curves.html"),
-                js_on_load=read_asset("train/curves.js"),
-                elem_id="curves",
-            )
-            with gr.Row():
-                open_in_sample = gr.Button("Open in Sample", interactive=False, min_width=110, elem_id="train-open")
-                resume = gr.Button("Go on", interactive=False, min_width=80, elem_id="train-resume")
-                sample_now = gr.Button("Preview now", interactive=False, min_width=100)
-                save_now = gr.Button("Save now", interactive=False, min_width=80)
-            with gr.Accordion("The command", open=False):
-                command = gr.Code(interactive=False, show_label=False, wrap_lines=True, elem_id="train-command")
-            with gr.Accordion("All runs", open=False, elem_id="train-runs") as everything:
-                runs = gr.HTML(elem_id="train-table")
-                others = gr.Dropdown(
-                    [],
-                    label="Compare its loss with",
-                    multiselect=True,
-                    max_choices=3,
-                    interactive=True,
-                    elem_id="train-compare",
-                )
-                with gr.Row():
-                    pack = gr.Button("Make a zip of the run above", min_width=110)
-                    packed = gr.DownloadButton("Download the zip", visible=False, min_width=110, elem_id="train-zip")
-                    delete = gr.Button("Delete the run above", min_width=110)
-                with gr.Row(visible=False) as asked:
-                    sure = gr.Button("Delete it for good", variant="stop", min_width=110, elem_id="train-delete")
-                    keep = gr.Button("Keep it", min_width=110)
-    found, followed, wrong, seen, timer = gr.State(None), gr.State(None), gr.State(None), gr.State(None), gr.Timer(1.0)
-    owner = run_ownership.browser()
-    train_form = form.Form(start_from, settings_fields, anywhere)
-    filled = [found, start_from, length, *settings_fields.values()]
-    view = [seen, line, timeline, curve, stop, resume, open_in_sample, sample_now, save_now, command]
+            progress = layout.lay_out_progress()
+            manager = layout.lay_out_runs()
+    report, followed, invalid_field, shown = gr.State(None), gr.State(None), gr.State(None), gr.State(None)
+    timer = gr.Timer(1.0)
+    state = TabState(report, followed, invalid_field, shown, run_ownership.browser_token())
+    train_form = form.TrainForm(setup.start_from, setup.fields, settings().anywhere)
 
-    quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-    at_once = quiet | {"queue": False}
-    latest = quiet | {"trigger_mode": "always_last"}
-    looking = {
+    _connect_images(images, setup, state)
+    _connect_form(page, train_form, images, setup, state)
+    poll = _Poll(setup, progress, manager, state)
+    _connect_start(train_form, setup, progress, state, poll)
+    _connect_run(tabs, sample_inputs, setup, progress, manager, state, poll)
+    _connect_manager(progress, manager, state)
+    _connect_refresh(page, timer, setup, progress, state, poll)
+
+
+class _Poll:
+    """Inputs and outputs of `run_status.poll`."""
+
+    def __init__(
+        self, setup: layout.RunSettings, progress: layout.RunProgress, manager: layout.RunManager, state: TabState
+    ):
+        self.inputs: list[Component] = [progress.run, manager.others, state.owner, state.shown]
+        self.outputs: list[Component] = [
+            state.shown,
+            progress.line,
+            progress.timeline,
+            progress.curves,
+            setup.stop,
+            progress.resume,
+            progress.open_in_sample,
+            progress.sample_now,
+            progress.save_now,
+            progress.command,
+        ]
+
+
+def _transform_fields(setup: layout.RunSettings) -> list[FormComponent]:
+    return [setup.fields[name] for name in dataset_preview.TRANSFORM_FIELDS]
+
+
+def _input_events(form_fields: Sequence[FormComponent]) -> list[Callable]:
+    """Return the `input` event listeners of the fields, which Gradio adds to the component classes at run time."""
+    return [field.input for field in form_fields]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _connect_images(images: layout.ImageInputs, setup: layout.RunSettings, state: TabState) -> None:
+    """Scan the images when they are selected."""
+    outputs = [state.report, images.report]
+    class_from = setup.fields["class_from"]
+    scan_settings = [class_from, *_transform_fields(setup)]
+    scanning: dict[str, Any] = {
         "api_visibility": "private",
         "concurrency_limit": 2,
         "concurrency_id": "pictures",
-        "show_progress_on": [report],
+        "show_progress_on": [images.report],
     }
-    checking = latest | {"concurrency_limit": 4}
-    transform = [settings_fields[name] for name in dataset_preview.FRAMING]
-    seen_as = [settings_fields["class_from"], *transform]
-    files.upload(dataset_preview.scan_files, [files, *seen_as], [found, report], **looking)
-    drawn.click(dataset_preview.scan_synthetic, seen_as, [found, report], **looking)
-    settings_fields["class_from"].input(dataset_preview.rescan, [found, *seen_as], [found, report], **looking)
-    if anywhere:
-        path.submit(dataset_preview.scan_path, [path, *seen_as], [found, report], **looking)
-    files.clear(lambda: (None, ""), None, [found, report], **at_once)
-    for trigger in (start_from.change, page.load):
-        trigger(train_form.follow, start_from, [followed, noise, *settings_fields.values()], **quiet)
+    images.files.upload(dataset_preview.scan_files, [images.files, *scan_settings], outputs, **scanning)
+    images.synthetic.click(dataset_preview.scan_synthetic, scan_settings, outputs, **scanning)
+    (on_class_input,) = _input_events([class_from])
+    on_class_input(dataset_preview.rescan, [state.report, *scan_settings], outputs, **scanning)
+    if settings().anywhere:
+        images.path.submit(dataset_preview.scan_path, [images.path, *scan_settings], outputs, **scanning)
+    images.files.clear(lambda: (None, ""), None, outputs, **IMMEDIATE)
+
+
+def _connect_form(
+    page: gr.Blocks,
+    train_form: form.TrainForm,
+    images: layout.ImageInputs,
+    setup: layout.RunSettings,
+    state: TabState,
+) -> None:
+    """Adapt the form to the initial model, and validate it and update the preview on every change."""
+    all_fields = list(setup.fields.values())
+    for trigger in (setup.start_from.change, page.load):
+        trigger(train_form.follow, setup.start_from, [state.followed, setup.noise, *all_fields], **QUIET)
+    transform = _transform_fields(setup)
     gr.on(
-        [followed.change, *(field.input for field in transform)],
+        [state.followed.change, *_input_events(transform)],
         dataset_preview.show,
-        [found, *transform],
-        report,
-        **latest,
+        [state.report, *transform],
+        images.report,
+        **LATEST,
     )
-    # one listener for everything that matters, so that no older answer overwrites a newer one
-    anything = [found.change, followed.change, *(field.input for field in (length, *settings_fields.values()))]
+    validating: dict[str, Any] = LATEST | {"concurrency_limit": 4}
+    # One listener for all fields, so that no older result overwrites a newer one.
     gr.on(
-        anything,
+        [state.report.change, state.followed.change, *_input_events([setup.duration, *all_fields])],
         train_form.check,
-        [wrong, *filled],
-        [note, start, length, wrong, start_from, *settings_fields.values()],
-        **checking,
+        [state.invalid_field, state.report, setup.start_from, setup.duration, *all_fields],
+        [setup.note, setup.start, setup.duration, state.invalid_field, setup.start_from, *all_fields],
+        **validating,
     )
 
-    one, watched = [run, owner], [run, others, owner, seen]
-    start.click(train_form.start, [owner, *filled], [run, start], **quiet).then(
-        run_status.poll, watched, view, **at_once
-    )
-    for choice in (run, others):
-        choice.change(
-            lambda name, others, held: run_status.poll(name, others, held, None), watched[:3], view, **at_once
+
+def _connect_start(
+    train_form: form.TrainForm,
+    setup: layout.RunSettings,
+    progress: layout.RunProgress,
+    state: TabState,
+    poll: _Poll,
+) -> None:
+    """Start a run with the settings of the form."""
+    inputs = [state.owner, state.report, setup.start_from, setup.duration, *setup.fields.values()]
+    started = setup.start.click(train_form.start, inputs, [progress.run, setup.start], **QUIET)
+    started.then(run_status.poll, poll.inputs, poll.outputs, **IMMEDIATE)
+
+
+def _connect_run(
+    tabs: gr.Tabs,
+    sample_inputs: list[Component],
+    setup: layout.RunSettings,
+    progress: layout.RunProgress,
+    manager: layout.RunManager,
+    state: TabState,
+    poll: _Poll,
+) -> None:
+    """Show the selected run, and connect the buttons that act on it."""
+    owned = [progress.run, state.owner]
+    for selection in (progress.run, manager.others):
+        selection.change(
+            lambda name, others, owner_token: run_status.poll(name, others, owner_token, None),
+            [progress.run, manager.others, state.owner],
+            poll.outputs,
+            **IMMEDIATE,
         )
-    for button, word in ((stop, "stop"), (sample_now, "sample_now"), (save_now, "save_now")):
-        button.click(partial(run_status.say, word=word), one, button, api_name=f"{word}_run", **at_once)
-    resume.click(run_status.resume, [*one, length], resume, **quiet)
-    open_in_sample.click(run_status.open_latest, one, [tabs, opened[0]], **quiet).then(
-        show_classes, opened[:2], opened[1:], **quiet
-    )
+    commands = ((setup.stop, "stop"), (progress.sample_now, "sample_now"), (progress.save_now, "save_now"))
+    for button, command in commands:
+        send = partial(run_status.send, command=command)
+        button.click(send, owned, button, api_name=f"{command}_run", **IMMEDIATE)
+    progress.resume.click(run_status.resume, [*owned, setup.duration], progress.resume, **QUIET)
+    opened = progress.open_in_sample.click(run_status.open_latest, owned, [tabs, sample_inputs[0]], **QUIET)
+    opened.then(show_classes, sample_inputs[:2], sample_inputs[1:], **QUIET)
 
-    everything.expand(
-        lambda held: (run_list.table(held), gr.Dropdown(run_list.names(held))),
-        owner,
-        [runs, others],
+
+def _connect_manager(progress: layout.RunProgress, manager: layout.RunManager, state: TabState) -> None:
+    """List all runs, and download or delete the selected one."""
+    owned = [progress.run, state.owner]
+    manager.accordion.expand(
+        lambda owner_token: (run_list.runs_table(owner_token), gr.Dropdown(run_list.visible_names(owner_token))),
+        state.owner,
+        [manager.table, manager.others],
         api_name="list_runs",
-        **quiet,
+        **QUIET,
     )
-    pack.click(run_actions.pack, one, packed, api_visibility="private", show_progress_on=[pack])
-    delete.click(lambda: gr.Row(visible=True), None, asked, **at_once)
-    keep.click(lambda: gr.Row(visible=False), None, asked, **at_once)
-    sure.click(run_actions.delete, one, [run, runs], **quiet).then(
-        lambda: gr.Row(visible=False), None, asked, **at_once
+    manager.pack.click(
+        run_actions.pack, owned, manager.download, api_visibility="private", show_progress_on=[manager.pack]
     )
-
-    page.load(_refresh, [start_from, owner], [run, start_from, owner], **quiet).then(
-        lambda name, held: run_status.poll(name, None, held, None), one, view, **at_once
-    )
-    timer.tick(run_status.poll, watched, view, trigger_mode="once", **at_once)
+    manager.delete.click(lambda: gr.Row(visible=True), None, manager.confirmation, **IMMEDIATE)
+    manager.cancel.click(lambda: gr.Row(visible=False), None, manager.confirmation, **IMMEDIATE)
+    deleted = manager.confirm.click(run_actions.delete, owned, [progress.run, manager.table], **QUIET)
+    deleted.then(lambda: gr.Row(visible=False), None, manager.confirmation, **IMMEDIATE)
 
 
-def _refresh(start_from: str | None, held: object):
-    starts, held = form.starts(), run_ownership.secret(held)
-    runs = gr.Dropdown(run_list.names(held), value=run_list.current(held))
-    return runs, gr.Dropdown(starts, value=start_from if start_from in starts else starts[0]), held
+def _connect_refresh(
+    page: gr.Blocks,
+    timer: gr.Timer,
+    setup: layout.RunSettings,
+    progress: layout.RunProgress,
+    state: TabState,
+    poll: _Poll,
+) -> None:
+    """Update the lists when the page loads, and the selected run every second."""
+    refreshed = page.load(
+        _refresh, [setup.start_from, state.owner], [progress.run, setup.start_from, state.owner], **QUIET
+    )
+    refreshed.then(
+        lambda name, owner_token: run_status.poll(name, None, owner_token, None),
+        [progress.run, state.owner],
+        poll.outputs,
+        **IMMEDIATE,
+    )
+    timer.tick(run_status.poll, poll.inputs, poll.outputs, trigger_mode="once", **IMMEDIATE)
+
+
+def _refresh(start_from: str | None, owner_token: object) -> tuple[gr.Dropdown, gr.Dropdown, str]:
+    """Return the list of runs, the list of initial models and the browser's token, which is created if it has none."""
+    initial_models, token = form.initial_models(), run_ownership.valid_or_new_token(owner_token)
+    runs = gr.Dropdown(run_list.visible_names(token), value=run_list.default_run(token))
+    selected = start_from if start_from in initial_models else initial_models[0]
+    return runs, gr.Dropdown(initial_models, value=selected), token

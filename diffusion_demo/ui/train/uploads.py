@@ -1,9 +1,10 @@
-"""Images that were dropped on the page -> a folder or zip among the runs, which stays for as long as runs need it."""
+"""Storage of uploaded images: a folder or zip inside the runs folder, kept as long as a run uses it."""
 
 import hashlib
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from diffusion_demo.errors import BadInput
@@ -13,63 +14,61 @@ from diffusion_demo.ui.server.model_list import RUNS
 UPLOADS = RUNS / ".uploads"
 
 
-def keep(files: list[str]) -> Path:
-    """Copy one zip, or any number of images, and return where they lie; the same files end up in the same place.
+def store(files: list[str]) -> Path:
+    """Copy one zip or any number of images, and return the path of the zip or the image folder.
 
-    Raises BadInput for several zips, or a zip among images.
+    Storing the same files again returns the same path. Raises BadInput for several zips, a zip among images, or if
+    the disk quota or the disk is full.
     """
     paths = sorted(map(Path, files))
     zips = [path for path in paths if path.suffix.lower() == ".zip"]
     if zips and len(paths) > 1:
-        raise BadInput("Drop either one zip or images; several zips must be made into one first.")
+        raise BadInput("A zip cannot be combined with other files. Drop either one zip or images.")
+    # Gradio names the folder of an upload by the hash of its content.
     digest = hashlib.sha256("\n".join(f"{path.parent.name}/{path.name}" for path in paths).encode()).hexdigest()[:12]
     folder = UPLOADS / digest
-    target = folder / safe_name(zips[0].stem, "pictures") if zips else folder / "pictures"
-    target = target.with_suffix(".zip") if zips else target
-    if target.exists():
-        folder.touch()
-        return target
+    name = Path(safe_name(zips[0].stem, "pictures")).with_suffix(".zip").name if zips else "pictures"
+    if (folder / name).exists():
+        folder.touch()  # housekeeping deletes unused uploads by age
+        return folder / name
     disk_quota.check(sum(path.stat().st_size for path in paths if path.is_file()))
-    partial = UPLOADS / f".{digest}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
+
+    def write(partial: Path) -> None:
         if zips:
             partial.mkdir(parents=True)
-            shutil.copyfile(zips[0], partial / target.name)
-        else:
-            (partial / "pictures").mkdir(parents=True)
-            for i, path in enumerate(paths):
-                shutil.copyfile(path, partial / "pictures" / f"{i:05d}_{path.name[-100:]}")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise _no_room(error) from error
-    return target
+            shutil.copyfile(zips[0], partial / name)
+            return
+        (partial / name).mkdir(parents=True)
+        for i, path in enumerate(paths):
+            shutil.copyfile(path, partial / name / f"{i:05d}_{path.name[-100:]}")
+
+    _write_folder(folder, UPLOADS / f".{digest}.partial", write)
+    return folder / name
 
 
-def drawn() -> Path:
-    """The images that the program draws itself, drawn on first use."""
+def synthetic_images() -> Path:
+    """Return the folder of the synthetic images, which are generated on first use."""
     from diffusion_demo.data.synthetic_shapes import write_synthetic
 
     target = UPLOADS / "drawn" / "shapes"
     if not target.exists():
-        partial = UPLOADS / ".drawn.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            write_synthetic(partial / "shapes")
-            os.replace(partial, target.parent)
-        except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise _no_room(error) from error
+        _write_folder(target.parent, UPLOADS / ".drawn.partial", lambda partial: write_synthetic(partial / target.name))
     return target
 
 
-def _no_room(error: OSError) -> BadInput:
-    return BadInput(f"The images cannot be kept beside the runs ({error.strerror or error}); make room there.")
+def _write_folder(folder: Path, partial: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with the path `partial`, then rename it to `folder`. Nothing is left behind if that fails."""
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        write(partial)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(partial, folder)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise BadInput(f"Cannot store the images ({error.strerror or error}). Free some disk space.") from error
 
 
-def safe_name(text: str, otherwise: str) -> str:
-    """Letters, digits, dots, dashes and underscores of a name, at most 40 of them, for a file or folder."""
+def safe_name(text: str, default: str) -> str:
+    """Return a file name of at most 40 ASCII letters, digits, dots, dashes and underscores, or `default` if empty."""
     name = re.sub(r"[^\w.-]+", "-", text, flags=re.ASCII).strip(".-_")[:40]
-    return name or otherwise
+    return name or default

@@ -1,6 +1,7 @@
-"""The noisy classifier of guided-diffusion, from its description, under the names of the released state dicts: for tests alone.
+"""Reference implementation of guided-diffusion's noisy classifier, with the names of the released state dicts.
 
-Guided Diffusion section 4 and appendix; it is the downward half and the middle of that paper's U-Net, and a head. Every layer has random weights.
+Guided Diffusion section 4 and appendix: the downward half and middle block of its U-Net, and a head. Only for tests;
+written from the paper's description. All layers have random weights.
 """
 
 from dataclasses import dataclass
@@ -8,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tests.models.openai.reference_unet import Settings, downward, randomised, sinusoids
+from tests.models.openai.reference_unet import Settings, downward, randomize, sinusoids
 
 
 @dataclass(frozen=True)
 class ClassifierSettings(Settings):
-    """As a U-Net's, of which classes, here the number of answers, and all but what concerns the way up count; and the head's."""
+    """The settings of a U-Net, without its upward half, and of the head. `classes` is the output size."""
 
     classes: int = 5
     head_channels: int | None = 16
@@ -27,10 +28,11 @@ class ClassifierSettings(Settings):
 
 
 class AttentionPool(nn.Module):
-    """All pixels and, before them, their mean attend to one another; the mean's answer is the logits. q of all heads, then k, then v."""
+    """Attention over the mean and all pixels, in the new order of q, k, v; the output at the mean gives the logits."""
 
     def __init__(self, s: ClassifierSettings, width: int):
         super().__init__()
+        assert s.head_channels is not None
         self.heads = width // s.head_channels
         self.positional_embedding = nn.Parameter(torch.randn(width, s.side**2 + 1))
         self.qkv_proj, self.c_proj = nn.Conv1d(width, 3 * width, 1), nn.Conv1d(width, s.classes, 1)
@@ -47,7 +49,7 @@ class AttentionPool(nn.Module):
 
 
 class Encoder(nn.Module):
-    """encoder(xt, t) -> logits [N, classes]."""
+    """The classifier: encoder(xt, t) -> logits [N, classes]."""
 
     def __init__(self, s: ClassifierSettings):
         super().__init__()
@@ -55,28 +57,38 @@ class Encoder(nn.Module):
         self.time_embed = nn.Sequential(nn.Linear(s.width, 4 * s.width), nn.SiLU(), nn.Linear(4 * s.width, 4 * s.width))
         self.input_blocks, self.middle_block, widths = downward(s)
         width = widths[-1]
-        self.out = nn.Sequential(*{
-            "attention": lambda: (nn.GroupNorm(32, width), nn.SiLU(), AttentionPool(s, width)),
-            "adaptive": lambda: (nn.GroupNorm(32, width), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, s.classes, 1), nn.Flatten()),
-            "spatial": lambda: (nn.Linear(sum(widths) + width, 2048), nn.ReLU(), nn.Linear(2048, s.classes)),
-            "spatial_v2": lambda: (nn.Linear(sum(widths) + width, 2048), nn.GroupNorm(32, 2048), nn.SiLU(), nn.Linear(2048, s.classes)),
-        }[s.pool]())  # fmt: skip
+        self.out = _head(s, width, sum(widths) + width)
 
     def forward(self, xt: Tensor, t: Tensor) -> Tensor:
         emb = self.time_embed(sinusoids(t, self.settings.width).to(xt.dtype))
-        h, seen = xt, []
+        h, means = xt, []
         for parts in self.input_blocks:
+            assert isinstance(parts, nn.ModuleList)
             for part in parts:
                 h = part(h, emb)
-            seen.append(h.mean(dim=(2, 3)))
+            means.append(h.mean(dim=(2, 3)))
         for part in self.middle_block:
             h = part(h, emb)
         if self.settings.pool.startswith("spatial"):
-            return self.out(torch.cat([*seen, h.mean(dim=(2, 3))], dim=1))
+            return self.out(torch.cat([*means, h.mean(dim=(2, 3))], dim=1))
         return self.out(h)
 
 
+def _head(s: ClassifierSettings, width: int, features: int) -> nn.Sequential:
+    """Return the head for middle blocks of `width` channels; spatial heads take the `features` means of all blocks."""
+    norm = nn.GroupNorm(32, width), nn.SiLU()
+    if s.pool == "attention":
+        return nn.Sequential(*norm, AttentionPool(s, width))
+    if s.pool == "adaptive":
+        return nn.Sequential(*norm, nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, s.classes, 1), nn.Flatten())
+    if s.pool == "spatial":
+        return nn.Sequential(nn.Linear(features, 2048), nn.ReLU(), nn.Linear(2048, s.classes))
+    return nn.Sequential(nn.Linear(features, 2048), nn.GroupNorm(32, 2048), nn.SiLU(), nn.Linear(2048, s.classes))
+
+
 def random_classifier(settings: ClassifierSettings, seed: int = 0) -> Encoder:
-    """In eval mode, with random weights."""
+    """Return a classifier with random weights, in eval mode."""
     torch.manual_seed(seed)
-    return randomised(Encoder(settings))
+    network = Encoder(settings)
+    randomize(network)
+    return network

@@ -1,6 +1,7 @@
-"""The U-Net of improved-diffusion and guided-diffusion, from its description, under the names of the released state dicts: for tests alone.
+"""Reference implementation of OpenAI's U-Net (improved-diffusion, guided-diffusion), with its state dict names.
 
-Improved DDPM section 2 and appendix A; Guided Diffusion section 3. Every layer has random weights, also those that start at zero there.
+Improved DDPM section 2 and appendix A; Guided Diffusion section 3. Only for tests; written from the papers'
+descriptions. All layers have random weights, also those that are zero-initialized in the original.
 """
 
 import math
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Settings:
-    """What their flags say; attention: the factors by which the image is smaller where there is attention. At most one of the head counts."""
+    """The flags of the original. `attention` lists the downsampling factors with attention."""
 
     width: int = 32
     multipliers: tuple[float, ...] = (1, 2)
@@ -31,7 +32,7 @@ class Settings:
 
 
 class Residual(nn.Module):
-    """h = conv(silu(norm(x))), resampled before the convolution where asked; then t, a norm and a second convolution; plus the shortcut."""
+    """Residual block: norm, SiLU, optional resampling, convolution; then t, norm, convolution; plus the shortcut."""
 
     def __init__(self, s: Settings, inputs: int, outputs: int, resample: str = ""):
         super().__init__()
@@ -43,15 +44,15 @@ class Residual(nn.Module):
         )
         self.skip_connection = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
-    def _resampled(self, x: Tensor) -> Tensor:
+    def _maybe_resample(self, x: Tensor) -> Tensor:
         if self.resample == "down":
             return F.avg_pool2d(x, 2)
         return F.interpolate(x, scale_factor=2, mode="nearest") if self.resample == "up" else x
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         norm, silu, convolution = self.in_layers
-        h = convolution(self._resampled(silu(norm(x))))
-        x, emb = self._resampled(x), self.emb_layers(emb)[:, :, None, None]
+        h = convolution(self._maybe_resample(silu(norm(x))))
+        x, emb = self._maybe_resample(x), self.emb_layers(emb)[:, :, None, None]
         if not self.scale_shift:
             return self.skip_connection(x) + self.out_layers(h + emb)
         scale, shift = emb.chunk(2, dim=1)
@@ -59,7 +60,7 @@ class Residual(nn.Module):
 
 
 class Attention(nn.Module):
-    """Each head attends over all pixels; q and k are both multiplied by (width of a head)^(-1/4)."""
+    """Self-attention over all pixels; q and k are both multiplied by (channels per head)^(-1/4)."""
 
     def __init__(self, s: Settings, width: int, up: bool = False):
         super().__init__()
@@ -73,18 +74,20 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         n, width, *size = x.shape
-        flat, each = x.reshape(n, width, -1), width // self.heads
+        flat, head_width = x.reshape(n, width, -1), width // self.heads
         rows = self.qkv(self.norm(flat))
         if self.new_order:
-            q, k, v = (part.reshape(n * self.heads, each, -1) for part in rows.chunk(3, dim=1))
+            q, k, v = (part.reshape(n * self.heads, head_width, -1) for part in rows.chunk(3, dim=1))
         else:
-            q, k, v = rows.reshape(n * self.heads, 3 * each, -1).split(each, dim=1)
-        weights = torch.einsum("bct,bcs->bts", q * each**-0.25, k * each**-0.25).softmax(-1)
+            q, k, v = rows.reshape(n * self.heads, 3 * head_width, -1).split(head_width, dim=1)
+        weights = torch.einsum("bct,bcs->bts", q * head_width**-0.25, k * head_width**-0.25).softmax(-1)
         mixed = torch.einsum("bts,bcs->bct", weights, v).reshape(n, width, -1)
         return (flat + self.proj_out(mixed)).reshape(n, width, *size)
 
 
 class Down(nn.Module):
+    """Halve the image with a convolution."""
+
     def __init__(self, width: int):
         super().__init__()
         self.op = nn.Conv2d(width, width, 3, stride=2, padding=1)
@@ -94,6 +97,8 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
+    """Double the image and apply a convolution."""
+
     def __init__(self, width: int):
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1)
@@ -103,19 +108,21 @@ class Up(nn.Module):
 
 
 class First(nn.Conv2d):
+    """A convolution with the call signature of the other blocks."""
+
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:
         return super().forward(x)
 
 
 def sinusoids(t: Tensor, width: int) -> Tensor:
-    """cos then sin of t [N] at frequencies 10000^(-i / half): [N, width]."""
+    """Return [cos, sin] of t [N] at the frequencies 10000^(-i / half): float [N, width]."""
     half = width // 2
     angles = t[:, None].float() * torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32) / half)
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 
 def downward(s: Settings) -> tuple[nn.ModuleList, nn.ModuleList, list[int]]:
-    """The blocks on the way down, those of the middle, and the width of what each on the way down answers."""
+    """Return the blocks on the way down, the middle block, and the output widths of the blocks on the way down."""
     widths = [int(m * s.width) for m in s.multipliers]
     blocks, skips = nn.ModuleList([nn.ModuleList([First(s.in_channels, widths[0], 3, padding=1)])]), [widths[0]]
     for level, outputs in enumerate(widths):
@@ -133,7 +140,7 @@ def downward(s: Settings) -> tuple[nn.ModuleList, nn.ModuleList, list[int]]:
 
 
 class UNet(nn.Module):
-    """unet(xt, t, y): xt float [N, in_channels, H, W], t [N], y int64 [N] of classes where there are any."""
+    """The U-Net: unet(xt, t, y) with xt float [N, in_channels, H, W], t [N], and y int64 [N] if there are classes."""
 
     def __init__(self, s: Settings):
         super().__init__()
@@ -147,7 +154,7 @@ class UNet(nn.Module):
         self.output_blocks = nn.ModuleList()
         for level, outputs in reversed(list(enumerate(widths))):
             for block in range(s.blocks + 1):
-                parts = [Residual(s, width + skips.pop(), outputs)]
+                parts: list[nn.Module] = [Residual(s, width + skips.pop(), outputs)]
                 width = outputs
                 if 2**level in s.attention:
                     parts.append(Attention(s, width, up=True))
@@ -162,12 +169,14 @@ class UNet(nn.Module):
             emb = emb + self.label_emb(y)
         h, skips = xt, []
         for parts in self.input_blocks:
+            assert isinstance(parts, nn.ModuleList)
             for part in parts:
                 h = part(h, emb)
             skips.append(h)
         for part in self.middle_block:
             h = part(h, emb)
         for parts in self.output_blocks:
+            assert isinstance(parts, nn.ModuleList)
             h = torch.cat([h, skips.pop()], dim=1)
             for part in parts:
                 h = part(h, emb)
@@ -175,17 +184,19 @@ class UNet(nn.Module):
 
 
 def random_unet(settings: Settings, seed: int = 0) -> UNet:
-    """In eval mode, with random weights."""
+    """Return a U-Net with random weights, in eval mode."""
     torch.manual_seed(seed)
-    return randomised(UNet(settings))
+    network = UNet(settings)
+    randomize(network)
+    return network
 
 
-def randomised(network: nn.Module) -> nn.Module:
-    """In eval mode, its norms and biases random too: torch's own first weights would hide a scale or a shift that is misplaced."""
+def randomize(network: nn.Module) -> None:
+    """Randomize norms and the weights of attention, whose defaults would hide misplaced scales, and set eval mode."""
     for module in network.modules():
         if isinstance(module, nn.GroupNorm):
             nn.init.normal_(module.weight, 1, 0.3)
             nn.init.normal_(module.bias, 0, 0.3)
         elif isinstance(module, Attention):
             nn.init.normal_(module.qkv.weight, 0, module.qkv.in_channels**-0.5)
-    return network.eval()
+    network.eval()

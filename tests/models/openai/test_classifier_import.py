@@ -1,4 +1,4 @@
-"""OpenAI's noisy classifiers: imported, they answer what the original answers, with the original's gradient; others are refused in one sentence."""
+"""Import of OpenAI's noisy classifiers: the original's logits and gradients, and errors for unsupported files."""
 
 import json
 import pickle
@@ -48,25 +48,28 @@ CASES = {
 
 
 def options_of(s):
-    """What a person would have to tell."""
+    """Return the import options of a reference network."""
     heads = ["--num-head-channels", str(s.head_channels)] if s.head_channels else ["--num-heads", str(s.heads)]
     size = [] if s.pool == "attention" else ["--image-size", str(s.image_size)]
     return [*heads, *CHAIN, *size, *(["--new-attention-order"] if s.new_order else [])]
 
 
-def saved(tensors, folder):
+def save_reference(tensors, folder):
     torch.save(tensors, folder / FILE)
     return folder / FILE
 
 
-def imported(original, folder, *more):
+def import_reference(original, folder, *more):
     options = [*options_of(original.settings), *more]
-    assert main(["import", str(saved(original.state_dict(), folder)), "--out", str(folder / "out"), *options]) == 0
+    assert (
+        main(["import", str(save_reference(original.state_dict(), folder)), "--out", str(folder / "out"), *options])
+        == 0
+    )
     return load_classifier(folder / "out" / "classifier")
 
 
-def relative_errors(original, classifier, told=lambda t: t, dtype=torch.float32):
-    """The largest differences of logits, and of d log p(y | x) / dx, as shares of the largest, at several t; y is each class in turn."""
+def relative_errors(original, classifier, model_time=lambda t: t, dtype=torch.float32):
+    """Return the relative maximum errors of the logits and of d log p(y | x) / dx over several t and all classes y."""
     original, classifier = original.to(dtype), classifier.to(dtype)
     s, t = original.settings, torch.tensor([0, 1, 37, 500, 998, 999])
     xt = (
@@ -75,30 +78,30 @@ def relative_errors(original, classifier, told=lambda t: t, dtype=torch.float32)
         .requires_grad_()
     )
     y = torch.arange(len(t)) % s.classes
-    found = []
-    for logits in (original(xt, told(t)), classifier(xt, t)):
+    outputs = []
+    for logits in (original(xt, model_time(t)), classifier(xt, t)):
         chosen = F.log_softmax(logits, 1)[torch.arange(len(t)), y].sum()
-        found.append((logits.detach(), torch.autograd.grad(chosen, xt)[0]))
-    for theirs, ours in zip(*found, strict=True):
+        outputs.append((logits.detach(), torch.autograd.grad(chosen, xt)[0]))
+    for theirs, ours in zip(*outputs, strict=True):
         assert theirs.shape == ours.shape and theirs.std() > 1e-4
-    return [float((ours - theirs).abs().max() / theirs.abs().max()) for theirs, ours in zip(*found, strict=True)]
+    return [float((ours - theirs).abs().max() / theirs.abs().max()) for theirs, ours in zip(*outputs, strict=True)]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_imported_classifier_answers_what_the_original_answers(name, tmp_path):
+def test_an_imported_classifier_has_the_originals_outputs(name, tmp_path):
     original = random_classifier(CASES[name])
-    classifier = imported(original, tmp_path)
+    classifier = import_reference(original, tmp_path)
     errors = relative_errors(original, classifier)
     print("relative errors of logits and gradient", errors)
     assert max(errors) < 1e-5
     assert max(relative_errors(original, classifier, dtype=torch.float64)) < 1e-11, (
-        "what float32 leaves should be rounding"
+        "the difference in float32 must be rounding"
     )
     assert sum(p.numel() for p in classifier.parameters()) == sum(p.numel() for p in original.parameters())
 
 
-def test_the_cases_are_not_alike_to_their_opposites(tmp_path):
-    """The order of q, k, v in the trunk, the width of a head and the scale of t each matter here, or the cases above would prove little."""
+def test_wrong_options_change_the_outputs(tmp_path):
+    """The order of q, k, v, the head width and the time scale must matter for the cases above to be meaningful."""
     original = random_classifier(ADM)
     for i, wrong in enumerate(
         (
@@ -108,33 +111,34 @@ def test_the_cases_are_not_alike_to_their_opposites(tmp_path):
         )
     ):
         (tmp_path / str(i)).mkdir()
-        assert min(relative_errors(original, imported(original, tmp_path / str(i), *wrong))) > 1e-3
+        assert min(relative_errors(original, import_reference(original, tmp_path / str(i), *wrong))) > 1e-3
 
 
-def test_rescaled_timesteps_are_carried(tmp_path):
+def test_rescaled_timesteps_are_imported(tmp_path):
     original = random_classifier(ADM)
-    classifier = imported(original, tmp_path, "--rescale-timesteps", "--num-train-timesteps", "4000")
-    assert max(relative_errors(original, classifier, told=lambda t: t * (1000 / 4000))) < 1e-5
+    classifier = import_reference(original, tmp_path, "--rescale-timesteps", "--num-train-timesteps", "4000")
+    assert max(relative_errors(original, classifier, model_time=lambda t: t * (1000 / 4000))) < 1e-5
 
 
-def test_the_folder_says_what_it_is(tmp_path, capsys):
-    classifier = imported(random_classifier(ADM), tmp_path)
+def test_the_folder_has_metadata_and_a_model_card(tmp_path, capsys):
+    classifier = import_reference(random_classifier(ADM), tmp_path)
     assert "parameters on 3 levels of 2 blocks, 5 classes" in capsys.readouterr().out
     files = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*") if path.is_file()}
     network = {"classifier/config.json", "classifier/diffusion_pytorch_model.safetensors"}
     assert files == {"README.md", "diffusion_demo.json", "scheduler/scheduler_config.json"} | network
     assert sorted(path.name for path in tmp_path.iterdir()) == [FILE, "out"]
-    description = load_metadata(tmp_path / "out")
-    assert (description.task, description.image_size, description.channels, description.num_train_timesteps) == (
+    metadata = load_metadata(tmp_path / "out")
+    assert (metadata.task, metadata.image_size, metadata.channels, metadata.num_train_timesteps) == (
         "classifier",
         16,
         3,
         1000,
     )
-    assert description.class_names == ("0", "1", "2", "3", "4") == tuple(classifier.config.class_names)
-    assert description.origin == f"imported from {FILE}" and "--beta-schedule cosine" in description.command
-    chain = make_diffusion(DDPMScheduler.from_pretrained(tmp_path / "out" / "scheduler").config)
-    assert torch.equal(chain.betas, named_betas("squaredcos_cap_v2", 1000))
+    assert metadata.class_names == ("0", "1", "2", "3", "4") == tuple(classifier.config["class_names"])
+    assert metadata.origin == f"imported from {FILE}" and "--beta-schedule cosine" in metadata.command
+    scheduler = DDPMScheduler.from_pretrained(tmp_path / "out" / "scheduler")
+    assert isinstance(scheduler, DDPMScheduler)
+    assert torch.equal(make_diffusion(scheduler.config).betas, named_betas("squaredcos_cap_v2", 1000))
     card = (tmp_path / "out" / "README.md").read_text()
     assert (
         "# A noisy classifier" in card
@@ -144,7 +148,7 @@ def test_the_folder_says_what_it_is(tmp_path, capsys):
     assert "--classifier THIS_FOLDER" in card and "image-classification" in card
 
 
-def test_the_card_counts_many_classes():
+def test_the_model_card_counts_many_classes():
     card = model_card(
         CheckpointMetadata(64, 3, 1000, tuple(map(str, range(1000))), task="classifier"),
         65_438_568,
@@ -153,16 +157,18 @@ def test_the_card_counts_many_classes():
     assert "- Classes: 1000, from 0 to 999\n" in card and "65.44 million" in card
 
 
-def test_class_names_come_from_a_file_and_the_report_can_be_json(tmp_path, capsys):
+def test_class_names_are_read_from_a_file_and_the_report_can_be_json(tmp_path, capsys):
     (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\nemu\n")
-    classifier = imported(random_classifier(ADM), tmp_path, "--class-names", str(tmp_path / "names.txt"), "--json")
+    classifier = import_reference(
+        random_classifier(ADM), tmp_path, "--class-names", str(tmp_path / "names.txt"), "--json"
+    )
     assert (
-        tuple(classifier.config.class_names)
+        tuple(classifier.config["class_names"])
         == load_metadata(tmp_path / "out").class_names
         == ("ant", "bee", "cat", "dog", "emu")
     )
-    said = json.loads(capsys.readouterr().out)
-    assert (said["task"], said["network"], said["classes"], said["widths"]) == (
+    report = json.loads(capsys.readouterr().out)
+    assert (report["task"], report["network"], report["classes"], report["widths"]) == (
         "classifier",
         "Classifier",
         5,
@@ -172,17 +178,17 @@ def test_class_names_come_from_a_file_and_the_report_can_be_json(tmp_path, capsy
 
 def test_half_precision_is_read(tmp_path):
     original = random_classifier(ADM).half().float()
-    saved({name: tensor.half() for name, tensor in original.state_dict().items()}, tmp_path)
+    save_reference({name: tensor.half() for name, tensor in original.state_dict().items()}, tmp_path)
     assert main(["import", str(tmp_path / FILE), "--out", str(tmp_path / "out"), *options_of(ADM)]) == 0
     assert max(relative_errors(original, load_classifier(tmp_path / "out" / "classifier"))) < 1e-5
 
 
 def test_an_imported_classifier_guides_an_imported_model(tmp_path):
-    imported(random_classifier(ADM), tmp_path)
+    import_reference(random_classifier(ADM), tmp_path)
     unet = random_unet(Settings(out_channels=6, classes=5, head_channels=16))
     torch.save(unet.state_dict(), tmp_path / "model.pt")
-    told = ["--num-head-channels", "16", *CHAIN, "--image-size", "16"]
-    assert main(["import", str(tmp_path / "model.pt"), "--out", str(tmp_path / "model"), *told]) == 0
+    options = ["--num-head-channels", "16", *CHAIN, "--image-size", "16"]
+    assert main(["import", str(tmp_path / "model.pt"), "--out", str(tmp_path / "model"), *options]) == 0
     images = []
     for scale in ("0", "50"):
         command = [
@@ -225,7 +231,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_papers_classifiers_have_the_papers_parameters_and_are_read_from_names_and_shapes(name):
+def test_the_released_classifiers_have_the_published_parameters_and_layouts(name):
     network = named_network(name, "meta")
     assert type(network) is Classifier and {p.device.type for p in network.parameters()} == {"meta"}
     assert sum(p.numel() for p in network.parameters()) == PUBLISHED[name]
@@ -249,18 +255,16 @@ def _settings(layout):
     )
 
 
-def test_a_released_classifier_is_known_by_its_sizes(tmp_path, capsys):
+def test_a_released_classifier_is_recognized_by_its_layout(tmp_path, capsys):
     assert set(CLASSIFIERS) == set(PUBLISHED)
     with torch.device("meta"):
-        saved(Encoder(_settings(CLASSIFIERS["adm-64-classifier"].layout)).state_dict(), tmp_path)
+        save_reference(Encoder(_settings(CLASSIFIERS["adm-64-classifier"].layout)).state_dict(), tmp_path)
     options = "--num-head-channels 64 --beta-schedule squaredcos_cap_v2 --num-train-timesteps 1000 --image-size 64"
-    refused(
-        [tmp_path / FILE], tmp_path, capsys, f"the released adm-64-classifier, which has these sizes, has {options}"
-    )
+    refused([tmp_path / FILE], tmp_path, capsys, f"The released adm-64-classifier has these sizes and uses {options}")
 
 
 @pytest.mark.parametrize("write", ["torch.save", "pickle", "whole module"])
-def test_a_malicious_pickle_runs_nothing(write, tmp_path, capsys):
+def test_code_in_a_pickle_is_not_run(write, tmp_path, capsys):
     file, mark = tmp_path / FILE, tmp_path / "mark"
     if write == "torch.save":
         torch.save(random_classifier(ADM).state_dict() | {"out.2.c_proj.bias": Runs(mark)}, file)
@@ -268,21 +272,21 @@ def test_a_malicious_pickle_runs_nothing(write, tmp_path, capsys):
         file.write_bytes(pickle.dumps(Runs(mark), protocol=2))
     else:
         torch.save({"model": random_classifier(ADM), "more": Runs(mark)}, file)
-    refused([file, *options_of(ADM)], tmp_path, capsys, FILE, "asks to run code of its own, which was not done")
+    refused([file, *options_of(ADM)], tmp_path, capsys, FILE, "contains code, which was not run")
     assert not mark.exists()
     torch.load(file, weights_only=False) if write != "pickle" else pickle.loads(file.read_bytes())
-    assert mark.exists(), "the pickle should be one that runs, where it is let"
+    assert mark.exists(), "the pickle must run if it is allowed to"
 
 
-def test_a_half_download_is_refused(tmp_path, capsys):
-    whole = saved(random_classifier(ADM).state_dict(), tmp_path).read_bytes()
+def test_a_truncated_file_is_refused(tmp_path, capsys):
+    whole = save_reference(random_classifier(ADM).state_dict(), tmp_path).read_bytes()
     for size in (len(whole) // 2, len(whole) - 100, 100, 0):
         (tmp_path / FILE).write_bytes(whole[:size])
         refused([tmp_path / FILE, *options_of(ADM)], tmp_path, capsys, FILE)
 
 
-def others():
-    """Files that are no such classifiers, and a word of what is said of each."""
+def unsupported_files():
+    """Return a part of the error message -> the content of an unsupported file."""
     sound = random_classifier(ADM).state_dict()
     flat = random_classifier(replace(ADM, residual_sampling=False)).state_dict()
     unet = random_unet(Settings(residual_sampling=True)).state_dict()
@@ -291,70 +295,72 @@ def others():
         return {name: tensor for name, tensor in tensors.items() if not name.startswith(start)}
 
     return {
-        "has no way back up, as a noisy classifier, but ends in none of the pools": without("output_blocks", unet),
-        "ends in none of the pools attention": sound | {"out.7.weight": torch.zeros(3, 3)},
+        "has no output_blocks, as a noisy classifier, but its head is none of the pools": without(
+            "output_blocks", unet
+        ),
+        "head is none of the pools attention": sound | {"out.7.weight": torch.zeros(3, 3)},
         "names of diffusers": {"down_blocks.0.resnets.0.conv1.weight": torch.zeros(2, 2)} | sound,
         "no usable tensor middle_block.1.qkv.weight": without("middle_block"),
         "no usable tensor input_blocks.2.0.in_layers.2": without("input_blocks.2.0.in_layers.2"),
         "pools without a convolution": {name: tensor for name, tensor in flat.items() if ".op." not in name},
-        "not all built alike": sound | {"input_blocks.2.0.out_layers.3.weight": torch.zeros(64, 32, 3, 3)},
-        "lacks the weights that would become head.proj.bias": without("out.2.c_proj.bias"),
-        "holds a tensor extra.weight": sound | {"extra.weight": torch.zeros(1)},
-        "where nothing is wanted": sound | {"label_emb.weight": torch.zeros(5, 128)},
-        "which are no square": sound | {"out.2.positional_embedding": torch.zeros(64, 16)},
+        "levels of different structure": sound | {"input_blocks.2.0.out_layers.3.weight": torch.zeros(64, 32, 3, 3)},
+        "lacks the weights of head.proj.bias": without("out.2.c_proj.bias"),
+        "contains a tensor extra.weight": sound | {"extra.weight": torch.zeros(1)},
+        "expected no such tensor": sound | {"label_emb.weight": torch.zeros(5, 128)},
+        "not a square number": sound | {"out.2.positional_embedding": torch.zeros(64, 16)},
         "for 0 pixels, which": sound | {"out.2.positional_embedding": torch.tensor(1.0)},
         "for 0 pixels": without("out.2.positional_embedding") | {"out.2.more": torch.zeros(1)},
-        "what would become head.positional_embedding": sound | {"out.2.positional_embedding": torch.zeros(32, 17)},
-        "other than plain numbers": sound | {"out.2.c_proj.bias": torch.zeros(5, dtype=torch.int64)},
+        "head.positional_embedding has shape": sound | {"out.2.positional_embedding": torch.zeros(32, 17)},
+        "unsupported format": sound | {"out.2.c_proj.bias": torch.zeros(5, dtype=torch.int64)},
         "not finite": sound | {"out.2.c_proj.bias": torch.full((5,), torch.inf)},
         "takes 6 channels": sound | {"input_blocks.0.0.weight": torch.zeros(32, 6, 3, 3)},
-        "what would become head.more has the shape [1]": sound | {"out.2.more": torch.zeros(1)},
+        "head.more has shape [1]": sound | {"out.2.more": torch.zeros(1)},
     }
 
 
-def test_other_files_are_refused_by_what_they_are(tmp_path, capsys):
-    for word, content in others().items():
-        saved(content, tmp_path)
+def test_unsupported_files_are_refused_with_the_reason(tmp_path, capsys):
+    for word, content in unsupported_files().items():
+        save_reference(content, tmp_path)
         refused([tmp_path / FILE, *options_of(ADM)], tmp_path, capsys, FILE, word)
 
 
-def test_what_no_tensor_tells_is_asked_for_in_one_sentence(tmp_path, capsys):
-    file = saved(random_classifier(ADM).state_dict(), tmp_path)
+def test_missing_options_are_listed_in_one_line(tmp_path, capsys):
+    file = save_reference(random_classifier(ADM).state_dict(), tmp_path)
     everything = ("--num-head-channels C", "--beta-schedule linear", "--num-train-timesteps T")
-    asked = refused([file], tmp_path, capsys, *everything)
-    assert "--image-size" not in asked and "--num-heads" not in asked
-    refused([file, "--num-heads", "4", *CHAIN], tmp_path, capsys, "give as well --num-head-channels C.")
-    saved(random_classifier(replace(ADM, pool="spatial")).state_dict(), tmp_path)
+    message = refused([file], tmp_path, capsys, *everything)
+    assert "--image-size" not in message and "--num-heads" not in message
+    refused([file, "--num-heads", "4", *CHAIN], tmp_path, capsys, "needs more options: --num-head-channels C.")
+    save_reference(random_classifier(replace(ADM, pool="spatial")).state_dict(), tmp_path)
     refused([file, *CHAIN], tmp_path, capsys, "--num-heads N or --num-head-channels C, --image-size S")
 
 
-def test_what_is_told_must_fit(tmp_path, capsys):
-    file, good = saved(random_classifier(ADM).state_dict(), tmp_path), options_of(ADM)
+def test_options_must_fit_the_tensors(tmp_path, capsys):
+    file, good = save_reference(random_classifier(ADM).state_dict(), tmp_path), options_of(ADM)
     wrong = {
-        "can only have --num-res-blocks 2 (images of 16x16)": ["--image-size", "32"],
-        "can only have --num-res-blocks 2": ["--num-res-blocks", "3"],
+        "only fits --num-res-blocks 2 (images of 16x16)": ["--image-size", "32"],
+        "only fits --num-res-blocks 2": ["--num-res-blocks", "3"],
         "cannot be split into heads of 24": ["--num-head-channels", "24"],
-        "no noise schedule is called 'bent'": ["--beta-schedule", "bent"],
+        "unknown noise schedule 'bent'": ["--beta-schedule", "bent"],
         "at least 1 timestep": ["--num-train-timesteps", "0"],
     }
     for words, options in wrong.items():
         refused([file, *good, *options], tmp_path, capsys, words)
     refused([file, *good, "--image-size", "15"], tmp_path, capsys, "16x16")
-    saved(random_classifier(replace(ADM, pool="adaptive")).state_dict(), tmp_path)
+    save_reference(random_classifier(replace(ADM, pool="adaptive")).state_dict(), tmp_path)
     refused([file, *good, "--image-size", "18"], tmp_path, capsys, "multiple of 4, not 18")
 
 
-def test_levels_that_can_be_read_in_two_ways_are_asked_for(tmp_path, capsys):
+def test_ambiguous_levels_need_an_option(tmp_path, capsys):
     settings = replace(ADM, multipliers=(1, 1), blocks=1, attention=())
     original = random_classifier(settings)
-    file = saved(original.state_dict(), tmp_path)
+    file = save_reference(original.state_dict(), tmp_path)
     refused(
         [file, *options_of(settings)],
         tmp_path,
         capsys,
-        "2 ways",
+        "2 layouts",
         "--num-res-blocks 1 (images of 16x16) or --num-res-blocks 3 (images of 8x8)",
     )
     for i, option in enumerate((["--num-res-blocks", "1"], ["--image-size", "16"])):
         (tmp_path / str(i)).mkdir()
-        assert max(relative_errors(original, imported(original, tmp_path / str(i), *option))) < 1e-5
+        assert max(relative_errors(original, import_reference(original, tmp_path / str(i), *option))) < 1e-5

@@ -1,4 +1,4 @@
-"""OpenAI's U-Nets: imported, they answer what the original answers; what cannot be imported is refused in one sentence, and nothing in it runs."""
+"""Import of OpenAI's U-Nets: the original's outputs, errors for unsupported files, and no code from files is run."""
 
 import json
 import pickle
@@ -14,7 +14,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.adapt import fold_class_into_time_bias, with_class_embedding
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.load_metadata import load_metadata
-from diffusion_demo.models.openai.layout import read_layout
+from diffusion_demo.models.openai.layout import Layout, read_layout
 from diffusion_demo.models.openai.network import OpenAIUNet2DModel
 from diffusion_demo.models.openai.presets import CLASSIFIERS, DDPM, NAMES, RELEASED, named_network
 from diffusion_demo.models.openai.weights import split_qkv
@@ -24,7 +24,7 @@ from tests.refusal import Runs, refused
 CHAIN = ["--beta-schedule", "cosine", "--num-train-timesteps", "1000", "--image-size", "16"]
 GUIDED = Settings(residual_sampling=True, out_channels=6, classes=5, head_channels=16)
 PLAIN, OWN = "UNet2DModel", "OpenAIUNet2DModel"
-# name: (the original, the class that holds it)
+# name: (settings of the original, class of the imported network)
 CASES = {
     "guided: legacy order, 16 a head": (replace(GUIDED, multipliers=(1, 2, 2), blocks=2, attention=(2, 4)), PLAIN),
     "guided: new order": (replace(GUIDED, new_order=True, multipliers=(1, 2, 3), attention=(1, 4)), PLAIN),
@@ -71,7 +71,7 @@ CASES = {
 
 
 def options_of(s):
-    """What a person would have to tell."""
+    """Return the import options of a reference network."""
     heads = (
         {"num-head-channels": s.head_channels}
         if s.head_channels
@@ -81,39 +81,41 @@ def options_of(s):
     return [*given, *CHAIN, *(["--new-attention-order"] if s.new_order else [])]
 
 
-def saved(unet, folder):
+def save_reference(unet, folder):
     torch.save(unet.state_dict(), folder / "ema_0.9999_500000.pt")
     return folder / "ema_0.9999_500000.pt"
 
 
-def imported(unet, folder, *more):
+def import_reference(unet, folder, *more):
     options = [*options_of(unet.settings), *more]
-    assert main(["import", str(saved(unet, folder)), "--out", str(folder / "out"), *options]) == 0
+    assert main(["import", str(save_reference(unet, folder)), "--out", str(folder / "out"), *options]) == 0
     return load_checkpoint(folder / "out")
 
 
-def relative_error(unet, network, told=lambda t: t, dtype=torch.float32):
-    """The largest difference of the two over images of noise, several t and all classes, as a share of the largest answer."""
+def relative_error(unet, network, model_time=lambda t: t, dtype=torch.float32):
+    """Return the relative maximum error over noise images, several t and all classes."""
     unet, network = unet.to(dtype), network.to(dtype)
     s, t = unet.settings, torch.tensor([0, 1, 37, 500, 998, 999])
     xt = torch.randn(len(t), s.in_channels, 16, 16, generator=torch.Generator().manual_seed(1)).to(dtype)
     y = torch.arange(len(t)) % s.classes if s.classes else None
     with torch.no_grad():
-        theirs = unet(xt, told(t), y)
+        theirs = unet(xt, model_time(t), y)
         ours = network(xt, t, class_labels=y, return_dict=False)[0]
     assert theirs.shape == ours.shape and theirs.std() > 0.05
     return float((ours - theirs).abs().max() / theirs.abs().max())
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_an_imported_network_answers_what_the_original_answers(name, tmp_path):
+def test_an_imported_network_has_the_originals_outputs(name, tmp_path):
     settings, kind = CASES[name]
     unet = random_unet(settings)
-    checkpoint = imported(unet, tmp_path)
+    checkpoint = import_reference(unet, tmp_path)
     error = relative_error(unet, checkpoint.unet)
     print("relative error", error)
     assert error < 1e-5
-    assert relative_error(unet, checkpoint.unet, dtype=torch.float64) < 1e-12, "what float32 leaves should be rounding"
+    assert relative_error(unet, checkpoint.unet, dtype=torch.float64) < 1e-12, (
+        "the difference in float32 must be rounding"
+    )
     assert (
         type(checkpoint.unet).__name__
         == kind
@@ -121,19 +123,19 @@ def test_an_imported_network_answers_what_the_original_answers(name, tmp_path):
     )
     parameters = sum(p.numel() for p in checkpoint.unet.parameters()) - (
         4 * settings.width if settings.classes else 0
-    )  # a null class was added
+    )  # the null class is added
     assert parameters == sum(p.numel() for p in unet.parameters())
 
 
-def test_the_cases_are_not_alike_to_their_opposites(tmp_path):
-    """The order of q, k, v, the number of heads and the scale of t each matter here, or the cases above would prove little."""
+def test_wrong_options_change_the_outputs(tmp_path):
+    """The order of q, k, v and the number of heads must matter for the cases above to be meaningful."""
     unet = random_unet(CASES["guided: legacy order, 16 a head"][0])
     for i, wrong in enumerate((["--new-attention-order"], ["--num-head-channels", "8"])):
         (tmp_path / str(i)).mkdir()
-        assert relative_error(unet, imported(unet, tmp_path / str(i), *wrong).unet) > 1e-2
+        assert relative_error(unet, import_reference(unet, tmp_path / str(i), *wrong).unet) > 1e-2
 
 
-def test_rescaled_timesteps_are_carried(tmp_path):
+def test_rescaled_timesteps_are_imported(tmp_path):
     unet = random_unet(Settings(heads=2))
     more = [
         "--rescale-timesteps",
@@ -144,26 +146,24 @@ def test_rescaled_timesteps_are_carried(tmp_path):
         "--prediction-type",
         "sample",
     ]
-    checkpoint = imported(unet, tmp_path, *more)
-    assert relative_error(unet, checkpoint.unet, told=lambda t: t * (1000 / 4000)) < 1e-5
+    checkpoint = import_reference(unet, tmp_path, *more)
+    assert relative_error(unet, checkpoint.unet, model_time=lambda t: t * (1000 / 4000)) < 1e-5
     assert relative_error(unet, checkpoint.unet) > 1e-3
     chain = checkpoint.diffusion
     assert torch.equal(chain.betas, named_betas("squaredcos_cap_v2", 4000))
     assert (chain.variance_type, chain.prediction_type, chain.time_scale) == ("fixed_small", "sample", 1)
 
 
-def test_the_folder_says_what_it_is(tmp_path):
-    checkpoint = imported(random_unet(GUIDED), tmp_path)
-    description = load_metadata(tmp_path / "out")
+def test_the_folder_has_metadata_and_a_model_card(tmp_path):
+    checkpoint = import_reference(random_unet(GUIDED), tmp_path)
+    metadata = load_metadata(tmp_path / "out")
     assert (
-        description == checkpoint.description
-        and description.class_names == ("0", "1", "2", "3", "4")
-        and not description.guidance
+        metadata == checkpoint.description
+        and metadata.class_names == ("0", "1", "2", "3", "4")
+        and not metadata.guidance
     )
-    assert (description.image_size, description.channels, description.num_train_timesteps) == (16, 3, 1000)
-    assert (
-        description.origin == "imported from ema_0.9999_500000.pt" and "--beta-schedule cosine" in description.command
-    )
+    assert (metadata.image_size, metadata.channels, metadata.num_train_timesteps) == (16, 3, 1000)
+    assert metadata.origin == "imported from ema_0.9999_500000.pt" and "--beta-schedule cosine" in metadata.command
     assert checkpoint.diffusion.variance_type == "learned_range" and torch.equal(
         checkpoint.diffusion.betas, named_betas("squaredcos_cap_v2", 1000)
     )
@@ -177,14 +177,14 @@ def test_the_folder_says_what_it_is(tmp_path):
     assert "averaged" not in card and "Trained on" not in card
 
 
-def test_class_names_come_from_a_file(tmp_path, capsys):
+def test_class_names_are_read_from_a_file(tmp_path, capsys):
     (tmp_path / "names.txt").write_text("ant\nbee\ncat\n\ndog\nemu\n")
-    checkpoint = imported(random_unet(GUIDED), tmp_path, "--class-names", str(tmp_path / "names.txt"))
+    checkpoint = import_reference(random_unet(GUIDED), tmp_path, "--class-names", str(tmp_path / "names.txt"))
     assert checkpoint.description.class_names == ("ant", "bee", "cat", "dog", "emu")
     for text, words in (
         ("ant\nbee\n", "has 5 classes, but 2 names"),
         ("a\nb\nc\nd\na\n", "two classes called a"),
-        ("\udcff", "lines of text"),
+        ("\udcff", "as text"),
     ):
         (tmp_path / "names.txt").write_text(text, errors="surrogateescape")
         refused(
@@ -195,10 +195,10 @@ def test_class_names_come_from_a_file(tmp_path, capsys):
         )
 
 
-def test_a_carried_network_is_sampled_and_adapted_as_any_other(tmp_path):
+def test_an_imported_network_can_be_sampled_and_adapted(tmp_path):
     settings = CASES["guided: 4 heads at three widths"][0]
     unet = random_unet(settings)
-    checkpoint = imported(unet, tmp_path)
+    checkpoint = import_reference(unet, tmp_path)
     command = [
         "sample",
         "--checkpoint",
@@ -211,7 +211,8 @@ def test_a_carried_network_is_sampled_and_adapted_as_any_other(tmp_path):
         str(tmp_path / "pictures"),
     ]
     assert main(command) == 0 and (tmp_path / "pictures" / "seed_00000000.png").is_file()
-    table = checkpoint.unet.class_embedding.weight.detach()
+    assert isinstance(checkpoint.unet, OpenAIUNet2DModel)
+    table = checkpoint.unet.state_dict()["class_embedding.weight"]
     more = with_class_embedding(checkpoint.unet, torch.cat([table, table])).eval()
     assert isinstance(more, OpenAIUNet2DModel) and relative_error(unet, more) < 1e-5
     x, t = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([3])
@@ -221,8 +222,8 @@ def test_a_carried_network_is_sampled_and_adapted_as_any_other(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["guided: 4 heads at three widths", "guided: a first level half as wide"])
-def test_stock_diffusers_does_not_misread_what_only_our_class_can_hold(name, tmp_path):
-    imported(random_unet(CASES[name][0]), tmp_path)
+def test_stock_diffusers_rejects_a_network_that_it_would_misread(name, tmp_path):
+    import_reference(random_unet(CASES[name][0]), tmp_path)
     with pytest.raises(ValueError, match="OpenAI"):
         UNet2DModel.from_pretrained(tmp_path / "out" / "unet", low_cpu_mem_usage=False)
     assert "`OpenAIUNet2DModel`, which stock diffusers cannot open" in (tmp_path / "out" / "README.md").read_text()
@@ -230,8 +231,8 @@ def test_stock_diffusers_does_not_misread_what_only_our_class_can_hold(name, tmp
     assert index["unet"] == ["diffusion_demo.models.openai.network", OWN]
 
 
-def test_stock_diffusers_samples_from_what_it_can_hold(tmp_path):
-    checkpoint = imported(random_unet(replace(GUIDED, classes=0)), tmp_path)
+def test_stock_diffusers_loads_a_network_that_it_supports(tmp_path):
+    checkpoint = import_reference(random_unet(replace(GUIDED, classes=0)), tmp_path)
     pipeline = DDPMPipeline.from_pretrained(tmp_path / "out")
     assert type(pipeline.unet) is UNet2DModel and pipeline.scheduler.config.variance_type == "learned_range"
     assert (
@@ -240,8 +241,8 @@ def test_stock_diffusers_samples_from_what_it_can_hold(tmp_path):
     )
 
 
-def test_an_upsampler_is_imported_but_cannot_begin_with_noise_alone(tmp_path, capsys):
-    imported(random_unet(CASES["guided: upsampler"][0]), tmp_path)
+def test_an_upsampler_is_imported_but_needs_an_image_to_sample(tmp_path, capsys):
+    import_reference(random_unet(CASES["guided: upsampler"][0]), tmp_path)
     assert (
         load_metadata(tmp_path / "out").task == "upsampler"
         and "# An upsampler" in (tmp_path / "out" / "README.md").read_text()
@@ -265,7 +266,7 @@ def test_an_upsampler_is_imported_but_cannot_begin_with_noise_alone(tmp_path, ca
     assert "upsampler" in capsys.readouterr().err
 
 
-def test_half_precision_and_the_older_format_of_files_are_read(tmp_path):
+def test_half_precision_and_the_old_file_format_are_read(tmp_path):
     unet = random_unet(Settings()).half().float()
     file = tmp_path / "model.pt"
     torch.save(
@@ -308,7 +309,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_the_papers_networks_have_the_papers_parameters(name):
+def test_the_released_networks_have_the_published_parameters(name):
     network = named_network(name, "meta")
     assert {p.device.type for p in network.parameters()} == {"meta"}
     assert sum(p.numel() for p in network.parameters()) == PUBLISHED[name]
@@ -320,6 +321,7 @@ def test_the_papers_networks_have_the_papers_parameters(name):
 @pytest.mark.parametrize("name", RELEASED)
 def test_the_released_layouts_are_read_from_names_and_shapes(name):
     layout = RELEASED[name].layout
+    assert isinstance(layout, Layout)
     settings = Settings(
         width=layout.model_channels,
         multipliers=tuple(width / layout.model_channels for width in layout.widths),
@@ -339,12 +341,12 @@ def test_the_released_layouts_are_read_from_names_and_shapes(name):
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
     assert set(NAMES) == {*PUBLISHED, *CLASSIFIERS} and set(PUBLISHED) == {*DDPM, *RELEASED}
-    with pytest.raises(BadInput, match="choose one of ddpm-32, "):
+    with pytest.raises(BadInput, match="Choose one of ddpm-32, "):
         named_network("adm-63")
 
 
 @pytest.mark.parametrize("write", ["torch.save", "pickle", "whole module"])
-def test_a_malicious_pickle_runs_nothing(write, tmp_path, capsys):
+def test_code_in_a_pickle_is_not_run(write, tmp_path, capsys):
     file, mark = tmp_path / "model.pt", tmp_path / "mark"
     if write == "torch.save":
         torch.save(random_unet(Settings()).state_dict() | {"out.2.bias": Runs(mark)}, file)
@@ -352,16 +354,14 @@ def test_a_malicious_pickle_runs_nothing(write, tmp_path, capsys):
         file.write_bytes(pickle.dumps(Runs(mark), protocol=2))
     else:
         torch.save({"model": random_unet(Settings()), "more": Runs(mark)}, file)
-    refused(
-        [file, *options_of(Settings())], tmp_path, capsys, "model.pt", "asks to run code of its own, which was not done"
-    )
+    refused([file, *options_of(Settings())], tmp_path, capsys, "model.pt", "contains code, which was not run")
     assert not mark.exists()
     torch.load(file, weights_only=False) if write != "pickle" else pickle.loads(file.read_bytes())
-    assert mark.exists(), "the pickle should be one that runs, where it is let"
+    assert mark.exists(), "the pickle must run if it is allowed to"
 
 
-def test_a_half_download_a_text_and_an_empty_file_are_refused(tmp_path, capsys):
-    whole = saved(random_unet(Settings()), tmp_path).read_bytes()
+def test_truncated_and_unrelated_files_are_refused(tmp_path, capsys):
+    whole = save_reference(random_unet(Settings()), tmp_path).read_bytes()
     for content in (
         whole[: len(whole) // 2],
         whole[:100],
@@ -372,46 +372,48 @@ def test_a_half_download_a_text_and_an_empty_file_are_refused(tmp_path, capsys):
     ):
         (tmp_path / "model.pt").write_bytes(content)
         refused([tmp_path / "model.pt"], tmp_path, capsys, "model.pt ")
-    refused([tmp_path / "nowhere.pt"], tmp_path, capsys, "There is no file")
-    refused([tmp_path], tmp_path, capsys, "is a folder; give it to --checkpoint")
+    refused([tmp_path / "nowhere.pt"], tmp_path, capsys, "No file at")
+    refused([tmp_path], tmp_path, capsys, "is a folder. Use it directly with --checkpoint")
 
 
-def others():
-    """Files that are not such U-Nets, and a word of what is said of each."""
+def unsupported_files():
+    """Return a part of the error message -> the content of an unsupported file."""
     sound = random_unet(Settings(residual_sampling=True)).state_dict()
-    conv = random_unet(Settings()).state_dict()
-    changed = {
-        name: sound | {name: tensor}
-        for name, tensor in {"label_emb.weight": torch.tensor(1.0), "out.2.bias": torch.zeros(4)}.items()
-    }
+    return other_formats(sound) | damaged_unets(sound)
+
+
+def other_formats(sound):
+    stable_diffusion = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight"
     return {
-        "Stable Diffusion": {
-            "state_dict": {
-                "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight": torch.zeros(2, 2)
-            }
-        },
+        "Stable Diffusion": {"state_dict": {stable_diffusion: torch.zeros(2, 2)}},
         "cross-attention": sound | {"input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight": torch.zeros(2, 2)},
         "an optimizer's state": {"state": {0: {"step": 1}}, "param_groups": [{"lr": 1e-4}]},
         "names of diffusers": UNet2DModel(
             block_out_channels=(32,), down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",)
         ).state_dict(),
         "no usable tensor time_embed.0.weight": {"fc.weight": torch.zeros(3, 3), "fc.bias": torch.zeros(3)},
-        "no table of named tensors": {"epoch": 3, "loss": torch.zeros(1)},
-        "holds a list": [torch.zeros(3)],
-        "holds a Tensor": torch.zeros(3),
+        "not a dictionary of named tensors": {"epoch": 3, "loss": torch.zeros(1)},
+        "contains a list": [torch.zeros(3)],
+        "contains a Tensor": torch.zeros(3),
         "noisy classifier": {name: tensor for name, tensor in sound.items() if not name.startswith("output_blocks")},
+    }
+
+
+def damaged_unets(sound):
+    conv = random_unet(Settings()).state_dict()
+    sparse = sound["out.2.weight"].to_sparse()
+    return {
         "pools without a convolution": {name: tensor for name, tensor in conv.items() if ".op." not in name},
         "lacks the weights": {name: tensor for name, tensor in sound.items() if name != "out.0.bias"},
-        "holds a tensor extra.weight": sound | {"extra.weight": torch.zeros(1)},
-        "does not fit together": changed["out.2.bias"],
-        "class_embedding.weight": changed["label_emb.weight"],
-        "other than plain numbers (torch.int64": sound | {"out.2.bias": torch.zeros(3, dtype=torch.int64)},
-        "other than plain numbers (torch.float32, torch.sparse_coo": sound
-        | {"out.2.weight": sound["out.2.weight"].to_sparse()},
-        "other than plain numbers": sound | {"out.2.bias": torch.zeros(3, device="meta")},
+        "contains a tensor extra.weight": sound | {"extra.weight": torch.zeros(1)},
+        "is inconsistent": sound | {"out.2.bias": torch.zeros(4)},
+        "class_embedding.weight": sound | {"label_emb.weight": torch.tensor(1.0)},
+        "unsupported format (torch.int64": sound | {"out.2.bias": torch.zeros(3, dtype=torch.int64)},
+        "unsupported format (torch.float32, torch.sparse_coo": sound | {"out.2.weight": sparse},
+        "unsupported format": sound | {"out.2.bias": torch.zeros(3, device="meta")},
         "not finite": sound | {"out.2.bias": torch.full((3,), torch.nan)},
-        "takes 4 channels and answers 3": sound | {"input_blocks.0.0.weight": torch.zeros(32, 4, 3, 3)},
-        "do not fall into 32 groups": sound | {"input_blocks.1.0.out_layers.3.weight": torch.zeros(40, 40, 3, 3)},
+        "has 4 input and 3 output channels": sound | {"input_blocks.0.0.weight": torch.zeros(32, 4, 3, 3)},
+        "not multiples of 32": sound | {"input_blocks.1.0.out_layers.3.weight": torch.zeros(40, 40, 3, 3)},
         "halve and double": {name: tensor for name, tensor in sound.items() if not name.startswith("output_blocks.3")},
         "no usable tensor input_blocks.1.0.in_layers.2": {
             name: t for name, t in sound.items() if name != "input_blocks.1.0.in_layers.2.weight"
@@ -419,14 +421,14 @@ def others():
     }
 
 
-def test_other_files_are_refused_by_what_they_are(tmp_path, capsys):
-    for word, content in others().items():
+def test_unsupported_files_are_refused_with_the_reason(tmp_path, capsys):
+    for word, content in unsupported_files().items():
         torch.save(content, tmp_path / "model.pt")
         refused([tmp_path / "model.pt", *options_of(Settings())], tmp_path, capsys, "model.pt ", word)
 
 
-def test_what_no_tensor_tells_is_asked_for_in_one_sentence(tmp_path, capsys):
-    file = saved(random_unet(GUIDED), tmp_path)
+def test_missing_options_are_listed_in_one_line(tmp_path, capsys):
+    file = save_reference(random_unet(GUIDED), tmp_path)
     everything = (
         "--num-heads N or --num-head-channels C",
         "--beta-schedule linear",
@@ -435,18 +437,18 @@ def test_what_no_tensor_tells_is_asked_for_in_one_sentence(tmp_path, capsys):
     )
     refused([file], tmp_path, capsys, *everything)
     assert "--image-size" not in refused([file, "--image-size", "16"], tmp_path, capsys, *everything[:3])
-    asked = refused([file, *CHAIN], tmp_path, capsys, everything[0])
-    assert "schedule" not in asked
+    message = refused([file, *CHAIN], tmp_path, capsys, everything[0])
+    assert "schedule" not in message
 
 
-def test_what_is_told_must_fit(tmp_path, capsys):
-    file, good = saved(random_unet(GUIDED), tmp_path), options_of(GUIDED)
+def test_options_must_fit_the_tensors(tmp_path, capsys):
+    file, good = save_reference(random_unet(GUIDED), tmp_path), options_of(GUIDED)
     wrong = {
         "cannot be split into heads of 24": ["--num-head-channels", "24"],
         "cannot be split into heads of -1": ["--num-head-channels", "-1"],
         "multiple of 2, not 15": ["--image-size", "15"],
         "multiple of 2, not 0": ["--image-size", "0"],
-        "no noise schedule is called 'bent'": ["--beta-schedule", "bent"],
+        "unknown noise schedule 'bent'": ["--beta-schedule", "bent"],
         "at least 1 timestep": ["--num-train-timesteps", "0"],
         "more than 20 timesteps": ["--beta-schedule", "linear", "--num-train-timesteps", "20"],
         "fixed_large or fixed_small": ["--variance-type", "none"],
@@ -454,23 +456,25 @@ def test_what_is_told_must_fit(tmp_path, capsys):
     }
     for words, options in wrong.items():
         refused([file, *good, *options], tmp_path, capsys, words)
-    refused([file, *CHAIN, "--num-heads", "5"], tmp_path, capsys, "cannot be split into heads by 5")
+    refused([file, *CHAIN, "--num-heads", "5"], tmp_path, capsys, "cannot be split into 5 heads")
     (tmp_path / "there").mkdir()
     assert (
         main(["import", str(file), "--out", str(tmp_path / "there"), *good]) == 2
-        and "exists already" in capsys.readouterr().err
+        and "already exists" in capsys.readouterr().err
     )
 
 
-def test_a_released_network_is_known_by_its_sizes(tmp_path, capsys):
+def test_a_released_network_is_recognized_by_its_layout(tmp_path, capsys):
     with torch.device("meta"):
-        saved(
+        save_reference(
             UNet(Settings(192, (1, 2, 3, 4), 3, (2, 4, 8), 3, 6, 1000, head_channels=64, residual_sampling=True)),
             tmp_path,
         )
-    words = "the released adm-64, which has these sizes, has --num-head-channels 64 --new-attention-order --beta-schedule squaredcos_cap_v2"
-    refused([tmp_path / "ema_0.9999_500000.pt"], tmp_path, capsys, words)
-    assert RELEASED["adm-64"].options == (
-        "--num-head-channels 64 --new-attention-order --beta-schedule squaredcos_cap_v2 --num-train-timesteps 1000 --image-size 64"
+    options = (
+        "--num-head-channels 64 --new-attention-order --beta-schedule squaredcos_cap_v2 --num-train-timesteps 1000 "
+        "--image-size 64"
     )
+    words = f"The released adm-64 has these sizes and uses {options}"
+    refused([tmp_path / "ema_0.9999_500000.pt"], tmp_path, capsys, words)
+    assert RELEASED["adm-64"].options == options
     assert "--num-heads 4 --rescale-timesteps" in RELEASED["iddpm-64"].options

@@ -1,4 +1,4 @@
-"""The panels of the Inspect tab against the mathematics that they show, on the bundled model and on a perfect one."""
+"""Panels of the Inspect tab compared with the equations they show, for the bundled model and an oracle."""
 
 import io
 import json
@@ -8,14 +8,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from diffusion_demo.diffusion.losses import decoder_term, kl_term
 from diffusion_demo.diffusion.process import call_model
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.ui.inspect import panels
 from diffusion_demo.ui.inspect.panels import back, bound, decoder, guidance, markov, training
-from diffusion_demo.ui.inspect.panels.scene import scene_of
+from diffusion_demo.ui.inspect.panels.scene import load_scene
 from diffusion_demo.ui.server import model_list
 
 FACE = model_list.ROOT / "checkpoints" / "avatars-32" / "showcase"
@@ -24,19 +24,19 @@ FACE = model_list.ROOT / "checkpoints" / "avatars-32" / "showcase"
 @pytest.fixture(scope="module")
 def scene():
     first, second = sorted(FACE.glob("seed_*.png"))[:2]
-    return scene_of(first, second, 7, 0.3, load_checkpoint(model_list.ROOT / "checkpoints" / "avatars-32"))
+    return load_scene(first, second, 7, 0.3, load_checkpoint(model_list.ROOT / "checkpoints" / "avatars-32"))
 
 
 @pytest.fixture(scope="module")
-def perfect(scene):
+def oracle_scene(scene):
     return replace(scene, checkpoint=load_checkpoint("oracle-memory"))
 
 
 def numbers(html, css_class):
-    return [
-        float(number)
-        for number in re.findall(r"[\d.]+(?:e-\d+)?", re.search(f'<b class="{css_class}">(.*?)</b>', html).group(1))
-    ]
+    """Return the numbers in the element of this class."""
+    match = re.search(f'<b class="{css_class}">(.*?)</b>', html)
+    assert match
+    return [float(number) for number in re.findall(r"[\d.]+(?:e-\d+)?", match.group(1))]
 
 
 def at(scene, t):
@@ -45,9 +45,9 @@ def at(scene, t):
 
 @pytest.mark.parametrize("t", [1, 300, 1000])
 @pytest.mark.parametrize("panel", panels.TITLES)
-def test_every_panel_shows_something_at_every_end_of_the_chain_and_no_value_is_missing(scene, panel, t):
+def test_every_panel_is_complete_at_both_ends_of_the_chain(scene, panel, t):
     if panel == "bound" and t != 300:
-        pytest.skip("it is the same at every t")
+        pytest.skip("the bound does not depend on t")
     html = panels.show(panel, at(scene, t))
     assert (
         "<math" in html
@@ -58,31 +58,35 @@ def test_every_panel_shows_something_at_every_end_of_the_chain_and_no_value_is_m
 
 @pytest.mark.parametrize("panel", panels.TITLES)
 @pytest.mark.parametrize("model", ["oracle-memory", "oracle-pixels"])
-def test_every_panel_works_with_a_perfect_model(scene, panel, model):
+def test_every_panel_works_with_an_oracle(scene, panel, model):
     assert "<math" in panels.show(panel, replace(scene, checkpoint=load_checkpoint(model)))
 
 
-def test_the_walked_and_the_jumped_noise_agree_within_their_errors(scene):
-    for x0, mean, mean_error, closed, variance, variance_error, wanted in markov.agreement(at(scene, 400)):
-        assert closed == pytest.approx(scene.chain.abar[399].sqrt().item() * x0) and wanted == pytest.approx(
-            1 - scene.chain.abar[399].item()
-        )
+def test_moments_of_the_chain_agree_with_the_closed_form(scene):
+    for x0, mean, mean_error, exact_mean, variance, variance_error, exact_variance in markov.compare_moments(
+        at(scene, 400)
+    ):
+        assert exact_mean == pytest.approx(
+            scene.chain.abar[399].sqrt().item() * x0
+        ) and exact_variance == pytest.approx(1 - scene.chain.abar[399].item())
         assert (
-            abs(mean - closed) < 4.5 * mean_error
-            and abs(variance - wanted) < 4.5 * variance_error
-            and variance_error < 0.03 * wanted
+            abs(mean - exact_mean) < 4.5 * mean_error
+            and abs(variance - exact_variance) < 4.5 * variance_error
+            and variance_error < 0.03 * exact_variance
         )
 
 
-def test_the_walk_is_an_animation_that_knows_its_settings(scene):
+def test_the_animation_contains_its_settings(scene):
     with Image.open(io.BytesIO(markov.animation(at(scene, 50), {"chain": "cosine"}))) as moving:
-        assert 30 <= moving.n_frames <= 40 and moving.size == (256, 256), "frames that look the same are one"
+        assert 30 <= len(ImageSequence.all_frames(moving)) <= 40 and moving.size == (256, 256), (
+            "equal frames are merged"
+        )
         assert json.loads(moving.getexif()[0x010E]) == {"chain": "cosine", "t": 50, "seed": 7}
     with Image.open(io.BytesIO(markov.animation(at(scene, 1), {}))) as short:
         assert short.size == (256, 256)
 
 
-def test_the_cost_of_a_step_is_the_cores(scene):
+def test_the_cost_of_a_step_equals_the_loss_term(scene):
     for t in (1, 2, 500):
         here = at(scene, t)
         with torch.no_grad():
@@ -92,8 +96,8 @@ def test_the_cost_of_a_step_is_the_cores(scene):
         assert numbers(panels.show("reverse", here), "bits")[0] == pytest.approx(float(wanted), rel=0.01)
 
 
-def test_the_loss_is_near_the_models_own_and_a_guess_of_nothing_costs_1(scene):
-    mean, error = training.squared_errors(at(scene, 500))
+def test_the_estimated_loss_is_plausible_and_shown(scene):
+    mean, error = training.estimate_loss(at(scene, 500))
     assert 0 < mean < 0.2 and error < mean
     assert numbers(panels.show("training", at(scene, 500)), "simple") == [
         pytest.approx(mean, abs=1e-4),
@@ -101,28 +105,28 @@ def test_the_loss_is_near_the_models_own_and_a_guess_of_nothing_costs_1(scene):
     ]
 
 
-def test_the_decoders_chances_are_a_distribution():
+def test_pixel_probabilities_are_a_distribution():
     for mean, log_variance in ((0.1, -8.0), (-1.0, -6.0), (0.999, -3.0)):
-        chances = decoder.probabilities(mean, log_variance)
-        assert float(chances.sum()) == pytest.approx(1, abs=1e-6)
-        assert abs(int(chances.argmax()) - (mean + 1) * 127.5) <= 1
+        probability = decoder.pixel_probabilities(mean, log_variance)
+        assert float(probability.sum()) == pytest.approx(1, abs=1e-6)
+        assert abs(int(probability.argmax()) - (mean + 1) * 127.5) <= 1
 
 
-def test_the_terms_of_the_bound_add_up_to_its_total_and_a_perfect_model_needs_fewer_bits(scene, perfect):
+def test_the_terms_add_up_to_the_bound_and_an_oracle_needs_fewer_bits(scene, oracle_scene):
     totals = []
-    for one in (scene, perfect):
-        terms = list(bound.terms_of(one, 10))
+    for one in (scene, oracle_scene):
+        terms = list(bound.compute_terms(one, 10))
         assert (
             len(terms) == 10
             and [t for t, _ in terms] == sorted((t for t, _ in terms), reverse=True)
             and terms[-1][0] == 1
         )
-        totals.append(numbers(bound.shown(one, terms, 10), "total")[0])
+        totals.append(numbers(bound.render(one, terms, 10), "total")[0])
         assert totals[-1] == pytest.approx(sum(bits for _, bits in terms), abs=1e-3)
     assert totals[1] < totals[0]
 
 
-def test_the_chosen_pixel_is_where_one_chose_it(scene):
+def test_the_spot_selects_a_pixel(scene):
     assert [replace(scene, spot=spot).pixel for spot in ((0, 0), (0.5, 0.25), (1, 1))] == [
         (0, 0, 0, 0),
         (0, 0, 8, 16),
@@ -133,29 +137,29 @@ def test_the_chosen_pixel_is_where_one_chose_it(scene):
 
 
 def test_an_unfinished_bound_shows_no_total(scene):
-    terms = list(bound.terms_of(scene, 10))
-    assert "total" not in bound.shown(scene, terms[:4], 10) and "4 of 10 steps" in bound.shown(scene, terms[:4], 10)
+    terms = list(bound.compute_terms(scene, 10))
+    assert "total" not in bound.render(scene, terms[:4], 10) and "4 of 10 steps" in bound.render(scene, terms[:4], 10)
 
 
-def test_a_little_noise_brings_the_same_image_back_and_ddim_undoes_itself(scene):
-    decoded, error = back.there_and_back(scene)
+def test_ddim_inverts_its_encoding(scene):
+    decoded, error = back.ddim_round_trip(scene)
     assert (
         error == pytest.approx(127.5 * math.sqrt(float((decoded.clamp(-1, 1) - scene.x0).square().mean())))
         and error < 25
     )
-    assert scene.steps_from_here(5).timesteps.tolist()[-1] == scene.index and len(at(scene, 3).steps_from_here(12)) == 3
+    assert scene.respaced_from_t(5).timesteps.tolist()[-1] == scene.index and len(at(scene, 3).respaced_from_t(12)) == 3
 
 
-def test_guidance_moves_the_guess_in_another_direction_for_every_class(scene):
-    moved, strength = guidance.directions(at(scene, 600))
-    about = scene.checkpoint.description
-    assert len(moved) == len(strength) == len(about.class_names) and bool((strength > 0).all())
+def test_guidance_has_a_direction_for_every_class(scene):
+    difference, strength = guidance.directions(at(scene, 600))
+    metadata = scene.checkpoint.description
+    assert len(difference) == len(strength) == len(metadata.class_names) and bool((strength > 0).all())
     assert "no classes" in guidance.show(replace(scene, checkpoint=load_checkpoint("oracle-memory")))
 
 
-def test_a_model_without_classes_and_in_gray_has_panels_too(trained_checkpoint, tmp_path):
+def test_every_panel_works_with_an_unconditional_grayscale_model(trained_checkpoint, tmp_path):
     Image.new("RGBA", (40, 20), (200, 10, 10, 128)).save(tmp_path / "a.png")
-    here = scene_of(tmp_path / "a.png", tmp_path / "a.png", 0, 1.0, load_checkpoint(trained_checkpoint))
+    here = load_scene(tmp_path / "a.png", tmp_path / "a.png", 0, 1.0, load_checkpoint(trained_checkpoint))
     assert here.x0.shape == (1, 1, 16, 16) and here.t == 100
     for panel in panels.TITLES:
         assert "<math" in panels.show(panel, here)

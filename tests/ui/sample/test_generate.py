@@ -1,4 +1,4 @@
-"""A run of the Sample tab with a second network: what enlarges the images, or a classifier that guides them."""
+"""Runs of the Sample tab with a second network: an upsampler or a classifier."""
 
 import gradio as gr
 import pytest
@@ -17,35 +17,35 @@ def warm(three_models):
     warmup.wait()
 
 
-def run(model, classifier_scale=0, twice=False):
-    """The status lines of a run, and the settings inside its first image."""
-    said, found = [], None
+def run(model, classifier_scale=0.0, twice=False):
+    """Return the status lines of a run and the settings stored in its first image."""
+    statuses, settings = [], {}
     label = "mixed" if model in ORACLES else FORM[0]
-    for stage, gallery, *_ in generate.generate(model, label, *FORM[1:], classifier_scale, twice):
-        if "status" in stage:
-            said.append(stage["status"])
+    for preview, gallery, *_ in generate.generate(model, label, *FORM[1:], classifier_scale, twice):
+        if "status" in preview:
+            statuses.append(preview["status"])
         if isinstance(gallery, list):
-            found = read_settings(gallery[0][0])
-    return said, found
+            settings = read_settings(gallery[0][0])
+    return statuses, settings
 
 
-def test_images_are_enlarged_in_a_second_walk_and_say_by_what(warm):
-    said, settings = run("plain", twice=True)
-    assert said[0] == "Step 0 of 6" and said[-1].startswith("2 images in")
+def test_upsampler_is_recorded_in_the_settings_and_restored(warm):
+    statuses, settings = run("plain", twice=True)
+    assert statuses[0] == "Step 0 of 6" and statuses[-1].startswith("2 images in")
     assert settings["upsampler"] == "twice"
     restored = restore.from_settings(settings)
     assert restored[0] == "plain" and restored[11] is True and restored[-1] == "custom"
 
 
-def test_a_classifier_guides_and_comes_back(warm):
+def test_classifier_scale_is_recorded_and_restored(warm):
     _, settings = run("with-classifier", classifier_scale=2.5)
     assert settings["classifier_scale"] == 2.5 and "upsampler" not in settings
     assert restore.from_settings(settings)[10] == 2.5
 
 
-def test_what_no_second_network_can_do_is_refused(warm):
-    with pytest.raises(gr.Error, match="no classifier beside it"):
+def test_a_missing_second_network_is_an_error(warm):
+    with pytest.raises(gr.Error, match="has no classifier"):
         run("plain", classifier_scale=1)
-    with pytest.raises(gr.Error, match="twice as large"):
+    with pytest.raises(gr.Error, match="No upsampler fits"):
         run("oracle-memory", twice=True)
     assert "twice" in model_list.upsamplers()

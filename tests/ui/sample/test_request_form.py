@@ -1,4 +1,4 @@
-"""What the form asks for, as requests; and what only some models can."""
+"""Conversion of the Sample form to requests, and the fields that only some models support."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from diffusion_demo.ui.sample.request_form import interval_to_percent, parse_req
 from diffusion_demo.ui.server import model_list
 from tests.conftest import CLASSES
 
-ABOUT = CheckpointMetadata(16, 3, 1000, CLASSES, guidance=True)
+METADATA = CheckpointMetadata(16, 3, 1000, CLASSES, guidance=True)
 FORM = {
     "label": "two",
     "num_images": 4,
@@ -26,24 +26,24 @@ FORM = {
 }
 
 
-def asked(**changes):
-    return parse_request(ABOUT, **FORM | changes)
+def parse(**changes):
+    return parse_request(METADATA, **FORM | changes)
 
 
-def test_the_form_as_it_stands():
-    request = asked()
+def test_every_field_is_parsed():
+    request = parse()
     assert (request.num_images, request.sampler, request.steps, request.eta, request.seed) == (4, "ddim", 10, 0.5, 3)
     assert (request.class_index, request.guidance_scale, request.guidance_interval) == (CLASSES.index("two"), 2.0, None)
-    assert asked(label="mixed").class_index is None
+    assert parse(label="mixed").class_index is None
 
 
-def test_an_interval_is_for_guidance_alone():
-    assert asked(guide_from=20, guide_to=80).guidance_interval == (200, 799)
-    assert asked(guide_from=20, guide_to=80, guidance_scale=1).guidance_interval is None
+def test_the_interval_is_ignored_without_guidance():
+    assert parse(guide_from=20, guide_to=80).guidance_interval == (200, 799)
+    assert parse(guide_from=20, guide_to=80, guidance_scale=1).guidance_interval is None
 
 
 @pytest.mark.parametrize("steps", [100, 1000, 4000])
-def test_an_interval_comes_back_as_it_was_asked_for(steps):
+def test_percentages_of_an_interval_give_the_interval_again(steps):
     for interval in ((0, steps - 1), (3, 3), (steps // 3, steps - 2)):
         assert percent_to_interval(*interval_to_percent(list(interval), steps), steps) in (
             interval,
@@ -55,36 +55,38 @@ def test_an_interval_comes_back_as_it_was_asked_for(steps):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"num_images": None}, "Fill in the number of images"),
-        ({"num_images": 65}, "1 to 64 images at a time"),
-        ({"steps": None}, "Fill in the steps"),
-        ({"seed": None}, "Fill in the seed"),
-        ({"guide_from": None}, "Fill in the start of the guidance"),
-        ({"guide_from": 60, "guide_to": 60}, "lower percent to a higher one"),
-        ({"guide_from": 60, "guide_to": 40}, "lower percent to a higher one"),
+        ({"num_images": None}, "Enter the number of images"),
+        ({"num_images": 65}, "from 1 to 64 on this page"),
+        ({"steps": None}, "Enter the number of steps"),
+        ({"seed": None}, "Enter the seed"),
+        ({"guide_from": None}, "Enter the start of the guidance interval"),
+        ({"guide_from": 60, "guide_to": 60}, "start below the end"),
+        ({"guide_from": 60, "guide_to": 40}, "start below the end"),
         ({"label": "nine"}, "no class 'nine'"),
         ({"sampler": "euler"}, "no sampler 'euler'"),
     ],
 )
-def test_what_cannot_be_made_is_one_sentence(changes, sentence):
+def test_invalid_fields_raise_one_sentence(changes, sentence):
     with pytest.raises(BadInput, match=sentence):
-        asked(**changes)
+        parse(**changes)
 
 
-def test_quality_words_and_their_numbers():
+def test_quality_presets_match_their_values():
     assert PRESETS[DEFAULT] == ("dpm_solver", 12, DEFAULT_ETA["dpm_solver"])
     assert [quality.word_for(*preset) for preset in PRESETS.values()] == list(PRESETS)
     assert quality.word_for("ddim", 12, 0.5) == quality.word_for("dpm_solver", 12, 0) == quality.CUSTOM
 
 
-def shown(model):
-    return [update["visible"] if isinstance(update, dict) else update.visible for update in tab._rare(model)]
+def visible_fields(model):
+    return [
+        update["visible"] if isinstance(update, dict) else update.visible for update in tab._show_optional_fields(model)
+    ]
 
 
-def test_only_what_a_model_can_is_shown(three_models):
-    assert shown("plain") == [True, False, True]
-    assert shown("with-classifier") == [True, True, True]
-    assert shown("oracle-memory") == [False, False, False]
+def test_only_supported_fields_are_visible(three_models):
+    assert visible_fields("plain") == [True, False, True]
+    assert visible_fields("with-classifier") == [True, True, True]
+    assert visible_fields("oracle-memory") == [False, False, False]
 
 
 def test_an_upsampler_must_fit_the_size_and_the_channels(three_models):

@@ -1,4 +1,4 @@
-"""What is freed leaves the process: measured in one of its own, as other tests' memory would blur it."""
+"""Return of freed memory to the operating system, measured in a subprocess without the memory of other tests."""
 
 import subprocess
 import sys
@@ -10,18 +10,18 @@ import psutil
 from diffusion_demo.ui.server import malloc
 
 malloc.limit_arenas()
-held = lambda: psutil.Process().memory_info().rss / 1e6
-start = held()
+resident_mb = lambda: psutil.Process().memory_info().rss / 1e6
+start = resident_mb()
 many = [bytearray(50_000) for _ in range(4000)]
-last = [bytearray(50_000)]  # on top of the heap: without it free() alone would give all back
-full = held()
+last = [bytearray(50_000)]  # at the top of the heap; without it, free() alone would return all memory
+full = resident_mb()
 del many
 malloc.trim()
-assert full - start > 150 and held() - start < 50, (start, full, held())
+assert full - start > 150 and resident_mb() - start < 50, (start, full, resident_mb())
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's own")
-def test_what_is_free_is_given_back_to_the_system():
+@pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
+def test_freed_memory_is_returned():
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

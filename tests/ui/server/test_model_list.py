@@ -1,4 +1,4 @@
-"""The list of models on the page."""
+"""List of models on the page."""
 
 import shutil
 
@@ -6,17 +6,17 @@ from diffusion_demo.models.metadata import ORACLES
 from diffusion_demo.ui.server import model_list
 
 
-def test_a_damaged_model_is_left_out_and_the_others_stay(random_checkpoint, monkeypatch, tmp_path):
+def test_a_damaged_model_is_omitted(random_checkpoint, monkeypatch, tmp_path):
     for name in ("broken", "good"):
         shutil.copytree(random_checkpoint, tmp_path / "checkpoints" / name)
     (tmp_path / "checkpoints" / "broken" / "diffusion_demo.json").write_text("{")
     monkeypatch.setattr(model_list, "CHECKPOINTS", tmp_path / "checkpoints")
     monkeypatch.setattr(model_list, "RUNS", tmp_path / "runs")
-    found = model_list.models()
-    assert {name: folder for name, folder in found.items() if name not in ORACLES} == {
+    models = model_list.models()
+    assert {name: folder for name, folder in models.items() if name not in ORACLES} == {
         "good": tmp_path / "checkpoints" / "good"
     }
-    assert next(iter(found)) == "good" and set(ORACLES) < set(found)
+    assert next(iter(models)) == "good" and set(ORACLES) < set(models)
     assert dict(model_list.titles())["good"] == "good" and "perfect: knows every pixel on its own" in dict(
         model_list.titles()
     )

@@ -1,4 +1,4 @@
-"""What gradio keeps of a visit is let go, and the visit goes on."""
+"""Session pruning frees memory and keeps sessions working."""
 
 import gradio as gr
 import pytest
@@ -9,35 +9,36 @@ from diffusion_demo.ui.server import session_pruning
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:gradio.queueing")
 
 
-def pressed(name):
+def respond(name):
     yield gr.Button(interactive=False), gr.skip()
     yield gr.Button(f"for {name}"), f"<b>{name}</b>"
 
 
 @pytest.fixture
 def page():
-    """A served page whose button changes with every press, as the one that generates does."""
+    """A running server whose button changes on every click, like the page's Generate button."""
     with gr.Blocks() as blocks:
-        name, button, said = gr.Textbox(), gr.Button("go"), gr.HTML()
-        button.click(pressed, name, [button, said], api_name="press")
+        name, button, output = gr.Textbox(), gr.Button("go"), gr.HTML()
+        button.click(respond, name, [button, output], api_name="press")
     blocks.launch(prevent_thread_lock=True, quiet=True, server_port=None)
     yield blocks
     blocks.close()
 
 
-def kept(page):
-    (visit,) = page.state_holder.session_data.values()
-    return dict.__len__(visit.config_values), len(visit.blocks_config.blocks)
+def stored(page):
+    """Return the number of stored configurations and components of the only session."""
+    (session,) = page.state_holder.session_data.values()
+    return dict.__len__(session.config_values), len(session.blocks_config.blocks)
 
 
-def test_a_visit_that_goes_on_keeps_nothing_of_its_past(page):
-    visitor = Client(page.local_url, verbose=False)
-    press = [visitor.predict(name, api_name="/press") for name in ("a", "b")]
-    before = kept(page)
-    press.append(visitor.predict("c", api_name="/press"))
-    assert kept(page) > before > (3, 3), "gradio keeps more with every press"
+def test_a_pruned_session_keeps_working(page):
+    client = Client(page.local_url, verbose=False)
+    results = [client.predict(name, api_name="/press") for name in ("a", "b")]
+    before = stored(page)
+    results.append(client.predict("c", api_name="/press"))
+    assert stored(page) > before > (3, 3), "Gradio stores more with every click"
     for name in ("d", "e"):
         session_pruning.prune_sessions(page)
-        assert kept(page) == (0, len(page.blocks))
-        press.append(visitor.predict(name, api_name="/press"))
-    assert press == [f"<b>{name}</b>" for name in "abcde"]
+        assert stored(page) == (0, len(page.blocks))
+        results.append(client.predict(name, api_name="/press"))
+    assert results == [f"<b>{name}</b>" for name in "abcde"]

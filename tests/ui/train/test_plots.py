@@ -1,25 +1,25 @@
-"""A run's status as curves and a timeline."""
+"""Loss curves and preview timeline of a run."""
 
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.status import read_status
 from diffusion_demo.ui.train import plots
 
 
-def test_smoothing_begins_at_the_first_value_and_keeps_a_flat_line_flat():
+def test_smoothing_starts_at_the_first_value_and_keeps_a_constant_constant():
     assert plots.smoothed([(1, 5.0)]) == [(1, 5.0)]
     assert all(abs(value - 2.0) < 1e-12 for _, value in plots.smoothed([(step, 2.0) for step in range(50)]))
     rising = [value for _, value in plots.smoothed([(step, float(step)) for step in range(100)])]
     assert rising == sorted(rising) and rising[-1] < 99
 
 
-def test_many_points_are_thinned_and_the_last_stays():
+def test_thinning_keeps_the_last_point():
     points = [(step, 1.0) for step in range(5001)]
     thin = plots.thinned(points)
     assert len(thin) <= plots.MAX_POINTS and thin[-1] == points[-1]
     assert plots.thinned(points[:7]) == points[:7] and plots.thinned([]) == []
 
 
-def test_a_runs_curves_and_previews(trained_run):
+def test_curves_and_timeline_of_a_run(trained_run):
     status = read_status(RunFolder(trained_run))
     total, noise = plots.curves(status)["views"]
     assert [line["name"] for line in total["lines"]] == ["each report", "smoothed", "held-out images"]

@@ -1,6 +1,13 @@
-"""What the Inspect tab works out on the server: one module a panel, each with `show(scene)`, one equation, one image, one sentence."""
+"""Panels of the Inspect tab, computed on the server.
+
+Each module has a function `show(scene)`, which returns HTML: one sentence, one equation with its source, and images.
+"""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from diffusion_demo.ui.inspect.panels.scene import Scene
 
 TITLES = {
     "markov": "Step by step",
@@ -13,6 +20,7 @@ TITLES = {
 }
 
 
-def show(panel: str, scene) -> str:
-    """The panel's HTML for a scene. Torch is loaded with the first one, not with the page."""
+def show(panel: str, scene: "Scene") -> str:
+    """Return the HTML of a panel, by its name in TITLES."""
+    # imported here, because the modules load torch, which would delay the start of the page
     return f'<div id="panel-{panel}">{import_module(f"{__name__}.{panel}").show(scene)}</div>'

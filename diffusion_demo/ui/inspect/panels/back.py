@@ -1,12 +1,13 @@
-"""What x_t still knows: images brought back from here, there and back by DDIM, between two images, and from pure noise put in here."""
+"""Panel: reconstructions from x_t, interpolation of two images, sampling from noise at t, and DDIM inversion."""
 
 from collections import deque
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from diffusion_demo.diffusion.reconstruction import interpolate, reconstruct
-from diffusion_demo.diffusion.samplers import ddim, ddim_encode
+from diffusion_demo.diffusion.samplers import Step, ddim, ddim_encode
 from diffusion_demo.ui.inspect.panels import html
 from diffusion_demo.ui.inspect.panels.scene import Scene
 
@@ -16,43 +17,50 @@ LATEX = r"x_0 \sim p_\theta(x_0 \mid x_t)"
 
 @torch.no_grad()
 def show(scene: Scene) -> str:
-    chain = scene.steps_from_here(STEPS)
+    """Return the HTML of the panel."""
+    chain = scene.respaced_from_t(STEPS)
     level = len(chain) - 1
-    again = _last(
+    reconstructed = _last(
         reconstruct(
             scene.model, chain, scene.xt.repeat(IMAGES, 1, 1, 1), level, _noise(scene, 5), **scene.labels(IMAGES)
         )
     )
     shares = torch.linspace(0, 1, IMAGES)
-    between = _last(
+    interpolated = _last(
         interpolate(scene.model, chain, scene.x0, scene.other, shares, level, _noise(scene, 6), **scene.labels(IMAGES))
     )
-    skipped = _last(
+    from_noise = _last(
         reconstruct(scene.model, chain, scene.draws(IMAGES, 7), level, _noise(scene, 8), **scene.labels(IMAGES))
     )
-    decoded, error = there_and_back(scene)
+    decoded, error = ddim_round_trip(scene)
     return html.panel(
-        "The noisier x<sub>t</sub> is, the less it says of the image: from little noise the same one comes back, from more its colors, then any.",
+        "The noisier x<sub>t</sub> is, the less it says of the image: from little noise the same one comes back, "
+        "from more its colors, then any.",
         LATEX,
         "DDPM, Figures 7 and 8; DDIM, Equation 14; Improved DDPM, section 4",
-        html.strip(again, f"from the same x<sub>t</sub>, t = {scene.t}, with other noise on the way back"),
-        html.strip(between, f"between two images, mixed at t = {scene.t}"),
+        html.strip(reconstructed, f"from the same x<sub>t</sub>, t = {scene.t}, with other noise on the way back"),
+        html.strip(interpolated, f"between two images, mixed at t = {scene.t}"),
         html.strip(
-            skipped,
-            f"from pure noise put in at t = {scene.t}, all before it skipped: good only where x<sub>t</sub> is nearly noise anyway",
+            from_noise,
+            f"from pure noise put in at t = {scene.t}, all before it skipped: "
+            "good only where x<sub>t</sub> is nearly noise anyway",
         ),
         html.image_row(
             {
                 "the image": scene.x0,
-                f"to noise and back by DDIM, {DDIM_STEPS} steps each way: off by {error:.1f} of 255; more steps, less": decoded,
+                f"to noise and back by DDIM, {DDIM_STEPS} steps each way: "
+                f"off by {error:.1f} of 255; more steps, less": decoded,
             }
         ),
     )
 
 
 @torch.no_grad()
-def there_and_back(scene: Scene) -> tuple[Tensor, float]:
-    """The image encoded by DDIM without its last step (ADM appendix F) and decoded again, and its root mean square error in gray levels."""
+def ddim_round_trip(scene: Scene) -> tuple[Tensor, float]:
+    """Return the image after DDIM encoding, without its last step, and decoding, and its RMS error in gray levels.
+
+    ADM appendix F.
+    """
     steps = len(scene.chain)
     chain = scene.chain.respaced([round(i * (steps - 1) / (DDIM_STEPS - 1)) for i in range(DDIM_STEPS)])
     encoding = ddim_encode(scene.model, chain, scene.x0, **scene.labels(1))
@@ -61,10 +69,12 @@ def there_and_back(scene: Scene) -> tuple[Tensor, float]:
     return decoded, 127.5 * float((decoded.clamp(-1, 1) - scene.x0).square().mean().sqrt())
 
 
-def _last(steps) -> Tensor:
+def _last(steps: Iterator[Step]) -> Tensor:
+    """Return x of the last step."""
     return deque(steps, maxlen=1).pop().xt
 
 
-def _noise(scene: Scene, salt: int):
+def _noise(scene: Scene, salt: int) -> Callable[[], Tensor]:
+    """Return a sampler of standard normal noise, float32 [IMAGES, C, S, S], seeded by the scene and `salt`."""
     generator = torch.Generator().manual_seed(1000 * scene.seed + salt)
     return lambda: torch.randn(IMAGES, *scene.x0.shape[1:], generator=generator).to(scene.x0.device)

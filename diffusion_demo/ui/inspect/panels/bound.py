@@ -1,4 +1,4 @@
-"""The variational bound of one image, term by term."""
+"""Panel: the variational bound of one image, term by term."""
 
 from collections.abc import Iterator
 
@@ -9,24 +9,25 @@ from diffusion_demo.diffusion.timesteps import spaced_timesteps
 from diffusion_demo.ui.inspect.panels import html
 from diffusion_demo.ui.inspect.panels.scene import Scene
 
-QUICK = 25
+FEW_STEPS = 25
 LATEX = "\n".join(
     [
         r"-\log p_\theta(x_0) \le \underbrace{-\log p_\theta(x_0 \mid x_1)}_{L_0}",
-        r"+ \sum_{t>1} \underbrace{D_{\mathrm{KL}}\big(q(x_{t-1} \mid x_t, x_0)\,\|\,p_\theta(x_{t-1} \mid x_t)\big)}_{L_{t-1}}",
+        r"+ \sum_{t>1} \underbrace{D_{\mathrm{KL}}\big("
+        r"q(x_{t-1} \mid x_t, x_0)\,\|\,p_\theta(x_{t-1} \mid x_t)\big)}_{L_{t-1}}",
         r"+ \underbrace{D_{\mathrm{KL}}\big(q(x_T \mid x_0)\,\|\,p(x_T)\big)}_{L_T}",
     ]
 )
 
 
 def show(scene: Scene) -> str:
-    """The bound on a chain of few steps, which takes a second."""
-    terms = list(terms_of(scene, QUICK))
-    return shown(scene, terms, len(terms))
+    """Return the HTML of the panel for a chain of FEW_STEPS steps, which takes about a second."""
+    terms = list(compute_terms(scene, FEW_STEPS))
+    return render(scene, terms, len(terms))
 
 
-def terms_of(scene: Scene, steps: int | None) -> Iterator[tuple[int, float]]:
-    """(t as the page counts it, L_t in bits/dim) from the noisiest on, on a chain of so many steps (None: all)."""
+def compute_terms(scene: Scene, steps: int | None) -> Iterator[tuple[int, float]]:
+    """Yield (t, term in bits/dim) for a chain of `steps` steps (None: T steps), with t from T down to 1."""
     chain = scene.chain.respaced(spaced_timesteps(len(scene.chain), min(steps or len(scene.chain), len(scene.chain))))
     generator = torch.Generator().manual_seed(scene.seed + 4)
 
@@ -38,8 +39,8 @@ def terms_of(scene: Scene, steps: int | None) -> Iterator[tuple[int, float]]:
             yield int(chain.timesteps[term.t]) + 1, float(term.bits[0])
 
 
-def shown(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
-    """The panel from the terms that are there, of so many steps: without its sum while some are missing."""
+def render(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
+    """Return the HTML for the first terms of a chain of `steps` steps, with the sum if the terms are complete."""
     prior = float(prior_bits(scene.chain, scene.x0)[0])
     first, middle = terms[-1][1], sum(bits for _, bits in terms[:-1])
     rows = [
@@ -50,7 +51,8 @@ def shown(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
     ]
     missing = f'<p class="found">{len(terms):,} of {steps:,} steps, from the noisiest on.</p>'
     return html.panel(
-        "How many bits the model needs to send this image: each step pays for what it guessed wrong. Fewer is better; 8 is no model at all.",
+        "How many bits the model needs to send this image: each step pays for what it guessed wrong. "
+        "Fewer is better; 8 is no model at all.",
         LATEX,
         f"DDPM, Equation 5; here on a chain of {steps:,} steps",
         html.plot(

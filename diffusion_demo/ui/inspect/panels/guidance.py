@@ -1,4 +1,4 @@
-"""What guidance adds at this t: for each class, the difference that knowing it makes to the guessed noise."""
+"""Panel: the guidance direction of each class, the difference between conditional and unconditional prediction."""
 
 from html import escape
 
@@ -8,41 +8,49 @@ from diffusion_demo.diffusion.process import call_model
 from diffusion_demo.ui.inspect.panels import html
 from diffusion_demo.ui.inspect.panels.scene import Scene
 
-LATEX = r"\tilde\epsilon = \epsilon_\theta(x_t, \varnothing) + s\,\big(\epsilon_\theta(x_t, c) - \epsilon_\theta(x_t, \varnothing)\big)"
+LATEX = (
+    r"\tilde\epsilon = \epsilon_\theta(x_t, \varnothing)"
+    r" + s\,\big(\epsilon_\theta(x_t, c) - \epsilon_\theta(x_t, \varnothing)\big)"
+)
 SOURCE = "Ho and Salimans 2022, Equation 6, with s = w + 1: 1 is no guidance"
-MOST = 24
+MAX_CLASSES = 24
 
 
 def show(scene: Scene) -> str:
-    about = scene.checkpoint.description
-    if not about.guidance:
+    """Return the HTML of the panel."""
+    metadata = scene.checkpoint.description
+    if not metadata.guidance:
         return html.panel(
-            "This model knows no classes, or was never trained without them, so it cannot be guided: choose another one.",
+            "This model knows no classes, or was never trained without them, so it cannot be guided: "
+            "choose another one.",
             LATEX,
             SOURCE,
         )
-    moved, strength = directions(scene)
-    order = strength.argsort(descending=True)[:MOST].tolist()
-    largest = float(moved.abs().max()) or 1.0
+    difference, strength = directions(scene)
+    order = strength.argsort(descending=True)[:MAX_CLASSES].tolist()
+    largest = float(difference.abs().max()) or 1.0
     named = {
-        f"{escape(about.title(about.class_names[i]))}<br>{strength[i]:.3f}": moved[i : i + 1] / largest for i in order
+        f"{escape(metadata.title(metadata.class_names[i]))}<br>{strength[i]:.3f}": difference[i : i + 1] / largest
+        for i in order
     }
     return html.panel(
-        "Asked for a class, the network guesses slightly other noise. Guidance takes that difference and goes further along it. Gray: no difference.",
+        "Asked for a class, the network guesses slightly other noise. "
+        "Guidance takes that difference and goes further along it. Gray: no difference.",
         LATEX,
         SOURCE,
         html.image_row({"x<sub>t</sub>": scene.xt} | named),
-        f'<p class="found">The numbers are the length of the difference beside that of the noise itself, at t = {scene.t}, strongest first.</p>',
+        f'<p class="found">The numbers are the length of the difference beside that of the noise itself, '
+        f"at t = {scene.t}, strongest first.</p>",
     )
 
 
 @torch.no_grad()
 def directions(scene: Scene) -> tuple[torch.Tensor, torch.Tensor]:
-    """eps(x_t, c) - eps(x_t, null) for every class [K, C, S, S], and its root mean square beside the null answer's [K]."""
-    about = scene.checkpoint.description
-    labels = torch.arange(len(about.class_names) + 1, device=scene.x0.device)
+    """Return eps(x_t, c) - eps(x_t, null) for all K classes c, [K, C, S, S], and its RMS relative to the latter [K]."""
+    metadata = scene.checkpoint.description
+    labels = torch.arange(len(metadata.class_names) + 1, device=scene.x0.device)
     xt = scene.xt.repeat(len(labels), 1, 1, 1)
     output = call_model(scene.model, scene.chain, xt, scene.index, class_labels=labels)
     eps = scene.chain.p(output, xt, scene.index, clip=False).eps
-    moved = eps[:-1] - eps[-1:]
-    return moved, moved.flatten(1).square().mean(1).sqrt() / eps[-1].square().mean().sqrt()
+    difference = eps[:-1] - eps[-1:]
+    return difference, difference.flatten(1).square().mean(1).sqrt() / eps[-1].square().mean().sqrt()

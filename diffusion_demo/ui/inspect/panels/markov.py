@@ -1,4 +1,4 @@
-"""The Markov chain against the closed form: many draws of three pixels, walked and jumped, and the image on its way."""
+"""Panel: the Markov chain q(x_t | x_{t-1}) compared with the closed form q(x_t | x_0)."""
 
 import io
 import json
@@ -11,7 +11,7 @@ from diffusion_demo.images import to_pil, to_uint8
 from diffusion_demo.ui.inspect.panels import html
 from diffusion_demo.ui.inspect.panels.scene import Scene
 
-DRAWS, FRAMES, MOVING = 4000, 8, 40
+NUM_WALKS, STRIP_FRAMES, ANIMATION_FRAMES = 4000, 8, 40
 LATEX = "\n".join(
     [
         r"q(x_t \mid x_{t-1}) = \mathcal{N}\big(\sqrt{1-\beta_t}\,x_{t-1},\ \beta_t I\big)",
@@ -21,20 +21,22 @@ LATEX = "\n".join(
 
 
 def show(scene: Scene) -> str:
-    walk = _walked(scene)
-    kept = walk[[round(i * scene.t / (FRAMES - 1)) for i in range(FRAMES)]]
+    """Return the HTML of the panel."""
+    walk = _walk(scene)
+    frames = walk[[round(i * scene.t / (STRIP_FRAMES - 1)) for i in range(STRIP_FRAMES)]]
     return html.panel(
-        "Noise is added in many small steps, each of which looks only at the one before it: a Markov chain. One jump leads to the same place.",
+        "Noise is added in many small steps, each of which looks only at the one before it: a Markov chain. "
+        "One jump leads to the same place.",
         LATEX,
         "DDPM, Equations 2 and 4",
-        html.strip(kept, f"one walk of the chain, from t = 0 to t = {scene.t}, with fresh noise at every step"),
+        html.strip(frames, f"one walk of the chain, from t = 0 to t = {scene.t}, with fresh noise at every step"),
         html.image_row({f"walked: {scene.t} steps": walk[-1:], "jumped: one step, other noise": scene.xt}),
-        _numbers(scene),
+        _moments_table(scene),
     )
 
 
-def _walked(scene: Scene) -> Tensor:
-    """One walk of the image, [t + 1, C, S, S]."""
+def _walk(scene: Scene) -> Tensor:
+    """Return x_0 .. x_t of one run of the chain, float [t + 1, C, S, S]."""
     generator = torch.Generator().manual_seed(scene.seed + 1)
     states = [scene.x0]
     for i in range(scene.t):
@@ -45,8 +47,8 @@ def _walked(scene: Scene) -> Tensor:
 
 
 def animation(scene: Scene, settings: dict) -> bytes:
-    """The walk as an animated WebP, with its settings as JSON in the EXIF description."""
-    walk, count = _walked(scene), min(MOVING, scene.t + 1)
+    """Return the walk as an animated WebP, with the settings as JSON in its EXIF image description."""
+    walk, count = _walk(scene), min(ANIMATION_FRAMES, scene.t + 1)
     pixels = to_uint8(walk[[round(i * scene.t / (count - 1)) for i in range(count)]])
     frames = [to_pil(one).convert("RGB").resize((256, 256), Image.Resampling.NEAREST) for one in pixels]
     exif, buffer = Image.Exif(), io.BytesIO()
@@ -63,36 +65,39 @@ def animation(scene: Scene, settings: dict) -> bytes:
     return buffer.getvalue()
 
 
-def agreement(scene: Scene) -> list[tuple[float, float, float, float, float, float, float]]:
-    """For a dark, a middling and a bright value of the image: it; then mean, its standard error and what it should be; then the variance's."""
+def compare_moments(scene: Scene) -> list[tuple[float, ...]]:
+    """Compare sample moments of x_t with the closed form for the smallest, the median and the largest value of x_0.
+
+    Each tuple holds x_0, then sample mean, its standard error and exact mean, then the same three for the variance.
+    """
     values = scene.x0.flatten().sort().values[[0, scene.x0.numel() // 2, -1]].double().cpu()
     generator = torch.Generator().manual_seed(scene.seed + 2)
-    x = values.repeat(DRAWS, 1)
+    x = values.repeat(NUM_WALKS, 1)
     for i in range(scene.t):
         x = scene.chain.q_step(x, i, torch.randn(x.shape, generator=generator, dtype=x.dtype))
-    jump = scene.chain.q_mean_variance(values[None], scene.index)
-    variance, wanted = x.var(0), float(jump.variance)
+    exact = scene.chain.q_mean_variance(values[None], scene.index)
+    variance, exact_variance = x.var(0), float(exact.variance)
     columns = (
         values,
         x.mean(0),
-        (variance / DRAWS).sqrt(),
-        jump.mean[0],
+        (variance / NUM_WALKS).sqrt(),
+        exact.mean[0],
         variance,
-        variance * (2 / (DRAWS - 1)) ** 0.5,
+        variance * (2 / (NUM_WALKS - 1)) ** 0.5,
     )
-    return [(*map(float, row), wanted) for row in zip(*columns, strict=True)]
+    return [(*map(float, row), exact_variance) for row in zip(*columns, strict=True)]
 
 
-def _numbers(scene: Scene) -> str:
+def _moments_table(scene: Scene) -> str:
     rows = [
         [
             f"x<sub>0</sub> = {x0:.3f}",
             html.measured(mean, mean_error),
-            f"{closed:.4f}",
+            f"{exact_mean:.4f}",
             html.measured(variance, variance_error),
-            f"{wanted:.4f}",
+            f"{exact_variance:.4f}",
         ]
-        for x0, mean, mean_error, closed, variance, variance_error, wanted in agreement(scene)
+        for x0, mean, mean_error, exact_mean, variance, variance_error, exact_variance in compare_moments(scene)
     ]
-    head = [f"{DRAWS:,} walks", "mean", "√ᾱ<sub>t</sub> x<sub>0</sub>", "variance", "1 − ᾱ<sub>t</sub>"]
+    head = [f"{NUM_WALKS:,} walks", "mean", "√ᾱ<sub>t</sub> x<sub>0</sub>", "variance", "1 − ᾱ<sub>t</sub>"]
     return html.table(head, rows)

@@ -1,4 +1,4 @@
-"""One reverse step: the true posterior, which knows x_0, against p_theta, which guesses it."""
+"""Panel: one reverse step, the posterior q(x_{t-1} | x_t, x_0) compared with p_theta(x_{t-1} | x_t)."""
 
 import math
 
@@ -11,10 +11,11 @@ from diffusion_demo.ui.inspect.panels import html
 from diffusion_demo.ui.inspect.panels.scene import Scene
 
 LATEX = r"L_{t-1} = D_{\mathrm{KL}}\big(q(x_{t-1} \mid x_t, x_0)\ \|\ p_\theta(x_{t-1} \mid x_t)\big)"
-FIRST = r"L_0 = -\log p_\theta(x_0 \mid x_1)"
+LAST_STEP_LATEX = r"L_0 = -\log p_\theta(x_0 \mid x_1)"
 
 
 def show(scene: Scene) -> str:
+    """Return the HTML of the panel."""
     xt, chain, i = scene.xt, scene.chain, scene.index
     p, q = scene.p(xt, i), chain.q_posterior(scene.x0, xt, i)
     bits = float(kl_term(q, p)[0] if i else decoder_term(p, scene.x0)[0])
@@ -30,28 +31,28 @@ def show(scene: Scene) -> str:
         [learned, f"{deviation.mean():.5f}", f"from {deviation.min():.5f} to {deviation.max():.5f} over the pixels"],
     ]
     return html.panel(
-        "Knowing the image, one step back is a known Gaussian. The network does not know it: it guesses the noise, from that the image, "
-        "and takes the step that would be right if the guess were.",
-        LATEX if i else FIRST,
+        "Knowing the image, one step back is a known Gaussian. The network does not know it: it guesses the noise, "
+        "from that the image, and takes the step that would be right if the guess were.",
+        LATEX if i else LAST_STEP_LATEX,
         "DDPM, Equations 5 to 7; Improved DDPM, Equation 15",
         html.image_row(
             {"x<sub>t</sub>, what it sees": xt, "its x<sub>0</sub>": p.x0, "the true x<sub>0</sub>": scene.x0}
         ),
-        f'<p class="found">At t = {scene.t} its image is off by <b>{error:.1f}</b> of 255 gray levels, and the step costs '
-        f'<b class="bits">{bits:.3g}</b> bits per dimension ({"L<sub>0</sub>" if not i else f"L<sub>{i}</sub>"}).</p>',
+        f'<p class="found">At t = {scene.t} its image is off by <b>{error:.1f}</b> of 255 gray levels, '
+        f'and the step costs <b class="bits">{bits:.3g}</b> bits per dimension (L<sub>{i}</sub>).</p>',
         html.table(["standard deviation of the step", "", ""], rows),
-        _one_pixel(scene.pixel, q, p, deviation),
+        _pixel_plot(scene.pixel, q, p, deviation),
     )
 
 
-def _one_pixel(place: tuple[int, int, int, int], q: Gaussian, p: Reverse, deviation: Tensor) -> str:
-    """Both Gaussians of one pixel's channel."""
-    true, guess = float(q.mean[place]), float(p.mean[place])
-    widths = (max(float(q.variance.expand_as(q.mean)[place]) ** 0.5, 1e-4), max(float(deviation[place]), 1e-4))
-    low, high = min(true - 4 * widths[0], guess - 4 * widths[1]), max(true + 4 * widths[0], guess + 4 * widths[1])
+def _pixel_plot(pixel: tuple[int, int, int, int], q: Gaussian, p: Reverse, deviation: Tensor) -> str:
+    """Return the plot of the densities of q and p for one pixel."""
+    q_mean, p_mean = float(q.mean[pixel]), float(p.mean[pixel])
+    widths = (max(float(q.variance.expand_as(q.mean)[pixel]) ** 0.5, 1e-4), max(float(deviation[pixel]), 1e-4))
+    low, high = min(q_mean - 4 * widths[0], p_mean - 4 * widths[1]), max(q_mean + 4 * widths[0], p_mean + 4 * widths[1])
     grid = [low + (high - low) * i / 200 for i in range(201)]
     lines = {
         name: [(x, math.exp(-(((x - mean) / width) ** 2) / 2) / width / math.sqrt(2 * math.pi)) for x in grid]
-        for name, mean, width in (("q, knowing the image", true, widths[0]), ("p, the network's", guess, widths[1]))
+        for name, mean, width in (("q, knowing the image", q_mean, widths[0]), ("p, the network's", p_mean, widths[1]))
     }
     return html.plot(lines, "the chosen pixel, one step back")

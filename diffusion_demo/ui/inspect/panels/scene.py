@@ -1,4 +1,4 @@
-"""What all panels look at: one image, one noise, one t, one model."""
+"""Input of all panels: an image, noise, a timestep and a model."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,10 @@ from diffusion_demo.models.unet import as_denoiser
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """x0 and eps float32 [1, C, S, S] at the model's size, another image to mix with, and t as the page counts it: 1 .. T on the model's chain."""
+    """An image x0, another image and noise eps, each float32 [1, C, S, S] at the model's size, and t in 1 .. T.
+
+    spot: the position of the selected pixel, as fractions of width and height.
+    """
 
     x0: Tensor
     other: Tensor
@@ -28,64 +31,74 @@ class Scene:
 
     @property
     def pixel(self) -> tuple[int, int, int, int]:
-        """The chosen pixel's first channel: the spot is its share of the way from the left and from the top."""
-        across, down = (min(round(share * self.x0.shape[-1]), self.x0.shape[-1] - 1) for share in self.spot)
-        return 0, 0, down, across
+        """Index of the first channel of the selected pixel: (0, 0, row, column)."""
+        column, row = (min(round(share * self.x0.shape[-1]), self.x0.shape[-1] - 1) for share in self.spot)
+        return 0, 0, row, column
 
     @property
     def chain(self) -> Diffusion:
+        """Diffusion process of the model."""
         return self.checkpoint.diffusion
 
     @property
     def index(self) -> int:
-        """t in the tables: 0 .. T-1."""
+        """Index of t in the tables, in 0 .. T-1."""
         return self.t - 1
 
     @property
     def xt(self) -> Tensor:
+        """Noisy image x_t, float32 [1, C, S, S]."""
         return self.chain.q_sample(self.x0, self.index, self.eps)
 
     @cached_property
     def model(self) -> Denoiser:
+        """Denoiser in fp32."""
         return as_denoiser(self.checkpoint.unet, "fp32")
 
     def labels(self, count: int) -> dict:
-        """Whatever the model needs to be told of classes: that there is none, as far as it knows that."""
-        description = self.checkpoint.description
-        if not description.class_names:
+        """Return the model arguments for `count` images: the null class if the model has one, otherwise class 0."""
+        metadata = self.checkpoint.description
+        if not metadata.class_names:
             return {}
-        return {
-            "class_labels": torch.full(
-                (count,), description.null_class if description.guidance else 0, device=self.x0.device
-            )
-        }
+        label = metadata.null_class if metadata.guidance else 0
+        assert label is not None, "a model with guidance has a null class"
+        return {"class_labels": torch.full((count,), label, device=self.x0.device)}
 
     @torch.no_grad()
     def p(self, xt: Tensor, index: int, clip: bool = True) -> Reverse:
-        """p_theta(x_{t-1} | x_t) at the index for x_t [N, C, S, S]."""
+        """Return p_theta(x_{t-1} | x_t) at table index `index` for x_t, float [N, C, S, S]."""
         return self.chain.p(call_model(self.model, self.chain, xt, index, **self.labels(len(xt))), xt, index, clip)
 
     def draws(self, count: int, salt: int) -> Tensor:
-        """Standard normal noise [count, C, S, S] that belongs to this scene alone."""
+        """Return standard normal noise, float32 [count, C, S, S], seeded by the scene and `salt`."""
         generator = torch.Generator().manual_seed(1000 * self.seed + salt)
         return torch.randn(count, *self.x0.shape[1:], generator=generator).to(self.x0.device)
 
-    def steps_from_here(self, most: int) -> Diffusion:
-        """The chain from t down to 0 in at most so many steps, evenly spread, t among them."""
-        count = min(most, self.t)
+    def respaced_from_t(self, max_steps: int) -> Diffusion:
+        """Return the chain from t down to 0 in at most `max_steps` evenly spaced steps, which include t."""
+        count = min(max_steps, self.t)
         return self.chain.respaced([round(self.index - i * self.index / max(1, count - 1)) for i in range(count)])
 
 
-def scene_of(
-    image: str, other: str, seed: int, share: float, checkpoint: Checkpoint, spot: tuple[float, float] = (0.5, 0.5)
+def load_scene(
+    image: str | Path,
+    other: str | Path,
+    seed: int,
+    relative_t: float,
+    checkpoint: Checkpoint,
+    spot: tuple[float, float] = (0.5, 0.5),
 ) -> Scene:
-    """The scene of an image file at share t/T of the model's chain. Raises Unreadable for a file that is no image."""
-    about = checkpoint.description
-    transform = ImageTransform(about.image_size, about.channels)
+    """Load the scene of two image files at relative_t = t / T.
+
+    Raises UnreadableFile or OSError for a file that is not an image.
+    """
+    metadata, device = checkpoint.description, checkpoint.unet.device
+    assert isinstance(device, torch.device)
+    transform = ImageTransform(metadata.image_size, metadata.channels)
     x0, second = (
-        to_float(torch.from_numpy(decode(Path(path).read_bytes(), transform).copy())[None]).to(checkpoint.unet.device)
+        to_float(torch.from_numpy(decode(Path(path).read_bytes(), transform).copy())[None]).to(device)
         for path in (image, other)
     )
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed)).to(x0.device)
     steps = len(checkpoint.diffusion)
-    return Scene(x0, second, eps, min(steps, max(1, round(share * steps))), seed, checkpoint, spot)
+    return Scene(x0, second, eps, min(steps, max(1, round(relative_t * steps))), seed, checkpoint, spot)

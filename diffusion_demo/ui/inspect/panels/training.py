@@ -1,4 +1,4 @@
-"""What training asks: the noise, the network's guess of it, and their squared difference."""
+"""Panel: the training loss, the squared error of the predicted noise."""
 
 import torch
 
@@ -7,7 +7,7 @@ from diffusion_demo.diffusion.process import call_model
 from diffusion_demo.ui.inspect.panels import html
 from diffusion_demo.ui.inspect.panels.scene import Scene
 
-DRAWS = 16
+NUM_DRAWS = 16
 LATEX = (
     r"L_{\mathrm{simple}} = \mathbb{E}_{t, x_0, \epsilon}"
     r"\left\|\epsilon - \epsilon_\theta(\sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\epsilon,\ t)\right\|^2"
@@ -15,12 +15,14 @@ LATEX = (
 
 
 def show(scene: Scene) -> str:
+    """Return the HTML of the panel."""
     eps = scene.p(scene.xt, scene.index, clip=False).eps
     difference = (eps - scene.eps) ** 2
-    heat = difference.mean(1, keepdim=True).expand_as(scene.x0)
-    mean, error = squared_errors(scene)
+    error_map = difference.mean(1, keepdim=True).expand_as(scene.x0)
+    mean, error = estimate_loss(scene)
     return html.panel(
-        "Training shows the network x<sub>t</sub> and asks which noise is in it. The answer's squared error is the loss; nothing else is ever asked.",
+        "Training shows the network x<sub>t</sub> and asks which noise is in it. "
+        "The answer's squared error is the loss; nothing else is ever asked.",
         LATEX,
         "DDPM, Equation 14 and Algorithm 1",
         html.image_row(
@@ -28,20 +30,20 @@ def show(scene: Scene) -> str:
                 "x<sub>t</sub>": scene.xt,
                 "ε, the noise": scene.eps / 3,
                 "ε<sub>θ</sub>, its guess": eps / 3,
-                "where it is wrong": 2 * heat / heat.max() - 1,
+                "where it is wrong": 2 * error_map / error_map.max() - 1,
             }
         ),
-        f'<p class="found">At t = {scene.t} the squared error is <b>{float(difference.mean()):.4f}</b> for this noise, and '
-        f'<b class="simple">{html.measured(mean, error)}</b> over {DRAWS} draws. To guess 0 would cost 1.</p>',
+        f'<p class="found">At t = {scene.t} the squared error is <b>{float(difference.mean()):.4f}</b> for this noise, '
+        f'and <b class="simple">{html.measured(mean, error)}</b> over {NUM_DRAWS} draws. To guess 0 would cost 1.</p>',
     )
 
 
 @torch.no_grad()
-def squared_errors(scene: Scene) -> tuple[float, float]:
-    """L_simple of this image at this t: mean over DRAWS draws of the noise, and its standard error."""
-    eps = scene.draws(DRAWS, salt=3)
+def estimate_loss(scene: Scene) -> tuple[float, float]:
+    """Return L_simple of the image at t: its mean over NUM_DRAWS noise samples, and the standard error of the mean."""
+    eps = scene.draws(NUM_DRAWS, salt=3)
     xt = scene.chain.q_sample(scene.x0.expand_as(eps).contiguous(), scene.index, eps)
-    output = call_model(scene.model, scene.chain, xt, scene.index, **scene.labels(DRAWS))
-    guess = scene.chain.p(output, xt, scene.index, clip=False).eps
-    errors = mean_flat((guess - eps) ** 2)
-    return float(errors.mean()), float(errors.std() / DRAWS**0.5)
+    output = call_model(scene.model, scene.chain, xt, scene.index, **scene.labels(NUM_DRAWS))
+    predicted = scene.chain.p(output, xt, scene.index, clip=False).eps
+    errors = mean_flat((predicted - eps) ** 2)
+    return float(errors.mean()), float(errors.std() / NUM_DRAWS**0.5)
