@@ -1,8 +1,12 @@
-"""Compare training settings at equal minutes of one core: `python -m benchmarks.recipe run baseline --data TRAIN.zip --validation VAL.zip --out DIR`.
+"""Compare training settings at equal minutes of one core.
 
-An arm is the baseline with one thing changed. Its budget is CPU time of the process, with one thread, so two arms can run side by side and other
-work on the machine takes nothing from either. Each arm is judged on validation images that no arm trains on, at fixed noise and timesteps, for
-each of its EMA decays; the error is stated both for v and for eps, because neither network is trained on the other's. `table` prints the results.
+    python -m benchmarks.recipe run baseline --data TRAIN.zip --validation VALIDATION.zip --out DIR
+    python -m benchmarks.recipe table --out DIR
+
+An arm is the baseline with one thing changed. Its budget is the CPU time of a process with one thread, so two arms can run
+at once and other work on the machine takes nothing from them. Each arm is judged on validation images that no arm trains
+on, at fixed noise and timesteps, for each of its EMA decays. The error is stated for v and for eps, because no network is
+trained on both.
 """
 
 import argparse
@@ -34,7 +38,7 @@ BASELINE = {
     "flip": False,
     "ema_decays": (0.9995, 0.999, 0.99, 0.98),
 }
-# More width at the highest resolution, or more residual blocks, at about the parameters of the small preset (32, 80, 160; one block).
+# Networks of about 4 million parameters: more channels at the highest resolution, or more residual blocks per level.
 NETWORKS = {"wide": Preset((64, 96, 128), 1, (8,)), "deep": Preset((32, 64, 128), 2, (8,))}
 ARMS = {
     "baseline": {},
@@ -56,7 +60,7 @@ RESULT = "recipe.json"
 
 
 def train_arm(arm: str, seed: int, images: Path, run: RunFolder, minutes: float) -> int:
-    """Train until the process has used so many CPU minutes since the start of training, and return the number of steps."""
+    """Train for a number of CPU minutes, counted from the first step, and return the number of steps."""
     settings = BASELINE | ARMS[arm]
     if (
         "lr_scheduler" in settings
@@ -77,7 +81,10 @@ def train_arm(arm: str, seed: int, images: Path, run: RunFolder, minutes: float)
 
 @torch.no_grad()
 def validation_errors(checkpoint, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-    """Return the mean squared errors of v and of eps over all timesteps, at the same noise for every network. images: uint8 [N, C, S, S]."""
+    """Return the mean squared errors of v and eps over all timesteps, at the same noise for every network.
+
+    images: uint8 [N, C, S, S]; labels: int64 [N].
+    """
     generator = torch.Generator().manual_seed(0)
     chain, network = checkpoint.diffusion, checkpoint.unet.eval()
     t = stratified_timesteps(len(images), len(chain), generator)
@@ -99,7 +106,7 @@ def validation_errors(checkpoint, images: torch.Tensor, labels: torch.Tensor) ->
 
 
 def measure_arm(run: RunFolder, validation: Path, decays: tuple[float, ...]) -> dict:
-    """Return the validation errors of each EMA decay and of the raw weights, and save sixteen samples of the best decay."""
+    """Return the validation errors of each EMA decay and of the raw weights, and save samples of the best decay."""
     source = run.latest()
     checkpoint = load_checkpoint(source)
     report = data.scan(validation)
@@ -136,7 +143,7 @@ def run_arm(arm: str, seed: int, images: Path, validation: Path, out: Path, minu
 
 
 def table(out: Path) -> None:
-    """Print a row for each arm: images seen and validation errors, the mean over seeds and its standard error where there are several."""
+    """Print a row for each arm: images seen and validation errors, as means over seeds with their standard errors."""
     rows: dict[str, list[dict]] = {}
     for path in sorted(out.glob(f"*/{RESULT}")):
         measured = json.loads(path.read_text(encoding="utf-8"))

@@ -1,8 +1,9 @@
 """Render a data set of avatars in ten classes: `python -m scripts.avatars --out scratch/avatars`.
 
-DiceBear draws an avatar from a style and a seed, so the data set has no size limit and each image can be made again from its name. All ten styles
-are CC0. Each split becomes one zip with a folder per class and a `metadata.jsonl` (one line per image, in the layout of Hugging Face's ImageFolder)
-that holds the attributes which the generator chose. The splits use disjoint ranges of seeds.
+DiceBear draws an avatar from a style and a seed, so the data set has no size limit and each image can be made again from
+its name. All ten styles are CC0. Each split becomes one ZIP file with a folder per class and a `metadata.jsonl` (one line
+per image, in the layout of Hugging Face's ImageFolder) that holds the attributes which the generator chose. The splits use
+disjoint ranges of seeds.
 """
 
 import argparse
@@ -63,7 +64,7 @@ def load_style(class_name: str) -> Style:
 
 
 def draw_avatar(spec: AvatarSpec) -> tuple[Image.Image, dict[str, str]]:
-    """Return the image, RGB on white and box-filtered to spec.size, and its attributes: the variants and colors that the seed chose."""
+    """Return the image, RGB on white and box-filtered to spec.size, and its attributes."""
     avatar = Avatar(load_style(spec.class_name), {"seed": str(spec.seed), "size": RENDER_SIZE})
     png = resvg_py.svg_to_bytes(svg_string=avatar.to_string(), skip_system_fonts=True)
     rendered = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
@@ -72,7 +73,7 @@ def draw_avatar(spec: AvatarSpec) -> tuple[Image.Image, dict[str, str]]:
 
 
 def read_attributes(options: dict) -> dict[str, str]:
-    """Return the variants and colors among the options that DiceBear resolved, each as one string; absent parts are left out."""
+    """Return the variants and colors that the seed chose, each as one string. Parts that are absent are left out."""
     attributes = {}
     for name, value in options.items():
         if name.endswith(("Variant", "Color")) and value:

@@ -142,6 +142,7 @@ def test_a_fresh_process_loads_no_more_than_it_needs(module, absent):
 
 
 def test_waiting_threads_sleep_by_default():
-    report = "import os; os.environ.pop('OMP_WAIT_POLICY', None); import diffusion_demo; print(os.environ['OMP_WAIT_POLICY'])"
+    lines = ["import os", "os.environ.pop('OMP_WAIT_POLICY', None)", "import diffusion_demo"]
+    report = "; ".join([*lines, "print(os.environ['OMP_WAIT_POLICY'])"])
     done = subprocess.run([sys.executable, "-c", report], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "PASSIVE"

@@ -1,7 +1,7 @@
 """What release 0.1.0 wrote still opens, resumes and samples, and the same request still gives the same image.
 
-The fixtures are files that 0.1.0 wrote. Its weights are too large for the repository: a run with the same settings stands
-in for them.
+The fixtures are files that 0.1.0 wrote. Its weights are too large for the repository, so a run with the same settings
+stands in for them.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""All settings of a training, as fields of the page: each is one of TrainConfig's, which alone says what is allowed."""
+"""The training settings as fields of the page. TrainConfig alone says which values are allowed."""
 
 import math
 
@@ -23,7 +23,7 @@ BROUGHT = (
 
 
 def build() -> tuple[dict[str, FormComponent], gr.Column]:
-    """Lay the fields out. Returns them by the name of their setting, and the column that only a new network shows."""
+    """Lay out the fields. Return them by the name of their setting, and the column that only a new network shows."""
     made: dict[str, FormComponent] = {}
 
     def add(name: str, kind: type[FormComponent], label: str, info: str = "", **options) -> None:
@@ -117,7 +117,7 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
 
 
 def chosen(start: dict, names: list[str], values: tuple) -> dict:
-    """The fields as settings of TrainConfig, beside `start` (a preset, or a model to go on from): those that are not what they would be anyway.
+    """Return the settings that differ from their defaults. `start` holds a preset, or a checkpoint to fine-tune.
 
     Raises BadInput for a field that is empty.
     """
@@ -144,7 +144,7 @@ def _as_setting(name: str, value):
 
 
 def _hex(color: str) -> str:
-    """What the color picker gives, "rgba(12.3, 4, 5, 1)" too, as "#rrggbb"; anything else as it is, for TrainConfig to refuse."""
+    """Return a color of the color picker as "#rrggbb". Other text is returned as it is, for TrainConfig to refuse."""
     text = str(color).strip()
     if text.startswith("rgb") and text.endswith(")"):
         try:
