@@ -3,10 +3,10 @@
     python -m benchmarks.recipe run baseline --data TRAIN.zip --validation VALIDATION.zip --out DIR
     python -m benchmarks.recipe table --out DIR
 
-An arm is the baseline with one thing changed. Its budget is the CPU time of a process with one thread, so two arms can run
-at once and other work on the machine takes nothing from them. Each arm is judged on validation images that no arm trains
-on, at fixed noise and timesteps, for each of its EMA decays. The error is stated for v and for eps, because no network is
-trained on both.
+An arm is the baseline with one thing changed. Its budget is the CPU time of a process with one thread, so two arms
+can run at once and other work on the machine takes nothing from them. Each arm is judged on validation images that no
+arm trains on, at fixed noise and timesteps, for each of its EMA decays. The error is stated for v and for eps,
+because no network is trained on both.
 """
 
 import argparse

@@ -1,9 +1,9 @@
 """Render a data set of avatars in ten classes: `python -m scripts.avatars --out scratch/avatars`.
 
-DiceBear draws an avatar from a style and a seed, so the data set has no size limit and each image can be made again from
-its name. All ten styles are CC0. Each split becomes one ZIP file with a folder per class and a `metadata.jsonl` (one line
-per image, in the layout of Hugging Face's ImageFolder) that holds the attributes which the generator chose. The splits use
-disjoint ranges of seeds.
+DiceBear draws an avatar from a style and a seed, so the data set has no size limit and each image can be made again
+from its name. All ten styles are CC0. Each split becomes one ZIP file with a folder per class and a `metadata.jsonl`
+(one line per image, in the layout of Hugging Face's ImageFolder) that holds the attributes which the generator chose.
+The splits use disjoint ranges of seeds.
 """
 
 import argparse

@@ -10,65 +10,66 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig
 
 DEFAULTS = {name: field.default for name, field in TrainConfig.model_fields.items()}
-FINE_TUNING = {
-    "learning_rate": 3e-4,
-    "warmup_steps": 50,
-}  # in ten minutes on two cores a hundred photographs turned emoji into horses
-BROUGHT = (
-    "beta_schedule",
-    "num_train_timesteps",
-    "prediction_type",
-    "variance_type",
-)  # by a model that training goes on from
+# In ten minutes on two cores these rates turned a model of emoji into one of horses, on a hundred photographs.
+FINE_TUNING = {"learning_rate": 3e-4, "warmup_steps": 50}
+# Inherited from the checkpoint to fine-tune.
+INHERITED = ("beta_schedule", "num_train_timesteps", "prediction_type", "variance_type")
+
+
+class _Layout:
+    """The fields laid out so far, by the name of their setting."""
+
+    def __init__(self):
+        self.fields: dict[str, FormComponent] = {}
+
+    def add(self, name: str, kind: type[FormComponent], label: str, info: str | None = None, **options) -> None:
+        default = DEFAULTS[name]
+        value = default[0] if isinstance(default, tuple) else default
+        common = {"interactive": True, "min_width": 130, "elem_id": f"setting-{name}"}
+        self.fields[name] = kind(value=value, label=label, info=info, **common, **options)
+
+    def choose(self, name: str, label: str, choices: list, info: str | None = None) -> None:
+        self.add(name, gr.Dropdown, label, info, choices=choices)
 
 
 def build() -> tuple[dict[str, FormComponent], gr.Column]:
     """Lay out the fields. Return them by the name of their setting, and the column that only a new network shows."""
-    made: dict[str, FormComponent] = {}
-
-    def add(name: str, kind: type[FormComponent], label: str, info: str = "", **options) -> None:
-        default = DEFAULTS[name]
-        value = default[0] if isinstance(default, tuple) else default
-        made[name] = kind(
-            value=value,
-            label=label,
-            info=info or None,
-            interactive=True,
-            min_width=130,
-            elem_id=f"setting-{name}",
-            **options,
-        )
-
-    def choose(name: str, label: str, options: list, info: str = "") -> None:
-        add(name, gr.Dropdown, label, info, choices=options)
-
-    def pair():
-        return gr.Row()
-
-    choose(
+    layout = _Layout()
+    layout.choose(
         "task",
         "It learns to",
         [("make images", "diffusion"), ("name noisy images", "classifier"), ("double the size of images", "upsampler")],
+        "Naming guides another model by class; doubling follows one.",
     )
-    made["task"].info = "Naming guides another model by class; doubling follows one."
+    _image_fields(layout)
+    _step_fields(layout)
+    _loss_fields(layout)
+    _memory_fields(layout)
+    return layout.fields, _noise_fields(layout)
+
+
+def _image_fields(layout: _Layout) -> None:
     gr.Markdown("Images", elem_classes="group")
-    with pair():
-        choose("image_size", "Size in pixels", [16, 32, 64, 128, 256])
-        choose("channels", "Color", [("color", 3), ("grayscale", 1)])
-    with pair():
-        choose("fit", "Not square?", [("crop", "crop"), ("add margins", "pad"), ("squash", "squash")])
-        choose("class_from", "Classes from", [("folders", "folder"), ("cat_1.png", "file_name")])
-    with pair():
-        add("background", gr.ColorPicker, "Background")
-        add("flip", gr.Checkbox, "Mirror half", "Off for letters.")
+    with gr.Row():
+        layout.choose("image_size", "Size in pixels", [16, 32, 64, 128, 256])
+        layout.choose("channels", "Color", [("color", 3), ("grayscale", 1)])
+    with gr.Row():
+        layout.choose("fit", "Not square?", [("crop", "crop"), ("add margins", "pad"), ("squash", "squash")])
+        layout.choose("class_from", "Classes from", [("folders", "folder"), ("cat_1.png", "file_name")])
+    with gr.Row():
+        layout.add("background", gr.ColorPicker, "Background")
+        layout.add("flip", gr.Checkbox, "Mirror half", "Off for letters.")
+
+
+def _step_fields(layout: _Layout) -> None:
     gr.Markdown("Steps", elem_classes="group")
-    with pair():
-        add("batch_size", gr.Number, "Batch size", precision=0)
-        add("learning_rate", gr.Number, "Learning rate", step=1e-5)
-    with pair():
-        add("warmup_steps", gr.Number, "Warm-up steps", precision=0)
-        add("ema_decays", gr.Number, "EMA decay", step=1e-4)
-    choose(
+    with gr.Row():
+        layout.add("batch_size", gr.Number, "Batch size", precision=0)
+        layout.add("learning_rate", gr.Number, "Learning rate", step=1e-5)
+    with gr.Row():
+        layout.add("warmup_steps", gr.Number, "Warm-up steps", precision=0)
+        layout.add("ema_decays", gr.Number, "EMA decay", step=1e-4)
+    layout.choose(
         "lr_scheduler",
         "Learning rate schedule",
         [
@@ -76,44 +77,56 @@ def build() -> tuple[dict[str, FormComponent], gr.Column]:
             ("Cosine decay", "cosine"),
             ("Constant, then decay", "warmup_stable_decay"),
         ],
-        "A decay ends with the training time and gives better images at the end. Constant can be continued.",
+        "A decay ends with the training time. Constant can be continued later.",
     )
-    with pair():
-        add("label_dropout", gr.Number, "Labels dropped", step=0.05)
-        add("weight_decay", gr.Number, "Weight decay", step=0.01)
-    with pair():
-        add("grad_clip", gr.Number, "Largest gradient", step=0.1)
-        add("seed", gr.Number, "Seed", precision=0)
-    add("small_noise", gr.Number, "Noise on the small images", "Where it doubles their size.", step=0.01)
-    with pair():
-        choose("loss", "Loss", ["hybrid", "simple", "kl", "rescaled_kl"])
-        choose(
+    with gr.Row():
+        layout.add("label_dropout", gr.Number, "Labels dropped", step=0.05)
+        layout.add("weight_decay", gr.Number, "Weight decay", step=0.01)
+    with gr.Row():
+        layout.add("grad_clip", gr.Number, "Largest gradient", step=0.1)
+        layout.add("seed", gr.Number, "Seed", precision=0)
+
+
+def _loss_fields(layout: _Layout) -> None:
+    layout.add("small_noise", gr.Number, "Noise on the small images", "Where it doubles their size.", step=0.01)
+    with gr.Row():
+        layout.choose("loss", "Loss", ["hybrid", "simple", "kl", "rescaled_kl"])
+        layout.choose(
             "timestep_sampler",
             "t is drawn",
             [("evenly", "stratified"), ("at random", "uniform"), ("by loss", "loss_aware")],
         )
+    layout.add("snr_gamma", gr.Number, "Min-SNR gamma", "0 weighs all noise levels alike, as in DDPM.", step=0.5)
+
+
+def _memory_fields(layout: _Layout) -> None:
     gr.Markdown("Memory and speed", elem_classes="group")
-    with pair():
-        add("accumulation", gr.Number, "Parts of a batch", precision=0)
-        choose("precision", "Precision", ["auto", "fp32", "bf16"])
-    add("gradient_checkpointing", gr.Checkbox, "Recompute rather than remember", "Less memory, but slower.")
+    with gr.Row():
+        layout.add("accumulation", gr.Number, "Parts of a batch", precision=0)
+        layout.choose("precision", "Precision", ["auto", "fp32", "bf16"])
+    layout.add("gradient_checkpointing", gr.Checkbox, "Recompute rather than remember", "Less memory, but slower.")
+
+
+def _noise_fields(layout: _Layout) -> gr.Column:
     with gr.Column(visible=False) as noise:
         gr.Markdown("Noise", elem_classes="group")
-        with pair():
-            choose(
+        with gr.Row():
+            layout.choose(
                 "beta_schedule",
                 "Schedule",
                 [("cosine", "squaredcos_cap_v2"), "linear", ("quadratic", "scaled_linear"), "sigmoid"],
             )
-            add("num_train_timesteps", gr.Number, "Timesteps", precision=0)
-        with pair():
-            choose("prediction_type", "Predicts", [("noise", "epsilon"), ("picture", "sample"), ("v", "v_prediction")])
-            choose(
+            layout.add("num_train_timesteps", gr.Number, "Timesteps", precision=0)
+        with gr.Row():
+            layout.choose(
+                "prediction_type", "Predicts", [("noise", "epsilon"), ("image", "sample"), ("v", "v_prediction")]
+            )
+            layout.choose(
                 "variance_type",
                 "Variance",
                 [("learned", "learned_range"), ("beta", "fixed_large"), ("beta~", "fixed_small")],
             )
-    return made, noise
+    return noise
 
 
 def chosen(start: dict, names: list[str], values: tuple) -> dict:
@@ -123,7 +136,7 @@ def chosen(start: dict, names: list[str], values: tuple) -> dict:
     """
     settings = {}
     for name, value in zip(names, values, strict=True):
-        if "init_from" in start and name in BROUGHT:
+        if "init_from" in start and name in INHERITED:
             continue
         if value is None:
             raise BadInput(f"Fill in the {name.replace('_', ' ')}.", name)
