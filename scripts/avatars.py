@@ -111,7 +111,7 @@ def write_zip(path: Path, split: str, images_per_class: int, size: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="where the zips go; not a folder that git tracks"
     )

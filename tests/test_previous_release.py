@@ -51,7 +51,9 @@ def test_a_run_of_the_previous_release_resumes_with_its_own_loss_and_to_the_bit(
 
 
 def test_a_checkpoint_of_the_previous_release_opens_and_is_sampled(old_run, command):
-    checkpoint = load_checkpoint(RunFolder(old_run).latest())
+    latest = RunFolder(old_run).latest()
+    assert latest is not None
+    checkpoint = load_checkpoint(latest)
     assert checkpoint.description.class_names == ("one", "three", "two") and checkpoint.description.steps == 4
     done = command(
         "sample", "--checkpoint", old_run, "--num-images", 1, "--steps", 2, "--out", "out", cwd=old_run.parent

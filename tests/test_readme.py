@@ -11,7 +11,9 @@ README_TEXT = README.read_text(encoding="utf-8")
 
 
 def library_code():
-    return re.search(r"<!-- library -->\s*```python\n(.*?)```", README_TEXT, re.DOTALL)[1]
+    found = re.search(r"<!-- library -->\s*```python\n(.*?)```", README_TEXT, re.DOTALL)
+    assert found is not None
+    return found[1]
 
 
 def test_the_library_example_trains_samples_and_measures_without_page_accelerate_or_diffusers(tmp_path):
@@ -29,7 +31,9 @@ def test_the_library_example_trains_samples_and_measures_without_page_accelerate
     )
     assert done.returncode == 0, done.stderr
     assert "loaded []" in done.stdout and "step 20 of 20" in done.stdout
-    bits = float(re.search(r"bits/dim: tensor\(([\d.]+)\)", done.stdout)[1])
+    found = re.search(r"bits/dim: tensor\(([\d.]+)\)", done.stdout)
+    assert found is not None
+    bits = float(found[1])
     assert 0.5 < bits < 6, "above the half bit that 256 grays over 16 pixels hold, below what pixels alone would cost"
     assert not list(tmp_path.iterdir())
 

@@ -182,7 +182,7 @@ def test_bytes_changed_at_random_give_a_image_or_a_reason(seed):
     for _ in range(150):
         data = bytearray(SEEDS[seed])
         for place in random.integers(0, random.choice([40, 120, len(data)]), random.integers(1, 6)):
-            data[place] = random.choice([0, 1, 127, 255, random.integers(256)])
+            data[place] = random.choice([0, 1, 127, 255, int(random.integers(256))])
         try:
             assert decode(bytes(data), ImageTransform(8)).shape == (3, 8, 8)
             outcomes["image"] += 1

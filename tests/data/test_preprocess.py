@@ -215,6 +215,6 @@ def test_of_several_frames_the_first_is_taken(tmp_path, kind):
         tmp_path / f"a.{kind}",
         save_all=True,
         append_images=frames[1:],
-        **({"lossless": True} if kind == "webp" else {}),
+        lossless=kind == "webp",
     )
     assert one_pixel(tmp_path / f"a.{kind}") == RED

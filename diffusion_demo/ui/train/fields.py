@@ -3,7 +3,7 @@
 import math
 
 import gradio as gr
-from gradio.components import FormComponent
+from gradio.components import Component
 from PIL import ImageColor
 
 from diffusion_demo.errors import BadInput
@@ -20,9 +20,9 @@ class _Layout:
     """The fields laid out so far, by the name of their setting."""
 
     def __init__(self):
-        self.fields: dict[str, FormComponent] = {}
+        self.fields: dict[str, Component] = {}
 
-    def add(self, name: str, kind: type[FormComponent], label: str, info: str | None = None, **options) -> None:
+    def add(self, name: str, kind: type[Component], label: str, info: str | None = None, **options) -> None:
         default = DEFAULTS[name]
         value = default[0] if isinstance(default, tuple) else default
         common = {"interactive": True, "min_width": 130, "elem_id": f"setting-{name}"}
@@ -32,7 +32,7 @@ class _Layout:
         self.add(name, gr.Dropdown, label, info, choices=choices)
 
 
-def build() -> tuple[dict[str, FormComponent], gr.Column]:
+def build() -> tuple[dict[str, Component], gr.Column]:
     """Lay out the fields. Return them by the name of their setting, and the column that only a new network shows."""
     layout = _Layout()
     layout.choose(
