@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from diffusion_demo import data
-from diffusion_demo.evaluation.class_matching import specs_like_data
+from diffusion_demo.evaluation.class_matching import specs_in_data_proportions
 from diffusion_demo.evaluation.extractor import Features
 from diffusion_demo.evaluation.feature_classifier import feature_classifier_extractor, load_feature_classifier
 from diffusion_demo.evaluation.frechet import frechet_estimate
@@ -68,7 +68,7 @@ def main() -> None:
     print("| guidance | accuracy | precision | recall | distance |\n|---|---|---|---|---|")
     for name, settings in ROWS.items():
         request = replace(Request(num_images=images, eta=eta, precision="fp32"), **settings)
-        specs = specs_like_data(report, checkpoint.description, request)
+        specs = specs_in_data_proportions(report, checkpoint.description, request)
         folder = work / "-".join(str(value) for value in settings.values())
         samples = draw_samples(checkpoint, CHECKPOINT.name, request, specs, folder, lambda images: None)
         features = extract(samples.images)

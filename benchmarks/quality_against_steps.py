@@ -17,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from diffusion_demo import data
-from diffusion_demo.evaluation.class_matching import specs_like_data
+from diffusion_demo.evaluation.class_matching import specs_in_data_proportions
 from diffusion_demo.evaluation.feature_classifier import extract_features, load_feature_classifier
 from diffusion_demo.evaluation.frechet import RESAMPLES, frechet_distance, frechet_estimate
 from diffusion_demo.models.checkpoint import load_checkpoint
@@ -47,7 +47,7 @@ def sample_row(sampler: str, eta: float, steps: int, images: int, report: data.R
             checkpoint,
             CHECKPOINT.name,
             request,
-            specs_like_data(report, checkpoint.description, request),
+            specs_in_data_proportions(report, checkpoint.description, request),
             folder,
             bar.update,
         )

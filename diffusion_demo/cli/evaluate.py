@@ -170,11 +170,11 @@ def _measure_nll(parsed: argparse.Namespace, checkpoint: "Checkpoint", reference
     from tqdm import tqdm
 
     from diffusion_demo import data
-    from diffusion_demo.evaluation.nll import measure_nll
+    from diffusion_demo.evaluation.nll import report_held_out_bound
 
     assert isinstance(reference.source, data.Report)
     with tqdm(unit="image", disable=parsed.json, delay=1) as bar:
-        return measure_nll(checkpoint, reference.source, parsed.steps, parsed.seed, parsed.work, bar.update)
+        return report_held_out_bound(checkpoint, reference.source, parsed.steps, parsed.seed, parsed.work, bar.update)
 
 
 def _draw_samples(

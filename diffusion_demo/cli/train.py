@@ -85,7 +85,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
 def _config(parsed: argparse.Namespace, run: "RunFolder") -> "TrainConfig":
     """Return the config of a new or a resumed run. Raises BadInput for options that are missing or conflict."""
-    from diffusion_demo.training.config import config_of
+    from diffusion_demo.training.config import config_with_inherited
     from diffusion_demo.training.resume import resumed_config
 
     settings = _settings(parsed)
@@ -95,7 +95,7 @@ def _config(parsed: argparse.Namespace, run: "RunFolder") -> "TrainConfig":
     if not parsed.resume:
         if "data" not in settings:
             raise BadInput("Say what to train on: --data DIR or --data IMAGES.zip.")
-        return config_of(settings)
+        return config_with_inherited(settings)
     if not run.exists:
         raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
     config = resumed_config(run, settings)

@@ -34,7 +34,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 @contextmanager
-def open_zip(path: Path) -> Iterator[Listing]:
+def list_zip(path: Path) -> Iterator[Listing]:
     """List the members of a zip file, which can be read inside the block.
 
     Raises BadInput if the file is not a valid zip file, or too large.

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from diffusion_demo.data import names
-from diffusion_demo.data.archive import open_zip
+from diffusion_demo.data.archive import list_zip
 from diffusion_demo.data.listing import Listing, list_files, list_folder
 from diffusion_demo.errors import BadInput
 
@@ -41,7 +41,7 @@ def open_source(source: Source) -> Iterator[Listing]:
     elif os.path.isdir(source):
         yield list_folder(source)
     elif os.path.isfile(source):
-        with open_zip(source) as listing:
+        with list_zip(source) as listing:
             yield listing
     elif os.path.exists(source):
         raise BadInput(f"{source} is neither a folder nor a zip file of images. Choose one of these.")

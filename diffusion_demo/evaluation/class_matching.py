@@ -33,7 +33,9 @@ def _first_names(names: tuple[str, ...]) -> str:
     return ", ".join(names[:12]) + (" and so on" if len(names) > 12 else "")
 
 
-def specs_like_data(report: data.Report, description: CheckpointMetadata, request: Request) -> list[ImageSpec]:
+def specs_in_data_proportions(
+    report: data.Report, description: CheckpointMetadata, request: Request
+) -> list[ImageSpec]:
     """Return the request's seeds, with the model's classes in the proportions of the data.
 
     Every prefix of the list approximates these proportions as closely as possible. The null class is left out. If the
@@ -43,7 +45,7 @@ def specs_like_data(report: data.Report, description: CheckpointMetadata, reques
 
 
 def specs_in_proportion(counts: Counter[str], description: CheckpointMetadata, request: Request) -> list[ImageSpec]:
-    """Do the same as `specs_like_data` for data with these numbers of images per class."""
+    """Do the same as `specs_in_data_proportions` for data with these numbers of images per class."""
     seeds = range(request.seed, request.seed + request.num_images)
     if not description.class_names:
         return [ImageSpec(seed, None) for seed in seeds]

@@ -70,7 +70,7 @@ class Bound:
         }
 
 
-def measure_nll(
+def report_held_out_bound(
     checkpoint: Checkpoint,
     report: data.Report,
     steps: int | str | None,

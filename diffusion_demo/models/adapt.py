@@ -20,7 +20,7 @@ def with_class_embedding(unet: UNet2DModel, table: Tensor) -> UNet2DModel:
     return rebuild(unet, {CLASS_EMBEDDING: table}, num_class_embeds=len(table))
 
 
-def zero_class_embedding(unet: UNet2DModel, num_classes: int) -> Tensor:
+def zero_embedding_table(unet: UNet2DModel, num_classes: int) -> Tensor:
     """Return a class embedding of zeros, float [num_classes + 1, D], for a network without classes.
 
     With it, the output for every class equals the output of the network without classes.

@@ -16,7 +16,7 @@ from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, si
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.adapt import with_null_class
 from diffusion_demo.models.classifier import Classifier, load_classifier
-from diffusion_demo.models.diffusers_format import WEIGHTS, find_parts, find_weights
+from diffusion_demo.models.diffusers_format import WEIGHTS, fetch_weights, find_parts
 from diffusion_demo.models.hub import local_folder
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CLASSIFIER, ORACLES, VARIANCE_TYPES, CheckpointMetadata, has_classifier
@@ -57,7 +57,7 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     metadata, home = load_metadata(folder), local_folder(folder)
     if metadata.task == "classifier":
         return _load_classifier_checkpoint(home, metadata, device)
-    weights, parts = find_weights(folder, home), find_parts(home)
+    weights, parts = fetch_weights(folder, home), find_parts(home)
     unet = with_null_class(_read(parts.unet, _load_network), metadata.class_names)
     scheduler = _load_scheduler(parts.scheduler)
     # channels_last is 10% faster on a CPU with AVX2. diffusers hides the annotations of `to`.

@@ -11,7 +11,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from torch import Tensor, nn
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.classifier_heads import POOLS, AttentionPool, spatial_head
+from diffusion_demo.models.classifier_heads import POOLS, AttentionPool, spatial_means_head
 from diffusion_demo.models.metadata import CLASSIFIER, CheckpointMetadata
 from diffusion_demo.models.openai.network import network_from_config
 from diffusion_demo.models.unet import LOAD_ERRORS, build_unet, load_strict, zero_outputs
@@ -46,7 +46,7 @@ class Classifier(ModelMixin, ConfigMixin):
         if pool.startswith("spatial"):
             layers = sum(trunk["layers_per_block"] * width for width in widths)
             features = widths[0] + layers + sum(widths[:-1]) + widths[-1]
-            self.head = spatial_head(features, classes, normalized=pool == "spatial_v2")
+            self.head = spatial_means_head(features, classes, normalized=pool == "spatial_v2")
             return
         self.norm = nn.GroupNorm(trunk["norm_num_groups"], widths[-1])
         if pool == "attention":

@@ -32,7 +32,7 @@ class AttentionPool(nn.Module):
         return self.proj(functional.scaled_dot_product_attention(q[:, :, :1], k, v).flatten(1))
 
 
-def spatial_head(features: int, outputs: int, normalized: bool) -> nn.Sequential:
+def spatial_means_head(features: int, outputs: int, normalized: bool) -> nn.Sequential:
     """Return a two-layer head for the spatial means of all blocks: float [N, features] -> [N, outputs].
 
     The pool spatial_v2 is the normalized one.

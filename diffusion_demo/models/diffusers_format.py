@@ -31,7 +31,7 @@ def find_parts(folder: Path) -> Parts:
     return Parts(*(folder / name if (folder / name / file).is_file() else folder for name, file in parts))
 
 
-def find_weights(checkpoint: str | Path, folder: Path) -> Path:
+def fetch_weights(checkpoint: str | Path, folder: Path) -> Path:
     """Return the safetensors file of a checkpoint's network, downloading it first for a Hub model.
 
     `folder` is the checkpoint's local folder. Raises BadInput if there is no such file.

@@ -243,7 +243,7 @@ class TrainConfig(BaseModel):
         return cls(**{"snr_gamma": 0.0} | settings)
 
 
-def config_of(settings: dict) -> TrainConfig:
+def config_with_inherited(settings: dict) -> TrainConfig:
     """Return the config of some settings and of the checkpoint to fine-tune. Raises BadInput where they conflict."""
     return TrainConfig(**(inherit(settings) if "init_from" in settings else settings))
 

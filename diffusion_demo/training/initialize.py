@@ -15,7 +15,7 @@ from diffusion_demo.models.adapt import (
     rebuild,
     with_class_embedding,
     with_rgb_channels,
-    zero_class_embedding,
+    zero_embedding_table,
 )
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.classifier import Classifier, build_classifier, classifier_on_trunk, copy_trunk, trunk_config
@@ -131,7 +131,7 @@ def _with_classes(source: Checkpoint, names: tuple[str, ...]) -> tuple[UNet2DMod
     if not old.class_names:
         if not names:
             return unet, []
-        table = zero_class_embedding(unet, len(names))
+        table = zero_embedding_table(unet, len(names))
         return with_class_embedding(unet, table), ["class embedding initialized to zero"]
     table = class_embedding_for(unet, old.class_names, names, old.guidance)
     if not names:

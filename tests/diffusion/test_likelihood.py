@@ -1,6 +1,7 @@
 """The variational bound, for data with known entropy and optimal denoiser."""
 
-# pyright: reportAttributeAccessIssue=false  scipy has no stubs: a frozen distribution is taken for a discrete one
+# pyright: reportAttributeAccessIssue=false
+# Reason: a frozen distribution is taken for a discrete one, as scipy has no stubs.
 
 import math
 

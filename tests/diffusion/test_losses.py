@@ -1,6 +1,7 @@
 """KL, the discrete decoder, the terms of the bound, and the training losses."""
 
-# pyright: reportAttributeAccessIssue=false  scipy has no stubs: a frozen distribution is taken for a discrete one
+# pyright: reportAttributeAccessIssue=false
+# Reason: a frozen distribution is taken for a discrete one, as scipy has no stubs.
 
 import math
 

@@ -1,6 +1,7 @@
 """The samplers: every step against the schedulers of diffusers, and their behavior as generators."""
 
-# pyright: reportAttributeAccessIssue=false  a diffusers step returns a tuple only with return_dict=False
+# pyright: reportAttributeAccessIssue=false
+# Reason: a diffusers step returns a tuple only with return_dict=False.
 
 from typing import Any
 

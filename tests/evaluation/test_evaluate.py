@@ -10,7 +10,7 @@ from diffusion_demo.cli import main
 from diffusion_demo.data import ImageTensors, load, scan
 from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits
 from diffusion_demo.errors import BadInput
-from diffusion_demo.evaluation.class_matching import class_indices, specs_like_data
+from diffusion_demo.evaluation.class_matching import class_indices, specs_in_data_proportions
 from diffusion_demo.evaluation.nll import measure_bound
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
@@ -107,13 +107,14 @@ def test_classes_are_matched_by_name_and_unknown_ones_get_the_null_class():
 
 def test_samples_have_the_class_proportions_of_the_data(report):
     description = CheckpointMetadata(16, 1, 100, ("one", "three", "two"), guidance=True)
-    specs = specs_like_data(report, description, Request(num_images=8, seed=5))
+    specs = specs_in_data_proportions(report, description, Request(num_images=8, seed=5))
     assert [image.seed for image in specs] == list(range(5, 13))
     for end in range(1, 9):
         prefix = [image.class_index for image in specs[:end]]
         assert all(abs(prefix.count(index) - end / 3) < 1 for index in range(3))
     assert {
-        image.class_index for image in specs_like_data(report, CheckpointMetadata(16, 1, 100), Request(num_images=2))
+        image.class_index
+        for image in specs_in_data_proportions(report, CheckpointMetadata(16, 1, 100), Request(num_images=2))
     } == {None}
 
 

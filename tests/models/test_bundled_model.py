@@ -117,7 +117,7 @@ def test_the_showcase_was_sampled_with_these_weights(command, folder, tmp_path):
 
 
 def test_the_avatars_are_the_pages_default_and_have_a_thumbnail_of_each_class():
-    assert next(iter(model_list.models())) == AVATARS.name
+    assert next(iter(model_list.model_folders())) == AVATARS.name
     names = load_checkpoint(AVATARS).description.class_names
     thumbnails = {path.stem: Image.open(path) for path in (AVATARS / THUMBNAILS).iterdir()}
     assert set(thumbnails) == set(names) == set(STYLES)

@@ -19,7 +19,7 @@ from diffusion_demo.models.openai.presets import build_paper_network
 from diffusion_demo.sampling.generate import sample
 from diffusion_demo.sampling.request import Request
 from diffusion_demo.training.batches import Batch, random_crop
-from diffusion_demo.training.config import TrainConfig, config_of
+from diffusion_demo.training.config import TrainConfig, config_with_inherited
 from diffusion_demo.training.tasks import Upsampling
 from tests.training.events import latest_checkpoint, of_type, unet_config
 
@@ -166,7 +166,7 @@ def test_a_model_of_another_task_is_refused_to_go_on_from(classifier_run, upsamp
         (upsampler_run, "classifier"),
     ):
         with pytest.raises(BadInput, match="was trained for the task"):
-            config_of({"data": "pictures", "task": task, "init_from": str(latest_checkpoint(run))})
+            config_with_inherited({"data": "pictures", "task": task, "init_from": str(latest_checkpoint(run))})
 
 
 def test_an_upsampler_shows_small_made_and_real_images_and_says_what_it_takes(upsampler_run):

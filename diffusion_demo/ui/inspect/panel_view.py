@@ -70,12 +70,12 @@ def build(page: gr.Blocks, image: gr.Image, seed: gr.State, inspector: gr.HTML) 
     triggers = [*changes, pixel.across.release, pixel.down.release, page.load]
     gr.on(triggers, _show, [panel, *inputs], view, **_PANEL_EVENT)
     whole.click(_whole_bound, inputs, view, api_visibility="private", concurrency_id="sampling", show_progress="hidden")
-    page.load(lambda name: gr.Dropdown(model_list.titles(), value=name), model, model, **_EVENT)
+    page.load(lambda name: gr.Dropdown(model_list.model_choices(), value=name), model, model, **_EVENT)
 
 
 def _model_dropdown() -> gr.Dropdown:
     return gr.Dropdown(
-        model_list.titles(),
+        model_list.model_choices(),
         label="Model",
         info="The panels ask it, at t on its own noise schedule. A perfect one shows what the best answer is.",
         interactive=True,

@@ -119,7 +119,9 @@ def _image() -> gr.Image:
 
 def _examples() -> dict[str, Path]:
     """Return the example images by their names in links."""
-    showcase_images = [path for folder in model_list.models().values() for path, _ in showcase.read(folder).files]
+    showcase_images = [
+        path for folder in model_list.model_folders().values() for path, _ in showcase.read(folder).files
+    ]
     photos = [get_image(name) for name in ("lion.jpg", "cheetah1.jpg", "tower.jpg")]
     paths = [Path(path) for path in (*photos, *showcase_images[:3])]
     return {path.stem: path for path in paths}

@@ -38,7 +38,7 @@ def gallery(files: list, elem_id: str) -> gr.Gallery:
     )
 
 
-def buttons(*elem_ids: str) -> list[gr.Button]:
+def start_stop_buttons(*elem_ids: str) -> list[gr.Button]:
     """Return one start button per id, of which only the first is visible, and the stop button.
 
     The start buttons are disabled until warm-up is complete. history.js finds the buttons by their classes.
@@ -63,16 +63,16 @@ def dispatch_event(elem_id: str, event: str) -> str:
     )
 
 
-def idle(words: str) -> list:
+def idle_buttons(words: str) -> list:
     """Return both buttons, start and stop, as they are without a run."""
     return [gr.Button(words, interactive=True), gr.Button(interactive=False)]
 
 
-def waiting() -> list:
+def waiting_buttons() -> list:
     """Return both buttons as they are from the click until the run starts."""
     return [gr.Button("Waiting …", interactive=False), gr.Button(interactive=True)]
 
 
-def working() -> list:
+def working_buttons() -> list:
     """Return both buttons as they are during a run."""
     return [gr.Button("Working …", interactive=False), gr.Button(interactive=True)]

@@ -14,12 +14,12 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import has_classifier
 from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.preview.preview import idle, working
+from diffusion_demo.ui.preview.preview import idle_buttons, working_buttons
 from diffusion_demo.ui.sample.compare_image import caption, draw_grid, settings_of
 from diffusion_demo.ui.sample.request_form import parse_request, require_number
 from diffusion_demo.ui.server import hf_space, limits, warmup
-from diffusion_demo.ui.server.fair_queue import fair_queue
-from diffusion_demo.ui.server.model_list import folder_of, models
+from diffusion_demo.ui.server.fair_queue import in_fair_queue
+from diffusion_demo.ui.server.model_list import folder_of, model_folders
 from diffusion_demo.ui.settings import settings
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ NONE = "none"
 MAX_PER_CELL = 4
 
 
-@fair_queue(lambda words: (words, *[gr.skip()] * 3))
+@in_fair_queue(lambda words: (words, *[gr.skip()] * 3))
 def compare(
     model: str,
     label: str,
@@ -58,7 +58,7 @@ def compare(
         cells = plan.cells(lambda name: load_metadata(folder_of(name)))
         _check(cells)
     started = time.monotonic()
-    yield f"0 of {len(cells)} cells", None, *working()
+    yield f"0 of {len(cells)} cells", None, *working_buttons()
     with TemporaryDirectory() as folder, user_errors_as_toasts():
         yield from _fill(plan, cells, Path(folder), started)
 
@@ -85,7 +85,7 @@ def _plan(
     choices = {
         "sampler": list(SAMPLERS),
         "class": [ANY_CLASS, *metadata.class_names, *map(metadata.title, metadata.class_names)],
-        "checkpoint": list(models()),
+        "checkpoint": list(model_folders()),
     }
     column_axis, row_axis = (
         None if name in (None, NONE) else parse_axis(name, values or "", choices.get(name, ()))
@@ -142,4 +142,4 @@ def _fill(plan: "Comparison", cells: "list[Cell]", folder: Path, started: float)
         save_png(path, draw_grid(plan, results, checkpoint.description), settings_of(plan))
         if len(results) < len(cells):
             yield f"{len(results)} of {len(cells)} cells", str(path), skip, skip
-    yield f"{len(cells)} cells in {duration(time.monotonic() - started)}.", str(path), *idle(COMPARE)
+    yield f"{len(cells)} cells in {duration(time.monotonic() - started)}.", str(path), *idle_buttons(COMPARE)

@@ -6,12 +6,12 @@ import gradio as gr
 
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.preview.preview import INSTANT_EVENT, buttons, idle, waiting
-from diffusion_demo.ui.sample import history
+from diffusion_demo.ui.preview.preview import INSTANT_EVENT, idle_buttons, start_stop_buttons, waiting_buttons
+from diffusion_demo.ui.sample import browser_history
 from diffusion_demo.ui.sample.compare import COMPARE, MAX_PER_CELL, NONE, compare
 from diffusion_demo.ui.sample.generate_view import SAMPLER_CHOICES, SampleForm
 from diffusion_demo.ui.sample.request_form import MIXED, class_choices
-from diffusion_demo.ui.server.model_list import folder_of, models, titles
+from diffusion_demo.ui.server.model_list import folder_of, model_choices, model_folders
 
 AXIS_CHOICES = [
     ("sampler", "sampler"),
@@ -64,7 +64,7 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: SampleForm) -> gr.Button
             )
             gr.Markdown(EQUAL, elem_classes="hint")
             with gr.Row(elem_classes="go"):
-                start, stop = buttons("compare")
+                start, stop = start_stop_buttons("compare")
         status, grid = _results()
     for side in sides:
         side.setting.input(_value_fields, [side.setting, model], [side.typed, side.chosen], **INSTANT_EVENT)
@@ -93,7 +93,7 @@ def _connect_run(
 ) -> None:
     """Connect Compare and Stop."""
     both = [start, stop]
-    run = start.click(waiting, None, both, **INSTANT_EVENT).then(
+    run = start.click(waiting_buttons, None, both, **INSTANT_EVENT).then(
         compare,
         inputs,
         [status, grid, *both],
@@ -101,9 +101,9 @@ def _connect_run(
         concurrency_limit=None,
         show_progress="hidden",
     )
-    run.success(None, grid, None, js=history.ADD_RESULTS)
-    run.failure(lambda: idle(COMPARE), None, both, **INSTANT_EVENT)
-    stopped = stop.click(lambda: idle(COMPARE), None, both, cancels=[run], **INSTANT_EVENT)
+    run.success(None, grid, None, js=browser_history.ADD_RESULTS)
+    run.failure(lambda: idle_buttons(COMPARE), None, both, **INSTANT_EVENT)
+    stopped = stop.click(lambda: idle_buttons(COMPARE), None, both, cancels=[run], **INSTANT_EVENT)
     # in a second step, because the last update of the run may still arrive after the first
     stopped.then(lambda: "Stopped; what was done stays.", None, status, **INSTANT_EVENT)
 
@@ -126,7 +126,9 @@ def _value_fields(setting: str, model: str) -> list:
         return [gr.Textbox(values, visible=setting != NONE), gr.CheckboxGroup(visible=False)]
     with user_errors_as_toasts():
         metadata = load_metadata(folder_of(model))
-    choices = {"sampler": SAMPLER_CHOICES, "class": class_choices(metadata), "checkpoint": titles()}[setting]
-    selected = {"class": list(metadata.class_names[:3]) or [MIXED], "checkpoint": list(models())[:2]}.get(setting)
+    choices = {"sampler": SAMPLER_CHOICES, "class": class_choices(metadata), "checkpoint": model_choices()}[setting]
+    selected = {"class": list(metadata.class_names[:3]) or [MIXED], "checkpoint": list(model_folders())[:2]}.get(
+        setting
+    )
     selected = selected or [name for _, name in choices]
     return [gr.Textbox(", ".join(selected), visible=False), gr.CheckboxGroup(choices, value=selected, visible=True)]

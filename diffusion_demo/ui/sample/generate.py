@@ -12,10 +12,10 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.downloads import write_images, write_zip_of
-from diffusion_demo.ui.preview.preview import idle, working
+from diffusion_demo.ui.preview.preview import idle_buttons, working_buttons
 from diffusion_demo.ui.sample.request_form import parse_request, upsampler_for
 from diffusion_demo.ui.server import hf_space, warmup
-from diffusion_demo.ui.server.fair_queue import fair_queue
+from diffusion_demo.ui.server.fair_queue import in_fair_queue
 from diffusion_demo.ui.server.model_list import folder_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _waiting(words: str) -> tuple:
     return *[gr.skip()] * 4, gr.Button(words, interactive=False), gr.Button(interactive=True)
 
 
-@fair_queue(_waiting)
+@in_fair_queue(_waiting)
 def generate(
     model: str,
     label: str,
@@ -84,7 +84,7 @@ def generate(
     frames = [first_frame(make_noise(run.checkpoint, run.specs)(), len(run.checkpoint.diffusion))]
     started, skip = time.monotonic(), gr.skip()
     preview = make_animation(frames, run.total_steps, f"Step 0 of {run.total_steps}", live=True)
-    yield preview, skip, skip, run.request.seed, *working()
+    yield preview, skip, skip, run.request.seed, *working_buttons()
     with user_errors_as_toasts():
         last = yield from _sample(run, frames, started)
     yield from _finish(run, model, frames, last, time.monotonic() - started)
@@ -162,5 +162,5 @@ def _finish(run: _Run, model: str, frames: list[dict], last: "Step", seconds: fl
             [(str(path), None) for path in paths],
             gr.DownloadButton(value=str(write_zip_of(paths)), visible=True),
             request.seed,
-            *idle(GENERATE),
+            *idle_buttons(GENERATE),
         )

@@ -10,20 +10,17 @@ from gradio.components import Component
 
 from diffusion_demo.sampling.presets import DEFAULT, GUIDANCE_START_PERCENT, PRESETS
 from diffusion_demo.ui.preview import showcase
-from diffusion_demo.ui.preview.preview import (
+from diffusion_demo.ui.preview.preview import idle_buttons, start_stop_buttons, waiting_buttons(
     INSTANT_EVENT,
     PRIVATE_EVENT,
-    buttons,
     dispatch_event,
     gallery,
-    idle,
     preview,
-    waiting,
 )
-from diffusion_demo.ui.sample import history, quality, restore
+from diffusion_demo.ui.sample import browser_history, quality, restore
 from diffusion_demo.ui.sample.generate import GENERATE, generate
 from diffusion_demo.ui.sample.request_form import MAX_FORM_SEED, SAMPLER_TITLES
-from diffusion_demo.ui.server.model_list import models
+from diffusion_demo.ui.server.model_list import model_folders
 from diffusion_demo.ui.settings import settings
 
 SAMPLER_CHOICES = [(title, name) for name, title in SAMPLER_TITLES.items()]
@@ -81,7 +78,7 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> SampleForm:
             guidance = _guidance_slider()
             seed = _seed_fields()
             with gr.Row(elem_classes="go"):
-                start, stop = buttons("generate")
+                start, stop = start_stop_buttons("generate")
             gr.Markdown(KEYS, elem_classes="hint keys")
             with gr.Accordion("More settings", open=False):
                 advanced = _advanced_fields()
@@ -115,10 +112,10 @@ def _connect_run(
         concurrency_limit=None,
         show_progress="hidden",
     )
-    run.success(None, results.gallery, None, js=history.ADD_RESULTS)
-    run.failure(lambda: idle(GENERATE), None, both, **INSTANT_EVENT)
+    run.success(None, results.gallery, None, js=browser_history.ADD_RESULTS)
+    run.failure(lambda: idle_buttons(GENERATE), None, both, **INSTANT_EVENT)
     stop.click(None, None, None, js=dispatch_event("stage", "run-stopped"))
-    stop.click(lambda: idle(GENERATE), None, both, cancels=[run], **INSTANT_EVENT)
+    stop.click(lambda: idle_buttons(GENERATE), None, both, cancels=[run], **INSTANT_EVENT)
 
 
 def _guidance_slider() -> gr.Slider:
@@ -145,7 +142,7 @@ def _seed_fields() -> _SeedFields:
 
 
 def _results() -> _Results:
-    finished = showcase.read(next(iter(models().values())))
+    finished = showcase.read(next(iter(model_folders().values())))
     with gr.Column(scale=5, min_width=320, elem_classes="results"):
         return _Results(
             preview(finished.animation, "stage"),
@@ -229,4 +226,4 @@ def random_seed() -> int:
 
 
 def _begin(draw_seed: bool, seed: int) -> tuple:
-    return random_seed() if draw_seed else seed, *waiting()
+    return random_seed() if draw_seed else seed, *waiting_buttons()

@@ -71,7 +71,7 @@ def import_file(path: str | None, options: str | None) -> tuple:
         )
     line = f"<p>{imported.parameters:,} parameters; it is in {model_list.IMPORTED / out.name}.</p>"
     generates_images = imported.description.task == "diffusion"
-    return line, gr.Dropdown(model_list.titles(), value=out.name) if generates_images else gr.skip()
+    return line, gr.Dropdown(model_list.model_choices(), value=out.name) if generates_images else gr.skip()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -101,6 +101,6 @@ def _split_options(options: str | None) -> list[str]:
 def _new_folder(stem: str) -> Path:
     """Return a folder of IMPORTED whose name is not in use."""
     name = uploads.safe_name(stem, "model")
-    in_use = {path.name for path in model_list.IMPORTED.glob("*")} | set(model_list.models())
+    in_use = {path.name for path in model_list.IMPORTED.glob("*")} | set(model_list.model_folders())
     candidates = (name, *(f"{name}-{i}" for i in range(2, 100_000)))
     return model_list.IMPORTED / next(candidate for candidate in candidates if candidate not in in_use)

@@ -7,7 +7,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.ui.server import limits
-from diffusion_demo.ui.server.model_list import upsamplers
+from diffusion_demo.ui.server.model_list import upsampler_folders
 
 if TYPE_CHECKING:
     from diffusion_demo.sampling.request import Request
@@ -103,7 +103,7 @@ def interval_to_percent(interval: list[int] | tuple[int, int] | None, num_timest
 
 def upsampler_for(metadata: CheckpointMetadata) -> tuple[str, Path] | None:
     """Return name and folder of the upsampler that doubles the size of this model's images, or None."""
-    for name, folder in upsamplers().items():
+    for name, folder in upsampler_folders().items():
         upsampler = load_metadata(folder)
         fits = upsampler.small_size in (None, metadata.image_size) and upsampler.image_size == 2 * metadata.image_size
         if fits and upsampler.channels == metadata.channels:

@@ -9,10 +9,10 @@ from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import has_classifier
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.preview import INSTANT_EVENT, PRIVATE_EVENT
-from diffusion_demo.ui.sample import compare_view, generate_view, history, import_model, restore, vary_view
+from diffusion_demo.ui.sample import browser_history, compare_view, generate_view, import_model, restore, vary_view
 from diffusion_demo.ui.sample.request_form import MIXED, class_choices, upsampler_for
 from diffusion_demo.ui.server import warmup
-from diffusion_demo.ui.server.model_list import folder_of, models, titles
+from diffusion_demo.ui.server.model_list import folder_of, model_choices, model_folders
 from diffusion_demo.ui.settings import settings
 
 SHOWS = {
@@ -40,11 +40,11 @@ def build(page: gr.Blocks) -> list[gr.components.Component]:
 
     Return the components that change when another tab opens a model: model, class and guidance scale.
     """
-    listed = models()
+    listed = model_folders()
     first = next(iter(listed))
     metadata = load_metadata(listed[first])
     with gr.Row(elem_id="sample-what"):
-        model = gr.Dropdown(titles(), value=first, label="Model", min_width=140, interactive=True)
+        model = gr.Dropdown(model_choices(), value=first, label="Model", min_width=140, interactive=True)
         label = gr.Dropdown(class_choices(metadata), value=MIXED, label="Class", min_width=140, interactive=True)
     with gr.Tabs(elem_id="sample-ways") as modes:
         with gr.Tab("Make", id="make"):
@@ -53,7 +53,7 @@ def build(page: gr.Blocks) -> list[gr.components.Component]:
             compare = compare_view.build(model, label, form)
         with gr.Tab("Vary", id="vary"):
             vary = vary_view.build(model, label, form)
-    gallery = history.history()
+    gallery = browser_history.history()
     if settings().anywhere:
         imported = import_model.build(model)
         imported.success(show_classes, [model, label], [label, form.guidance], **INSTANT_EVENT)
@@ -80,7 +80,7 @@ def _connect_history(
         (events.vary_this, vary_view.ONE, vary.one),
         (events.mix_this, vary_view.TWO, vary.two),
     ):
-        event(None, None, image, js=history.SENT_IMAGE)
+        event(None, None, image, js=browser_history.SENT_IMAGE)
         event(_switch_to_vary(mode), [model, label], [modes, vary.mode, model, label], **UNLIMITED_EVENT)
 
 
@@ -94,8 +94,8 @@ def _enable_start_buttons() -> list[gr.Button]:
 
 
 def _refresh_models(model: str) -> gr.Dropdown:
-    names = list(models())
-    return gr.Dropdown(titles(), value=model if model in names else names[0])
+    names = list(model_folders())
+    return gr.Dropdown(model_choices(), value=model if model in names else names[0])
 
 
 def show_classes(model: str, label: str) -> tuple[gr.Dropdown, gr.Slider]:
@@ -138,7 +138,7 @@ def _switch_to_vary(mode: str) -> Callable:
     """Return the handler that opens Vary with the model and the class of the image, if they are available."""
 
     def switch(model: str, label: str, event: gr.EventData) -> list:
-        checkpoint, listed = getattr(event, "checkpoint", None), models()
+        checkpoint, listed = getattr(event, "checkpoint", None), model_folders()
         selected = checkpoint if isinstance(checkpoint, str) and checkpoint in listed else model
         with user_errors_as_toasts():
             metadata = load_metadata(folder_of(selected))

@@ -12,10 +12,10 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.downloads import write_images, write_zip_of
-from diffusion_demo.ui.preview.preview import idle, working
+from diffusion_demo.ui.preview.preview import idle_buttons, working_buttons
 from diffusion_demo.ui.sample.request_form import parse_class, require_number
 from diffusion_demo.ui.server import hf_space, limits, warmup
-from diffusion_demo.ui.server.fair_queue import fair_queue
+from diffusion_demo.ui.server.fair_queue import in_fair_queue
 from diffusion_demo.ui.server.model_list import folder_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def _waiting(words: str) -> tuple:
     return *[gr.skip()] * 3, gr.Button(words, interactive=False), gr.Button(interactive=True)
 
 
-@fair_queue(_waiting)
+@in_fair_queue(_waiting)
 def vary(
     model: str, picture: str, how_far: float, num_images: int, label: str, guidance_scale: float, steps: int, seed: int
 ):
@@ -67,7 +67,7 @@ def vary(
     yield from _vary("vary", variations.vary, VARY, model, [picture], form)
 
 
-@fair_queue(_waiting)
+@in_fair_queue(_waiting)
 def interpolate(
     model: str,
     picture: str,
@@ -94,7 +94,7 @@ def _vary(
     with user_errors_as_toasts():
         run = _prepare(made_by, sampler, model, files, form)
     skip, started = gr.skip(), time.monotonic()
-    yield {"frames": [], "empty": f"Step 0 of {run.total_steps}"}, skip, skip, *working()
+    yield {"frames": [], "empty": f"Step 0 of {run.total_steps}"}, skip, skip, *working_buttons()
     frames = []
     with user_errors_as_toasts():
         last = yield from _sample(run, frames, started)
@@ -184,7 +184,7 @@ def _finish(run: _Run, frames: list[dict], last: "Step", seconds: float, start_l
             make_animation(frames, run.total_steps, status),
             [(str(path), None) for path in paths],
             gr.DownloadButton(value=str(write_zip_of(paths)), visible=True),
-            *idle(start_label),
+            *idle_buttons(start_label),
         )
 
 

@@ -6,12 +6,20 @@ from typing import NamedTuple
 import gradio as gr
 
 from diffusion_demo.ui.preview import showcase
-from diffusion_demo.ui.preview.preview import INSTANT_EVENT, buttons, dispatch_event, gallery, idle, preview, waiting
-from diffusion_demo.ui.sample import history
+from diffusion_demo.ui.preview.preview import (
+    INSTANT_EVENT,
+    dispatch_event,
+    gallery,
+    idle_buttons,
+    preview,
+    start_stop_buttons,
+    waiting_buttons,
+)
+from diffusion_demo.ui.sample import browser_history
 from diffusion_demo.ui.sample.generate_view import SampleForm, random_seed
 from diffusion_demo.ui.sample.request_form import MAX_FORM_SEED
 from diffusion_demo.ui.sample.vary import MAX_VARIATIONS, MIX, VARY, interpolate, vary
-from diffusion_demo.ui.server.model_list import models
+from diffusion_demo.ui.server.model_list import model_folders
 
 ONE, TWO = "Variations of one", "Between two"
 EMPTY = {"frames": [], "empty": "Drop an image, or choose one below, and see what is near it."}
@@ -52,7 +60,7 @@ class _Buttons(NamedTuple):
 
 def build(model: gr.Dropdown, label: gr.Dropdown, form: SampleForm) -> VaryForm:
     """Lay out Vary and connect its events."""
-    paths = [path for path, _ in showcase.read(next(iter(models().values()))).files[:2]] or [None, None]
+    paths = [path for path, _ in showcase.read(next(iter(model_folders().values()))).files[:2]] or [None, None]
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             mode = gr.Radio(
@@ -63,7 +71,7 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: SampleForm) -> VaryForm:
                 two = _image("The other", paths[-1], "vary-two", visible=False)
             how_far, count = _amount_fields()
             with gr.Row(elem_classes="go"):
-                controls = _Buttons(*buttons("vary", "mix"))
+                controls = _Buttons(*start_stop_buttons("vary", "mix"))
             with gr.Accordion("More settings", open=False):
                 fields = _Fields(how_far, count, *_advanced_fields())
         results = _results()
@@ -98,7 +106,7 @@ def _connect_runs(
             concurrency_limit=None,
             show_progress="hidden",
         )
-        run.success(None, results.gallery, None, js=history.ADD_RESULTS)
+        run.success(None, results.gallery, None, js=browser_history.ADD_RESULTS)
         run.failure(_idle, None, [*controls], **INSTANT_EVENT)
         runs.append(run)
     controls.stop.click(None, None, None, js=dispatch_event("vary-stage", "run-stopped"))
@@ -167,8 +175,8 @@ def _show_mode(mode: str) -> list:
 
 
 def _begin(draw_seed: bool, seed: int) -> tuple:
-    return random_seed() if draw_seed else seed, *waiting()
+    return random_seed() if draw_seed else seed, *waiting_buttons()
 
 
 def _idle() -> list:
-    return [gr.Button(VARY, interactive=True), *idle(MIX)]
+    return [gr.Button(VARY, interactive=True), *idle_buttons(MIX)]

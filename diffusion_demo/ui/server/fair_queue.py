@@ -84,7 +84,7 @@ def _network_queue() -> FairQueue:
     return FairQueue(settings().queue)
 
 
-def fair_queue(waiting: Callable[[str], tuple]) -> Callable:
+def in_fair_queue(waiting: Callable[[str], tuple]) -> Callable:
     """Decorate a generator handler so that it runs in the fair queue.
 
     `waiting` maps a status text to the handler's outputs; they are shown until the handler starts.

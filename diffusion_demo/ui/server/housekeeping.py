@@ -8,7 +8,7 @@ import time
 import gradio as gr
 
 from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.ui.server import malloc, model_list, session_pruning, temp_files
+from diffusion_demo.ui.server import malloc, model_list, session_leak, temp_files
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import run_actions, run_list, uploads
 
@@ -38,8 +38,8 @@ def run_once(page: gr.Blocks) -> None:
         _delete_unused_uploads()
     # model_cache imports torch; if it is not imported yet, no model is loaded.
     if model_cache := sys.modules.get("diffusion_demo.ui.server.model_cache"):
-        model_cache.drop_idle(60 * settings().idle_minutes)
-    session_pruning.prune_sessions(page)
+        model_cache.unload_if_idle(60 * settings().idle_minutes)
+    session_leak.remove_extra_components(page)
     malloc.trim()
 
 

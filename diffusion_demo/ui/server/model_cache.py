@@ -41,7 +41,7 @@ def _load(folder: Path, modified_ns: int) -> Checkpoint:
     return load_checkpoint(folder, device())
 
 
-def drop_idle(seconds: float) -> None:
+def unload_if_idle(seconds: float) -> None:
     """Unload all models if none was used within the last `seconds`."""
     with _load_lock:
         if time.monotonic() - _last_use > seconds:

@@ -18,12 +18,12 @@ DEFAULT_MODEL = "avatars-32"
 MODEL_NOT_FOUND = "This model no longer exists. Choose another one from the list."
 
 
-def models() -> dict[str, Path]:
+def model_folders() -> dict[str, Path]:
     """Return the folders of all diffusion models by name. The "folder" of an oracle is its name."""
     return _models_for_task("diffusion") | {name: Path(name) for name in ORACLES}
 
 
-def upsamplers() -> dict[str, Path]:
+def upsampler_folders() -> dict[str, Path]:
     """Return the folders of all upsamplers by name."""
     return _models_for_task("upsampler")
 
@@ -36,11 +36,11 @@ def _models_for_task(task: str) -> dict[str, Path]:
     return {checkpoint_name(folder): folder for folder in folders if _task_of(folder) == task}
 
 
-def titles() -> list[tuple[str, str]]:
+def model_choices() -> list[tuple[str, str]]:
     """Return (title, name) of every diffusion model that this visitor may use, as choices of a dropdown."""
     return [
         (_title(name, folder), name)
-        for name, folder in models().items()
+        for name, folder in model_folders().items()
         if settings().watch or not _belongs_to_run(folder)
     ]
 
@@ -63,7 +63,7 @@ def _task_of(folder: Path) -> str | None:
 
 def folder_of(model: str | None) -> Path:
     """Return the folder of a listed model. Raises gr.Error for any other name, and so for any path."""
-    folder = models().get(model) if model is not None else None
+    folder = model_folders().get(model) if model is not None else None
     if folder is None:
         raise gr.Error(MODEL_NOT_FOUND, print_exception=False)
     return folder

@@ -17,7 +17,7 @@ OWNER_FILE = "owner"
 TOKEN_BYTES = 32  # of randomness; the text is longer
 
 
-def browser_token() -> gr.BrowserState:
+def browser_token_component() -> gr.BrowserState:
     """Return the component that keeps the token in the browser, across page reloads and server restarts."""
     # `secret` encrypts the token in the browser's storage. A fixed value keeps it readable after a server restart.
     return gr.BrowserState("", storage_key="diffusion-demo-owner", secret="diffusion-demo")

@@ -14,7 +14,7 @@ import psutil
 PREFIX = "diffusion_demo_"  # followed by the server's process ID
 
 
-def folder() -> Path:
+def create_folder() -> Path:
     """Create a folder that is deleted when this process exits. Folders left by killed servers are deleted now."""
     for leftover in Path(tempfile.gettempdir()).glob(f"{PREFIX}*_*"):
         pid = leftover.name.removeprefix(PREFIX).split("_")[0]

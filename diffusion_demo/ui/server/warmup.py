@@ -25,7 +25,7 @@ def _warm_up() -> None:
         from diffusion_demo.sampling.request import Request
         from diffusion_demo.ui.server.model_cache import load
 
-        for folder in list(model_list.models().values())[:1]:
+        for folder in list(model_list.model_folders().values())[:1]:
             with suppress(BadInput):  # a damaged model is reported when it is used; the other models work
                 last_step(sample(load(folder), Request(num_images=1, steps=1)))
     except Exception as error:

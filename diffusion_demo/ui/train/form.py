@@ -6,12 +6,12 @@ from contextlib import suppress
 from typing import Any
 
 import gradio as gr
-from gradio.components import FormComponent
+from gradio.components import Component
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import ORACLES
-from diffusion_demo.training.config import TrainConfig, config_of
+from diffusion_demo.training.config import TrainConfig, config_with_inherited
 from diffusion_demo.training.lr_schedule import LR_SCHEDULERS
 from diffusion_demo.training.process import launch, make_arguments
 from diffusion_demo.training.run_folder import RunFolder, resolve_init_from
@@ -24,7 +24,7 @@ from diffusion_demo.ui.train.budget import NEW_NETWORKS
 
 def initial_models() -> list[str]:
     """Return the models that training can start from: all networks of the model list, then new networks."""
-    return [*(name for _, name in model_list.titles() if name not in ORACLES), *NEW_NETWORKS]
+    return [*(name for _, name in model_list.model_choices() if name not in ORACLES), *NEW_NETWORKS]
 
 
 class TrainForm:
@@ -36,7 +36,7 @@ class TrainForm:
         anywhere: Whether `start_from` may be a path or a model on the Hub.
     """
 
-    def __init__(self, start_from: gr.Dropdown, settings_fields: dict[str, FormComponent], anywhere: bool):
+    def __init__(self, start_from: gr.Dropdown, settings_fields: dict[str, Component], anywhere: bool):
         self.names, self.anywhere = list(settings_fields), anywhere
         infos = {name: getattr(field, "info", None) for name, field in settings_fields.items()}
         self.infos = {"start_from": start_from.info} | infos
@@ -50,7 +50,7 @@ class TrainForm:
         """Return the setting of the initial model. Raises BadInput if there is no such model."""
         if start_from in NEW_NETWORKS:
             return {"preset": NEW_NETWORKS[start_from]}
-        folder = model_list.models().get(start_from) if start_from and start_from in initial_models() else None
+        folder = model_list.model_folders().get(start_from) if start_from and start_from in initial_models() else None
         if folder is not None:
             return {"init_from": resolve_init_from(folder)}
         if self.anywhere and start_from and start_from.strip():
@@ -119,7 +119,7 @@ class TrainForm:
             speed = _measure_speed(start_from, config)
             if config.lr_schedule.ends:
                 chosen["lr_total_steps"] = round(60 * minutes * speed / config.batch_size)
-                config_of(chosen)
+                config_with_inherited(chosen)
         steps = budget.steps_between_previews(speed, config.batch_size, minutes)
         with run_list.start_slot():
             run = RunFolder(model_list.RUNS / _unused_name(report.summary()["source"]))
@@ -135,7 +135,7 @@ def _make_config(chosen: dict) -> TrainConfig:
     A schedule with an end gets a placeholder for its last step, which `start` computes from the duration.
     """
     ends = chosen.get("lr_scheduler", LR_SCHEDULERS[0]) != LR_SCHEDULERS[0]
-    config = config_of(chosen | ({"lr_total_steps": 10_000_000} if ends else {}))
+    config = config_with_inherited(chosen | ({"lr_total_steps": 10_000_000} if ends else {}))
     limits.check_training(config)
     return config
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import gradio as gr
-from gradio.components import FormComponent
+from gradio.components import Component
 
 from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.server.hf_space import NOTHING_LASTS
@@ -32,7 +32,7 @@ class RunSettings:
 
     start_from: gr.Dropdown
     duration: gr.Radio
-    fields: dict[str, FormComponent]
+    fields: dict[str, Component]
     noise: gr.Column
     note: gr.HTML
     start: gr.Button

@@ -50,7 +50,7 @@ def default_run(owner_token: object) -> str | None:
     """Return the name of the run to show first: one in training, else the newest. The visitor's own runs come first."""
     runs = [RunFolder(model_list.RUNS / name) for name in visible_names(owner_token)]
     runs.sort(key=lambda run: not run_ownership.owns(run, owner_token))
-    training = (run for run in runs if status(run).state == "running")
+    training = (run for run in runs if status_or_damaged(run).state == "running")
     run = next(training, next(iter(runs), None))
     return run.path.name if run else None
 
@@ -60,7 +60,7 @@ def find_run(name: str | None, owner_token: object) -> RunFolder | None:
     return RunFolder(model_list.RUNS / name) if name is not None and name in visible_names(owner_token) else None
 
 
-def status(run: RunFolder) -> Status:
+def status_or_damaged(run: RunFolder) -> Status:
     """Return the status of a run, with the state "damaged" if its files are invalid."""
     try:
         return read_status(run)
@@ -75,7 +75,7 @@ def state_of(run: RunFolder, status: Status) -> str:
 
 def is_training(run: RunFolder) -> bool:
     """Return whether a trainer of this run is active or starting."""
-    return status(run).state == "running" or is_running(run)
+    return status_or_damaged(run).state == "running" or is_running(run)
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def runs_table(owner_token: object) -> str:
 
 
 def _table_row(run: RunFolder) -> str:
-    run_status = status(run)
+    run_status = status_or_damaged(run)
     cells = [
         html.escape(run.path.name),
         STATE_LABELS[state_of(run, run_status)],

@@ -80,7 +80,7 @@ def open_latest(name: str | None, owner_token: object) -> tuple[gr.Tabs, gr.Drop
         task = load_metadata(latest).task
     if task != "diffusion":
         raise gr.Error(NOT_A_DIFFUSION_MODEL[task], print_exception=False)
-    model, choices = checkpoint_name(latest), model_list.titles()
+    model, choices = checkpoint_name(latest), model_list.model_choices()
     if model not in dict(choices).values():
         choices = [*choices, (model, model)]
     return gr.Tabs(selected="sample"), gr.Dropdown(choices, value=model)
@@ -94,7 +94,7 @@ def poll(name: str | None, others: list[str] | None, owner_token: object, shown:
     run = run_list.find_run(name, owner_token)
     if run is None:
         return _no_run(shown)
-    status, is_owner = run_list.status(run), run_ownership.owns(run, owner_token)
+    status, is_owner = run_list.status_or_damaged(run), run_ownership.owns(run, owner_token)
     compared = _statuses(others or [], name, owner_token)
     snapshot = Snapshot(
         name,
@@ -120,7 +120,7 @@ def poll(name: str | None, others: list[str] | None, owner_token: object, shown:
 def _statuses(names: list[str], current: str | None, owner_token: object) -> dict[str, Status]:
     """Return the statuses of the runs to compare the current one with, by name."""
     runs = [run_list.find_run(name, owner_token) for name in names if name != current]
-    return {run.path.name: run_list.status(run) for run in runs if run is not None}
+    return {run.path.name: run_list.status_or_damaged(run) for run in runs if run is not None}
 
 
 def _same(snapshot: Snapshot, shown: Snapshot | None, *attributes: str) -> bool:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component, FormComponent
+from gradio.components import Component
 
 from diffusion_demo.ui.sample.tab import show_classes
 from diffusion_demo.ui.server import run_ownership
@@ -53,7 +53,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs, sample_inputs: list[Component]) -> Non
             manager = layout.lay_out_runs()
     report, followed, invalid_field, shown = gr.State(None), gr.State(None), gr.State(None), gr.State(None)
     timer = gr.Timer(1.0)
-    state = TabState(report, followed, invalid_field, shown, run_ownership.browser_token())
+    state = TabState(report, followed, invalid_field, shown, run_ownership.browser_token_component())
     train_form = form.TrainForm(setup.start_from, setup.fields, settings().anywhere)
 
     _connect_images(images, setup, state)
@@ -86,11 +86,11 @@ class _Poll:
         ]
 
 
-def _transform_fields(setup: layout.RunSettings) -> list[FormComponent]:
+def _transform_fields(setup: layout.RunSettings) -> list[Component]:
     return [setup.fields[name] for name in dataset_preview.TRANSFORM_FIELDS]
 
 
-def _input_events(form_fields: Sequence[FormComponent]) -> list[Callable]:
+def _input_events(form_fields: Sequence[Component]) -> list[Callable]:
     """Return the `input` event listeners of the fields, which Gradio adds to the component classes at run time."""
     return [field.input for field in form_fields]  # pyright: ignore[reportAttributeAccessIssue]
 

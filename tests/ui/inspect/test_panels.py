@@ -151,7 +151,7 @@ def test_ddim_inverts_its_encoding(scene):
 
 
 def test_guidance_has_a_direction_for_every_class(scene):
-    difference, strength = guidance.directions(at(scene, 600))
+    difference, strength = guidance.guidance_directions(at(scene, 600))
     metadata = scene.checkpoint.description
     assert len(difference) == len(strength) == len(metadata.class_names) and bool((strength > 0).all())
     assert "no classes" in guidance.show(replace(scene, checkpoint=load_checkpoint("oracle-memory")))

@@ -48,4 +48,4 @@ def test_a_missing_second_network_is_an_error(warm):
         run("plain", classifier_scale=1)
     with pytest.raises(gr.Error, match="No upsampler fits"):
         run("oracle-memory", twice=True)
-    assert "twice" in model_list.upsamplers()
+    assert "twice" in model_list.upsampler_folders()

@@ -28,10 +28,10 @@ def file(folder):
 
 def test_the_model_is_imported_listed_and_selected(file):
     line, update = import_model.import_file(file, OPTIONS)
-    assert "parameters" in line and update.value in model_list.models()
-    assert load_checkpoint(model_list.models()[update.value]).description.image_size == 16
+    assert "parameters" in line and update.value in model_list.model_folders()
+    assert load_checkpoint(model_list.model_folders()[update.value]).description.image_size == 16
     _, again = import_model.import_file(file, OPTIONS)
-    assert again.value != update.value and again.value in model_list.models(), "nothing is overwritten"
+    assert again.value != update.value and again.value in model_list.model_folders(), "nothing is overwritten"
 
 
 @pytest.mark.parametrize(

@@ -93,4 +93,4 @@ def test_an_upsampler_must_fit_the_size_and_the_channels(three_models):
     assert upsampler_for(load_metadata(three_models / "plain")) == ("twice", three_models / "twice")
     assert upsampler_for(CheckpointMetadata(16, 1, 1000)) is None
     assert upsampler_for(CheckpointMetadata(32, 3, 1000)) is None
-    assert "twice" not in model_list.models()
+    assert "twice" not in model_list.model_folders()

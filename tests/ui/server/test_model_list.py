@@ -12,11 +12,11 @@ def test_a_damaged_model_is_omitted(random_checkpoint, monkeypatch, tmp_path):
     (tmp_path / "checkpoints" / "broken" / "diffusion_demo.json").write_text("{")
     monkeypatch.setattr(model_list, "CHECKPOINTS", tmp_path / "checkpoints")
     monkeypatch.setattr(model_list, "RUNS", tmp_path / "runs")
-    models = model_list.models()
+    models = model_list.model_folders()
     assert {name: folder for name, folder in models.items() if name not in ORACLES} == {
         "good": tmp_path / "checkpoints" / "good"
     }
     assert next(iter(models)) == "good" and set(ORACLES) < set(models)
-    assert dict(model_list.titles())["good"] == "good" and "perfect: knows every pixel on its own" in dict(
-        model_list.titles()
+    assert dict(model_list.model_choices())["good"] == "good" and "perfect: knows every pixel on its own" in dict(
+        model_list.model_choices()
     )

@@ -26,7 +26,7 @@ def show(scene: Scene) -> str:
             LATEX,
             SOURCE,
         )
-    difference, strength = directions(scene)
+    difference, strength = guidance_directions(scene)
     order = strength.argsort(descending=True)[:MAX_CLASSES].tolist()
     largest = float(difference.abs().max()) or 1.0
     named = {
@@ -45,7 +45,7 @@ def show(scene: Scene) -> str:
 
 
 @torch.no_grad()
-def directions(scene: Scene) -> tuple[torch.Tensor, torch.Tensor]:
+def guidance_directions(scene: Scene) -> tuple[torch.Tensor, torch.Tensor]:
     """Return eps(x_t, c) - eps(x_t, null) for all K classes c, [K, C, S, S], and its RMS relative to the latter [K]."""
     metadata = scene.checkpoint.description
     labels = torch.arange(len(metadata.class_names) + 1, device=scene.x0.device)

@@ -4,7 +4,7 @@ import gradio as gr
 import pytest
 from gradio_client import Client
 
-from diffusion_demo.ui.server import session_pruning
+from diffusion_demo.ui.server import session_leak
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:gradio.queueing")
 
@@ -38,7 +38,7 @@ def test_a_pruned_session_keeps_working(page):
     results.append(client.predict("c", api_name="/press"))
     assert stored(page) > before > (3, 3), "Gradio stores more with every click"
     for name in ("d", "e"):
-        session_pruning.prune_sessions(page)
+        session_leak.remove_extra_components(page)
         assert stored(page) == (0, len(page.blocks))
         results.append(client.predict(name, api_name="/press"))
     assert results == [f"<b>{name}</b>" for name in "abcde"]

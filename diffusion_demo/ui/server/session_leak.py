@@ -21,7 +21,7 @@ class _DiscardedConfigs(dict):
         pass
 
 
-def prune_sessions(page: gr.Blocks) -> None:
+def remove_extra_components(page: gr.Blocks) -> None:
     """Remove the extra components of all sessions, and disable the storage of their configurations."""
     for session in list(page.state_holder.session_data.values()):
         if not isinstance(session.config_values, _DiscardedConfigs):
