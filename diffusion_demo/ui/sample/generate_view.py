@@ -10,12 +10,15 @@ from gradio.components import Component
 
 from diffusion_demo.sampling.presets import DEFAULT, GUIDANCE_START_PERCENT, PRESETS
 from diffusion_demo.ui.preview import showcase
-from diffusion_demo.ui.preview.preview import idle_buttons, start_stop_buttons, waiting_buttons(
+from diffusion_demo.ui.preview.preview import (
     INSTANT_EVENT,
     PRIVATE_EVENT,
     dispatch_event,
     gallery,
+    idle_buttons,
     preview,
+    start_stop_buttons,
+    waiting_buttons,
 )
 from diffusion_demo.ui.sample import browser_history, quality, restore
 from diffusion_demo.ui.sample.generate import GENERATE, generate
