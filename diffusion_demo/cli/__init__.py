@@ -20,9 +20,9 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code; arguments default to sys.argv[1:]."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parsed = _parser().parse_args(arguments)
     try:
         with exit_on_missing_package():
+            parsed = _parser().parse_args(arguments)
             return parsed.run(parsed, arguments)
     except BadInput as error:
         print(error, file=sys.stderr)

@@ -7,12 +7,11 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from pydantic.fields import FieldInfo
-
 from diffusion_demo.errors import BadInput
-from diffusion_demo.validation import choices_of, range_of
 
 if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
     from diffusion_demo.training.config import TrainConfig
     from diffusion_demo.training.run_folder import RunFolder
 
@@ -38,7 +37,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         _add_setting(parser, name, field)
 
 
-def _add_setting(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -> None:
+def _add_setting(parser: argparse.ArgumentParser, name: str, field: "FieldInfo") -> None:
+    from diffusion_demo.validation import choices_of, range_of
+
     flag, kind = f"--{name.replace('_', '-')}", _type_of(field)
     limits = []
     if choices := choices_of(field):
@@ -56,7 +57,7 @@ def _add_setting(parser: argparse.ArgumentParser, name: str, field: FieldInfo) -
         parser.add_argument(flag, type=_decays if kind is tuple else kind, metavar=metavar, help=words)
 
 
-def _type_of(field: FieldInfo) -> Any:
+def _type_of(field: "FieldInfo") -> Any:
     """Return int, float, bool, str or tuple: the type of a field, None aside."""
     kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
     if get_origin(field.annotation) is tuple:

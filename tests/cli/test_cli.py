@@ -167,7 +167,7 @@ def test_sample_rejects_invalid_options_and_writes_nothing(
     ("arguments", "words"),
     [
         (["--checkpoint", "empty"], "is not a checkpoint"),
-        (["--steps", "0"], "from 1 to 1000 (the timesteps that the model was trained with), not 0"),
+        (["--steps", "0"], "from 1 to 1000 (the number of training timesteps), not 0"),
         (["--steps", "1001"], "not 1001"),
         (["--steps", "many"], "not many"),
         (["--steps", "ddim300"], "stride over 1000"),

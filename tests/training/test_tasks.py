@@ -217,4 +217,6 @@ def test_a_papers_network_is_trained_by_its_name_with_our_classes_and_a_null_cla
     )
     assert unet.config["dropout"] == 0.3 and unet.config["num_class_embeds"] == 4
     other = command("train", "--data", digits, "--run", "other", "--preset", "adm-64", "--max-steps", "1", cwd=tmp_path)
-    assert other.returncode == 2 and "made for 64 pixels" in other.stderr and not (tmp_path / "other").exists()
+    assert (
+        other.returncode == 2 and "works on images of 64 pixels" in other.stderr and not (tmp_path / "other").exists()
+    )

@@ -216,6 +216,10 @@ def test_training_can_go_on_from_a_checkpoint_with_other_classes(command, traine
 
 def test_the_newest_three_checkpoints_are_kept_and_the_best(command, digits, tiny, tmp_path):
     worse = [
+        "--prediction-type",
+        "epsilon",
+        "--snr-gamma",
+        0,
         "--learning-rate",
         0.02,
         "--warmup-steps",
