@@ -91,6 +91,7 @@ def check_report_and_settings(page):
     choose(page, "Color", "grayscale")
     expect(page.locator("#setting-channels")).to_contain_text("keep 3 channels", timeout=SOON)
     choose(page, "Color", "color")
+    choose(page, "Learning rate schedule", "Constant, then decay")
     page.get_by_label("Batch size").fill("8")
     expect(page.locator("#train-note")).to_contain_text("images a second", timeout=SOON)
     expect(page.get_by_label(re.compile("A first look, 3 minutes: about [0-9,]+ images"))).to_be_checked()
@@ -109,6 +110,8 @@ def start_training(page):
     expect(page.locator("#timeline .status")).to_contain_text("Step 20, preview 2 of 2", timeout=SOON)
     open_part(page, "The command")
     expect(page.locator("#train-command")).to_contain_text("python -m diffusion_demo train --run")
+    decay = re.compile(r"--lr-scheduler warmup_stable_decay.* --lr-total-steps \d+")
+    expect(page.locator("#train-command")).to_contain_text(decay)
 
 
 def check_progress_after_reload(page):
