@@ -71,7 +71,7 @@ function drawTime() {
   const xt = noised(chosen(), state.t), nearest = stops().reduce((a, b) => (Math.abs(b - state.t) < Math.abs(a - state.t) ? b : a));
   find(".t").value = state.t;
   paint(find("canvas.xt"), xt);
-  find("canvas.xt").setAttribute("aria-label", "the picture with noise, t = " + state.t);
+  find("canvas.xt").setAttribute("aria-label", "the image with noise, t = " + state.t);
   for (const frame of every(".frame")) frame.classList.toggle("here", Number(frame.dataset.t) === nearest && frame.dataset.schedule === state.schedule);
   drawNumbers();
   drawHistogram(xt);

@@ -42,7 +42,7 @@ function address(base) {
 function showLink() {
   const url = address(location.origin + location.pathname);
   find(".link").href = url;
-  find(".link").textContent = decodeURIComponent(new URL(url).search) + (data.example ? "" : " (a picture of your own stays with you)");
+  find(".link").textContent = decodeURIComponent(new URL(url).search) + (data.example ? "" : " (an image of your own stays with you)");
   find(".copied").textContent = "";
 }
 

@@ -2,21 +2,21 @@
 const strip = element.querySelector(".strip"), clear = element.querySelector(".clear"), wanted = "Clear";
 
 async function draw() {
-  const pictures = (await stored()).reverse();
+  const entries = (await stored()).reverse();
   strip.querySelectorAll("img").forEach((image) => URL.revokeObjectURL(image.src));
-  strip.replaceChildren(...pictures.map((picture, index) => {
+  strip.replaceChildren(...entries.map((entry, index) => {
     const button = document.createElement("button"), image = document.createElement("img");
     button.type = "button";
-    image.src = URL.createObjectURL(picture.blob);
-    image.alt = inWords(picture.settings);
+    image.src = URL.createObjectURL(entry.blob);
+    image.alt = inWords(entry.settings);
     image.loading = "lazy";
     button.append(image);
-    button.addEventListener("click", () => view(pictures, index));
+    button.addEventListener("click", () => view(entries, index));
     return button;
   }));
-  element.querySelector(".count").textContent = pictures.length ? pictures.length + (pictures.length === 1 ? " image" : " images") + ", in this browser alone" : "";
-  element.querySelector(".none").hidden = pictures.length > 0;
-  clear.hidden = !pictures.length;
+  element.querySelector(".count").textContent = entries.length ? entries.length + (entries.length === 1 ? " image" : " images") + ", in this browser alone" : "";
+  element.querySelector(".none").hidden = entries.length > 0;
+  clear.hidden = !entries.length;
   clear.textContent = wanted;
 }
 

@@ -21,8 +21,8 @@ async function inStore(mode, work) {
 const stored = () => inStore("readonly", (store) => store.getAll()).catch(() => []);
 const emptied = () => inStore("readwrite", (store) => store.clear()).catch(() => {});
 
-async function keep(pictures) {
-  await inStore("readwrite", (store) => { pictures.forEach((picture) => store.add(picture)); });
+async function keep(entries) {
+  await inStore("readwrite", (store) => { entries.forEach((entry) => store.add(entry)); });
   const keys = await inStore("readonly", (store) => store.getAllKeys());
   await inStore("readwrite", (store) => { keys.slice(0, -MOST).forEach((key) => store.delete(key)); });
 }

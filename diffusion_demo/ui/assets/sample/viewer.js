@@ -2,8 +2,8 @@
 const dialog = element.querySelector(".viewer"), inDialog = (selector) => dialog.querySelector(selector);
 let shown = [], at = 0, began = null, address = null;
 
-async function view(pictures, index) {
-  shown = pictures;
+async function view(entries, index) {
+  shown = entries;
   if (!dialog.open) dialog.showModal();
   await turnTo(index);
 }
@@ -11,17 +11,17 @@ async function view(pictures, index) {
 async function turnTo(index) {
   if (index < 0 || index >= shown.length) return;
   at = index;
-  const picture = (shown[at] = shown[at].blob ? shown[at] : await fetched(shown[at].url));
+  const entry = (shown[at] = shown[at].blob ? shown[at] : await fetched(shown[at].url));
   if (at !== index) return;
   const old = address;
-  address = URL.createObjectURL(picture.blob);
+  address = URL.createObjectURL(entry.blob);
   inDialog("img").src = inDialog(".download").href = address;
   if (old) URL.revokeObjectURL(old);
-  inDialog(".download").download = picture.name;
-  inDialog("img").alt = inDialog(".words").textContent = inWords(picture.settings);
-  const grid = picture.settings && picture.settings.made_by === "compare";
+  inDialog(".download").download = entry.name;
+  inDialog("img").alt = inDialog(".words").textContent = inWords(entry.settings);
+  const grid = entry.settings && entry.settings.made_by === "compare";
   inDialog("img").classList.toggle("grid", Boolean(grid));
-  inDialog(".use").hidden = !picture.settings || Boolean(picture.settings.made_by);
+  inDialog(".use").hidden = !entry.settings || Boolean(entry.settings.made_by);
   inDialog(".vary").hidden = inDialog(".mix").hidden = Boolean(grid);
   dialog.focus(); // a button that is switched off while it has the focus would swallow the keys
   inDialog(".back").disabled = at === 0;
