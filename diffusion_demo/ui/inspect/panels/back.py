@@ -56,13 +56,13 @@ def show(scene: Scene) -> str:
 
 
 @torch.no_grad()
-def ddim_round_trip(scene: Scene) -> tuple[Tensor, float]:
+def ddim_round_trip(scene: Scene, num_steps: int = DDIM_STEPS) -> tuple[Tensor, float]:
     """Return the image after DDIM encoding, without its last step, and decoding, and its RMS error in gray levels.
 
     ADM appendix F.
     """
     steps = len(scene.chain)
-    chain = scene.chain.respaced([round(i * (steps - 1) / (DDIM_STEPS - 1)) for i in range(DDIM_STEPS)])
+    chain = scene.chain.respaced([round(i * (steps - 1) / (num_steps - 1)) for i in range(num_steps)])
     encoding = ddim_encode(scene.model, chain, scene.x0, **scene.labels(1))
     latent = [next(encoding) for _ in range(len(chain) - 1)][-1].xt
     decoded = _last(ddim(scene.model, chain, latent, lambda: torch.zeros_like(latent), clip=False, **scene.labels(1)))
