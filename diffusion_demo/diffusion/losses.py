@@ -57,7 +57,8 @@ def vlb_term(diffusion: Diffusion, output: Tensor, x0: Tensor, xt: Tensor, t: Te
     It is the KL for t > 0 and the decoder term for t = 0.
     """
     p = diffusion.p(output, xt, t, clip)
-    return torch.where(t.to(x0.device) == 0, decoder_term(p, x0), kl_term(diffusion.q_posterior(x0, xt, t), p))
+    is_first = (t == 0).to(x0.device, non_blocking=True)
+    return torch.where(is_first, decoder_term(p, x0), kl_term(diffusion.q_posterior(x0, xt, t), p))
 
 
 class Losses(NamedTuple):
@@ -125,7 +126,7 @@ def training_losses(
     if kind in ("kl", "rescaled_kl"):
         vlb = vlb_term(diffusion, output, x0, xt, t, clip=False)
         return Losses(vlb * (len(diffusion) if kind == "rescaled_kl" else 1), mse, vlb)
-    simple = mse if snr_gamma is None else mse * min_snr_weight(diffusion, t, snr_gamma).to(mse)
+    simple = mse if snr_gamma is None else mse * min_snr_weight(diffusion, t, snr_gamma).to(mse, non_blocking=True)
     if v is None:
         return Losses(simple, mse, None)
     vlb = vlb_term(diffusion, torch.cat([prediction.detach(), v], dim=1), x0, xt, t, clip=False)

@@ -101,7 +101,7 @@ class Diffusion:
 
         int64, or float32 if time_scale is not 1.
         """
-        steps = self.timesteps[torch.as_tensor(t, device="cpu")].expand(len(xt)).to(xt.device)
+        steps = self.timesteps[torch.as_tensor(t, device="cpu")].expand(len(xt)).to(xt.device, non_blocking=True)
         return steps if self.time_scale == 1 else steps * self.time_scale
 
     # Tables, float64 [T]
@@ -159,7 +159,8 @@ class Diffusion:
             raise IndexError(f"t must be in 0 .. {len(self) - 1}, not {t if isinstance(t, int) else t.tolist()}")
         if count not in (1, len(like)):
             raise ValueError(f"t must be one index, or one for each of the {len(like)} images, not {count}")
-        return table[t].to(like.dtype).reshape(-1, *[1] * (like.ndim - 1)).to(like.device)
+        coefficients = table[t].to(like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+        return coefficients.to(like.device, non_blocking=True)  # a blocking copy would wait for the GPU's queue
 
     # Forward process
 

@@ -94,6 +94,7 @@ def _sample_part(
     description, device, noise = checkpoint.description, device_of(checkpoint), make_noise(checkpoint, specs)
     if description.task == "classifier":
         raise BadInput("This checkpoint is a classifier and cannot sample. Use it to guide a model with --classifier.")
+    small = None if small is None else small.to(device)
     denoiser, condition = as_denoiser(checkpoint.unet, resolve_precision(request.precision, device), small), {}
     if description.class_names and getattr(checkpoint.unet, "config", {}).get("num_class_embeds"):
         condition["class_labels"] = torch.tensor([image.class_index for image in specs], device=device)
@@ -148,7 +149,7 @@ def upsample(upsampler: Checkpoint, small: Tensor, request: Request, specs: list
             f" These have {size} pixels and {channels} channels."
         )
     unguided = replace(request, guidance_scale=1.0, classifier_scale=0.0)
-    return sample_batch(upsampler, unguided, specs, to_float(small).to(device_of(upsampler)))
+    return sample_batch(upsampler, unguided, specs, to_float(small))
 
 
 def last_step(steps: Iterator[Step]) -> Step:

@@ -5,6 +5,7 @@ draw the same batches.
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -42,6 +43,7 @@ def derive_seed(seed: int, *numbers: int) -> int:
     return seed
 
 
+@lru_cache(maxsize=2)  # a batch spans two epochs at most where the dataset is large
 def _permutation(seed: int, epoch: int, count: int) -> Tensor:
     """Return the order of the images in an epoch, int64 [count]."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(derive_seed(seed, 0, epoch)))

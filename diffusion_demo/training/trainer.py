@@ -26,6 +26,7 @@ from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
 from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient
 from diffusion_demo.training.initialize import load_or_build
 from diffusion_demo.training.meter import Meter, StepMeasures, mean_error_by_noise
+from diffusion_demo.training.prefetch import Prefetcher
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.state import load_state, save_state
 from diffusion_demo.training.tasks import make_task
@@ -58,6 +59,9 @@ class Trainer:
         self.diffusion, self.metadata, self.task = start.diffusion, start.description, make_task(start, config)
         self._prepare_network(start.unet, latest)
         self._load_images(report)
+        # Loss-aware timesteps depend on the losses of the step before, so they cannot be drawn ahead.
+        prefetch = accelerator.device.type == "cuda" and not self.loss_aware
+        self._prefetcher = Prefetcher(self._make_batch) if prefetch else None
         self.saved_step = self.step
         self.latest_held_out: events.HeldOut | None = None
         self.recent_losses: deque[float] = deque(maxlen=RECENT_REPORTS)
@@ -86,6 +90,7 @@ class Trainer:
         self._averaged = averaged_unet.to(device, memory_format=torch.channels_last)
         if config.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
+        self._weights = list(unet.parameters())  # walking through the modules took a tenth of a step on a GPU
         self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
 
     def _load_images(self, report: data.Report) -> None:
@@ -111,9 +116,9 @@ class Trainer:
         Return None, with the weights unchanged, when the loss or its gradient is not finite.
         """
         config, accelerator, step = self.config, self.accelerator, self.step + 1
-        batch = make_batch(config, self.dataset, self.task.null_class, len(self.diffusion), step, self.loss_aware)
+        batch = self._prefetcher.get(step) if self._prefetcher else self._make_batch(step)
         rows = self._backward(batch, step)
-        grad_norm = accelerator.clip_grad_norm_(self.unet.parameters(), config.grad_clip)
+        grad_norm = accelerator.clip_grad_norm_(self._weights, config.grad_clip)
         assert grad_norm is not None
         if self.any_process(not bool(torch.isfinite(rows[:, 0].sum() + grad_norm))):
             return None
@@ -122,12 +127,16 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         for average in self.averages.values():
-            average.step(accelerator.unwrap_model(self.unet).parameters())
+            average.step(self._weights)
         self.step = step
         rows = self._gather_rows(rows)
         if self.loss_aware:
             self.loss_aware.update(batch.t, rows[:, 0].cpu())
         return StepMeasures(rows, batch.t, grad_norm)
+
+    def _make_batch(self, step: int) -> Batch:
+        null_class, num_timesteps = self.task.null_class, len(self.diffusion)
+        return make_batch(self.config, self.dataset, null_class, num_timesteps, step, self.loss_aware)
 
     def _backward(self, batch: Batch, step: int) -> Tensor:
         """Accumulate the gradient of this process's share of the global batch; return its losses, float32 [N, 3]."""
@@ -195,7 +204,11 @@ class Trainer:
 
     def _raw_unet(self) -> nn.Module:
         """Return the network in training, in eval mode until the next `train_step`."""
-        return self.accelerator.unwrap_model(self.unet).eval()
+        return self._unwrapped_unet().eval()
+
+    def _unwrapped_unet(self) -> nn.Module:
+        """Return the network in training without the wrappers of DistributedDataParallel and torch.compile."""
+        return self.accelerator.unwrap_model(self.unet, keep_torch_compile=False)
 
     def preview(self) -> Iterator[events.Preview]:
         """Save preview images of the averaged and the raw weights and yield an event; a classifier has no previews."""
@@ -243,8 +256,7 @@ class Trainer:
         self.task.save(folder, self._averaged_unet(), metadata, training_loss)
         schedule = {name: getattr(self.config, name) for name in SCHEDULE}
         counters = {"step": self.step, "initial_images": self.initial_images, "schedule": schedule}
-        raw_unet = self.accelerator.unwrap_model(self.unet)
-        save_state(folder / "state", raw_unet, self.optimizer, self.averages, self.loss_aware, counters)
+        save_state(folder / "state", self._unwrapped_unet(), self.optimizer, self.averages, self.loss_aware, counters)
 
     def _checkpoint_metadata(self) -> CheckpointMetadata:
         return replace(
