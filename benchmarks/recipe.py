@@ -31,15 +31,22 @@ from diffusion_demo.training.loop import Budget, train
 from diffusion_demo.training.run_folder import RunFolder
 
 BASELINE = {
+    "preset": "narrow",
     "prediction_type": "v_prediction",
     "learning_rate": 8e-4,
+    "snr_gamma": 0.0,
     "batch_size": 32,
     "dropout": 0.0,
     "flip": False,
     "ema_decays": (0.9995, 0.999, 0.99, 0.98),
 }
-# Networks of about 4 million parameters: more channels at the highest resolution, or more residual blocks per level.
-NETWORKS = {"wide": Preset((64, 96, 128), 1, (8,)), "deep": Preset((32, 64, 128), 2, (8,))}
+# Networks of about 4 million parameters: more channels at the highest resolution (the preset `small` since 0.2.0), more
+# at the lowest (`small` in 0.1.0), or more residual blocks per level.
+NETWORKS = {
+    "narrow": Preset((32, 80, 160), 1, (8,)),
+    "wide": Preset((64, 96, 128), 1, (8,)),
+    "deep": Preset((32, 64, 128), 2, (8,)),
+}
 ARMS = {
     "baseline": {},
     "epsilon": {"prediction_type": "epsilon"},

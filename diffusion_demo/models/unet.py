@@ -34,7 +34,7 @@ class Preset:
 
 PRESETS = {
     "tiny": Preset((32, 64, 96), 1, (8,)),
-    "small": Preset((32, 80, 160), 1, (8,)),
+    "small": Preset((64, 96, 128), 1, (8,)),
     "medium": Preset((64, 128, 192), 2, (16, 8)),
 }
 

@@ -3,13 +3,15 @@
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import torch
+
 from diffusion_demo.training.batches import Batch
 
 AHEAD = 3  # batches, each in its own thread: drawing the noise of one takes about as long as a step on a fast GPU
 
 
 class Prefetcher:
-    """Batches of consecutive steps, each made by `make_batch(step)` in pinned memory before it is needed.
+    """Batches of consecutive steps, each made by `make_batch(step)` before it is needed, in pinned memory.
 
     The batches are the same as without it, because a batch depends on nothing but its step.
     """
@@ -30,4 +32,7 @@ class Prefetcher:
 
     def _make_pinned(self, step: int) -> Batch:
         batch = self._make_batch(step)
-        return batch._replace(**{name: getattr(batch, name).pin_memory() for name in ("x0", "labels", "weights", "eps")})
+        if not torch.cuda.is_available():
+            return batch
+        pinned = {name: getattr(batch, name).pin_memory() for name in ("x0", "labels", "weights", "eps")}
+        return batch._replace(**pinned)
