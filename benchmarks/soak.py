@@ -32,7 +32,7 @@ def train(visitor: Visitor) -> None:
     look, start = visitor.number_of("scan_synthetic"), visitor.number_of("start")
     assert visitor.call(look, visitor.initial_inputs(look)).succeeded
     data = visitor.initial_inputs(start)
-    data[0], data[2], data[3] = "", "a new tiny network", "A first look, 3 minutes"
+    data[0], data[2], data[3] = "", "a new tiny network", "Quick try, 3 min"
     started = visitor.call(start, data, timeout=300)
     assert started.succeeded, started.text[-500:]
     name = started.completed["output"]["data"][0]["value"]

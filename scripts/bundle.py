@@ -156,8 +156,8 @@ def _render_showcase(folder: Path, name: str, checkpoint: Checkpoint, request: R
     pixels = to_uint8(step.xt)
     for image, settings in zip(pixels, settings_of(request, specs, name, checkpoint), strict=True):
         save_png(showcase / file_name(settings["seed"]), to_pil(image), settings)
-    status = "Made beforehand; drag the slider to see how."
-    (showcase / "film.json").write_text(json.dumps(make_animation(frames, step.total, status)), encoding="utf-8")
+    animation = make_animation(frames, step.total, f"Example result. Drag to replay the {step.total} steps.")
+    (showcase / "film.json").write_text(json.dumps(animation | {"replay": True}), encoding="utf-8")
     sheet = contact_sheet(pixels)
     save_png(folder / "grid.png", sheet.resize((sheet.width * 4, sheet.height * 4), 0))
 

@@ -12,7 +12,7 @@ from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import tab as train_tab
 
 INTRODUCTION = """# Diffusion Demo
-A tiny diffusion model, running on this very machine, makes images out of noise, one small step at a time."""
+Watch a small AI model turn random noise into images, {where}."""
 CREDITS = """The avatar model was trained on drawings by [DiceBear](https://www.dicebear.com) (CC0 1.0), \
 the emoji model on
 [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC (Apache License 2.0).
@@ -26,7 +26,8 @@ def build() -> gr.Blocks:
     with GuardedBlocks(
         settings(), title="Diffusion Demo", analytics_enabled=False, delete_cache=(min(max_age, 3600), max_age)
     ) as page:
-        gr.Markdown(INTRODUCTION, elem_id="introduction")
+        where = "right in this Space" if settings().space else "right on this computer"
+        gr.Markdown(INTRODUCTION.format(where=where), elem_id="introduction")
         with gr.Tabs() as tabs:
             with gr.Tab("Sample", id="sample"):
                 model_fields = sample_tab.build(page)

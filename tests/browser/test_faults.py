@@ -168,7 +168,7 @@ def test_damaged_runs_do_not_affect_others(trained_run, tmp_path):
             for action in ("open_latest", "pack", "resume"):
                 answer = visitor.call(
                     visitor.number_of(action),
-                    [name, "", "A first look, 3 minutes"][: len(visitor.initial_inputs(visitor.number_of(action)))],
+                    [name, "", "Quick try, 3 min"][: len(visitor.initial_inputs(visitor.number_of(action)))],
                 )
                 assert answer.succeeded or answer.error, (name, action, answer.text)
                 visitor.call(visitor.number_of("stop_run"), [name, ""])

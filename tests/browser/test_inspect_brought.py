@@ -43,7 +43,7 @@ def shown_pixel(page: Page, x: int, y: int) -> str:
 def test_a_link_opens_the_page_at_what_it_names(linked):
     page = linked("tab=inspect&example=tower&schedule=squaredcos_cap_v2&t=400&T=2000&noise=5")
     expect(page.locator("#inspector .t-value")).to_have_text("400 of 2000")
-    expect(page.get_by_label("use cosine")).to_be_checked()
+    expect(page.get_by_label("select cosine")).to_be_checked()
     expect(page.get_by_label("T, the number of steps")).to_have_value("2000")
     expect(page.locator("#picture img")).to_have_attribute("src", re.compile("tower"))
     assert (
@@ -66,7 +66,7 @@ def test_what_a_link_cannot_mean_is_ignored(linked, query):
     page = linked(query)
     page.get_by_role("tab", name="Inspect").click()
     expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000", timeout=60_000)
-    expect(page.get_by_label("use linear")).to_be_checked()
+    expect(page.get_by_label("select linear")).to_be_checked()
     expect(page.locator("#inspector .link")).to_have_text("?tab=inspect&example=lion&schedule=linear&t=250")
 
 
@@ -85,7 +85,7 @@ def test_the_link_follows_and_is_copied(inspector, url):
 
 def test_the_strip_is_saved_as_an_image(inspector, tmp_path):
     with inspector.expect_download() as download:
-        inspector.get_by_role("button", name="Strip as PNG").click()
+        inspector.get_by_role("button", name="Download strip (PNG)").click()
     assert download.value.suggested_filename == "forward_linear_T1000.png"
     download.value.save_as(tmp_path / "strip.png")
     strip = np.asarray(Image.open(tmp_path / "strip.png").convert("RGB"))

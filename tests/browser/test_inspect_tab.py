@@ -204,7 +204,7 @@ def test_the_list_shows_each_schedules_end_and_its_value_at_t(inspector):
 
 
 def test_the_curves_are_the_packages_tables_and_the_cursor_follows_t(inspector):
-    inspector.get_by_label("draw sigmoid").check()
+    inspector.get_by_label("show sigmoid").check()
     set_t(inspector, 500)
     svg = inspector.locator("#inspector svg.curve")
     assert svg.locator(".line").count() == 3
@@ -233,20 +233,20 @@ def test_each_drawn_schedule_has_a_strip_that_says_where_the_image_is_gone(inspe
     for row, name in zip(strips.all(), ("linear", "squaredcos_cap_v2"), strict=True):
         gone = int((alphas_cumprod(named_betas(name, 1000)) < 0.01).nonzero()[0]) + 1
         expect(row).to_contain_text(f"from t = {gone} on: {math.floor((1001 - gone) / 10 + 0.5)} % of the steps")
-    inspector.get_by_label("draw cosine").uncheck()
+    inspector.get_by_label("show cosine").uncheck()
     expect(strips).to_have_count(1)
-    inspector.get_by_label("use jsd").check()
+    inspector.get_by_label("select jsd").check()
     expect(strips).to_have_count(2)
     strips.nth(0).locator(".frame").nth(2).click()
-    expect(inspector.get_by_label("use linear")).to_be_checked()
+    expect(inspector.get_by_label("select linear")).to_be_checked()
 
 
 def test_another_number_of_steps_keeps_the_place_and_says_which_schedules_cannot(inspector):
     set_steps(inspector, "20")
     expect(inspector.locator("#inspector .t-value")).to_have_text("5 of 20")
     expect(inspector.locator("#inspector .missing")).to_contain_text("needs more than 20 timesteps")
-    expect(inspector.get_by_label("use cosine")).to_be_checked()
-    inspector.get_by_label("draw constant").check()
+    expect(inspector.get_by_label("select cosine")).to_be_checked()
+    inspector.get_by_label("show constant").check()
     expect(inspector.locator("#inspector tr[data-name=const] .snr")).to_contain_text("✗ image left")
     expect(inspector.locator("#inspector .missing")).to_contain_text(
         terminal_warning(alphas_cumprod(named_betas("const", 20)))

@@ -76,7 +76,7 @@ def test_the_whole_bound_is_measured_while_one_watches(open_page):
     page = open_inspect(open_page)
     shown = turn_to(page, "bound")
     expect(shown).to_contain_text("a chain of 25 steps")
-    page.get_by_role("button", name="Measure it over all steps").click()
+    page.get_by_role("button", name="Measure over all steps").click()
     expect(shown).to_contain_text("of 1,000 steps", timeout=SOON)
     expect(shown.locator(".total")).to_have_text(re.compile(r"\d\.\d{4}"), timeout=3 * SOON)
 

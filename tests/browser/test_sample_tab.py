@@ -58,7 +58,7 @@ def test_finished_images_stand_there_before_any_click(open_page):
     assert page.evaluate(
         "[...document.querySelectorAll('#gallery img, #stage img')].every(i => i.complete && i.naturalWidth > 0)"
     )
-    expect(page.locator("#stage .status")).to_contain_text("Made beforehand")
+    expect(page.locator("#stage .status")).to_contain_text("Example result")
 
 
 def test_sixteen_images_appear_step_by_step(open_page):

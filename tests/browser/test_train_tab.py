@@ -65,7 +65,7 @@ def choose(page, label, option):
 def test_initial_state(open_page):
     page = open_train(open_page)
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
-    expect(page.locator("#train-files")).to_contain_text("Images, or one zip of them")
+    expect(page.locator("#train-files")).to_contain_text("Your images (files or one ZIP)")
 
 
 def test_from_a_dropped_zip_to_sampled_images(open_page, archive):
@@ -87,14 +87,14 @@ def check_report_and_settings(page):
     assert report.locator("img.crops").evaluate("i => i.naturalWidth > 0")
     open_part(page, "All settings")
     before = report.locator("img.crops").get_attribute("src")
-    choose(page, "Not square?", "squash")
+    choose(page, "Non-square images", "squash")
     choose(page, "Color", "grayscale")
     expect(page.locator("#setting-channels")).to_contain_text("keep 3 channels", timeout=SOON)
     choose(page, "Color", "color")
-    choose(page, "Learning rate schedule", "Constant, then decay")
+    choose(page, "Learning-rate schedule", "Constant, then decay")
     page.get_by_label("Batch size").fill("8")
-    expect(page.locator("#train-note")).to_contain_text("images a second", timeout=SOON)
-    expect(page.get_by_label(re.compile("A first look, 3 minutes: about [0-9,]+ images"))).to_be_checked()
+    expect(page.locator("#train-note")).to_contain_text("Training speed", timeout=SOON)
+    expect(page.get_by_label(re.compile("Quick try, 3 min: about [0-9,]+ images"))).to_be_checked()
     assert report.locator("img.crops").get_attribute("src") == before, "square images are not squashed"
     page.screenshot(path=SCREENSHOTS / "train-ready-desktop-light.png", full_page=True)
 
@@ -104,11 +104,11 @@ def start_training(page):
     page.get_by_role("button", name="Start", exact=True).click()
     line = page.locator("#train-line")
     expect(line).to_contain_text("Starting", timeout=SOON)
-    expect(line).to_contain_text(re.compile(r"Training.*step \d+.*images seen.*a second.*left.*GB"), timeout=SOON)
+    expect(line).to_contain_text(re.compile(r"Training.*step \d+.*images seen.*images/s.*left.*GB"), timeout=SOON)
     expect(line).to_contain_text("my-digits-1")
     expect(page.locator("#timeline .status")).to_contain_text("Before training", timeout=SOON)
     expect(page.locator("#timeline .status")).to_contain_text("Step 20, preview 2 of 2", timeout=SOON)
-    open_part(page, "The command")
+    open_part(page, "Command line")
     expect(page.locator("#train-command")).to_contain_text("python -m diffusion_demo train --run")
     decay = re.compile(r"--lr-scheduler warmup_stable_decay.* --lr-total-steps \d+")
     expect(page.locator("#train-command")).to_contain_text(decay)
@@ -178,7 +178,7 @@ def test_runs_can_be_compared_downloaded_and_deleted(open_page, trained_run, tmp
     open_part(page, "All runs")
     expect(page.locator("#train-table")).to_contain_text("spare", timeout=SOON)
     choose(page, "Run", "copy")
-    choose(page, "Compare its loss with", "spare")
+    choose(page, "Compare loss with", "spare")
     page.keyboard.press("Escape")
     expect(page.locator("#curves .reading")).to_contain_text(re.compile(r"copy \d.*spare \d"))
     page.screenshot(path=SCREENSHOTS / "train-compare-desktop-light.png", full_page=True)
@@ -191,9 +191,9 @@ def test_runs_can_be_compared_downloaded_and_deleted(open_page, trained_run, tmp
         archive.extractall(tmp_path)
         assert not [name for name in archive.namelist() if "/state/" in name]
     assert load_checkpoint(resolve_checkpoint(tmp_path / "copy")).description.steps == 12
-    page.get_by_role("button", name="Delete the run above").click()
-    page.get_by_role("button", name="Keep it").click()
-    page.get_by_role("button", name="Delete the run above").click()
+    page.get_by_role("button", name="Delete this run").click()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Delete this run").click()
     page.locator("#train-delete").click()
     expect(page.locator("#train-table")).not_to_contain_text("copy", timeout=SOON)
     assert not (trained_run.parent / "copy").exists() and (trained_run.parent / "spare").exists()

@@ -138,7 +138,7 @@ def owned(server, tmp_path):
     assert scanned.succeeded and len(token) > 30
     number = owner.number_of("start")
     data = owner.initial_inputs(number)
-    data[0], data[2], data[3] = token, "a new tiny network", "A first look, 3 minutes"
+    data[0], data[2], data[3] = token, "a new tiny network", "Quick try, 3 min"
     started = owner.call(number, data, timeout=120)
     assert started.succeeded, started.text[-500:]
     name = started.completed["output"]["data"][0]["value"]

@@ -52,7 +52,7 @@ def build(page: gr.Blocks, image: gr.Image, seed: gr.State, inspector: gr.HTML) 
     other = _other_image()
     view = gr.HTML(elem_classes="lesson", elem_id="lesson")
     walk = _walk_buttons()
-    whole = gr.Button("Measure it over all steps", size="sm", visible=False, elem_id="whole-bound")
+    whole = gr.Button("Measure over all steps", size="sm", visible=False, elem_id="whole-bound")
     pixel = _pixel_fields()
     relative_t = gr.State(DEFAULT_RELATIVE_T)
     inputs = [image, other, seed, relative_t, model, pixel.across, pixel.down]
@@ -77,7 +77,7 @@ def _model_dropdown() -> gr.Dropdown:
     return gr.Dropdown(
         model_list.model_choices(),
         label="Model",
-        info="The panels ask it, at t on its own noise schedule. A perfect one shows what the best answer is.",
+        info="The lessons below use this model and its own schedule. Choose an exact model to see the ideal answer.",
         interactive=True,
         elem_id="lesson-model",
     )
@@ -95,7 +95,7 @@ def _panel_radio() -> gr.Radio:
 
 def _other_image() -> gr.Image:
     image = gr.Image(
-        label="Mix with",
+        label="Blend with",
         type="filepath",
         sources=["upload"],
         format="png",
@@ -110,8 +110,8 @@ def _other_image() -> gr.Image:
 
 def _walk_buttons() -> _WalkButtons:
     with gr.Row() as row:
-        make = gr.Button("Make an animation of the walk", size="sm", elem_id="make-walk")
-        download = gr.DownloadButton("Download it as WebP", size="sm", visible=False, elem_id="walk")
+        make = gr.Button("Create animation", size="sm", elem_id="make-walk")
+        download = gr.DownloadButton("Download (WebP)", size="sm", visible=False, elem_id="walk")
     return _WalkButtons(row, make, download)
 
 

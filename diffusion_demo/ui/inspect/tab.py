@@ -24,20 +24,20 @@ SHOWS = {
     "cosine_betas": "the curves",
     "signal_to_noise": "the curves",
     "terminal_warning": "the curves",
-    "normal_kl": "where it ends",
+    "normal_kl": "distance from pure noise",
     "q_step": "step by step",
     "q_mean_variance": "step by step",
-    "q_posterior": "the way back",
-    "p": "the way back",
-    "p_variance": "the way back",
-    "kl_term": "the way back",
-    "decoder_term": "the last step",
-    "decoder_log_likelihood": "the last step",
-    "bound_terms": "the bound",
-    "prior_bits": "the bound",
-    "reconstruct": "back from here",
-    "interpolate": "back from here",
-    "ddim_encode": "back from here",
+    "q_posterior": "reverse step",
+    "p": "reverse step",
+    "p_variance": "reverse step",
+    "kl_term": "reverse step",
+    "decoder_term": "decoding to pixels",
+    "decoder_log_likelihood": "decoding to pixels",
+    "bound_terms": "likelihood bound",
+    "prior_bits": "likelihood bound",
+    "reconstruct": "regenerate from x_t",
+    "interpolate": "regenerate from x_t",
+    "ddim_encode": "regenerate from x_t",
     "finite_set": "model",
 }
 NUM_TIMESTEPS = 1000
@@ -62,7 +62,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
             gr.Examples(
                 [[str(path)] for path in _examples().values()],
                 image,
-                label="Or one of these",
+                label="Examples",
                 examples_per_page=8,
                 elem_id="examples",
             )
@@ -104,7 +104,7 @@ def _chain_fields() -> tuple[gr.Number, gr.Button]:
 
 def _image() -> gr.Image:
     image = gr.Image(
-        label="Your image",
+        label="Image",
         type="filepath",
         sources=["upload", "clipboard"],
         format="png",

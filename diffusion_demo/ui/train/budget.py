@@ -13,7 +13,7 @@ NEW_NETWORKS = {
     "a new small network": "small",
     "a new medium network, for a GPU": "medium",
 }
-DURATIONS = {"A first look, 3 minutes": 3, "A quarter of an hour": 15, "An hour": 60, "An evening, 4 hours": 240}
+DURATIONS = {"Quick try, 3 min": 3, "15 min": 15, "1 hour": 60, "4 hours": 240}
 
 
 def available_durations() -> dict[str, int]:

@@ -48,7 +48,7 @@ def _scan(get_source: Callable[[], Path], class_from: str, transform: tuple, pro
     from diffusion_demo import data
 
     def show_progress(done: int, total: int) -> None:
-        progress((done, total), desc="Looking at the images", unit="images")
+        progress((done, total), desc="Reading the images", unit="images")
 
     with user_errors_as_toasts():
         report = data.scan(get_source(), class_from, progress=show_progress)
@@ -81,7 +81,7 @@ def show(report: Any, *transform: Any) -> Any:
 
 
 def _counts(summary: dict) -> str:
-    counts = f"{summary['pictures']:,} images; {summary['held_out']:,} held out to measure on"
+    counts = f"{summary['pictures']:,} images; {summary['held_out']:,} set aside for validation"
     classes = ", ".join(f"{html.escape(name)} ({count:,})" for name, count in summary["classes"].items())
     return f"<p><b>{counts}.</b>{f' Classes: {classes}.' if classes else ' No classes.'}</p>"
 

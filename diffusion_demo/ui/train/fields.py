@@ -37,9 +37,9 @@ def build() -> tuple[dict[str, Component], gr.Column]:
     layout = _Layout()
     layout.choose(
         "task",
-        "It learns to",
-        [("make images", "diffusion"), ("name noisy images", "classifier"), ("double the size of images", "upsampler")],
-        "Naming guides another model by class; doubling follows one.",
+        "Task",
+        [("Generate images", "diffusion"), ("Classify noisy images", "classifier"), ("Upscale images 2x", "upsampler")],
+        "A classifier guides another model by class; an upscaler enlarges its images.",
     )
     _image_fields(layout)
     _step_fields(layout)
@@ -51,14 +51,16 @@ def build() -> tuple[dict[str, Component], gr.Column]:
 def _image_fields(layout: _Layout) -> None:
     gr.Markdown("Images", elem_classes="group")
     with gr.Row():
-        layout.choose("image_size", "Size in pixels", [16, 32, 64, 128, 256])
-        layout.choose("channels", "Color", [("color", 3), ("grayscale", 1)])
+        layout.choose("image_size", "Image size (pixels)", [16, 32, 64, 128, 256])
+        layout.choose("channels", "Color", [("Color", 3), ("Grayscale", 1)])
     with gr.Row():
-        layout.choose("fit", "Not square?", [("crop", "crop"), ("add margins", "pad"), ("squash", "squash")])
-        layout.choose("class_from", "Classes from", [("folders", "folder"), ("cat_1.png", "file_name")])
+        layout.choose("fit", "Non-square images", [("Crop to center", "crop"), ("Pad", "pad"), ("Squash", "squash")])
+        layout.choose(
+            "class_from", "Classes from", [("Folders", "folder"), ("File names (cat_1.png -> cat)", "file_name")]
+        )
     with gr.Row():
         layout.add("background", gr.ColorPicker, "Background")
-        layout.add("flip", gr.Checkbox, "Mirror half", "Off for letters.")
+        layout.add("flip", gr.Checkbox, "Random flips", "Turn off for text.")
 
 
 def _step_fields(layout: _Layout) -> None:
@@ -71,7 +73,7 @@ def _step_fields(layout: _Layout) -> None:
         layout.add("ema_decays", gr.Number, "EMA decay", step=1e-4)
     layout.choose(
         "lr_scheduler",
-        "Learning rate schedule",
+        "Learning-rate schedule",
         [
             ("Constant", "constant_with_warmup"),
             ("Cosine decay", "cosine"),
@@ -80,31 +82,33 @@ def _step_fields(layout: _Layout) -> None:
         "A decay ends with the training time. Constant can be continued later.",
     )
     with gr.Row():
-        layout.add("label_dropout", gr.Number, "Labels dropped", step=0.05)
+        layout.add("label_dropout", gr.Number, "Label dropout", step=0.05)
         layout.add("weight_decay", gr.Number, "Weight decay", step=0.01)
     with gr.Row():
-        layout.add("grad_clip", gr.Number, "Largest gradient", step=0.1)
+        layout.add("grad_clip", gr.Number, "Gradient clipping", step=0.1)
         layout.add("seed", gr.Number, "Seed", precision=0)
 
 
 def _loss_fields(layout: _Layout) -> None:
-    layout.add("small_noise", gr.Number, "Noise on the small images", "Where it doubles their size.", step=0.01)
+    layout.add("small_noise", gr.Number, "Low-res noise", "Upscaler only: noise added to its input.", step=0.01)
     with gr.Row():
         layout.choose("loss", "Loss", ["hybrid", "simple", "kl", "rescaled_kl"])
         layout.choose(
             "timestep_sampler",
-            "t is drawn",
-            [("evenly", "stratified"), ("at random", "uniform"), ("by loss", "loss_aware")],
+            "Timestep sampling",
+            [("Stratified", "stratified"), ("Uniform", "uniform"), ("Loss-aware", "loss_aware")],
         )
-    layout.add("snr_gamma", gr.Number, "Min-SNR gamma", "0 weighs all noise levels alike, as in DDPM.", step=0.5)
+    layout.add(
+        "snr_gamma", gr.Number, "Min-SNR gamma", "0 gives every noise level the same weight, as in DDPM.", step=0.5
+    )
 
 
 def _memory_fields(layout: _Layout) -> None:
     gr.Markdown("Memory and speed", elem_classes="group")
     with gr.Row():
-        layout.add("accumulation", gr.Number, "Parts of a batch", precision=0)
+        layout.add("accumulation", gr.Number, "Gradient accumulation", precision=0)
         layout.choose("precision", "Precision", ["auto", "fp32", "bf16"])
-    layout.add("gradient_checkpointing", gr.Checkbox, "Recompute rather than remember", "Less memory, but slower.")
+    layout.add("gradient_checkpointing", gr.Checkbox, "Gradient checkpointing", "Less memory, slower.")
 
 
 def _noise_fields(layout: _Layout) -> gr.Column:

@@ -150,15 +150,15 @@ def _measure_speed(start_from: str | None, config: TrainConfig) -> float:
 def _durations(speed: float) -> list[tuple[str, str]]:
     """Return (label with the number of images, label) of the available durations."""
     return [
-        (f"{label}: about {budget.round_to_two_digits(speed * 60 * minutes):,} images", label)
+        (f"{label} (about {budget.round_to_two_digits(speed * 60 * minutes):,} images)", label)
         for label, minutes in budget.available_durations().items()
     ]
 
 
 def _speed_note(speed: float) -> str:
     if speed >= 1:
-        return f"<p>This machine trains on {speed:.0f} images a second.</p>"
-    return f"<p>An image takes {1 / speed:.0f} s here.</p>"
+        return f"<p>Training speed: about {speed:.0f} images/s.</p>"
+    return f"<p>Training speed: about {1 / speed:.0f} s per image.</p>"
 
 
 def _unused_name(title: str) -> str:

@@ -80,20 +80,18 @@ def lay_out_notices() -> None:
 def lay_out_images() -> ImageInputs:
     """Add the components that select the training images."""
     files = gr.File(
-        label="Images, or one zip of them",
+        label="Your images (files or one ZIP)",
         file_count="multiple",
         file_types=["image", ".zip"],
         height=150,
         elem_id="train-files",
     )
-    gr.Markdown(
-        "In a zip, folders become classes. Dropped folders lose their names, so zip them first.", elem_classes="hint"
-    )
-    synthetic = gr.Button("Nothing at hand? Take drawn shapes", size="sm", elem_id="train-drawn")
+    gr.Markdown("To keep folder names as classes, upload a ZIP.", elem_classes="hint")
+    synthetic = gr.Button("No images? Use sample images", size="sm", elem_id="train-drawn")
     path = gr.Textbox(
-        label="Or a folder or zip on this machine",
+        label="Or a folder or ZIP on this computer",
         placeholder="/home/me/images",
-        submit_btn="Look",
+        submit_btn="Load",
         visible=settings().anywhere,
     )
     return ImageInputs(files, synthetic, path, gr.HTML(elem_id="train-report"))
@@ -105,12 +103,13 @@ def lay_out_settings() -> RunSettings:
     start_from = gr.Dropdown(
         form.initial_models(),
         label="Start from",
-        info="A trained model learns new images sooner." + (" A folder or a name on the Hub, too." if anywhere else ""),
+        info="Fine-tuning an existing model is faster."
+        + (" You can also enter a folder or a Hub name." if anywhere else ""),
         allow_custom_value=anywhere,
         interactive=True,
     )
     durations = list(budget.available_durations())
-    duration = gr.Radio(durations, value=durations[0], label="For how long", interactive=True)
+    duration = gr.Radio(durations, value=durations[0], label="Training time", interactive=True)
     with gr.Accordion("All settings", open=False, elem_id="train-settings"):
         settings_fields, noise = fields.build()
     note = gr.HTML(elem_id="train-note")
@@ -138,10 +137,10 @@ def lay_out_progress() -> RunProgress:
     )
     with gr.Row():
         open_in_sample = gr.Button("Open in Sample", interactive=False, min_width=110, elem_id="train-open")
-        resume = gr.Button("Go on", interactive=False, min_width=80, elem_id="train-resume")
+        resume = gr.Button("Continue training", interactive=False, min_width=80, elem_id="train-resume")
         sample_now = gr.Button("Preview now", interactive=False, min_width=100)
         save_now = gr.Button("Save now", interactive=False, min_width=80)
-    with gr.Accordion("The command", open=False):
+    with gr.Accordion("Command line", open=False):
         command = gr.Code(interactive=False, show_label=False, wrap_lines=True, elem_id="train-command")
     return RunProgress(run, line, timeline, curves, open_in_sample, resume, sample_now, save_now, command)
 
@@ -152,17 +151,17 @@ def lay_out_runs() -> RunManager:
         table = gr.HTML(elem_id="train-table")
         others = gr.Dropdown(
             [],
-            label="Compare its loss with",
+            label="Compare loss with",
             multiselect=True,
             max_choices=3,
             interactive=True,
             elem_id="train-compare",
         )
         with gr.Row():
-            pack = gr.Button("Make a zip of the run above", min_width=110)
-            download = gr.DownloadButton("Download the zip", visible=False, min_width=110, elem_id="train-zip")
-            delete = gr.Button("Delete the run above", min_width=110)
+            pack = gr.Button("Export this run (ZIP)", min_width=110)
+            download = gr.DownloadButton("Download (ZIP)", visible=False, min_width=110, elem_id="train-zip")
+            delete = gr.Button("Delete this run", min_width=110)
         with gr.Row(visible=False) as confirmation:
-            confirm = gr.Button("Delete it for good", variant="stop", min_width=110, elem_id="train-delete")
-            cancel = gr.Button("Keep it", min_width=110)
+            confirm = gr.Button("Delete permanently", variant="stop", min_width=110, elem_id="train-delete")
+            cancel = gr.Button("Cancel", min_width=110)
     return RunManager(accordion, table, others, pack, download, delete, confirmation, confirm, cancel)

@@ -7,7 +7,7 @@ from pathlib import Path
 from diffusion_demo.training.status import Status
 
 MAX_POINTS, MAX_FRAMES, SMOOTHING = 300, 24, 0.9
-BANDS = ("least noise", "little", "much", "most noise")
+BANDS = ("Lowest noise", "Low noise", "High noise", "Highest noise")
 
 Points = Sequence[tuple[float, float]]
 
@@ -34,7 +34,11 @@ def _by_noise(status: Status) -> dict:
     for i, name in enumerate(BANDS):
         points = [(event["step"], event["bands"][i]) for event in status.steps if event["bands"][i] is not None]
         lines.append({"name": name, "points": thinned(smoothed(points))})
-    return {"name": "By noise", "lines": lines, "note": "A flat total can hide that little noise still gets better."}
+    return {
+        "name": "By noise",
+        "lines": lines,
+        "note": "The overall loss can look flat while low-noise steps still improve.",
+    }
 
 
 def _accuracy(status: Status) -> dict:
@@ -50,9 +54,9 @@ def _accuracy(status: Status) -> dict:
         ]
         lines.append({"name": name, "points": points})
     return {
-        "name": "Right answers",
+        "name": "Accuracy",
         "lines": lines,
-        "note": "From no noise on the left to nothing but noise on the right.",
+        "note": "From no noise (left) to pure noise (right).",
         "share": True,
     }
 
@@ -63,7 +67,7 @@ def comparison(runs: dict[str, Status]) -> dict:
         {"name": name, "points": thinned(smoothed([(e["step"], e["loss"]) for e in status.steps]))}
         for name, status in runs.items()
     ]
-    return {"name": "Compare", "lines": lines, "note": "Only the same loss on the same images compares."}
+    return {"name": "Compare", "lines": lines, "note": "Comparable only with the same loss and data."}
 
 
 def smoothed(points: Points) -> Points:

@@ -87,7 +87,7 @@ def start_slot() -> Iterator[None]:
     with _start_lock:
         limits.check_training_enabled()
         if sum(is_training(RunFolder(model_list.RUNS / name)) for name in all_names()) >= settings().runs_at_once:
-            raise gr.Error("Another run is being trained. Stop it or wait until it ends.", print_exception=False)
+            raise gr.Error("Training is already running. Stop it, or wait until it ends.", print_exception=False)
         try:
             with user_errors_as_toasts():
                 disk_quota.check()

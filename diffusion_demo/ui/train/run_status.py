@@ -22,9 +22,9 @@ NOT_A_DIFFUSION_MODEL = {
         "This model classifies images. To guide sampling with it, copy its classifier folder into the folder of a "
         "diffusion model."
     ),
-    "upsampler": "This model enlarges images. On the Sample tab, open More settings and tick Twice the size.",
+    "upsampler": "This model enlarges images. On the Sample tab, open More settings and tick Upscale 2x.",
 }
-NO_RUN = "Nothing has been trained here yet. Drop some images on the left and press Start."
+NO_RUN = "Nothing trained yet. Add images on the left and press Start."
 NUM_OUTPUTS = 10  # of `poll`
 
 
@@ -136,14 +136,14 @@ def _changed_views(
     """Return the timeline and the curves, or gr.skip() for those that have not changed."""
     timeline = curves = gr.skip()
     if not _same(snapshot, shown, "num_previews"):
-        timeline = plots.timeline(run.path, status, "The first preview comes after twenty steps.")
+        timeline = plots.timeline(run.path, status, "First preview after 20 steps.")
     if not _same(snapshot, shown, "step", "compared_steps"):
         curves = _curves(run, status, compared)
     return [timeline, curves]
 
 
 def _buttons(run: RunFolder, snapshot: Snapshot, is_owner: bool) -> list[gr.Button]:
-    """Return the buttons Stop, Go on, Open in Sample, Preview now and Save now, enabled where they apply."""
+    """Return the buttons below a run (stop, resume, open, preview, save), enabled where they apply."""
     running, has_checkpoint = is_owner and snapshot.state == "running", run.latest() is not None
     resumable = is_owner and snapshot.state in ("finished", "failed", "interrupted") and has_checkpoint
     return [gr.Button(interactive=enabled) for enabled in (running, resumable, has_checkpoint, running, running)]
@@ -175,16 +175,16 @@ def _status_line(run: RunFolder, status: Status) -> str:
         parts.append(f"step {status.step:,}" + (f" of {status.max_steps:,}" if status.max_steps else ""))
         parts.append(f"{status.images_seen:,} images seen in all")
     if state == "running":
-        parts += [f"{status.images_per_second:.0f} a second"] if status.images_per_second else []
+        parts += [f"{status.images_per_second:.0f} images/s"] if status.images_per_second else []
         parts += [f"{_duration(status.seconds_left)} left"] if status.seconds_left is not None else []
         parts += [f"{status.memory / 1e9:.1f} GB"] if status.memory else []
     if state in ("empty", "refused"):
         parts.append(html.escape(last_log_line(run)))
     if state == "interrupted":
-        parts.append("killed, or out of memory; Go on takes it up again")
+        parts.append("killed, or out of memory. Press Continue training to take it up again")
     if status.message:
         parts.append(html.escape(status.message))
-    folder = "" if settings().public else f'<p class="where">Everything is in {html.escape(str(run.path))}</p>'
+    folder = "" if settings().public else f'<p class="where">Saved in {html.escape(str(run.path))}</p>'
     return f'<p class="line">{" · ".join(filter(None, parts))}</p>{folder}'
 
 

@@ -1,8 +1,8 @@
 // The list of schedules and their strips; the link to what is shown, the image to keep, and what a person does.
 function listSchedules() {
   const end = (s) => (s.warning ? `<span class="bad">✗ image left</span>` : `<span class="good">✓ ends in noise</span>`);
-  find("tbody").innerHTML = data.schedules.map((s) => `<tr data-name="${s.name}"><td><input type="checkbox" value="${s.name}" aria-label="draw ${s.label}"></td>` +
-    `<td><input type="radio" name="inspect-schedule" value="${s.name}" aria-label="use ${s.label}"></td>` +
+  find("tbody").innerHTML = data.schedules.map((s) => `<tr data-name="${s.name}"><td><input type="checkbox" value="${s.name}" aria-label="show ${s.label}"></td>` +
+    `<td><input type="radio" name="inspect-schedule" value="${s.name}" aria-label="select ${s.label}"></td>` +
     `<th scope="row"><span class="key line-${s.name}"></span>${s.label}</th><td class="now"></td><td class="snr"><span>${short(s.snr)}</span> ${end(s)}</td></tr>`).join("");
 }
 

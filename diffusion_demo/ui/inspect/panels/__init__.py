@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 TITLES = {
     "markov": "Step by step",
-    "reverse": "The way back",
+    "reverse": "Reverse step",
     "training": "Training",
-    "decoder": "The last step",
-    "bound": "The bound",
-    "back": "Back from here",
+    "decoder": "Decoding to pixels",
+    "bound": "Likelihood bound",
+    "back": "Regenerate from x_t",
     "guidance": "Guidance",
 }
 

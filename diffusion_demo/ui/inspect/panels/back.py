@@ -34,12 +34,11 @@ def show(scene: Scene) -> str:
     )
     decoded, error = ddim_round_trip(scene)
     return html.panel(
-        "The noisier x<sub>t</sub> is, the less it says of the image: from little noise the same one comes back, "
-        "from more its colors, then any.",
+        "With little noise the same image returns; with more, only its colors; with a lot, any image.",
         LATEX,
         "DDPM, Figures 7 and 8; DDIM, Equation 14; Improved DDPM, section 4",
-        html.strip(reconstructed, f"from the same x<sub>t</sub>, t = {scene.t}, with other noise on the way back"),
-        html.strip(interpolated, f"between two images, mixed at t = {scene.t}"),
+        html.strip(reconstructed, f"from the same x<sub>t</sub>, t = {scene.t}, different noise while denoising"),
+        html.strip(interpolated, f"between two images, blended at t = {scene.t}"),
         html.strip(
             from_noise,
             f"from pure noise put in at t = {scene.t}, all before it skipped: "

@@ -46,13 +46,13 @@ def render(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
     rows = [
         ["L<sub>0</sub>, the last step", f"{first:.4f}"],
         ["L<sub>1</sub> to L<sub>T−1</sub>, all others", f"{middle:.4f}"],
-        ["L<sub>T</sub>, what pure noise still knows", f"{prior:.2g}"],
+        ["L<sub>T</sub>, information left in pure noise", f"{prior:.2g}"],
         ["<b>sum: bits per dimension</b>", f'<b class="total">{first + middle + prior:.4f}</b>'],
     ]
     missing = f'<p class="found">{len(terms):,} of {steps:,} steps, from the noisiest on.</p>'
     return html.panel(
-        "How many bits the model needs to send this image: each step pays for what it guessed wrong. "
-        "Fewer is better; 8 is no model at all.",
+        "How many bits the model needs to encode this image: every wrong guess costs bits. "
+        "Lower is better; 8 means no compression.",
         LATEX,
         f"DDPM, Equation 5; here on a chain of {steps:,} steps",
         html.plot(

@@ -34,8 +34,8 @@ def show(scene: Scene) -> str:
         for i in order
     }
     return html.panel(
-        "Asked for a class, the network guesses slightly other noise. "
-        "Guidance takes that difference and goes further along it. Gray: no difference.",
+        "With a class given, the prediction shifts slightly. "
+        "Guidance pushes further in that direction. Gray: no difference.",
         LATEX,
         SOURCE,
         html.image_row({"x<sub>t</sub>": scene.xt} | named),

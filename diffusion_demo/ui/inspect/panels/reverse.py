@@ -26,19 +26,19 @@ def show(scene: Scene) -> str:
     )
     learned = {"learned": "learned", "learned_range": "learned"}.get(chain.variance_type, "this model's, fixed")
     rows = [
-        ["small, β̃<sub>t</sub>", f"{small:.5f}", "the best if the image were known"],
-        ["large, β<sub>t</sub>", f"{large:.5f}", "the best if the image were pure noise"],
+        ["small, β̃<sub>t</sub>", f"{small:.5f}", "exact if the image were known"],
+        ["large, β<sub>t</sub>", f"{large:.5f}", "exact if the image were pure noise"],
         [learned, f"{deviation.mean():.5f}", f"from {deviation.min():.5f} to {deviation.max():.5f} over the pixels"],
     ]
     return html.panel(
-        "Knowing the image, one step back is a known Gaussian. The network does not know it: it guesses the noise, "
-        "from that the image, and takes the step that would be right if the guess were.",
+        "If the clean image were known, the step back would be a known Gaussian. The network does not know it: "
+        "it predicts the noise, infers the image, and steps as if that were correct.",
         LATEX if i else LAST_STEP_LATEX,
         "DDPM, Equations 5 to 7; Improved DDPM, Equation 15",
         html.image_row(
-            {"x<sub>t</sub>, what it sees": xt, "its x<sub>0</sub>": p.x0, "the true x<sub>0</sub>": scene.x0}
+            {"x<sub>t</sub>, the input": xt, "predicted x<sub>0</sub>": p.x0, "the true x<sub>0</sub>": scene.x0}
         ),
-        f'<p class="found">At t = {scene.t} its image is off by <b>{error:.1f}</b> of 255 gray levels, '
+        f'<p class="found">At t = {scene.t} the predicted image is off by <b>{error:.1f}</b> of 255 gray levels, '
         f'and the step costs <b class="bits">{bits:.3g}</b> bits per dimension (L<sub>{i}</sub>).</p>',
         html.table(["standard deviation of the step", "", ""], rows),
         _pixel_plot(scene.pixel, q, p, deviation),

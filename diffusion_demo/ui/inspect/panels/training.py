@@ -21,20 +21,21 @@ def show(scene: Scene) -> str:
     error_map = difference.mean(1, keepdim=True).expand_as(scene.x0)
     mean, error = estimate_loss(scene)
     return html.panel(
-        "Training shows the network x<sub>t</sub> and asks which noise is in it. "
-        "The answer's squared error is the loss; nothing else is ever asked.",
+        "In training, the network is given x<sub>t</sub> and predicts the noise in it. "
+        "The squared error of that prediction is the loss.",
         LATEX,
         "DDPM, Equation 14 and Algorithm 1",
         html.image_row(
             {
                 "x<sub>t</sub>": scene.xt,
                 "ε, the noise": scene.eps / 3,
-                "ε<sub>θ</sub>, its guess": eps / 3,
-                "where it is wrong": 2 * error_map / error_map.max() - 1,
+                "ε<sub>θ</sub>, predicted": eps / 3,
+                "error": 2 * error_map / error_map.max() - 1,
             }
         ),
         f'<p class="found">At t = {scene.t} the squared error is <b>{float(difference.mean()):.4f}</b> for this noise, '
-        f'and <b class="simple">{html.measured(mean, error)}</b> over {NUM_DRAWS} draws. To guess 0 would cost 1.</p>',
+        f'and <b class="simple">{html.measured(mean, error)}</b> over {NUM_DRAWS} draws. '
+        "Always guessing zero would score 1.</p>",
     )
 
 
