@@ -93,13 +93,13 @@ def open_page(chromium, url):
             ),
         )
 
-    def open_one(viewport=DESKTOP, theme="light") -> Page:
+    def open_one(viewport=DESKTOP, theme="light", query="") -> Page:
         context = chromium.new_context(viewport=viewport, color_scheme=theme, accept_downloads=True)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)
         watch(page)
-        page.goto(f"{url}/?__theme={theme}")
+        page.goto(f"{url}/?__theme={theme}{query}")
         page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=180_000)
         return page
 
@@ -112,7 +112,7 @@ def open_page(chromium, url):
 @pytest.fixture
 def inspector(open_page) -> Page:
     """The page with the Inspect tab open."""
-    page = open_page()
+    page = open_page(query="&example=lion&schedule=linear")
     page.get_by_role("tab", name="Inspect").click()
     expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000")
     return page

@@ -66,8 +66,9 @@ def test_what_a_link_cannot_mean_is_ignored(linked, query):
     page = linked(query)
     page.get_by_role("tab", name="Inspect").click()
     expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000", timeout=60_000)
-    expect(page.get_by_label("select linear")).to_be_checked()
-    expect(page.locator("#inspector .link")).to_have_text("?tab=inspect&example=lion&schedule=linear&t=250")
+    expect(page.get_by_label("select cosine")).to_be_checked()
+    default = "?tab=inspect&example=seed_00000000&schedule=squaredcos_cap_v2&t=250"
+    expect(page.locator("#inspector .link")).to_have_text(default)
 
 
 def test_the_link_follows_and_is_copied(inspector, url):

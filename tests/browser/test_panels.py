@@ -7,7 +7,8 @@ from PIL import Image, ImageSequence
 from playwright.sync_api import expect
 
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.ui.inspect import panel_view, panels
+from diffusion_demo.ui.inspect import panels
+from diffusion_demo.ui.inspect.examples import default_images
 from diffusion_demo.ui.inspect.panels import training
 from diffusion_demo.ui.inspect.panels.scene import load_scene
 from diffusion_demo.ui.server import model_list
@@ -51,8 +52,7 @@ def test_the_open_panel_follows_t_with_the_cores_numbers(open_page):
     let_t_go_at(page, 700)
     expect(shown).to_contain_text("At t = 700", timeout=SOON)
     scene = load_scene(
-        panel_view.get_image(panel_view.DEFAULT_IMAGE),
-        panel_view.get_image(panel_view.DEFAULT_OTHER),
+        *default_images(),
         0,
         0.7,
         load_checkpoint(model_list.ROOT / "checkpoints" / "avatars-32"),

@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
-from gradio.media import get_image
 
 from diffusion_demo.models.metadata import ORACLES
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect import panels
+from diffusion_demo.ui.inspect.examples import default_images
 from diffusion_demo.ui.server import model_list, warmup
 
 if TYPE_CHECKING:
     from diffusion_demo.ui.inspect.panels.scene import Scene
 
-DEFAULT_IMAGE, DEFAULT_OTHER = "lion.jpg", "cheetah1.jpg"
 DEFAULT_RELATIVE_T = 0.25
 MAX_CONCURRENT_PANELS = 2  # of all visitors together, because a panel runs the network
 PERFECT = (
@@ -164,11 +163,12 @@ def _load_scene(
     from diffusion_demo.ui.inspect.panels.scene import load_scene
     from diffusion_demo.ui.server.model_cache import load
 
+    first, second = default_images()
     with user_errors_as_toasts():
         checkpoint = load(model_list.folder_of(model))
         return load_scene(
-            image or get_image(DEFAULT_IMAGE),
-            other or get_image(DEFAULT_OTHER),
+            image or first,
+            other or second,
             int(seed),
             relative_t,
             checkpoint,

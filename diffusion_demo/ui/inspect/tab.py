@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.media import get_image
 from gradio.processing_utils import save_file_to_cache
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect import panel_view
-from diffusion_demo.ui.preview import showcase
-from diffusion_demo.ui.server import model_list, warmup
+from diffusion_demo.ui.inspect.examples import default_images, examples
+from diffusion_demo.ui.server import warmup
 
 SHOWS = {
     "q_sample": "the sum",
@@ -41,7 +40,6 @@ SHOWS = {
     "finite_set": "model",
 }
 NUM_TIMESTEPS = 1000
-DEFAULT_EXAMPLE = "lion"
 STEPS_INFO = "From 2 to 4000."
 SCRIPTS = ("inspector.js", "inspector_plots.js", "inspector_link.js", "inspector_events.js")
 _EVENT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
@@ -60,7 +58,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
             image = _image()
         with gr.Column(scale=3, min_width=150):
             gr.Examples(
-                [[str(path)] for path in _examples().values()],
+                [[str(path)] for path in examples().values()],
                 image,
                 label="Examples",
                 examples_per_page=8,
@@ -117,16 +115,6 @@ def _image() -> gr.Image:
     return image
 
 
-def _examples() -> dict[str, Path]:
-    """Return the example images by their names in links."""
-    showcase_images = [
-        path for folder in model_list.model_folders().values() for path, _ in showcase.read(folder).files
-    ]
-    photos = [get_image(name) for name in ("lion.jpg", "cheetah1.jpg", "tower.jpg")]
-    paths = [Path(path) for path in (*photos, *showcase_images[:3])]
-    return {path.stem: path for path in paths}
-
-
 def _select_tab(request: gr.Request):
     return gr.Tabs(selected="inspect") if request.query_params.get("tab") == "inspect" else gr.skip()
 
@@ -140,8 +128,7 @@ def _open_link(request: gr.Request) -> list:
     from diffusion_demo.ui.inspect import explorer_data
 
     parameters = request.query_params
-    examples = _examples()
-    path = examples.get(parameters.get("example"), examples[DEFAULT_EXAMPLE])
+    path = examples().get(parameters.get("example"), default_images()[0])
     noise = parameters.get("noise", "")
     seed = int(noise) if re.fullmatch("[0-9]{1,10}", noise) else 0
     try:
@@ -173,9 +160,8 @@ def _inspect(path: str | None, seed: int, steps: int) -> dict:
     warmup.wait()
     from diffusion_demo.ui.inspect import explorer_data
 
-    examples = _examples()
-    file = Path(path or examples[DEFAULT_EXAMPLE])
+    file = Path(path) if path else default_images()[0]
     with user_errors_as_toasts():
         pixels = explorer_data.load_square(file)
-    names = (name for name, example in examples.items() if example.read_bytes() == file.read_bytes())
+    names = (name for name, example in examples().items() if example.read_bytes() == file.read_bytes())
     return explorer_data.make_explorer_value(pixels, int(seed), int(steps), next(names, None))

@@ -1,7 +1,7 @@
 // Forward noising, drawn in the browser at every move of t; the tables and the noise come from the package.
 const find = (selector) => element.querySelector(selector), every = (selector) => [...element.querySelectorAll(selector)];
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), doubles = (text) => new Float64Array(bytes(text).buffer);
-const state = { t: null, schedule: "linear", drawn: new Set(["linear", "squaredcos_cap_v2"]), view: "abar" };
+const state = { t: null, schedule: "squaredcos_cap_v2", drawn: new Set(["linear", "squaredcos_cap_v2"]), view: "abar" };
 const VALUES = {
   abar: (s, t) => (t ? s.abar[t - 1] : 1),
   beta: (s, t) => (t ? s.betas[t - 1] : NaN),
