@@ -182,8 +182,8 @@ def dpm_solver_step(
         x_{t-1} = sigma_{t-1}/sigma_t e^(-eta h) x_t + alpha_{t-1} (1 - e^(-(1+eta) h)) D
                   + sigma_{t-1} sqrt(1 - e^(-2 eta h)) z
 
-    h is the step in lambda = log(alpha/sigma). D extrapolates x_0 from `previous_x0`, the x0 of the step before; without
-    it, the step is of first order. eta = 0 never calls `noise`; eta = 1 is the paper's SDE-DPM-Solver++(2M). A
+    h is the step in lambda = log(alpha/sigma). D extrapolates x_0 from `previous_x0`, the x0 of the step before;
+    without it, the step is of first order. eta = 0 never calls `noise`; eta = 1 is the paper's SDE-DPM-Solver++(2M). A
     `gradient` shifts eps as in ddim_step, before x_0 is clipped. ADM Algorithm 2.
     """
     p = _predict(model, diffusion, xt, t, clip, denoised_fn, condition)

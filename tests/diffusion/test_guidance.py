@@ -7,8 +7,8 @@ from diffusion_demo.diffusion.guidance import classifier_free, classifier_gradie
 from diffusion_demo.diffusion.oracles import finite_set
 from diffusion_demo.diffusion.process import Diffusion, Reverse
 from diffusion_demo.diffusion.samplers import SAMPLERS, ddim_encode
-from diffusion_demo.diffusion.timesteps import spaced_timesteps
 from diffusion_demo.diffusion.schedules import named_betas
+from diffusion_demo.diffusion.timesteps import spaced_timesteps
 
 NULL = 3
 

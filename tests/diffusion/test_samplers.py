@@ -330,7 +330,8 @@ def test_the_dpm_solver_carries_x0_on_from_its_third_step_only():
     assert torch.equal(steps[4].xt, x0[4])
 
 
-STEPS = {"ddpm": ddpm_step, "ddim": ddim_step, "dpm_solver": dpm_solver_step}
+def step_function(name):
+    return {"ddpm": ddpm_step, "ddim": ddim_step, "dpm_solver": dpm_solver_step}[name]
 
 
 @pytest.mark.parametrize(("name", "settings"), [("ddpm", {}), ("ddim", {"eta": 0.7}), ("dpm_solver", {"eta": 0.7})])
@@ -341,18 +342,18 @@ def test_single_steps_taken_by_hand_are_the_sampler(name, settings):
     for step in SAMPLERS[name](model, short, xt, noise_from(9), **settings):
         t = step.total - step.index
         history = [x0 if step.index > 2 else None] if name == "dpm_solver" else []
-        alone = STEPS[name](model, short, xt, t, noise, *history, **settings)
+        alone = step_function(name)(model, short, xt, t, noise, *history, **settings)
         assert torch.equal(alone.xt, step.xt) and torch.equal(alone.x0, step.x0)
         assert (alone.t, alone.t_reached, alone.index, alone.total) == (step.t, step.t_reached, step.index, step.total)
         xt, x0 = alone.xt, alone.x0
 
 
-@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("t", [-1, 7])
 def test_a_step_outside_the_chain_is_refused(name, t):
     short = whole_chain().respaced(spaced_timesteps(1000, 7))
     with pytest.raises(IndexError):
-        STEPS[name](zero_model, short, noise_from(2)(), t, noise_from(9))
+        step_function(name)(zero_model, short, noise_from(2)(), t, noise_from(9))
 
 
 @pytest.mark.parametrize("clip", [True, False])
