@@ -37,9 +37,8 @@ def enlarged(upsampler: Checkpoint, small: Tensor, seed: int) -> Tensor:
     for start in range(0, len(small), BATCH_SIZE):
         part = small[start : start + BATCH_SIZE]
         request = Request(num_images=len(part), seed=seed + start)
-        parts.append(
-            to_uint8(last_step(upsample(upsampler, part, request, image_specs(request, upsampler.description))).xt)
-        )
+        specs, names = image_specs(request, upsampler.description), upsampler.description.class_names
+        parts.append(to_uint8(last_step(upsample(upsampler, part, request, specs, names)).xt))
     return torch.cat(parts)
 
 

@@ -10,7 +10,7 @@ from diffusion_demo.errors import BadInput
 
 if TYPE_CHECKING:
     from diffusion_demo.evaluation.extractor import Extractor
-    from diffusion_demo.evaluation.reference import Reference
+    from diffusion_demo.evaluation.reference import Preparation, Reference
     from diffusion_demo.evaluation.samples import Samples
     from diffusion_demo.models.checkpoint import Checkpoint
     from diffusion_demo.sampling.request import Request
@@ -47,6 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=("judge", "inception"),
         help="judge: the bundled feature classifier; inception: needs torch-fidelity; default: judge",
     )
+    _add_preparation_options(parser)
     _add_sampling_options(parser)
     parser.add_argument(
         "--work", type=Path, metavar="DIR", help="keep samples, partial results and the nn sheet here; resume from them"
@@ -58,6 +59,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="write the samples in the format of the papers' code: arr_0, and arr_1 for classes",
     )
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout, with the curve over t")
+
+
+def _add_preparation_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fit",
+        metavar="crop|pad|squash",
+        help="how the images of --data become squares; default: as in the training of the checkpoint, else crop",
+    )
+    parser.add_argument(
+        "--background",
+        metavar="COLOR",
+        help="color behind them, as in train; default: as in the training, else #ffffff",
+    )
+    parser.add_argument(
+        "--class-from",
+        metavar="folder|file_name",
+        help="where their classes come from; default: as in the training, else folder",
+    )
 
 
 def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
@@ -106,7 +125,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         folder = resolve_checkpoint(parsed.checkpoint)
         checkpoint, name = load_checkpoint(folder, best_device()), checkpoint_name(folder)
         report |= {"checkpoint": name, "weights": checkpoint.weights}
-    reference = load_reference(parsed.data)
+    reference = load_reference(parsed.data, _preparation(parsed, checkpoint))
     report |= {"data": reference.summary, "seed": parsed.seed}
     samples, request, extractor = _check_inputs(parsed, metrics, checkpoint, reference)
     if "nll" in metrics:
@@ -125,6 +144,18 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         report |= compute_metrics(samples, reference, _compared(metrics), extractor, parsed.seed, parsed.work)
     print(json.dumps(report) if parsed.json else "\n".join(report_lines(report)))
     return 0
+
+
+def _preparation(parsed: argparse.Namespace, checkpoint: "Checkpoint | None") -> "Preparation":
+    """Return the preparation that the options name, and else that of the checkpoint's training images."""
+    from dataclasses import fields, replace
+
+    from diffusion_demo.evaluation.reference import Preparation
+
+    names = [field.name for field in fields(Preparation)]
+    trained = {name: getattr(checkpoint.description, name) for name in names} if checkpoint else {}
+    given = {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
+    return replace(Preparation(**trained), **given)
 
 
 def _compared(metrics: list[str]) -> list[str]:
@@ -169,12 +200,10 @@ def _check_inputs(
 def _measure_nll(parsed: argparse.Namespace, checkpoint: "Checkpoint", reference: "Reference") -> dict:
     from tqdm import tqdm
 
-    from diffusion_demo import data
     from diffusion_demo.evaluation.nll import report_held_out_bound
 
-    assert isinstance(reference.source, data.Report)
     with tqdm(unit="image", disable=parsed.json, delay=1) as bar:
-        return report_held_out_bound(checkpoint, reference.source, parsed.steps, parsed.seed, parsed.work, bar.update)
+        return report_held_out_bound(checkpoint, reference, parsed.steps, parsed.seed, parsed.work, bar.update)
 
 
 def _draw_samples(

@@ -22,6 +22,9 @@ Denoiser = Callable[..., Tensor]
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction", "previous")
 VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned", "learned_range")
 
+DenoisedFn = Callable[[Tensor], Tensor]
+"""Callable that changes the predicted x0 [N, C, H, W] before it is clipped: `denoised_fn` in the papers' code."""
+
 
 class Gaussian(NamedTuple):
     """A diagonal Gaussian with mean [N, C, H, W]; variance and log_variance broadcast against it."""
@@ -45,7 +48,7 @@ class Reverse(NamedTuple):
 class Diffusion:
     """A chain of T noise levels, and the parameterization of the network output.
 
-    betas            float64 [T], each in (0, 1]
+    betas            float64 [T], each in (0, 1], and large enough that 1 - beta is below 1 in float64
     prediction_type  the first C output channels: epsilon | sample (x0) | v_prediction | previous (the mean of x_{t-1})
     variance_type    fixed_small | fixed_large, or, with C more output channels, learned (the log variance) |
                      learned_range (interpolation between the two fixed ones)
@@ -61,8 +64,8 @@ class Diffusion:
     time_scale: float = 1.0
 
     def __post_init__(self):
-        if self.betas.ndim != 1 or not bool(((self.betas > 0) & (self.betas <= 1)).all()):
-            raise ValueError("betas must be a 1-D tensor of values in (0, 1]")
+        if self.betas.ndim != 1 or not bool(((1 - self.betas.double() < 1) & (self.betas <= 1)).all()):
+            raise ValueError("betas must be a 1-D tensor of values in (0, 1], large enough that 1 - beta is below 1")
         if self.prediction_type not in PREDICTION_TYPES:
             raise ValueError(
                 f"prediction_type must be one of {', '.join(PREDICTION_TYPES)}, not {self.prediction_type!r}"
@@ -70,8 +73,10 @@ class Diffusion:
         if self.variance_type not in VARIANCE_TYPES:
             raise ValueError(f"variance_type must be one of {', '.join(VARIANCE_TYPES)}, not {self.variance_type!r}")
         object.__setattr__(self, "betas", self.betas.double())
-        if self.prediction_type == "epsilon" and self.abar[-1] == 0:
-            raise ValueError("abar_T is 0, so eps does not determine x_0 at the last step; predict x_0 or v instead")
+        if self.prediction_type == "epsilon" and not self.abar[-1].rsqrt().float().isfinite():
+            raise ValueError(
+                "abar_T is 0 in float32, so eps does not determine x_0 at the last step; predict x_0 or v instead"
+            )
         if self.timesteps is None:
             object.__setattr__(self, "timesteps", torch.arange(len(self.betas)))
 
@@ -166,8 +171,9 @@ class Diffusion:
 
     def q_mean_variance(self, x0: Tensor, t: int | Tensor) -> Gaussian:
         """Return q(x_t | x_0) = N(sqrt(abar_t) x_0, (1 - abar_t) I). DDPM Eq. 4."""
-        variance = self.gather(1 - self.abar, t, x0)
-        return Gaussian(self.gather(self.abar.sqrt(), t, x0) * x0, variance, variance.log())
+        variance, log_variance = 1 - self.abar, torch.log1p(-self.abar)
+        mean = self.gather(self.abar.sqrt(), t, x0) * x0
+        return Gaussian(mean, self.gather(variance, t, x0), self.gather(log_variance, t, x0))
 
     def q_sample(self, x0: Tensor, t: int | Tensor, eps: Tensor) -> Tensor:
         """Return x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps. DDPM Eq. 4.
@@ -275,14 +281,20 @@ class Diffusion:
         log_variance = share * upper + (1 - share) * lower
         return log_variance.exp(), log_variance
 
-    def p(self, output: Tensor, xt: Tensor, t: int | Tensor, clip: bool = True) -> Reverse:
+    def p(
+        self, output: Tensor, xt: Tensor, t: int | Tensor, clip: bool = True, denoised_fn: DenoisedFn | None = None
+    ) -> Reverse:
         """Return p_theta(x_{t-1} | x_t) = N(mu_theta, Sigma_theta) from the network output. DDPM Eq. 1 and 11.
 
-        The mean is the posterior mean at the predicted x_0. `clip` clamps this x_0 to [-1, 1], and eps is recomputed
-        from it. With prediction_type "previous" the mean is the prediction itself, which clipping does not change.
+        The mean is the posterior mean at the predicted x_0. `denoised_fn` changes this x_0, then `clip` clamps it to
+        [-1, 1], and eps is recomputed from it. With prediction_type "previous" the mean is the prediction itself, which
+        neither changes. Raises ValueError if denoised_fn changes the shape.
         """
         prediction, v = self.split_output(output, xt)
         x0 = self.predict_x0(prediction, xt, t)
+        if denoised_fn is not None:
+            x0 = denoised_fn(x0)
+            _check_shape("the result of denoised_fn", x0, xt)
         if clip:
             x0 = x0.clamp(-1, 1)
         variance, log_variance = self.p_variance(v, xt, t)

@@ -1,12 +1,17 @@
-"""Samplers as generators of the steps from x_T to x_0.
+"""Samplers as generators of the steps from x_T to x_0, and each of their steps alone.
 
 A sampler takes a denoiser, model(xt, t, **condition) with t of shape [N]; the chain, whole or respaced; x_T
 [N, C, H, W]; and `noise()`, which returns a new standard normal tensor like x_T and is called once for every step
-except the last. The caller may stop the iteration early.
+except the last. The caller may stop the iteration early. `NAME_step` takes x_t and its index t in the chain instead of
+x_T. All further options are keywords:
+
+    clip         clamp the predicted x_0 to [-1, 1]
+    denoised_fn  Callable(x0) -> x0, [N, C, H, W], that changes the predicted x_0 before it is clipped
+    gradient     gradient of a classifier that guides
+    condition    anything else is passed to the denoiser
 """
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +20,7 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.diffusion.guidance import Gradient, shift_eps, shift_mean
-from diffusion_demo.diffusion.process import Denoiser, Diffusion, Reverse, call_model
+from diffusion_demo.diffusion.process import DenoisedFn, Denoiser, Diffusion, Reverse, call_model
 from diffusion_demo.diffusion.schedules import log_signal_to_noise
 
 Noise = Callable[[], Tensor]
@@ -29,7 +34,7 @@ class Step:
     t          timestep of the network call
     t_reached  timestep of the noise level of xt, or -1 for a clean image
     xt         result of the step, [N, C, H, W]
-    x0         x_0 predicted in this step, [N, C, H, W]
+    x0         x_0 that xt was made from, clipped and guided as xt, [N, C, H, W]; in the last step of a sampler it is xt
     index      number of the step, from 1 to total
     total      number of steps
     """
@@ -42,57 +47,70 @@ class Step:
     total: int
 
 
-def _run_reverse(
+def _reverse_step(diffusion: Diffusion, t: int, xt: Tensor, x0: Tensor) -> Step:
+    t_reached, total = int(diffusion.timesteps[t - 1]) if t else -1, len(diffusion)
+    return Step(int(diffusion.timesteps[t]), t_reached, xt, x0, total - t, total)
+
+
+def _predict(
     model: Denoiser,
     diffusion: Diffusion,
     xt: Tensor,
-    update: Callable[[Reverse, Tensor, int], Tensor],
+    t: int,
     clip: bool,
+    denoised_fn: DenoisedFn | None,
     condition: dict[str, Any],
-) -> Iterator[Step]:
-    """Run the chain from its last index to 0, where `update(p, xt, i)` returns the next x from p_theta at index i."""
-    total = len(diffusion)
-    for i in reversed(range(total)):
-        p = diffusion.p(call_model(model, diffusion, xt, i, **condition), xt, i, clip)
-        xt = update(p, xt, i)
-        t_reached = int(diffusion.timesteps[i - 1]) if i else -1
-        yield Step(int(diffusion.timesteps[i]), t_reached, xt, p.x0, total - i, total)
+) -> Reverse:
+    return diffusion.p(call_model(model, diffusion, xt, t, **condition), xt, t, clip, denoised_fn)
 
 
-def ddpm(
+def ddpm_step(
     model: Denoiser,
     diffusion: Diffusion,
-    xT: Tensor,
+    xt: Tensor,
+    t: int,
     noise: Noise,
     *,
     clip: bool = True,
+    denoised_fn: DenoisedFn | None = None,
     gradient: Gradient | None = None,
     **condition,
-) -> Iterator[Step]:
-    """Sample by ancestral sampling: x_{t-1} = mu_theta + Sigma_theta^(1/2) z, without noise in the last step.
+) -> Step:
+    """Take one ancestral step: x_{t-1} = mu_theta + Sigma_theta^(1/2) z, without noise at t = 0. DDPM Algorithm 2.
 
-    DDPM Algorithm 2. A classifier `gradient` shifts the mean. ADM Algorithm 1.
+    A classifier `gradient` shifts the mean. ADM Algorithm 1.
     """
+    p = _predict(model, diffusion, xt, t, clip, denoised_fn, condition)
+    if gradient:
+        p = shift_mean(p, gradient(xt, diffusion.model_timesteps(t, xt)))
+    if t == 0:
+        return _reverse_step(diffusion, t, p.mean, p.mean)
+    return _reverse_step(diffusion, t, p.mean + torch.exp(0.5 * p.log_variance) * noise(), p.x0)
 
-    def update(p: Reverse, xt: Tensor, i: int) -> Tensor:
-        p = shift_mean(p, gradient(xt, diffusion.model_timesteps(i, xt))) if gradient else p
-        return p.mean + torch.exp(0.5 * p.log_variance) * noise() if i else p.mean
 
-    return _run_reverse(model, diffusion, xT, update, clip, condition)
+def ddpm(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options) -> Iterator[Step]:
+    """Sample by ancestral sampling: ddpm_step for t = T-1 ... 0. DDPM Algorithm 2."""
+    xt = xT
+    for t in reversed(range(len(diffusion))):
+        step = ddpm_step(model, diffusion, xt, t, noise, **options)
+        xt = step.xt
+        yield step
 
 
-def ddim(
+def ddim_step(
     model: Denoiser,
     diffusion: Diffusion,
-    xT: Tensor,
+    xt: Tensor,
+    t: int,
     noise: Noise,
     *,
     eta: float = 0.0,
     clip: bool = True,
+    denoised_fn: DenoisedFn | None = None,
     gradient: Gradient | None = None,
     **condition,
-) -> Iterator[Step]:
-    """Sample by DDIM: x_{t-1} = sqrt(abar_{t-1}) x_0 + sqrt(1 - abar_{t-1} - sigma^2) eps + sigma z.
+) -> Step:
+    """Take one DDIM step: x_{t-1} = sqrt(abar_{t-1}) x_0 + sqrt(1 - abar_{t-1} - sigma^2) eps + sigma z.
 
     DDIM Eq. 12 and 16. sigma is eta times the posterior standard deviation: eta = 0 is deterministic, eta = 1 is
     ancestral sampling with variance type "fixed_small". A learned variance is ignored. A classifier `gradient` shifts
@@ -100,13 +118,20 @@ def ddim(
     """
     sigma = eta * diffusion.posterior_variance.sqrt()
     direction = (1 - diffusion.abar_prev - sigma**2).clamp(min=0).sqrt()
+    p = _predict(model, diffusion, xt, t, clip, denoised_fn, condition)
+    if gradient:
+        p = shift_eps(diffusion, p, xt, t, gradient(xt, diffusion.model_timesteps(t, xt)))
+    mean = diffusion.gather(diffusion.abar_prev.sqrt(), t, xt) * p.x0 + diffusion.gather(direction, t, xt) * p.eps
+    return _reverse_step(diffusion, t, mean + diffusion.gather(sigma, t, xt) * noise() if t else mean, p.x0)
 
-    def update(p: Reverse, xt: Tensor, i: int) -> Tensor:
-        p = shift_eps(diffusion, p, xt, i, gradient(xt, diffusion.model_timesteps(i, xt))) if gradient else p
-        mean = diffusion.gather(diffusion.abar_prev.sqrt(), i, xt) * p.x0 + diffusion.gather(direction, i, xt) * p.eps
-        return mean + diffusion.gather(sigma, i, xt) * noise() if i else mean
 
-    return _run_reverse(model, diffusion, xT, update, clip, condition)
+def ddim(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options) -> Iterator[Step]:
+    """Sample by DDIM: ddim_step, whose options include eta, for t = T-1 ... 0. DDIM Eq. 12."""
+    xt = xT
+    for t in reversed(range(len(diffusion))):
+        step = ddim_step(model, diffusion, xt, t, noise, **options)
+        xt = step.xt
+        yield step
 
 
 def ddim_encode(
@@ -115,6 +140,7 @@ def ddim_encode(
     x0: Tensor,
     *,
     clip: bool = False,
+    denoised_fn: DenoisedFn | None = None,
     gradient: Gradient | None = None,
     **condition,
 ) -> Iterator[Step]:
@@ -131,52 +157,69 @@ def ddim_encode(
     xt, total = x0, len(diffusion)
     for i in range(total):
         t = int(diffusion.timesteps[i])
-        p = diffusion.p(call_model(model, diffusion, xt, i, **condition), xt, i, clip)
+        p = _predict(model, diffusion, xt, i, clip, denoised_fn, condition)
         xt = diffusion.gather(abar_next.sqrt(), i, xt) * p.x0 + diffusion.gather((1 - abar_next).sqrt(), i, xt) * p.eps
         t_reached = int(diffusion.timesteps[i + 1]) if i + 1 < total else t
         yield Step(t, t_reached, xt, p.x0, i + 1, total)
 
 
-def dpm_solver(
+def dpm_solver_step(
     model: Denoiser,
     diffusion: Diffusion,
-    xT: Tensor,
+    xt: Tensor,
+    t: int,
     noise: Noise,
+    previous_x0: Tensor | None = None,
     *,
     eta: float = 0.0,
     clip: bool = True,
+    denoised_fn: DenoisedFn | None = None,
     gradient: Gradient | None = None,
     **condition,
-) -> Iterator[Step]:
-    """Sample by DPM-Solver++(2M), a second-order multistep solver of the probability flow ODE.
-
-    Lu et al. 2022, Algorithm 2. It works best with 5 to 20 steps that are uniform in log SNR.
+) -> Step:
+    """Take one step of DPM-Solver++(2M). Lu et al. 2022, Algorithm 2.
 
         x_{t-1} = sigma_{t-1}/sigma_t e^(-eta h) x_t + alpha_{t-1} (1 - e^(-(1+eta) h)) D
                   + sigma_{t-1} sqrt(1 - e^(-2 eta h)) z
 
-    h is the step in lambda = log(alpha/sigma). D extrapolates x_0 from this and the previous step, but not in the first
-    two steps, because the x_0 predicted from pure noise is unreliable. eta = 0 never calls `noise`; eta = 1 is the
-    paper's SDE-DPM-Solver++(2M). A `gradient` shifts eps as in ddim, before x_0 is clipped. ADM Algorithm 2.
+    h is the step in lambda = log(alpha/sigma). D extrapolates x_0 from `previous_x0`, the x0 of the step before;
+    without it, the step is of first order. eta = 0 never calls `noise`; eta = 1 is the paper's SDE-DPM-Solver++(2M). A
+    `gradient` shifts eps as in ddim_step, before x_0 is clipped. ADM Algorithm 2.
     """
-    alpha, sigma = diffusion.abar.sqrt().tolist(), (1 - diffusion.abar).sqrt().tolist()
-    half_log_snr, total = (0.5 * log_signal_to_noise(diffusion.abar)).tolist(), len(diffusion)
-    x0_history = deque[Tensor](maxlen=2)
+    p = _predict(model, diffusion, xt, t, clip, denoised_fn, condition)
+    if gradient:
+        p = shift_eps(diffusion, p, xt, t, gradient(xt, diffusion.model_timesteps(t, xt)))
+    x0 = p.x0.clamp(-1, 1) if clip else p.x0
+    if t == 0:
+        return _reverse_step(diffusion, t, x0, x0)
+    alpha, sigma = float(diffusion.abar[t - 1].sqrt()), (1 - diffusion.abar[t - 1 : t + 1]).sqrt().tolist()
+    h, extrapolated = _half_log_snr_step(diffusion, t), x0
+    if previous_x0 is not None and 0 < (previous_h := _half_log_snr_step(diffusion, t + 1)) < math.inf:
+        extrapolated = x0 + h / (2 * previous_h) * (x0 - previous_x0)
+    decay = math.exp(-eta * h) if eta else 1.0  # h is infinite where abar_T is 0
+    mean = sigma[0] / sigma[1] * decay * xt - alpha * math.expm1(-(1 + eta) * h) * extrapolated
+    if eta:
+        mean = mean + sigma[0] * math.sqrt(-math.expm1(-2 * eta * h)) * noise()
+    return _reverse_step(diffusion, t, mean, x0)
 
-    def update(p: Reverse, xt: Tensor, i: int) -> Tensor:
-        p = shift_eps(diffusion, p, xt, i, gradient(xt, diffusion.model_timesteps(i, xt))) if gradient else p
-        x0 = p.x0.clamp(-1, 1) if clip else p.x0
-        x0_history.append(x0)
-        if i == 0:
-            return x0
-        h, extrapolated = half_log_snr[i - 1] - half_log_snr[i], x0
-        if i < total - 2:
-            extrapolated = x0 + h / (2 * (half_log_snr[i] - half_log_snr[i + 1])) * (x0 - x0_history[-2])
-        scaled_xt = sigma[i - 1] / sigma[i] * math.exp(-eta * h) * xt
-        mean = scaled_xt - alpha[i - 1] * math.expm1(-(1 + eta) * h) * extrapolated
-        return mean + sigma[i - 1] * math.sqrt(-math.expm1(-2 * eta * h)) * noise() if eta else mean
 
-    return _run_reverse(model, diffusion, xT, update, clip, condition)
+def _half_log_snr_step(diffusion: Diffusion, t: int) -> float:
+    """Return lambda_{t-1} - lambda_t; 0 between two levels of pure noise."""
+    half_log_snr = 0.5 * log_signal_to_noise(diffusion.abar)
+    return float(half_log_snr[t - 1] - half_log_snr[t]) if diffusion.abar[t - 1] else 0.0
+
+
+def dpm_solver(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options) -> Iterator[Step]:
+    """Sample by DPM-Solver++(2M), a second-order multistep solver of the probability flow ODE. Lu et al. 2022.
+
+    It is dpm_solver_step, whose options include eta, for t = T-1 ... 0, and works best with 5 to 20 steps that are
+    uniform in log SNR. The x_0 of the first step, predicted from pure noise, is too unreliable to extrapolate from.
+    """
+    xt, x0, total = xT, None, len(diffusion)
+    for t in reversed(range(total)):
+        step = dpm_solver_step(model, diffusion, xt, t, noise, x0 if t < total - 2 else None, **options)
+        xt, x0 = step.xt, step.x0
+        yield step
 
 
 SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpm_solver": dpm_solver}

@@ -23,12 +23,14 @@ class Features(NamedTuple):
 class Extractor:
     """A frozen network that extracts features in batches of batch_size.
 
-    forward maps uint8 [n, 3, H, W] images of any size on the CPU to Features.
+    forward maps uint8 [n, 3, H, W] images of any size on the CPU to Features. is_papers: its features are those of the
+    papers' evaluator, whose reference batches store their statistics.
     """
 
     name: str
     forward: Callable[[Tensor], Features]
     batch_size: int
+    is_papers: bool = False
 
     @torch.no_grad()
     def __call__(self, pixels: Tensor) -> Features:

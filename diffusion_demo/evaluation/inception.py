@@ -29,7 +29,7 @@ def inception_extractor(device: torch.device | str = "cpu") -> Extractor:
             hook.remove()
         return Features(vectors, maps[0][:, :CHANNELS].flatten(1), logits.softmax(dim=1))
 
-    return Extractor("inception-v3 2015-12-05", forward, BATCH_SIZE)
+    return Extractor("inception-v3 2015-12-05", forward, BATCH_SIZE, is_papers=True)
 
 
 def _load_network() -> torch.nn.Module:

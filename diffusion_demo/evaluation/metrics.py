@@ -9,7 +9,7 @@ from torch import Tensor
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.evaluation.extractor import Extractor, Features
-from diffusion_demo.evaluation.frechet import frechet_estimate
+from diffusion_demo.evaluation.frechet import FeatureStatistics, frechet_estimate
 from diffusion_demo.evaluation.inception_score import inception_score, score_estimate, split_scores
 from diffusion_demo.evaluation.memorization import measure_memorization
 from diffusion_demo.evaluation.precision_recall import MAX_IMAGES, NEIGHBORS, precision_recall_estimates
@@ -21,7 +21,8 @@ from diffusion_demo.evaluation.samples import Samples
 class MetricInputs:
     """Samples and reference as images uint8 [N, C, S, S] and as features.
 
-    The first num_training reference images were used for training, the others were held out.
+    The first num_training reference images were used for training, the others were held out. statistics: those stored
+    with the reference, by the name of the features.
     """
 
     samples: Tensor
@@ -32,18 +33,25 @@ class MetricInputs:
     extractor: Extractor
     seed: int
     work: Path | None
+    statistics: dict[str, FeatureStatistics]
 
     def frechet(self) -> dict:
         """Return the Frechet distance of the feature vectors."""
-        return self._frechet(self.sample_features.vectors, self.reference_features.vectors)
+        return self._frechet("vectors")
 
     def spatial_frechet(self) -> dict:
         """Return the Frechet distance of the spatial features."""
-        return self._frechet(self.sample_features.spatial, self.reference_features.spatial)
+        return self._frechet("spatial")
 
-    def _frechet(self, samples: Tensor, reference: Tensor) -> dict:
-        estimate = frechet_estimate(samples, reference, self.seed)
-        return {"distance": estimate.value} | estimate.spread() | {"dimensions": samples.shape[1]}
+    def _frechet(self, kind: str) -> dict:
+        samples, reference = getattr(self.sample_features, kind), getattr(self.reference_features, kind)
+        stored = self.statistics.get(kind) if self.extractor.is_papers else None
+        if stored is not None and len(stored.mean) == samples.shape[1]:
+            estimate, source = frechet_estimate(samples, stored, self.seed), "stored"
+        else:
+            estimate, source = frechet_estimate(samples, reference, self.seed), "computed"
+        details = {"dimensions": samples.shape[1], "reference_statistics": source}
+        return {"distance": estimate.value} | estimate.spread() | details
 
     def inception_score(self) -> dict:
         """Return the Inception Score of the samples and of the reference."""
@@ -120,9 +128,8 @@ def compute_metrics(
     check_metrics(metrics, len(samples.images), side, reference)
     training, held_out = reference.parts(side, channels)
     images = torch.cat([training, held_out])
-    inputs = MetricInputs(
-        samples.images, images, extractor(samples.images), extractor(images), len(training), extractor, seed, work
-    )
+    features = extractor(samples.images), extractor(images)
+    inputs = MetricInputs(samples.images, images, *features, len(training), extractor, seed, work, reference.statistics)
     common = {"samples": len(samples.images), "reference": len(images), "features": extractor.name}
     try:
         return {name: common | compute(inputs) for name, compute in COMPARISON_METRICS.items() if name in metrics}

@@ -20,6 +20,7 @@ from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 from diffusion_demo.errors import BadInput
 from diffusion_demo.evaluation.class_matching import class_indices
+from diffusion_demo.evaluation.reference import Reference
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.unet import as_denoiser
@@ -72,7 +73,7 @@ class Bound:
 
 def report_held_out_bound(
     checkpoint: Checkpoint,
-    report: data.Report,
+    reference: Reference,
     steps: int | str | None,
     seed: int,
     work: Path | None,
@@ -80,13 +81,16 @@ def report_held_out_bound(
 ) -> dict:
     """Return the report of the bound on the held-out images, or on all images if none are held out.
 
-    The other parameters are those of measure_bound. Raises BadInput if `steps` does not fit the chain.
+    reference: a scanned data set. The other parameters are those of measure_bound. Raises BadInput if `steps` does not
+    fit the chain.
     """
-    description = checkpoint.description
+    description, report = checkpoint.description, reference.source
+    assert isinstance(report, data.Report), "a batch has no class names"
     if steps is not None:
         check_steps(steps, description)
     held_out = any(entry.held_out for entry in report.entries)
-    images = data.load(report, description.image_size, description.channels, held_out=held_out)
+    transform = reference.preparation.transform(description.image_size, description.channels)
+    images = data.load_transformed(report, transform, held_out)
     labels = class_indices(report.class_names, description)[images.labels]
     bound = measure_bound(checkpoint, ImageTensors(images.images, labels), steps, seed, work, progress)
     return {"held_out": held_out} | bound.report()

@@ -1,4 +1,8 @@
-"""Sample batches in the .npz format of the papers' code: images arr_0, uint8 [N, H, W, 3], and classes arr_1."""
+"""Sample batches in the .npz format of the papers' code: images arr_0, uint8 [N, H, W, 3], and classes arr_1.
+
+Its reference batches also have mu and sigma, mu_s and sigma_s: mean and covariance of the Inception features, spatial
+ones with _s, of more images than arr_0 has.
+"""
 
 import os
 import zipfile
@@ -10,6 +14,7 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.evaluation.frechet import FeatureStatistics
 
 READ_ERRORS = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
 
@@ -24,16 +29,7 @@ def read_npz(path: str | Path) -> tuple[Tensor, Tensor | None]:
 
     Pickled data is never loaded. Raises BadInput for anything that is not a sample batch.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ("arr_0", "arr_1") if name in file.files}
-    except FileNotFoundError as error:
-        raise BadInput(f"No file at {path}. Check the path.") from error
-    # np.load returns an object without `files` for a single array or a pickle named .npz
-    except (*READ_ERRORS, AttributeError, TypeError) as error:
-        raise BadInput(
-            f"{path} is not a sample batch, or is damaged. Use an .npz file with the images as arr_0."
-        ) from error
+    arrays = _read_arrays(path, "arr_0", "arr_1")
     if "arr_0" not in arrays:
         raise BadInput(f"{path} has no arr_0. Store the images of a sample batch as arr_0, uint8 [N, H, W, 3].")
     images, labels = arrays["arr_0"], arrays.get("arr_1")
@@ -46,6 +42,41 @@ def read_npz(path: str | Path) -> tuple[Tensor, Tensor | None]:
         )
     images = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     return images, None if labels is None else torch.from_numpy(labels.astype(np.int64))
+
+
+def read_statistics(path: str | Path) -> dict[str, FeatureStatistics]:
+    """Return the statistics stored in a batch: of "vectors" from mu and sigma, of "spatial" from mu_s and sigma_s.
+
+    Those that are missing are left out. Raises BadInput for statistics that cannot be read or do not fit together.
+    """
+    arrays, found = _read_arrays(path, "mu", "sigma", "mu_s", "sigma_s"), {}
+    for features, suffix in (("vectors", ""), ("spatial", "_s")):
+        mean, covariance = arrays.get(f"mu{suffix}"), arrays.get(f"sigma{suffix}")
+        if mean is None or covariance is None:
+            continue
+        is_numeric = mean.dtype.kind == covariance.dtype.kind == "f"
+        if not is_numeric or mean.ndim != 1 or covariance.shape != (len(mean), len(mean)) or not len(mean):
+            raise BadInput(
+                f"mu{suffix} and sigma{suffix} of {path} must be floats [D] and [D, D], not {mean.dtype}"
+                f" {list(mean.shape)} and {covariance.dtype} {list(covariance.shape)}."
+            )
+        if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
+            raise BadInput(f"mu{suffix} or sigma{suffix} of {path} has values that are not finite. Compute them again.")
+        found[features] = FeatureStatistics(torch.from_numpy(mean).double(), torch.from_numpy(covariance).double())
+    return found
+
+
+def _read_arrays(path: str | Path, *names: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in names if name in file.files}
+    except FileNotFoundError as error:
+        raise BadInput(f"No file at {path}. Check the path.") from error
+    # np.load returns an object without `files` for a single array or a pickle named .npz
+    except (*READ_ERRORS, AttributeError, TypeError) as error:
+        raise BadInput(
+            f"{path} is not a sample batch, or is damaged. Use an .npz file with the images as arr_0."
+        ) from error
 
 
 def check_output_path(path: Path) -> None:

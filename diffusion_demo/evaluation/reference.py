@@ -1,21 +1,43 @@
 """Reference images for the metrics: a scanned data set, or a reference batch of the papers' code."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
 from diffusion_demo import data
-from diffusion_demo.evaluation.npz import is_npz, read_npz
+from diffusion_demo.evaluation.frechet import FeatureStatistics
+from diffusion_demo.evaluation.npz import is_npz, read_npz, read_statistics
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How images become training images: fit and background as in data.ImageTransform, class_from as in data.scan."""
+
+    fit: str = "crop"
+    background: str = "#ffffff"
+    class_from: str = "folder"
+
+    def transform(self, side: int, channels: int) -> data.ImageTransform:
+        """Return the transform to squares of this side. Raises BadInput for an invalid value."""
+        return data.ImageTransform(side, channels, self.fit, self.background)
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """Reference images, a scanned data set or a batch uint8 [N, C, H, W], and their summary for reports."""
+    """Reference images.
+
+    source       a scanned data set, or a batch uint8 [N, C, H, W]
+    summary      its summary for reports
+    preparation  how the images of a data set are prepared; a batch is used unchanged
+    statistics   statistics of Inception features stored in a batch, by the name of the features: vectors, spatial
+    """
 
     source: data.Report | Tensor
     summary: dict
+    preparation: Preparation = Preparation()
+    statistics: dict[str, FeatureStatistics] = field(default_factory=dict)
 
     @property
     def classes(self) -> Counter[str]:
@@ -30,18 +52,21 @@ class Reference:
     def parts(self, side: int, channels: int) -> tuple[Tensor, Tensor]:
         """Return the training images and the held-out images, uint8 [N, C, H, W].
 
-        Those of a data set are resized to side x side; those of a batch are unchanged, and none of them is held out.
+        Those of a data set are prepared as for training; those of a batch are unchanged, and none of them is held out.
         """
         if isinstance(self.source, Tensor):
             return self.source, self.source[:0]
-        training, held_out = (data.load(self.source, side, channels, held_out=part).images for part in (False, True))
+        transform = self.preparation.transform(side, channels)
+        training, held_out = (data.load_transformed(self.source, transform, part).images for part in (False, True))
         return training, held_out
 
 
-def load_reference(path: str | Path) -> Reference:
-    """Load a folder, a zip or an .npz batch. Raises BadInput if it cannot be read."""
+def load_reference(path: str | Path, preparation: Preparation = Preparation()) -> Reference:
+    """Load a folder, a zip or an .npz batch. Raises BadInput if it cannot be read, or for an invalid preparation."""
+    preparation.transform(1, 1)
     if is_npz(path):
         images, _ = read_npz(path)
-        return Reference(images, {"source": Path(path).name, "pictures": len(images)})
-    report = data.scan(path)
-    return Reference(report, report.summary())
+        summary = {"source": Path(path).name, "pictures": len(images)}
+        return Reference(images, summary, preparation, read_statistics(path))
+    report = data.scan(path, preparation.class_from)
+    return Reference(report, report.summary() | asdict(preparation), preparation)

@@ -38,6 +38,8 @@ class CheckpointMetadata:
     held_out_loss        loss of these weights on the held-out images, if there were any
     task                 one of TASKS
     small_size           side of an upsampler's input images in pixels, if known
+    fit, background      how the training images became squares, as in data.ImageTransform
+    class_from           where their classes came from, as in data.scan
     """
 
     image_size: int
@@ -55,6 +57,9 @@ class CheckpointMetadata:
     data: dict | None = None
     task: str = "diffusion"
     small_size: int | None = None
+    fit: str = "crop"
+    background: str = "#ffffff"
+    class_from: str = "folder"
 
     @property
     def null_class(self) -> int | None:

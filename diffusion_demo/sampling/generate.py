@@ -1,7 +1,7 @@
 """Sampling from a request: seeded noise, classes, guidance, precision, and an upsampler as a second stage."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -13,12 +13,13 @@ from diffusion_demo.diffusion.samplers import SAMPLERS, Step
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
+from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import resolve_precision
 from diffusion_demo.runtime.parallel import parallel_map, split_rows
 from diffusion_demo.sampling.request import ImageSpec, Request, image_specs, request_timesteps
 
-MIN_SIGNAL = 1e-3  # the least abar_t at which a classifier guides ddim
+MIN_SIGNAL = 1e-3  # the least abar_t at which a classifier guides ddim unless the request names an interval
 UPSAMPLER_SEED_OFFSET = 2**49  # added to the seed of an image for the noise of the upsampler
 
 
@@ -116,40 +117,72 @@ def _classifier_gradient(checkpoint: Checkpoint, request: Request, specs: list[I
     if classifier is None:
         raise BadInput("This model has no classifier. Set the classifier scale to 0, or pass one with --classifier.")
     names, classifier_names = checkpoint.description.class_names, list(classifier.config["class_names"])
-    indices = [image.class_index for image in specs if image.class_index is not None]
-    labels = torch.tensor([classifier_names.index(names[index]) for index in indices], device=device_of(checkpoint))
-    interval = _stable_interval(request, checkpoint.diffusion)
+    wanted = [None if image.class_index is None else names[image.class_index] for image in specs]
+    if unknown := [name for name in wanted if name not in classifier_names]:
+        raise BadInput(
+            f"The classifier cannot guide to {'no class' if unknown[0] is None else unknown[0]}."
+            f" Choose one of its classes ({', '.join(classifier_names)}), or pass another one with --classifier."
+        )
+    labels = torch.tensor([classifier_names.index(name) for name in wanted], device=device_of(checkpoint))
+    interval = _classifier_interval(request, checkpoint.diffusion)
     return classifier_gradient(classifier, labels, request.classifier_scale, interval)
 
 
-def _stable_interval(request: Request, diffusion: Diffusion) -> Interval | None:
-    """Return the interval in which a classifier guides: that of the request, for ddim without the noisiest timesteps.
+def _classifier_interval(request: Request, diffusion: Diffusion) -> Interval | None:
+    """Return the interval in which a classifier guides: that of the request, or else all timesteps.
 
-    ddim does not clip the shifted x_0 (ADM Algorithm 2), and the shift is scaled by 1/sqrt(abar), which reaches 20,000
-    at the end of a cosine schedule.
+    Without an interval in the request, ddim is not guided at the noisiest timesteps: it does not clip the shifted x_0
+    (ADM Algorithm 2), and the shift is scaled by 1/sqrt(abar), which reaches 20,000 at the end of a cosine schedule.
     """
-    if request.sampler != "ddim":
+    if request.guidance_interval is not None or request.sampler != "ddim":
         return request.guidance_interval
-    low, high = request.guidance_interval or (0, len(diffusion) - 1)
-    return low, min(high, int((diffusion.abar >= MIN_SIGNAL).sum()) - 1)
+    return 0, int((diffusion.abar >= MIN_SIGNAL).sum()) - 1
 
 
-def upsample(upsampler: Checkpoint, small: Tensor, request: Request, specs: list[ImageSpec]) -> Iterator[Step]:
+def upsample(
+    upsampler: Checkpoint, small: Tensor, request: Request, specs: list[ImageSpec], class_names: Sequence[str] = ()
+) -> Iterator[Step]:
     """Enlarge images, uint8 [N, C, s, s], and yield each step.
 
-    Uses the sampler, steps and eta of the request that produced the images, without guidance. Improved DDPM section 5;
-    ADM section 5.2. Raises BadInput if the channels or the size do not fit the upsampler.
+    Uses the sampler, steps and eta of the request that produced the images, without guidance. `class_names` are those
+    that the class indices of `specs` refer to. A class-conditional upsampler gets its own class of the same name, and
+    the null class where it has none. Improved DDPM section 5; ADM section 5.2. Raises BadInput as check_upsampling.
     """
-    description = upsampler.description
-    channels, size = small.shape[1], small.shape[-1]
-    if channels != description.channels or size >= description.image_size or description.small_size not in (None, size):
-        expected_size = f"of {description.small_size} pixels, " if description.small_size else ""
+    check_upsampling(upsampler.description, small.shape[1], small.shape[-1], request)
+    index = {name: i for i, name in enumerate(upsampler.description.class_names)}
+
+    def own_class(theirs: int | None) -> int | None:
+        name = class_names[theirs] if theirs is not None and theirs < len(class_names) else None
+        return index.get(name, upsampler.description.null_class)
+
+    own_specs = [ImageSpec(seed, own_class(theirs)) for seed, theirs in specs]
+    return sample_batch(upsampler, _upsampling_request(request), own_specs, to_float(small))
+
+
+def check_upsampling(upsampler: CheckpointMetadata, channels: int, size: int, request: Request) -> None:
+    """Raise BadInput unless the upsampler enlarges images of this size in the steps of the request.
+
+    To be called before the images are sampled. `upsampler` is the metadata of the model.
+    """
+    if upsampler.task != "upsampler":
+        raise BadInput("This model is not an upsampler, so it cannot enlarge images. Choose an upsampler.")
+    if channels != upsampler.channels or size >= upsampler.image_size or upsampler.small_size not in (None, size):
+        expected_size = f"of {upsampler.small_size} pixels, " if upsampler.small_size else ""
         raise BadInput(
-            f"The upsampler takes images {expected_size}{description.channels} channels."
+            f"The upsampler takes images {expected_size}{upsampler.channels} channels."
             f" These have {size} pixels and {channels} channels."
         )
-    unguided = replace(request, guidance_scale=1.0, classifier_scale=0.0)
-    return sample_batch(upsampler, unguided, specs, to_float(small))
+    try:
+        _upsampling_request(request).check(upsampler)
+    except BadInput as error:
+        raise BadInput(
+            f"The upsampler cannot enlarge these images: {str(error)[:1].lower()}{str(error)[1:]}"
+        ) from error
+
+
+def _upsampling_request(request: Request) -> Request:
+    """Return the request without guidance and without a class, whose index is that of another model."""
+    return replace(request, guidance_scale=1.0, classifier_scale=0.0, guidance_interval=None, class_index=None)
 
 
 def last_step(steps: Iterator[Step]) -> Step:

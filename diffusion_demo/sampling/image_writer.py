@@ -9,7 +9,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.images import read_settings, save_png, to_pil, to_uint8
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.runtime.device import resolve_precision
-from diffusion_demo.sampling.generate import device_of, last_step, sample_batch, upsample
+from diffusion_demo.sampling.generate import check_upsampling, device_of, last_step, sample_batch, upsample
 from diffusion_demo.sampling.request import ImageSpec, Request
 
 BATCH_SIZE = 16
@@ -57,10 +57,13 @@ def sample_to_folder(
     """Write one PNG per image into `out`, in batches, and return the paths.
 
     Existing images with the same settings are kept. progress(n) is called after every n images; upscale_with is an
-    upsampler; provenance is as in settings_of. Raises BadInput if `out` cannot be written, or if it holds images of
-    these names with other settings.
+    upsampler; provenance is as in settings_of. Raises BadInput before the first image if the model or the upsampler
+    does not support the request, and if `out` cannot be written or holds images of these names with other settings.
     """
-    request.check(checkpoint.description)
+    description = checkpoint.description
+    request.check(description)
+    if upscale_with:
+        check_upsampling(upscale_with.description, description.channels, description.image_size, request)
     settings = settings_of(request, specs, checkpoint_name, checkpoint, **provenance)
     paths = [out / file_name(image.seed) for image in specs]
     try:
@@ -72,7 +75,8 @@ def sample_to_folder(
             batch_specs = [specs[i] for i in batch]
             images = to_uint8(last_step(sample_batch(checkpoint, request, batch_specs)).xt)
             if upscale_with:
-                images = to_uint8(last_step(upsample(upscale_with, images, request, batch_specs)).xt)
+                steps = upsample(upscale_with, images, request, batch_specs, description.class_names)
+                images = to_uint8(last_step(steps).xt)
             for i, pixels in zip(batch, images, strict=True):
                 save_png(paths[i], to_pil(pixels), settings[i])
             progress(len(batch))

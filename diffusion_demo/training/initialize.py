@@ -47,6 +47,9 @@ def load_or_build(config: TrainConfig, latest: Path | None, report: data.Report,
         seed=config.seed,
         command=command,
         data=report.summary(),
+        fit=config.fit,
+        background=config.background,
+        class_from=config.class_from,
     )
     return replace(start, description=metadata)
 

@@ -8,6 +8,7 @@ from diffusion_demo.diffusion.oracles import finite_set
 from diffusion_demo.diffusion.process import Diffusion, Reverse
 from diffusion_demo.diffusion.samplers import SAMPLERS, ddim_encode
 from diffusion_demo.diffusion.schedules import named_betas
+from diffusion_demo.diffusion.timesteps import spaced_timesteps
 
 NULL = 3
 
@@ -125,3 +126,82 @@ def test_both_guidances_compose_with_each_other_and_with_a_learned_variance(name
     gradient = classifier_gradient(classifier, labels, 1.0)
     *_, last = SAMPLERS[name](guided, chain, noise(), noise, clip=False, gradient=gradient, class_labels=labels)
     assert (last.xt - points[labels]).abs().max() < 0.1
+
+
+def constant_gradient(xt, t):
+    return torch.full_like(xt, 2.0)
+
+
+@pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2"])
+@pytest.mark.parametrize("t", [0, 1, 500, 999])
+def test_shift_eps_moves_x0_eps_and_the_mean_together(schedule, t):
+    diffusion = Diffusion(named_betas(schedule, 1000), "epsilon", "learned_range")
+    xt = torch.randn(3, 2, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(t))
+    p = diffusion.p(torch.cat([0.9 * xt, xt], dim=1), xt, t)
+    shifted = shift_eps(diffusion, p, xt, t, constant_gradient(xt, t))
+    torch.testing.assert_close(shifted.x0, diffusion.x0_from_eps(xt, t, shifted.eps), rtol=1e-7, atol=1e-7)
+    torch.testing.assert_close(shifted.eps, p.eps - (1 - diffusion.abar[t]).sqrt() * 2)
+    torch.testing.assert_close(shifted.mean, diffusion.q_posterior(shifted.x0, xt, t).mean)
+    assert (shifted.mean - p.mean).abs().max() > 0 and shifted.variance is p.variance
+
+
+@pytest.mark.parametrize("schedule", ["linear", "squaredcos_cap_v2"])
+def test_a_gradient_of_zero_changes_nothing_to_the_bit(schedule):
+    diffusion = Diffusion(named_betas(schedule, 1000))
+    xt = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    for t in (0, 500, 999):
+        p = diffusion.p(0.95 * xt, xt, t)
+        shifted = shift_eps(diffusion, p, xt, t, torch.zeros_like(xt))
+        assert all(torch.equal(a, b) for a, b in zip(shifted, p, strict=True)), t
+
+
+@pytest.mark.parametrize("prediction_type", ["sample", "v_prediction"])
+def test_where_x_t_is_pure_noise_the_classifier_changes_nothing(prediction_type):
+    diffusion = Diffusion(named_betas("jsd", 50), prediction_type)
+    xt = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    p = diffusion.p(0.5 * xt, xt, 49)
+    shifted = shift_eps(diffusion, p, xt, 49, constant_gradient(xt, 49))
+    assert all(torch.equal(a, b) for a, b in zip(shifted, p, strict=True))
+
+
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("variance_type", ["fixed_small", "fixed_large"])
+@pytest.mark.parametrize("eta", [0.0, 0.5])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_x0_of_a_guided_step_is_the_one_that_its_xt_was_made_from(name, eta, variance_type, clip):
+    """From x0 and the x_t before alone, each step's xt follows; the last step's x0 is its xt."""
+    chain = Diffusion(named_betas("linear", 1000), variance_type=variance_type).respaced(spaced_timesteps(1000, 6))
+    generator, drawn = torch.Generator().manual_seed(0), []
+
+    def noise():
+        drawn.append(torch.randn(2, 1, 4, 4, generator=generator, dtype=torch.float64))
+        return drawn[-1]
+
+    options = {} if name == "ddpm" else {"eta": eta}
+    xt, model = noise(), lambda xt, t: 0.8 * xt
+    steps = list(SAMPLERS[name](model, chain, xt, noise, clip=clip, gradient=constant_gradient, **options))
+    assert torch.equal(steps[-1].x0, steps[-1].xt)
+    for step, before in list(zip(steps[:-1], [xt, *(step.xt for step in steps)], strict=False)):
+        i, z = step.total - step.index, drawn[step.index] if len(drawn) > 1 else 0
+        if name == "ddpm":
+            p = chain.p(model(before, i), before, i, clip)
+            expected = chain.q_posterior(step.x0, before, i).mean + p.variance * 2 + (0.5 * p.log_variance).exp() * z
+        elif name == "ddim" or (eta == 0 and step.index < 3):  # the first orders of ddim and dpm_solver are the same
+            eps = chain.eps_from_x0(before, i, step.x0)
+            sigma = eta * chain.posterior_variance[i].sqrt()
+            direction = (1 - chain.abar_prev[i] - sigma**2).clamp(min=0).sqrt()
+            expected = chain.abar_prev[i].sqrt() * step.x0 + direction * eps + sigma * z
+        else:
+            continue
+        torch.testing.assert_close(step.xt, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["ddim", "dpm_solver"])
+def test_the_x0_of_a_guided_step_is_guided(name):
+    chain = Diffusion(named_betas("linear", 1000))
+    xt = torch.randn(2, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    guided, plain = (
+        next(SAMPLERS[name](lambda xt, t: 0.9 * xt, chain, xt, lambda: xt, clip=False, **options)).x0
+        for options in ({"gradient": constant_gradient}, {})
+    )
+    torch.testing.assert_close(guided - plain, ((1 - chain.abar) / chain.abar.sqrt())[999] * constant_gradient(xt, 999))

@@ -309,3 +309,13 @@ def test_the_weights_of_the_posterior_mean_keep_a_noiseless_image_noiseless():
         diffusion = Diffusion(named_betas(schedule, 1000))
         together = diffusion.posterior_coef_x0 + diffusion.posterior_coef_xt * diffusion.abar.sqrt()
         torch.testing.assert_close(together, diffusion.abar_prev.sqrt(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("schedule", PAPERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_log_variance_of_q_is_cast_last(schedule, dtype):
+    diffusion = Diffusion(named_betas(schedule, 1000))
+    q = diffusion.q_mean_variance(torch.zeros(1000, 1, dtype=dtype), torch.arange(1000))
+    exact = torch.log1p(-diffusion.abar)
+    assert q.log_variance.dtype == dtype and (q.log_variance < 0).all()
+    torch.testing.assert_close(q.log_variance.flatten(), exact.to(dtype), rtol=0, atol=0)

@@ -12,7 +12,16 @@ from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
 from diffusion_demo.diffusion.oracles import finite_set
 from diffusion_demo.diffusion.process import Diffusion
-from diffusion_demo.diffusion.samplers import SAMPLERS, ddim, ddpm, dpm_solver
+from diffusion_demo.diffusion.samplers import (
+    SAMPLERS,
+    ddim,
+    ddim_encode,
+    ddim_step,
+    ddpm,
+    ddpm_step,
+    dpm_solver,
+    dpm_solver_step,
+)
 from diffusion_demo.diffusion.schedules import log_signal_to_noise, named_betas
 from diffusion_demo.diffusion.timesteps import log_snr_timesteps, spaced_timesteps
 
@@ -319,3 +328,88 @@ def test_the_dpm_solver_carries_x0_on_from_its_third_step_only():
         xt = sigma[i + 1] / sigma[i] * xt + alpha[i + 1] * (1 - np.exp(-h)) * carried
         torch.testing.assert_close(steps[i].xt, xt)
     assert torch.equal(steps[4].xt, x0[4])
+
+
+def step_function(name):
+    return {"ddpm": ddpm_step, "ddim": ddim_step, "dpm_solver": dpm_solver_step}[name]
+
+
+@pytest.mark.parametrize(("name", "settings"), [("ddpm", {}), ("ddim", {"eta": 0.7}), ("dpm_solver", {"eta": 0.7})])
+def test_single_steps_taken_by_hand_are_the_sampler(name, settings):
+    short = whole_chain("squaredcos_cap_v2").respaced(spaced_timesteps(1000, 6))
+    model, noise = finite_set(noise_from(1, (4, *SHAPE[1:]))().clamp(-1, 1), whole_chain().abar), noise_from(9)
+    xt, x0 = noise_from(2)(), None
+    for step in SAMPLERS[name](model, short, xt, noise_from(9), **settings):
+        t = step.total - step.index
+        history = [x0 if step.index > 2 else None] if name == "dpm_solver" else []
+        alone = step_function(name)(model, short, xt, t, noise, *history, **settings)
+        assert torch.equal(alone.xt, step.xt) and torch.equal(alone.x0, step.x0)
+        assert (alone.t, alone.t_reached, alone.index, alone.total) == (step.t, step.t_reached, step.index, step.total)
+        xt, x0 = alone.xt, alone.x0
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("t", [-1, 7])
+def test_a_step_outside_the_chain_is_refused(name, t):
+    short = whole_chain().respaced(spaced_timesteps(1000, 7))
+    with pytest.raises(IndexError):
+        step_function(name)(zero_model, short, noise_from(2)(), t, noise_from(9))
+
+
+@pytest.mark.parametrize("clip", [True, False])
+@pytest.mark.parametrize("name", [*SAMPLERS, "ddim_encode"])
+def test_denoised_fn_changes_x0_before_it_is_clipped(name, clip):
+    seen, short = [], whole_chain().respaced(spaced_timesteps(1000, 3))
+
+    def halved(x0):
+        seen.append(x0)
+        return x0 / 2
+
+    arguments = (zero_model, short, noise_from(2)())
+    if name == "ddim_encode":
+        step = next(ddim_encode(*arguments, clip=clip, denoised_fn=halved))
+    else:
+        step = next(SAMPLERS[name](*arguments, noise_from(9), clip=clip, denoised_fn=halved))
+    assert seen[0].abs().max() > 2, "it gets x0 before clipping"
+    assert torch.equal(step.x0, (seen[0] / 2).clamp(-1, 1) if clip else seen[0] / 2)
+
+
+def test_denoised_fn_that_changes_the_shape_is_refused():
+    with pytest.raises(ValueError, match="the result of denoised_fn must have shape"):
+        whole_chain().p(noise_from(1)(), noise_from(2)(), 5, denoised_fn=lambda x0: x0[:1])
+
+
+def zero_terminal_snr_twice():
+    return torch.cat([named_betas("jsd", 40), torch.ones(2, dtype=torch.float64)])
+
+
+@pytest.mark.parametrize("prediction_type", ["sample", "v_prediction"])
+@pytest.mark.parametrize("betas", [named_betas("jsd", 40), zero_terminal_snr_twice()], ids=["once", "thrice"])
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_is_defined_where_the_chain_ends_in_pure_noise(name, eta, betas, prediction_type):
+    """The oracle of one image ends on that image, whatever abar_T."""
+    chain = Diffusion(betas, prediction_type, "fixed_small")
+    image = noise_from(1, dtype=torch.float64)().clamp(-1, 1)
+
+    def model(xt, t):
+        i = int(t[0])
+        return image if prediction_type == "sample" else chain.v_from_x0_eps(image, i, chain.eps_from_x0(xt, i, image))
+
+    settings = {} if name == "ddpm" else {"eta": eta}
+    xT, noise = noise_from(2, dtype=torch.float64)(), noise_from(9, dtype=torch.float64)
+    *_, last = SAMPLERS[name](model, chain, xT, noise, **settings)
+    torch.testing.assert_close(last.xt, image)
+
+
+def test_from_pure_noise_the_deterministic_solver_takes_the_first_step_of_ddim():
+    chain = Diffusion(named_betas("jsd", 1000), "v_prediction").respaced(spaced_timesteps(1000, 5))
+    model = lambda xt, t: 0.3 * xt  # noqa: E731
+    solver, implicit = (next(sampler(model, chain, noise_from(2)(), noise_from(9))) for sampler in (dpm_solver, ddim))
+    torch.testing.assert_close(solver.xt, implicit.xt)
+
+
+@pytest.mark.parametrize("betas", [[0.5] * 2000, [1e-17, 0.5], [0.5, 1.0]])
+def test_chains_that_float32_or_float64_cannot_represent_are_refused(betas):
+    with pytest.raises(ValueError, match=r"abar_T is 0|below 1"):
+        Diffusion(torch.tensor(betas, dtype=torch.float64), "epsilon")

@@ -5,13 +5,15 @@ import shutil
 
 import pytest
 import torch
+from PIL import Image
 
 from diffusion_demo.cli import main
-from diffusion_demo.data import ImageTensors, load, scan
+from diffusion_demo.data import ImageTensors, ImageTransform, load, load_transformed, scan
 from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits
 from diffusion_demo.errors import BadInput
 from diffusion_demo.evaluation.class_matching import class_indices, specs_in_data_proportions
 from diffusion_demo.evaluation.nll import measure_bound
+from diffusion_demo.evaluation.reference import Preparation, load_reference
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.metadata import CheckpointMetadata
@@ -182,3 +184,73 @@ def test_invalid_options_are_rejected_on_one_line(
     printed = capsys.readouterr()
     assert code == 2 and words in printed.err.splitlines()[-1] and printed.err.rstrip().endswith("."), printed.err
     assert printed.out == "" and not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def wide_images(tmp_path_factory):
+    """Forty wide images in one folder, whose classes are in their file names."""
+    folder = tmp_path_factory.mktemp("wide") / "images"
+    folder.mkdir()
+    for i in range(40):
+        image = Image.linear_gradient("L").resize((48, 16)).rotate(i).convert("RGB")
+        image.save(folder / f"{('one', 'two')[i % 2]}_{i:02d}.png")
+    return folder
+
+
+@pytest.fixture
+def padded_checkpoint(random_checkpoint, tmp_path):
+    """A checkpoint of a training with --fit pad --background #00ff00 --class-from file_name."""
+    shutil.copytree(random_checkpoint, tmp_path / "padded")
+    file = tmp_path / "padded" / "diffusion_demo.json"
+    fields = {"fit": "pad", "background": "#00ff00", "class_from": "file_name"}
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+    return tmp_path / "padded"
+
+
+def evaluated(capsys, checkpoint, folder, *options):
+    arguments = ["evaluate", "--checkpoint", checkpoint, "--data", folder, "--metrics", "nll", "--steps", 2, "--json"]
+    assert main([*map(str, arguments), *options]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_images_are_prepared_as_in_the_training_of_the_checkpoint(padded_checkpoint, wide_images, capsys):
+    report = evaluated(capsys, padded_checkpoint, wide_images)
+    trained_on = scan(wide_images, "file_name")
+    images = load_transformed(trained_on, ImageTransform(16, 3, "pad", "#00ff00"), held_out=True)
+    assert len(images) and trained_on.class_names == ("one", "two")
+    checkpoint = load_checkpoint(padded_checkpoint)
+    labels = torch.tensor([0, 2])[images.labels]
+    expected = measure_bound(checkpoint, ImageTensors(images.images, labels), 2).report()
+    assert report["nll"] == {"held_out": True} | expected
+    assert report["data"]["classes"] == {"one": 20, "two": 20} and report["data"]["fit"] == "pad"
+
+
+def test_the_options_override_the_preparation_of_the_training(
+    padded_checkpoint, random_checkpoint, wide_images, capsys
+):
+    report = evaluated(capsys, padded_checkpoint, wide_images)
+    options = ["--fit", "pad", "--background", "#00ff00", "--class-from", "file_name"]
+    assert evaluated(capsys, random_checkpoint, wide_images, *options)["nll"] == report["nll"]
+    assert evaluated(capsys, padded_checkpoint, wide_images, "--fit", "crop")["nll"] != report["nll"]
+    assert evaluated(capsys, padded_checkpoint, wide_images, "--class-from", "folder")["nll"] != report["nll"]
+
+
+def test_the_reference_of_the_other_metrics_is_prepared_in_the_same_way(wide_images):
+    training, held_out = load_reference(wide_images, Preparation("pad", "#00ff00")).parts(16, 3)
+    report = scan(wide_images)
+    for images, is_held_out in ((training, False), (held_out, True)):
+        expected = load_transformed(report, ImageTransform(16, 3, "pad", "#00ff00"), is_held_out).images
+        assert torch.equal(images, expected)
+    for wrong in (Preparation(fit="stretch"), Preparation(background="green"), Preparation(class_from="nowhere")):
+        with pytest.raises(BadInput):
+            load_reference(wide_images, wrong)
+
+
+def test_a_checkpoint_without_these_fields_still_loads_with_the_defaults(trained_checkpoint, tmp_path):
+    shutil.copytree(trained_checkpoint, tmp_path / "old")
+    file = tmp_path / "old" / "diffusion_demo.json"
+    fields = json.loads(file.read_text())
+    assert [fields.pop(name) for name in ("fit", "background", "class_from")] == ["crop", "#ffffff", "folder"]
+    file.write_text(json.dumps(fields))
+    description = load_checkpoint(tmp_path / "old").description
+    assert (description.fit, description.background, description.class_from) == ("crop", "#ffffff", "folder")

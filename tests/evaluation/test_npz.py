@@ -7,7 +7,12 @@ import pytest
 import torch
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.evaluation.npz import check_output_path, read_npz, write_npz
+from diffusion_demo.evaluation.extractor import Extractor, Features
+from diffusion_demo.evaluation.frechet import feature_statistics, frechet_distance
+from diffusion_demo.evaluation.metrics import compute_metrics
+from diffusion_demo.evaluation.npz import check_output_path, read_npz, read_statistics, write_npz
+from diffusion_demo.evaluation.reference import load_reference
+from diffusion_demo.evaluation.samples import Samples
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3), dtype=np.uint8)
 
@@ -84,3 +89,63 @@ def test_invalid_output_paths_are_rejected(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["folder.npz"]
     with pytest.raises(BadInput, match="Cannot write"):
         write_npz(tmp_path / "nowhere" / "a.npz", torch.zeros(1, 3, 4, 4, dtype=torch.uint8), None)
+
+
+def flat_features(pixels):
+    flat = pixels.flatten(1).float() / 255
+    return Features(flat[:, :6], flat[:, 6:10], flat[:, :2].softmax(1))
+
+
+def statistics_of(seed, size):
+    return feature_statistics(torch.randn(30, size, generator=torch.Generator().manual_seed(seed)))
+
+
+def test_the_frechet_distance_of_statistics_is_that_of_their_features():
+    a, b = (torch.randn(30, 5, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert frechet_distance(a, feature_statistics(b)) == frechet_distance(a, b)
+    assert frechet_distance(feature_statistics(a), feature_statistics(b)) == frechet_distance(a, b)
+
+
+@pytest.mark.parametrize("is_papers", [True, False])
+def test_stored_statistics_are_the_reference_of_the_papers_features_and_of_no_others(tmp_path, is_papers):
+    stored = {"vectors": statistics_of(0, 6), "spatial": statistics_of(1, 4)}
+    arrays = {"mu": stored["vectors"].mean, "sigma": stored["vectors"].covariance}
+    arrays |= {"mu_s": stored["spatial"].mean, "sigma_s": stored["spatial"].covariance}
+    np.savez(tmp_path / "a.npz", IMAGES, **{name: value.numpy() for name, value in arrays.items()})
+    reference = load_reference(tmp_path / "a.npz")
+    samples = Samples(torch.from_numpy(IMAGES[::-1].copy()).permute(0, 3, 1, 2), None, {})
+    report = compute_metrics(samples, reference, ["fd", "sfd"], Extractor("any", flat_features, 8, is_papers))
+    features, own = flat_features(samples.images), flat_features(read_npz(tmp_path / "a.npz")[0])
+    for name, kind in (("fd", "vectors"), ("sfd", "spatial")):
+        other = stored[kind] if is_papers else getattr(own, kind)
+        assert report[name]["distance"] == pytest.approx(frechet_distance(getattr(features, kind), other))
+        assert report[name]["reference_statistics"] == ("stored" if is_papers else "computed")
+
+
+def test_statistics_of_other_dimensions_are_not_used(tmp_path):
+    mean, covariance = statistics_of(0, 7)
+    np.savez(tmp_path / "a.npz", IMAGES, mu=mean.numpy(), sigma=covariance.numpy())
+    reference = load_reference(tmp_path / "a.npz")
+    samples = Samples(torch.from_numpy(IMAGES).permute(0, 3, 1, 2), None, {})
+    report = compute_metrics(samples, reference, ["fd"], Extractor("any", flat_features, 8, is_papers=True))
+    assert report["fd"]["reference_statistics"] == "computed"
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"mu": np.zeros(3), "sigma": np.zeros((3, 2))}, r"must be floats \[D\] and \[D, D\]"),
+        ({"mu": np.zeros((3, 1)), "sigma": np.zeros((3, 3))}, "must be floats"),
+        ({"mu": np.zeros(3, int), "sigma": np.zeros((3, 3), int)}, "must be floats"),
+        ({"mu_s": np.zeros(3), "sigma_s": np.full((3, 3), np.nan)}, "not finite"),
+    ],
+)
+def test_invalid_statistics_are_refused(tmp_path, arrays, words):
+    np.savez(tmp_path / "a.npz", IMAGES, **arrays)
+    with pytest.raises(BadInput, match=words):
+        load_reference(tmp_path / "a.npz")
+
+
+def test_a_batch_without_statistics_has_none(tmp_path):
+    np.savez(tmp_path / "a.npz", IMAGES, mu=np.zeros(3))
+    assert read_statistics(tmp_path / "a.npz") == {}

@@ -7,17 +7,26 @@ import pytest
 import torch
 
 from diffusion_demo.diffusion.guidance import classifier_gradient
+from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.samplers import SAMPLERS
+from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import read_settings, to_uint8
-from diffusion_demo.models.checkpoint import load_checkpoint, make_scheduler, save_checkpoint, with_classifier
+from diffusion_demo.models.checkpoint import (
+    Checkpoint,
+    load_checkpoint,
+    make_scheduler,
+    save_checkpoint,
+    with_classifier,
+)
 from diffusion_demo.models.classifier import build_classifier, save_classifier, save_classifier_checkpoint
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import as_denoiser, build_unet
 from diffusion_demo.sampling.generate import last_step, make_noise, sample, sample_batch, upsample
-from diffusion_demo.sampling.request import Request, image_specs
+from diffusion_demo.sampling.image_writer import sample_to_folder
+from diffusion_demo.sampling.request import ImageSpec, Request, image_specs
 from tests.conftest import CLASSES
 
 FEW = Request(num_images=3, sampler="ddim", steps=4, seed=7, precision="fp32", class_index=1)
@@ -114,10 +123,12 @@ def test_both_kinds_of_guidance_act_together_and_only_inside_the_interval(guided
     )
 
 
-@pytest.mark.parametrize("interval", [None, (400, 999)])
-def test_ddim_stays_bounded_under_strong_classifier_guidance(guided, interval):
-    images = sample_images(guided, classifier_scale=30.0, steps=10, guidance_interval=interval)
+def test_ddim_stays_bounded_under_strong_classifier_guidance_unless_the_interval_is_given(guided):
+    images = sample_images(guided, classifier_scale=30.0, steps=10)
     assert images.abs().max() < 10, "at t = 999 the shift of x_0 is 20,000 times the gradient"
+    for interval, is_guided in ((None, False), ((400, 990), False), ((400, 999), True), ((999, 999), True)):
+        request = replace(FEW, steps=10, classifier_scale=30.0, guidance_interval=interval)
+        assert (next(sample(guided, request)).x0.abs().max() > 10) == is_guided
 
 
 def test_strong_classifier_guidance_raises_the_probability_of_its_class(guided):
@@ -204,6 +215,63 @@ def test_upsampling_does_not_depend_on_the_batch(checkpoint, upsampler):
     assert large.shape == (4, 3, 32, 32) and len({image.numpy().tobytes() for image in large}) == 4
     alone = to_uint8(last_step(upsample(upsampler, small[2:3], request, all_of[2:3])).xt)
     assert (alone[0].int() - large[2].int()).abs().max() <= 4
+
+
+@pytest.fixture(scope="module")
+def class_upsampler(checkpoint):
+    """An upsampler of some of the model's classes, and others, in another order; 60 timesteps."""
+    torch.manual_seed(3)
+    names = ("two", "nine", "one")
+    unet = with_random_zeros(build_unet("tiny", 32, 3, learns_variance=True, num_classes=3, is_upsampler=True))
+    chain = Diffusion(named_betas("squaredcos_cap_v2", 60), "epsilon", "learned_range")
+    return Checkpoint(unet, chain, CheckpointMetadata(32, 3, 60, names, task="upsampler", small_size=16), "any")
+
+
+def test_a_class_conditional_upsampler_gets_its_own_class_of_the_same_name(checkpoint, class_upsampler):
+    received = []
+    hook = class_upsampler.unet.register_forward_pre_hook(
+        lambda module, inputs, options: received.append(options["class_labels"].tolist()), with_kwargs=True
+    )
+    small = torch.zeros(4, 3, 16, 16, dtype=torch.uint8)
+    request = replace(FEW, steps=1)
+    specs = [ImageSpec(seed, index) for seed, index in enumerate([0, 1, 2, None])]
+    try:
+        for names in (CLASSES, ()):
+            last_step(upsample(class_upsampler, small, request, specs, names))
+    finally:
+        hook.remove()
+    both = [label for labels in received for label in labels]  # in the order of the threads
+    assert CLASSES == ("one", "three", "two")
+    assert sorted(both[:4]) == [0, 2, 3, 3] and both[4:] == [3] * 4
+    one = last_step(upsample(class_upsampler, small[:1], request, specs[:1], CLASSES)).xt
+    other = last_step(upsample(class_upsampler, small[:1], request, [ImageSpec(0, 2)], ("a", "b", "one"))).xt
+    assert torch.equal(one, other)
+
+
+def test_both_stages_are_checked_before_the_first_image(checkpoint, class_upsampler, tmp_path):
+    def write(request, upsampler):
+        specs = image_specs(request, checkpoint.description)
+        sample_to_folder(checkpoint, "model", request, specs, tmp_path / "out", upscale_with=upsampler)
+
+    for request, upsampler, words in [
+        (replace(FEW, steps=61), class_upsampler, "upsampler .* steps must be from 1 to 60"),
+        (FEW, checkpoint, "is not an upsampler"),
+        (FEW, replace(class_upsampler, description=replace(class_upsampler.description, small_size=8)), "of 8 pixels"),
+    ]:
+        with pytest.raises(BadInput, match=words):
+            write(request, upsampler)
+        assert not (tmp_path / "out").exists()
+    write(replace(FEW, steps=2, class_index=2, num_images=1), class_upsampler)
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_a_classifier_without_the_class_of_an_image_is_rejected(guided, classifier_folder):
+    for names, words in ((("one", "three", "four"), "guide to three"), ((), "guide to no class")):
+        other = replace(guided, description=replace(guided.description, class_names=names))
+        classifier = build_classifier("tiny", 16, 3, ("one", "two"))
+        specs = [ImageSpec(0, 1 if names else None)]
+        with pytest.raises(BadInput, match=words):
+            next(sample_batch(replace(other, classifier=classifier), replace(FEW, classifier_scale=1.0), specs))
 
 
 def test_the_upsampler_uses_other_noise_than_the_model(checkpoint, upsampler):

@@ -276,3 +276,12 @@ def test_images_without_classes_make_a_model_without_them_and_the_run_is_resumed
         assert description.origin.startswith(
             "gray; converted from grayscale to color; image size changed from 16 to 20 pixels; only the null class kept"
         )
+
+
+@pytest.mark.parametrize("source", [None, "random_checkpoint"])
+def test_the_model_keeps_how_its_images_are_prepared(digits, source, request):
+    prepared = {"fit": "pad", "background": "#102030", "class_from": "file_name"}
+    start = {"init_from": str(request.getfixturevalue(source)), "channels": 3} if source else {"preset": "tiny"}
+    report = data.scan(digits)
+    description = load_or_build(config(**start, **prepared), None, report, "").description
+    assert {name: getattr(description, name) for name in prepared} == prepared

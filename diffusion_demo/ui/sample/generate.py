@@ -92,7 +92,8 @@ def generate(
 
 def _prepare(model: str, form: tuple, twice: bool) -> _Run:
     """Load the models and check the request. Raises BadInput."""
-    from diffusion_demo.sampling.request import check_steps, image_specs
+    from diffusion_demo.sampling.generate import check_upsampling
+    from diffusion_demo.sampling.request import image_specs
     from diffusion_demo.ui.server.model_cache import load
 
     folder = folder_of(model)
@@ -104,7 +105,7 @@ def _prepare(model: str, form: tuple, twice: bool) -> _Run:
         raise BadInput('No upsampler fits this model. Turn off "Twice the size", or choose another model.')
     upsampler = _Upsampler(*match, load(match[1])) if match else None
     if upsampler:
-        check_steps(request.steps, upsampler.checkpoint.description)
+        check_upsampling(upsampler.checkpoint.description, metadata.channels, metadata.image_size, request)
     return _Run(folder, checkpoint, request, image_specs(request, metadata), upsampler)
 
 
@@ -141,7 +142,8 @@ def _steps(run: _Run) -> "Iterator[Step]":
     if run.upsampler:
         assert step is not None, "a sampler yields at least one step"
         small, upsampler = to_uint8(step.xt), run.upsampler
-        for step in hf_space.steps(upsample, upsampler.checkpoint, upsampler.folder, small, run.request, run.specs):
+        arguments = small, run.request, run.specs, run.checkpoint.description.class_names
+        for step in hf_space.steps(upsample, upsampler.checkpoint, upsampler.folder, *arguments):
             yield replace(step, index=step.total + step.index, total=2 * step.total)
 
 
