@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from diffusion_demo.sampling.seeds import generator_for
+
 RESAMPLES = 200
 
 
@@ -31,7 +33,7 @@ def bootstrap(statistic: Callable[..., float], *sets: Tensor, seed: int = 0, res
     Each set is resampled from its own rows with replacement. The value is that of the original sets, not the mean over
     the resampled ones, because resampling biases many statistics.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = generator_for(seed)
 
     def resample(rows: Tensor) -> Tensor:
         return rows[torch.randint(len(rows), (len(rows),), generator=generator)]

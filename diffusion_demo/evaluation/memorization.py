@@ -8,6 +8,7 @@ from torch import Tensor
 from diffusion_demo.evaluation.extractor import Extractor
 from diffusion_demo.evaluation.nearest import Closeness, Nearest, closeness, nearest
 from diffusion_demo.images import contact_sheet, save_png
+from diffusion_demo.sampling.seeds import generator_for
 
 MAX_COMPARED = 1000
 SHEET_ROWS, SHEET_GROUPS = 16, 4
@@ -32,7 +33,7 @@ def measure_memorization(
     mirrored = images[:num_training].flip(3)
     has_held_out = len(images) > num_training
     others = torch.arange(num_training, len(images)) if has_held_out else torch.arange(num_training)
-    others = others[torch.randperm(len(others), generator=torch.Generator().manual_seed(seed))[:MAX_COMPARED]]
+    others = others[torch.randperm(len(others), generator=generator_for(seed))[:MAX_COMPARED]]
     views = {
         "pixels": (_flatten(samples[0]), _flatten(images), _flatten(mirrored)),
         "features": (samples[1], vectors, extractor(mirrored).vectors),

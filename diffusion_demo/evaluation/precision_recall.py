@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.evaluation.bootstrap import RESAMPLES, Estimate
+from diffusion_demo.sampling.seeds import generator_for
 
 NEIGHBORS = 3
 MAX_IMAGES = 10_000  # per set, as in ADM's reference batches; all pairwise distances are kept in memory
@@ -34,7 +35,7 @@ def precision_recall_estimates(samples: Tensor, reference: Tensor, seed: int = 0
     An image drawn twice counts twice as a point but has one ball and is not its own neighbor, because the ball would
     otherwise have radius 0. Every draw must hold more than 3 different images: 20 images per set are enough.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = generator_for(seed)
     samples, reference = (
         rows[torch.randperm(len(rows), generator=generator)[:MAX_IMAGES]] for rows in (samples, reference)
     )

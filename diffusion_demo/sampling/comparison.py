@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import CheckpointMetadata
-from diffusion_demo.sampling.presets import DEFAULT_ETA
-from diffusion_demo.sampling.request import Request, check_steps, class_index, request_timesteps
+from diffusion_demo.sampling.request import Request, class_index, request_timesteps
 
 MAX_CELLS = 64
 AXES = {
@@ -104,18 +103,14 @@ class Comparison:
             name = varied.pop("class")
             varied["class_index"] = None if name == ANY_CLASS else class_index(name, metadata)
         if "sampler" in varied and "eta" not in varied:
-            varied["eta"] = DEFAULT_ETA.get(varied["sampler"], 0.0)
+            varied["eta"] = None
         request = replace(self.base, **varied)
         if calls is not None:
             calls_per_step = 1 if request.guidance_scale == 1 else 2
             if calls < calls_per_step:
                 raise BadInput(f"An image needs at least {calls_per_step} network calls here, not {calls}.")
-            steps = calls // calls_per_step
-            if request.guidance_interval is None:
-                check_steps(steps, metadata)
-            else:  # `fit_steps_to_calls` adds the steps that the interval saves once the noise schedule is loaded
-                steps = min(steps, metadata.num_train_timesteps)
-            request = replace(request, steps=steps)
+            # `fit_steps_to_calls` adds the steps that the interval saves once the noise schedule is loaded
+            request = replace(request, steps=calls // calls_per_step)
         request.check(metadata)
         return Cell(row, column, checkpoint, request, calls)
 
@@ -147,10 +142,10 @@ def _parse_value(name: str, text: str) -> str | int | float:
 def network_calls(request: Request, diffusion: Diffusion) -> int:
     """Return the network calls per image: one a step, and a second one where classifier-free guidance acts."""
     timesteps = request_timesteps(request, diffusion)
-    if request.guidance_scale == 1:
+    interval = request.resolved(diffusion).guidance_interval
+    if request.guidance_scale == 1 or interval is None:
         return len(timesteps)
-    lowest, highest = request.guidance_interval or (0, len(diffusion) - 1)
-    return len(timesteps) + sum(lowest <= t <= highest for t in timesteps)
+    return len(timesteps) + sum(interval[0] <= t <= interval[1] for t in timesteps)
 
 
 def fit_steps_to_calls(cell: Cell, diffusion: Diffusion) -> Request:

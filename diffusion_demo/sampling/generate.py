@@ -18,9 +18,9 @@ from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import resolve_precision
 from diffusion_demo.runtime.parallel import parallel_map, split_rows
 from diffusion_demo.sampling.request import ImageSpec, Request, image_specs, request_timesteps
+from diffusion_demo.sampling.seeds import generator_for
 
 MIN_SIGNAL = 1e-3  # the least abar_t at which a classifier guides ddim unless the request names an interval
-UPSAMPLER_SEED_OFFSET = 2**49  # added to the seed of an image for the noise of the upsampler
 
 
 def device_of(checkpoint: Checkpoint) -> torch.device:
@@ -31,25 +31,28 @@ def device_of(checkpoint: Checkpoint) -> torch.device:
 
 
 class SeededNoise:
-    """Standard normal noise, float32 [N, *shape]; row i has its own CPU generator and does not depend on the batch."""
+    """Standard normal noise, float32 [N, *shape]; row i has its own CPU generator and does not depend on the batch.
 
-    def __init__(self, seeds: list[int], shape: tuple[int, ...], device: torch.device):
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    The same seed draws other noise in another stage, see `generator_for`.
+    """
+
+    def __init__(self, seeds: list[int], shape: tuple[int, ...], device: torch.device, stage: str = ""):
+        self.generators = [generator_for(seed, stage) for seed in seeds]
         self.shape, self.device = shape, device
 
     def __call__(self) -> Tensor:
         return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)
 
 
-def make_noise(checkpoint: Checkpoint, specs: list[ImageSpec]) -> SeededNoise:
+def make_noise(checkpoint: Checkpoint, specs: list[ImageSpec], stage: str = "") -> SeededNoise:
     """Return the noise source of these images; the first draw is x_T, float32 [N, C, S, S].
 
-    An upsampler uses other seeds than the model whose images it enlarges.
+    An upsampler draws other noise than the model whose images it enlarges.
     """
     description = checkpoint.description
-    offset = UPSAMPLER_SEED_OFFSET if description.task == "upsampler" else 0
+    stage = "upsample" if description.task == "upsampler" else stage
     shape = (description.channels, description.image_size, description.image_size)
-    return SeededNoise([image.seed + offset for image in specs], shape, device_of(checkpoint))
+    return SeededNoise([image.seed for image in specs], shape, device_of(checkpoint), stage)
 
 
 def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
@@ -70,7 +73,7 @@ def sample_batch(
     small, float [N, C, s, s] in [-1, 1], are the images that an upsampler enlarges. Raises BadInput if the model is of
     the wrong kind for the request, and if the network returns NaN or infinite values.
     """
-    parts = split_rows(len(specs), checkpoint.unet)
+    request, parts = request.resolved(checkpoint.diffusion), split_rows(len(specs), checkpoint.unet)
     samplers = [
         _sample_part(checkpoint, request, specs[part], None if small is None else small[part]) for part in parts
     ]

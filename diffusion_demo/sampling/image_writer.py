@@ -22,6 +22,7 @@ def settings_of(
 
     provenance: the names of the upsampler and the classifier that were used, if any.
     """
+    request = request.resolved(checkpoint.diffusion)
     common = asdict(request) | {
         "program": f"diffusion_demo {__version__}",
         "checkpoint": checkpoint_name,

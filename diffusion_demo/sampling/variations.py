@@ -1,9 +1,12 @@
 """Variations of one image and interpolations between two: noised to t, then denoised by the model. DDPM section 4.3."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from typing import Any
 
 import torch
+from pydantic import ConfigDict, ValidationInfo, field_validator
+from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from diffusion_demo import __version__
@@ -17,33 +20,37 @@ from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import resolve_precision
 from diffusion_demo.sampling.generate import device_of, make_noise
-from diffusion_demo.sampling.request import ImageSpec, Request
+from diffusion_demo.sampling.request import MAX_SEED, PRECISIONS, ImageSpec, Request
+from diffusion_demo.validation import check_choice, fields_of, refuses_as_bad_input, setting
 
 
-@dataclass(frozen=True)
+@refuses_as_bad_input
+@dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
 class Variation:
     """The settings of a variation: noise to how_far percent of the chain, then at most `steps` ancestral steps back.
 
     Image i uses the noise of seed + i. With class_index None the images have no class in common, so guidance is off.
+    Raises BadInput, naming the field, for a value of another type or out of range.
     """
 
-    num_images: int = 8
-    how_far: float = 50.0
-    steps: int = 25
-    seed: int = 0
-    class_index: int | None = None
-    guidance_scale: float = 1.0
-    precision: str = "auto"
+    num_images: int = setting(8, "Number of images.", title="The number of images", ge=1)
+    how_far: float = setting(50.0, "Amount of noise, in percent of the chain.", gt=0, le=100)
+    steps: int = setting(25, "Number of ancestral steps back.", ge=1)
+    seed: int = setting(0, "Seed of the noise of the first image.", title="The seed", ge=0, le=MAX_SEED)
+    class_index: int | None = setting(None, "Class of all images.")
+    guidance_scale: float = setting(
+        1.0, "Scale of classifier-free guidance; 1 is off.", title="The guidance scale", ge=0, le=100
+    )
+    precision: str = setting("auto", "Precision of the network.", PRECISIONS)
+
+    @field_validator("*")
+    @classmethod
+    def _is_a_choice(cls, value: Any, info: ValidationInfo) -> Any:
+        return check_choice(value, info, fields_of(cls))
 
     def check(self, description: CheckpointMetadata) -> None:
-        """Raise BadInput if a setting is out of range or not supported by the model."""
-        if not 0 < self.how_far <= 100:
-            raise BadInput(f"How far must be more than 0 and at most 100 percent, not {self.how_far:g}.")
-        if not 1 <= self.steps <= description.num_train_timesteps:
-            raise BadInput(f"Steps must be from 1 to {description.num_train_timesteps}, not {self.steps}.")
-        Request(
-            self.num_images, seed=self.seed, steps=1, class_index=self.class_index, guidance_scale=self.guidance_scale
-        ).check(description)
+        """Raise BadInput if the model does not support a setting."""
+        Request(steps=self.steps, class_index=self.class_index, guidance_scale=self.guidance_scale).check(description)
 
     def level(self, num_timesteps: int) -> int:
         """Return the timestep t in 0 .. T-1 that corresponds to how_far."""
@@ -67,7 +74,7 @@ def vary(checkpoint: Checkpoint, x0: Tensor, variation: Variation) -> Iterator[S
     Raises BadInput before the first step.
     """
     variation.check(checkpoint.description)
-    noise, chain = make_noise(checkpoint, variation.image_specs()), variation.chain(checkpoint.diffusion)
+    noise, chain = make_noise(checkpoint, variation.image_specs(), "vary"), variation.chain(checkpoint.diffusion)
     copies = x0.to(device_of(checkpoint)).expand(variation.num_images, -1, -1, -1)
     xt = checkpoint.diffusion.q_sample(copies, variation.level(len(checkpoint.diffusion)), noise())
     model, condition = _denoiser_and_condition(checkpoint, variation)
@@ -84,7 +91,7 @@ def mix(checkpoint: Checkpoint, a: Tensor, b: Tensor, variation: Variation) -> I
     count, device = variation.num_images, device_of(checkpoint)
     if count < 2:
         raise BadInput(f"Mixing needs at least 2 images, the two ends, not {count}.")
-    noise, chain = make_noise(checkpoint, variation.image_specs()), variation.chain(checkpoint.diffusion)
+    noise, chain = make_noise(checkpoint, variation.image_specs(), "vary"), variation.chain(checkpoint.diffusion)
     model, condition = _denoiser_and_condition(checkpoint, variation)
     weights = torch.linspace(0, 1, count)
     yield from interpolate(model, chain, a.to(device), b.to(device), weights, len(chain) - 1, noise, **condition)

@@ -59,7 +59,10 @@ def test_every_cell_makes_the_network_calls_it_reports(checkpoint, sampler, scal
 
 def test_guided_cells_take_half_the_steps_of_unguided_ones(checkpoint):
     one, two = (
-        fit_steps_to_calls(cell, checkpoint.diffusion) for cell in cells(parse_axis("guidance_scale", "1, 3"), calls=20)
+        fit_steps_to_calls(cell, checkpoint.diffusion)
+        for cell in cells(
+            parse_axis("guidance_scale", "1, 3"), calls=20, base=replace(BASE, guidance_interval=(0, 999))
+        )
     )
     assert (one.steps, two.steps) == (20, 10)
 
@@ -104,7 +107,8 @@ def test_values_are_parsed_without_duplicates():
 
 def test_compared_samplers_use_their_default_eta_unless_eta_is_an_axis(checkpoint):
     samplers, base = parse_axis("sampler", "dpm_solver, ddim"), replace(BASE, eta=0.25)
-    assert [cell.request.eta for cell in cells(samplers, None, calls=9, base=base)] == [DEFAULT_ETA["dpm_solver"], 0]
+    etas = [cell.request.resolved(checkpoint.diffusion).eta for cell in cells(samplers, None, calls=9, base=base)]
+    assert etas == [DEFAULT_ETA["dpm_solver"], 0]
     assert {cell.request.eta for cell in cells(samplers, parse_axis("eta", "0.1"), calls=9, base=base)} == {0.1}
 
 
@@ -137,7 +141,7 @@ def test_invalid_values_are_rejected(name, words, message):
         (parse_axis("calls", "1"), None, {}, "at least 2 network calls"),
         (parse_axis("calls", "5000"), None, {}, "Steps must be|steps"),
         (parse_axis("steps", "0"), None, {}, "steps|Steps"),
-        (parse_axis("eta", "2"), None, {}, "Eta must be"),
+        (parse_axis("eta", "2"), None, {}, "Eta must be from 0 to 1, not 2"),
         (parse_axis("checkpoint", "b"), None, {}, "without a null class"),
         (parse_axis("class", "nine"), None, {}, "no class 'nine'"),
     ],
