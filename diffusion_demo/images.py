@@ -1,7 +1,6 @@
 """Conversion of tensors to images, contact sheets, and PNG files with embedded settings."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
 
+from diffusion_demo.atomic import atomic_path
 from diffusion_demo.errors import BadInput
 
 PNG_KEY = "diffusion_demo"
@@ -55,12 +55,8 @@ def save_png(path: Path, image: Image.Image, settings: dict | None = None) -> No
     metadata = PngImagePlugin.PngInfo()
     if settings is not None:
         metadata.add_text(PNG_KEY, json.dumps(settings, sort_keys=True, ensure_ascii=True))
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        image.save(partial, "PNG", pnginfo=metadata)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_path(path) as temporary:
+        image.save(temporary, "PNG", pnginfo=metadata)
 
 
 def read_settings(path: str | Path) -> dict:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from diffusion_demo import __version__
 from diffusion_demo.cli import doctor, evaluate, export, import_, sample, train
+from diffusion_demo.cli.terminal import discard_lost_output, escape_unknown_characters
 from diffusion_demo.errors import BadInput, exit_on_missing_package
 
 
@@ -20,6 +21,7 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code; arguments default to sys.argv[1:]."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    escape_unknown_characters()
     try:
         with exit_on_missing_package():
             parsed = _parser().parse_args(arguments)
@@ -27,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
+    except BrokenPipeError:  # as in `evaluate ... | head -1`; training goes on without its output
+        discard_lost_output()
+        return 1
     except KeyboardInterrupt:
         return 130
 

@@ -3,10 +3,12 @@
 import argparse
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
+from diffusion_demo.cli.terminal import discard_lost_output
 from diffusion_demo.errors import BadInput
 
 if TYPE_CHECKING:
@@ -76,7 +78,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from diffusion_demo.training.loop import Budget, train
 
     command = shlex.join(["python", "-m", "diffusion_demo", *arguments])
-    show = _print_json if parsed.json else _Terminal()
+    show = _Output(_print_json if parsed.json else _Terminal())
     failed = False
     for event in train(config, run, Budget(parsed.max_steps, parsed.max_minutes), parsed.resume, command):
         show(event)
@@ -133,8 +135,28 @@ def _print_json(event) -> None:
     print(json.dumps(event.to_json()), flush=True)
 
 
+class _Output:
+    """Shows events until the terminal or the pipe is lost. Training goes on, and events.jsonl has all events."""
+
+    def __init__(self, show: Callable[[Any], None]):
+        self._show: Callable[[Any], None] | None = show
+
+    def __call__(self, event) -> None:
+        if self._show:
+            try:
+                self._show(event)
+            except (OSError, ValueError):  # closed pipe, lost terminal, or full disk behind a redirection
+                self._show = None
+                discard_lost_output()
+
+
 class _Terminal:
     """A tqdm bar of the steps, with the other events as lines above it."""
+
+    def __init__(self):
+        from tqdm import tqdm
+
+        self.bar = tqdm(disable=True)
 
     def __call__(self, event) -> None:
         from tqdm import tqdm
@@ -154,8 +176,11 @@ class _Terminal:
                 self.bar.write(f"step {event.step}: held-out loss {event.loss:.4f}")
             case events.Preview() | events.Saved():
                 self.bar.write(f"step {event.step}: {event.path}")
-            case events.Warned() | events.Failed():
+            case events.Warned():
                 self.bar.write(event.message)
+            case events.Failed():
+                self.bar.close()
+                print(event.message)
             case events.Finished():
                 self.bar.close()
                 print(f"finished at step {event.step} ({event.reason.replace('_', ' ')})")

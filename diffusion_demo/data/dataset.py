@@ -2,11 +2,9 @@
 
 import hashlib
 import json
-import os
 import shutil
-import uuid
+import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +14,7 @@ import torch
 from numpy.lib.format import open_memmap
 from torch import Tensor
 
+from diffusion_demo.atomic import atomic_path, atomic_write
 from diffusion_demo.data.file_errors import UnreadableFile
 from diffusion_demo.data.preprocess import ImageTransform, decode
 from diffusion_demo.data.report import Entry, Report
@@ -28,38 +27,34 @@ def load_or_fill_cache(
 ) -> np.ndarray:
     """Map the uint8 array of `shape` from NAME.npy, after filling and writing it unless NAME.json contains `key`.
 
-    The mapping is copy-on-write. Raises BadInput if the disk is full or not writable.
+    The mapping is read-only, so that an array larger than the memory can be mapped. Raises BadInput if the disk is full
+    or not writable.
     """
     array_file, key_file = folder / f"{name}.npy", folder / f"{name}.json"
-    partial_file = folder / f".{name}.{uuid.uuid4().hex}.partial"
     if (array := _load_cache(array_file, key_file, key, shape)) is not None:
         return array
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _check_disk_space(folder, int(np.prod(shape)))
         key_file.unlink(missing_ok=True)  # the old key must never stand beside the new array
-        array = open_memmap(partial_file, "w+", np.uint8, shape)
-        fill(array)
-        array.flush()
-        del array
-        os.replace(partial_file, array_file)
-        partial_file.write_text(json.dumps(key), encoding="utf-8")
-        os.replace(partial_file, key_file)
-        return open_memmap(array_file, "c")
+        with atomic_path(array_file) as temporary:
+            array = open_memmap(temporary, "w+", np.uint8, shape)
+            fill(array)
+            array.flush()
+            del array
+        atomic_write(key_file, json.dumps(key))
+        return open_memmap(array_file, "r")
     except OSError as error:
         raise BadInput(
             f"Cannot write the decoded images to {folder} ({error.strerror or error}). Choose another folder."
         ) from error
-    finally:
-        with suppress(OSError):
-            partial_file.unlink(missing_ok=True)
 
 
 def _load_cache(array_file: Path, key_file: Path, key: dict, shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         if json.loads(key_file.read_text(encoding="utf-8")) != key:
             return None
-        array = open_memmap(array_file, "c")
+        array = open_memmap(array_file, "r")
     except (OSError, ValueError):
         return None
     return array if array.shape == shape and array.dtype == np.uint8 else None
@@ -105,7 +100,8 @@ def load_transformed(
     """Load the training or the held-out images of a report, in the order of their names.
 
     With a `cache` folder, the images are memory-mapped from it, and decoded again only for other images or another
-    transform. Raises BadInput if an image has changed since the scan, or the cache cannot be written.
+    transform; they must not be written to. Raises BadInput if an image has changed since the scan, or the cache cannot
+    be written.
     """
     entries = [entry for entry in report.entries if entry.held_out == held_out]
     shape, fill = (len(entries), *transform.shape), partial(_fill, report, entries, transform)
@@ -118,7 +114,13 @@ def load_transformed(
     class_index = {name: i for i, name in enumerate(report.class_names)}
     null_class = len(class_index)
     labels = torch.tensor([class_index.get(entry.class_name, null_class) for entry in entries], dtype=torch.int64)
-    return ImageTensors(torch.from_numpy(images), labels)
+    return ImageTensors(_as_tensor(images), labels)
+
+
+def _as_tensor(images: np.ndarray) -> Tensor:
+    with warnings.catch_warnings():  # torch has no read-only tensors and warns; nothing writes to the images
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(images)
 
 
 def examples(report: Report, count: int, transform: ImageTransform | None = None) -> Tensor:

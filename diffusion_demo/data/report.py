@@ -1,7 +1,10 @@
 """The result of a scan, with warnings about the images as training data."""
 
+import hashlib
+import json
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from statistics import median_low
 
 from diffusion_demo.data.preprocess import ImageTransform
@@ -81,6 +84,20 @@ class Report:
         """Number of images that are byte-identical copies of another one."""
         return len(self.entries) - len({entry.digest for entry in self.entries})
 
+    @property
+    def content_digest(self) -> str:
+        """SHA-256 over all images and their classes, whatever the names of files and source and their order."""
+        return _digest(sorted(_content(entry) for entry in self.entries))
+
+    @property
+    def order_digest(self) -> str:
+        """SHA-256 over all images and their classes in the order of `entries`, which batches depend on."""
+        return _digest(_content(entry) for entry in self.entries)
+
+    def with_held_out(self, digests: Collection[str]) -> "Report":
+        """Return this report with exactly the images of these digests held out."""
+        return replace(self, entries=tuple(replace(entry, held_out=entry.digest in digests) for entry in self.entries))
+
     def summary(self) -> dict:
         """Return a JSON-compatible summary for the run folder and the model card, independent of the source's path."""
         sides = [entry.side for entry in self.entries]
@@ -156,3 +173,11 @@ class Report:
         if transform.channels == 1 or not all(entry.gray for entry in self.entries):
             return None
         return "All images are gray. Train with 1 channel instead of 3 to learn faster."
+
+
+def _content(entry: Entry) -> str:
+    return json.dumps([entry.digest, entry.class_name])
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -27,7 +27,8 @@ def scan(
 
     The class of an image is the name of its folder or, with class_from "file_name", the part of its file name before
     the first underscore ("cat" for cat_01.png). A tenth of the images, chosen by their digests, is held out if there
-    are at least MIN_IMAGES_TO_HOLD_OUT. `progress` is called with (done, total) after each file.
+    are at least MIN_IMAGES_TO_HOLD_OUT, but never all images of a class. `progress` is called with (done, total) after
+    each file.
 
     Raises BadInput if the source cannot be read, or contains no usable image.
     """
@@ -46,8 +47,8 @@ def scan(
         rejected = dict(sorted((listing.skipped | rejected).items()))
     if not entries:
         raise BadInput(_no_images_message(title_of(source), rejected))
-    if len(entries) < MIN_IMAGES_TO_HOLD_OUT:
-        entries = [replace(entry, held_out=False) for entry in entries]
+    train = _trained_digests(entries) if len(entries) >= MIN_IMAGES_TO_HOLD_OUT else {e.digest for e in entries}
+    entries = [replace(entry, held_out=False) if entry.digest in train else entry for entry in entries]
     return Report(source, tuple(sorted(entries, key=lambda entry: entry.name)), rejected, listing.ignored)
 
 
@@ -59,6 +60,15 @@ def _read_entry(member: Member, class_name: str) -> Entry:
         gray = is_grayscale(load_upright(image, GRAY_CHECK_SIZE))
     digest = hashlib.sha256(data).hexdigest()
     return Entry(member.label, class_name, digest, int(digest, 16) % 10 == 0, width, height, gray)
+
+
+def _trained_digests(entries: Iterable[Entry]) -> set[str]:
+    """Return one digest of each class of which all images are held out."""
+    classes: dict[str, list[Entry]] = {}
+    for entry in entries:
+        classes.setdefault(entry.class_name, []).append(entry)
+    # By digest, so that copies of an image stay on the same side of the split.
+    return {min(e.digest for e in group) for group in classes.values() if all(e.held_out for e in group)}
 
 
 def _make_class_of(listing: Listing, class_from: str) -> Callable[[Member], str]:

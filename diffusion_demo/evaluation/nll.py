@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diffusion_demo import data
+from diffusion_demo.atomic import atomic_path
 from diffusion_demo.data import ImageTensors
 from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits, rate_distortion
 from diffusion_demo.diffusion.process import Diffusion
@@ -178,6 +178,5 @@ def _read_part(file: Path, metadata: dict[str, str]) -> dict[str, Tensor] | None
 
 
 def _write_part(file: Path, part: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    partial = file.with_name(f".{file.name}.partial")
-    save_file(part, partial, metadata=metadata)
-    os.replace(partial, file)
+    with atomic_path(file) as temporary:
+        save_file(part, temporary, metadata=metadata)

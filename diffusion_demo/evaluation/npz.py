@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from diffusion_demo.atomic import atomic_path
 from diffusion_demo.errors import BadInput
 from diffusion_demo.evaluation.frechet import FeatureStatistics
 
@@ -94,12 +95,8 @@ def write_npz(path: Path, images: Tensor, labels: Tensor | None) -> None:
     """
     arrays = [images.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()]
     arrays += [] if labels is None else [labels.numpy()]
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
             np.savez(file, *arrays)
-        os.replace(partial, path)
     except OSError as error:
         raise BadInput(f"Cannot write to {path} ({error.strerror or error}). Choose another path.") from error
-    finally:
-        partial.unlink(missing_ok=True)

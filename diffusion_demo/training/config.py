@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from diffusion_demo.models.checkpoint import Checkpoint
 
-# May differ from call to call of one run: they change where the data lies and how much memory is used, not the result.
+# May differ from call to call of one run: they change where the data lies and how much memory is used, not the result,
+# except that another accumulation draws other dropout masks.
 MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing")
 # May change on resume, as long as no step already taken would have had another learning rate.
 SCHEDULE = ("lr_scheduler", "lr_total_steps", "lr_decay_steps")
@@ -102,6 +103,11 @@ class TrainConfig(BaseModel):
         "Decays of the exponential moving averages of the weights, separated by commas. Samples use the first. 0.9999 "
         "suits runs of more than 100,000 steps.",
     )
+    ema_warmup: bool = setting(
+        True,
+        "Limit the decay at step n to n / (n + 9), so that short runs forget their start. Turn off for the constant "
+        "decay of the papers.",
+    )
     dropout: float | None = setting(
         None,
         "Dropout in the residual blocks (default: the preset's). 0.1 to 0.3 helps on a few hundred images.",
@@ -174,7 +180,8 @@ class TrainConfig(BaseModel):
     )
     accumulation: int = setting(
         1,
-        "Gradient accumulation: number of equal parts that a batch is processed in. Less memory, the same gradient.",
+        "Gradient accumulation: number of equal parts that a batch is processed in. Less memory, the same gradient "
+        "except for other dropout masks.",
         ge=1,
         le=4096,
     )

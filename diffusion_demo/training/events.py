@@ -83,14 +83,14 @@ class Saved(Event):
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """A warning at the start of a call."""
+    """Something to know that does not end the call, such as a failed preview."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class Failed(Event):
-    """The call ended with an error; `step` is the last completed step."""
+    """The call ended with an error; `step` is the last completed step, and `message` says what was kept."""
 
     step: int
     message: str

@@ -67,6 +67,11 @@ def adapt_to_data(
     With `origin`, the name of the source, the description lists the changes.
     """
     old, changes = source.description, []
+    if old.task == "upsampler" and old.small_size and UPSCALE_FACTOR * old.small_size != old.image_size:
+        raise BadInput(
+            f"The upsampler enlarges {old.image_size // old.small_size} times; training is for {UPSCALE_FACTOR} times. "
+            "Use another one."
+        )
     unet, class_changes = _with_classes(source, names)
     if config.channels != old.channels:
         unet = with_rgb_channels(unet)
@@ -94,7 +99,7 @@ def adapt_classifier_to_data(
     """Return a noisy classifier of the classes `names`.
 
     A classifier with the same classes keeps all its weights. Any other source, a U-Net included, passes on its trunk
-    (the downward half and the middle) under a new head.
+    (the downward half and the middle) under a new head; the head of a classifier is of the kind that it had.
     """
     old, unet = source.description, source.unet
     is_classifier = old.task == "classifier"
@@ -105,7 +110,11 @@ def adapt_classifier_to_data(
     trunk = dict(unet.config["trunk"]) if isinstance(unet, Classifier) else trunk_config(unet)
     if config.dropout is not None:
         trunk["dropout"] = config.dropout
-    classifier = classifier_on_trunk(trunk, names)
+    if isinstance(unet, Classifier):
+        pool, head_channels = unet.config["pool"], unet.config["head_channels"]
+        classifier = Classifier(trunk=trunk, class_names=list(names), pool=pool, head_channels=head_channels)
+    else:
+        classifier = classifier_on_trunk(trunk, names)
     copy_trunk(classifier, unet)  # pyright: ignore[reportArgumentType]  (it takes any network with such a trunk)
     if same_classes:
         classifier.load_state_dict(unet.state_dict())

@@ -3,12 +3,8 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
-
-from accelerate import Accelerator
-from accelerate.utils import AutocastKwargs
 
 from diffusion_demo import data
 from diffusion_demo.diffusion.schedules import terminal_warning
@@ -16,14 +12,18 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.runtime.device import best_device, resolve_precision
 from diffusion_demo.training import events
 from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.ending import end_after, save_last_steps
+from diffusion_demo.training.failures import cause_of, describe
 from diffusion_demo.training.meter import Meter
-from diffusion_demo.training.resource_errors import RESOURCE_ERRORS, resource_advice
-from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.training.signals import catch_stop_signals
+from diffusion_demo.training.processes import Processes, make_accelerator
+from diffusion_demo.training.run_folder import COMMANDS, RunFolder
+from diffusion_demo.training.same_images import check_same_images, data_summary
+from diffusion_demo.training.signals import StopRequest, catch_stop_signals
 from diffusion_demo.training.trainer import Trainer
 
 REPORT_EVERY = 5  # steps
 FIRST_PREVIEW = 20  # a step, besides every sample_every-th one
+REASONS = ("stopped", "max_steps", "max_minutes")  # of a normal end, in order of precedence
 
 
 @dataclass(frozen=True)
@@ -35,48 +35,33 @@ class Budget:
 
 
 def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, command: str) -> Iterator[events.Event]:
-    """Train until the budget is spent or a stop is requested (Ctrl-C, SIGTERM or "stop" in control.jsonl), then save.
+    """Train until the budget is spent or a stop is requested (a signal, or "stop" in control.jsonl), then save.
 
-    Appends each event to events.jsonl and yields it. When memory or disk space runs out, the last event is a Failed.
+    Appends each event to events.jsonl and yields it. After an error the last event is a Failed, which says what was
+    kept; an error that nobody foresaw is then raised again. A caller that stops iterating ends the call, which saves.
     Raises BadInput, before it writes anything, when the run cannot start.
     """
     precision = resolve_precision(config.precision, best_device())
-    accelerator = _make_accelerator(precision)
-    with run.lock() if accelerator.is_main_process else nullcontext():
-        _check_start(config, run, resume, accelerator.num_processes)
-        report = data.scan(config.data, config.class_from)
-        summary = report.summary() | {"held_out_digests": sorted(e.digest for e in report.entries if e.held_out)}
-        if resume:
-            _, original_summary, command = run.read_config()
-            _check_same_images(config, summary, original_summary)
+    accelerator = make_accelerator(precision)
+    processes = Processes(accelerator)
+    with ExitStack() as stack:
+        with processes.together():
+            if processes.is_main:
+                stack.enter_context(run.lock())
+            _check_start(config, run, resume, processes.count)
+            report = data.scan(config.data, config.class_from)
+            warnings: tuple[str, ...] = ()
+            if resume:
+                _, original_summary, command = run.read_config()
+                report, warnings = check_same_images(config, report, original_summary)
         trainer = Trainer(accelerator, precision, config, report, run, command)
-        accelerator.wait_for_everyone()
-        if accelerator.is_main_process:
-            if not run.exists:
-                run.write_config(config, summary, command)
-            run.begin_call()
-        try:
-            for event in _run(trainer, budget):
-                if accelerator.is_main_process:
-                    run.append(event)
-                    yield event
-        except RESOURCE_ERRORS as error:
-            advice = resource_advice(error, config)
-            if advice is None or not accelerator.is_main_process:
-                raise
-            failed = events.Failed(trainer.step, advice)
-            with suppress(OSError):
-                run.append(failed)
-            yield failed
-
-
-def _make_accelerator(precision: str) -> Accelerator:
-    return Accelerator(
-        mixed_precision="bf16" if precision == "bf16" else "no",
-        cpu=best_device().type == "cpu",
-        # Each weight is used once per forward pass, and the autocast cache is shared by all threads.
-        kwargs_handlers=[AutocastKwargs(cache_enabled=False)],
-    )
+        stack.callback(trainer.close)
+        trainer.warnings += warnings
+        with processes.together():
+            if processes.is_main:
+                _begin(run, config, report, command)
+        stop = stack.enter_context(catch_stop_signals())
+        yield from _recorded(trainer, budget, stop)
 
 
 def _check_start(config: TrainConfig, run: RunFolder, resume: bool, num_processes: int) -> None:
@@ -90,42 +75,65 @@ def _check_start(config: TrainConfig, run: RunFolder, resume: bool, num_processe
         )
 
 
-def _check_same_images(config: TrainConfig, summary: dict, original_summary: dict) -> None:
-    # A later release may have added entries to the summary, so only those of the original one are compared.
-    if {name: summary.get(name) for name in original_summary} != original_summary:
-        raise BadInput(
-            f"The images in {config.data} differ from those that the run started with. "
-            "Restore them, or start a new run."
-        )
+def _begin(run: RunFolder, config: TrainConfig, report: data.Report, command: str) -> None:
+    try:
+        if not run.exists:
+            run.write_config(config, data_summary(report), command)
+        run.begin_call()
+    except OSError as error:
+        raise BadInput(f"{describe(error, config)} Training did not start.") from error
 
 
-def _run(trainer: Trainer, budget: Budget) -> Iterator[events.Event]:
-    """Run the steps of one call and yield its events, from Start to Finished or Failed."""
+def _recorded(trainer: Trainer, budget: Budget, stop: StopRequest) -> Iterator[events.Event]:
+    """Append the events of a call to events.jsonl and yield them, in the main process. Errors end in a Failed event."""
+    is_main, run = trainer.processes.is_main, trainer.run
+    try:
+        for event in _run(trainer, budget, stop):
+            if is_main:
+                run.append(event)
+                yield event
+    except GeneratorExit:
+        save_last_steps(trainer)
+        raise
+    except BaseException as error:
+        failed = end_after(error, trainer)
+        if is_main:
+            with suppress(OSError):
+                run.append(failed)
+            yield failed
+        if not is_main or isinstance(error, KeyboardInterrupt) or cause_of(error, trainer.config) is None:
+            raise
+
+
+def _run(trainer: Trainer, budget: Budget, stop: StopRequest) -> Iterator[events.Event]:
+    """Run the steps of one call and yield its events, from Start to Finished."""
     started, max_steps = time.monotonic(), _last_step(trainer.config, budget)
     yield from _start_events(trainer, budget, max_steps)
     meter = Meter(len(trainer.diffusion), trainer.config.batch_size)
     if trainer.config.init_from and not trainer.step:
         yield from trainer.preview()
-    with catch_stop_signals() as stop:
-        while True:
-            reason = _limit_reached(trainer, budget, max_steps, started)
-            commands = trainer.run.control() if trainer.accelerator.is_main_process else []
-            if stop.requested or "stop" in commands:
-                reason = "stopped"
-            if trainer.any_process(reason is not None):
-                break
-            measures = trainer.train_step()
-            if measures is None:
-                yield events.Failed(trainer.step, _not_finite_message(trainer.step, trainer.run.latest()))
-                return
+    while True:
+        commands, ignored = trainer.run.control() if trainer.processes.is_main else (set(), [])
+        for line in ignored:
+            yield events.Warned(f"Ignored a line of control.jsonl that is not a command: {line[:80]!r}.")
+        requests = commands | _limits_reached(trainer, budget, max_steps, started)
+        if stop.requested or "stop" in commands:
+            requests.add("stopped")
+        requests = trainer.processes.agree(requests, (*COMMANDS, *REASONS))
+        if reason := next((reason for reason in REASONS if reason in requests), None):
+            break
+        measures = trainer.train_step()
+        if measures is None:
+            yield events.Warned(f"The loss or its gradient is not finite at step {trainer.step}. The step is skipped.")
+        else:
             meter.add(measures)
-            yield from _periodic_events(trainer, meter, commands)
+        yield from _periodic_events(trainer, meter, requests)
     if meter.count:
         yield trainer.report(meter)
     if trainer.saved_step != trainer.step:
-        yield from trainer.preview()
         yield from trainer.save()
-    yield events.Finished(trainer.step, reason or "stopped")
+        yield from trainer.preview()
+    yield events.Finished(trainer.step, reason)
 
 
 def _last_step(config: TrainConfig, budget: Budget) -> int | None:
@@ -154,28 +162,21 @@ def _start_events(trainer: Trainer, budget: Budget, max_steps: int | None) -> It
         yield events.Warned(f"Initialized from {trainer.metadata.origin}.")
 
 
-def _limit_reached(trainer: Trainer, budget: Budget, max_steps: int | None, started: float) -> str | None:
+def _limits_reached(trainer: Trainer, budget: Budget, max_steps: int | None, started: float) -> set[str]:
+    limits = set()
     if max_steps is not None and trainer.step >= max_steps:
-        return "max_steps"
+        limits.add("max_steps")
     if budget.max_minutes is not None and time.monotonic() - started >= 60 * budget.max_minutes:
-        return "max_minutes"
-    return None
+        limits.add("max_minutes")
+    return limits
 
 
-def _periodic_events(trainer: Trainer, meter: Meter, commands: list[str]) -> Iterator[events.Event]:
-    """Report, preview and save after a step, where they are due or where a command requests them."""
+def _periodic_events(trainer: Trainer, meter: Meter, requests: set[str]) -> Iterator[events.Event]:
+    """Report, save and preview after a step, where they are due or where a command requests them."""
     step, config = trainer.step, trainer.config
-    if step % REPORT_EVERY == 0 or step == 1:
+    if meter.count and (step % REPORT_EVERY == 0 or step == 1):
         yield trainer.report(meter)
-    if step % config.sample_every == 0 or step == FIRST_PREVIEW or "sample_now" in commands:
-        yield from trainer.preview()
-    if step % config.save_every == 0 or "save_now" in commands:
+    if step % config.save_every == 0 or "save_now" in requests:
         yield from trainer.save()
-
-
-def _not_finite_message(step: int, latest: Path | None) -> str:
-    start = f"--init-from {latest}" if latest else "from the beginning"
-    return (
-        f"The loss or its gradient is not finite at step {step + 1}. "
-        f"Start a new run {start} with half the learning rate, or with --precision fp32."
-    )
+    if step % config.sample_every == 0 or step == FIRST_PREVIEW or "sample_now" in requests:
+        yield from trainer.preview()

@@ -30,6 +30,11 @@ class Prefetcher:
         self._pending = {number: future for number, future in self._pending.items() if number > step}
         return batch
 
+    def close(self) -> None:
+        """Drop the batches made ahead and end the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pending.clear()
+
     def _make_pinned(self, step: int) -> Batch:
         batch = self._make_batch(step)
         if not torch.cuda.is_available():

@@ -9,10 +9,9 @@ import threading
 import psutil
 
 from diffusion_demo.paths import ROOT
-from diffusion_demo.training.run_folder import RunFolder
+from diffusion_demo.training.run_folder import COMMANDS, RunFolder
 
 LOG = "trainer.log"
-COMMANDS = ("stop", "sample_now", "save_now")
 
 
 def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen:

@@ -2,11 +2,8 @@
 
 import errno
 
-from safetensors import SafetensorError
-
 from diffusion_demo.training.config import TrainConfig
 
-RESOURCE_ERRORS = (MemoryError, OSError, RuntimeError, SafetensorError)
 # Messages of torch, oneDNN and the C++ library; CUDA's own exception says "out of memory", too.
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "bad_alloc", "could not create a memory")
 OUT_OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -18,7 +15,7 @@ def resource_advice(error: Exception, config: TrainConfig) -> str | None:
         batches = f"batches of {config.batch_size} at {config.image_size} pixels"
         return f"Out of memory with {batches}: {_ways_to_save_memory(config)}."
     if _is_out_of_disk(error):
-        return "The disk is full. Free some space, then resume the run from its last checkpoint, which is intact."
+        return "The disk is full. Free some space, then try again."
     return None
 
 
@@ -40,5 +37,5 @@ def _ways_to_save_memory(config: TrainConfig) -> str:
     if not config.gradient_checkpointing:
         flags.append("--gradient-checkpointing")
     if flags:
-        return f"add {' and '.join(flags)}, which do not change the result"
+        return f"add {' and '.join(flags)}, which change nothing but the dropout masks"
     return "choose a smaller batch, image size or preset"

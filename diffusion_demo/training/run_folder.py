@@ -2,25 +2,27 @@
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from diffusion_demo.atomic import atomic_path, atomic_write, remove_folder, sweep
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.events import Event
 
+COMMANDS = ("stop", "sample_now", "save_now")
+MAX_CONTROL_BYTES = 1_000_000  # read at once
 KEPT_CHECKPOINTS = 3  # the newest ones; the best one is kept in addition
 
 
 class RunFolder:
     """One training run on disk.
 
-    Files are replaced atomically, so that a reader never sees a partial one.
+    Files are replaced atomically and flushed to the disk, so that a reader never sees a partial one.
     """
 
     def __init__(self, path: str | Path):
@@ -29,6 +31,8 @@ class RunFolder:
         self.events_file = self.path / "events.jsonl"
         self.control_file = self.path / "control.jsonl"
         self.checkpoints = self.path / "checkpoints"
+        self.samples = self.path / "samples"
+        self.cache = self.path / "cache"  # of decoded images
         self._control_start = 0
 
     @property
@@ -40,8 +44,8 @@ class RunFolder:
     def lock(self) -> Iterator[None]:
         """Hold the lock of this run; the lock of a killed process is released by the OS.
 
-        Removes the folder on exit if no run started in it. Raises BadInput if another process holds the lock, or if the
-        folder is not writable.
+        Removes what killed processes left incomplete and, on exit, the folder if no run started in it. Raises BadInput
+        if another process holds the lock, or if the folder is not writable.
         """
         lock = FileLock(self.path / ".lock")
         try:
@@ -56,13 +60,19 @@ class RunFolder:
                 f"Cannot write to {self.path} ({error.strerror or error}). Choose another run folder."
             ) from error
         try:
+            self._sweep()
             yield
         finally:
             lock.release()
             if not self.exists:
                 (self.path / ".lock").unlink(missing_ok=True)
-                with suppress(OSError):
-                    self.path.rmdir()
+                for folder in (self.cache, self.path):
+                    with suppress(OSError):
+                        folder.rmdir()
+
+    def _sweep(self) -> None:
+        for folder in (self.path, self.cache, self.samples, self.checkpoints):
+            sweep(folder)
 
     def write_config(self, config: TrainConfig, data: dict, command: str) -> None:
         """Write config.json: the config, a summary of the data with the digests of held-out images, and the command."""
@@ -78,10 +88,8 @@ class RunFolder:
             raise BadInput(f"Cannot read {self.config_file} ({error}). Start a new run.") from error
 
     def begin_call(self) -> None:
-        """Remove what a killed process left incomplete, and skip the control lines of earlier calls."""
-        for partial in self.checkpoints.glob(".step_*.partial"):
-            shutil.rmtree(partial)
-        self._control_start = self.control_file.stat().st_size if self.control_file.exists() else 0
+        """Remove the incomplete last line of a killed process, and skip the control lines of earlier calls."""
+        self._control_start = self.control_file.stat().st_size if self.control_file.is_file() else 0
         if self.events_file.exists():
             events = self.events_file.read_bytes()
             if events and not events.endswith(b"\n"):
@@ -97,7 +105,8 @@ class RunFolder:
             with self.events_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(event.to_json()) + "\n")
         except OSError:
-            os.truncate(self.events_file, size)
+            with suppress(OSError):
+                os.truncate(self.events_file, size)
             raise
 
     def events(self) -> list[dict]:
@@ -107,16 +116,37 @@ class RunFolder:
         lines = self.events_file.read_text(encoding="utf-8").splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
-    def control(self) -> list[str]:
-        """Return the commands (stop, sample_now, save_now) appended since the last call."""
-        if not self.control_file.exists() or self.control_file.stat().st_size <= self._control_start:
+    def control(self) -> tuple[set[str], list[str]]:
+        """Return the commands appended since the last call, and the lines among them that are none of COMMANDS."""
+        commands, ignored = set(), []
+        for line in self._appended_control_lines():
+            try:
+                content = json.loads(line)
+                command = content.get("type") if isinstance(content, dict) else None
+            except (ValueError, RecursionError):  # no JSON, or not even UTF-8
+                command = None
+            if isinstance(command, str) and command in COMMANDS:
+                commands.add(command)
+            else:
+                ignored.append(line.decode(errors="replace"))
+        return commands, ignored
+
+    def _appended_control_lines(self) -> list[bytes]:
+        """Return the complete lines of control.jsonl since the last call; none while the file cannot be read."""
+        try:
+            # A pipe or a folder in its place must not block or end the training.
+            if not self.control_file.is_file() or self.control_file.stat().st_size <= self._control_start:
+                return []
+            with self.control_file.open("rb") as file:
+                file.seek(self._control_start)
+                appended = file.read(MAX_CONTROL_BYTES)
+        except OSError:
             return []
-        with self.control_file.open("rb") as file:
-            file.seek(self._control_start)
-            appended = file.read()
         complete = appended[: appended.rfind(b"\n") + 1]
+        if not complete and len(appended) == MAX_CONTROL_BYTES:
+            complete = appended  # the end of an endless line is ignored with it
         self._control_start += len(complete)
-        return [json.loads(line)["type"] for line in complete.splitlines()]
+        return [line for line in complete.splitlines() if line.strip()]
 
     def latest(self) -> Path | None:
         """Return the checkpoint that the file `latest` names, else the one of the highest step, else None."""
@@ -144,16 +174,8 @@ class RunFolder:
         """
         self.checkpoints.mkdir(exist_ok=True)
         final = self.checkpoints / f"step_{step:06d}"
-        partial = self.checkpoints / f".{final.name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            write(partial)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        if final.exists():
-            shutil.rmtree(final)
-        os.replace(partial, final)
+        with atomic_path(final) as temporary:
+            write(temporary)
         atomic_write(self.checkpoints / "latest", final.name + "\n")
         self._remove_old_checkpoints()
         return final
@@ -163,7 +185,7 @@ class RunFolder:
         oldest_first = sorted(self.checkpoints.glob("step_*"), key=lambda path: path.stat().st_mtime_ns)
         for path in oldest_first[:-KEPT_CHECKPOINTS]:
             if path != best:
-                shutil.rmtree(path)
+                remove_folder(path)
 
 
 def resolve_checkpoint(path: str | Path) -> Path:
@@ -178,10 +200,3 @@ def resolve_init_from(text: str | Path) -> str:
     """
     checkpoint = resolve_checkpoint(text)
     return str(checkpoint.resolve()) if checkpoint.is_dir() else checkpoint.as_posix()
-
-
-def atomic_write(path: Path, text: str) -> None:
-    """Write a text file through a temporary one, so that it is never incomplete."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)

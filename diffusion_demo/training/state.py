@@ -78,7 +78,9 @@ def _load_state(
     averages: dict[float, EMAModel],
     loss_aware: LossAwareTimesteps | None,
 ) -> dict:
-    unet.load_state_dict(load_file(folder / "weights.safetensors"))
+    weights = load_file(folder / "weights.safetensors")
+    # Release 0.1.0 saved the names of torch.compile's wrapper, too.
+    unet.load_state_dict({name.replace("_orig_mod.", ""): weight for name, weight in weights.items()})
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in load_file(folder / "optimizer.safetensors").items():
         index, key = name.split(".", 1)

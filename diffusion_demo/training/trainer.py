@@ -24,9 +24,11 @@ from diffusion_demo.training.batches import Batch, derive_seed, held_out_batches
 from diffusion_demo.training.config import SCHEDULE, TrainConfig
 from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
 from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient
+from diffusion_demo.training.failures import NotFinite, describe, free_memory
 from diffusion_demo.training.initialize import load_or_build
 from diffusion_demo.training.meter import Meter, StepMeasures, mean_error_by_noise
 from diffusion_demo.training.prefetch import Prefetcher
+from diffusion_demo.training.processes import Processes
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.state import load_state, save_state
 from diffusion_demo.training.tasks import make_task
@@ -34,6 +36,7 @@ from diffusion_demo.training.tasks import make_task
 MAX_BYTES_IN_MEMORY = 1_000_000_000  # decoded images above this size are memory-mapped from the cache of the run folder
 RECENT_REPORTS = 20  # reports averaged into the training loss of the model card
 TENTHS = 10  # noise bands of a held-out event
+MAX_SKIPPED, SKIP_WINDOW = 10, 1000  # training gives up when so many steps of so many are not finite
 
 
 class Trainer:
@@ -52,6 +55,7 @@ class Trainer:
         command: str,
     ):
         self.accelerator, self.precision, self.config, self.run = accelerator, precision, config, run
+        self.processes = Processes(accelerator)
         torch.manual_seed(config.seed)
         latest = run.latest()
         start = load_or_build(config, latest, report, command)
@@ -63,6 +67,9 @@ class Trainer:
         prefetch = accelerator.device.type == "cuda" and not self.loss_aware
         self._prefetcher = Prefetcher(self._make_batch) if prefetch else None
         self.saved_step = self.step
+        self.in_update = False  # while a step changes the weights, they and the counters do not belong together
+        self.save_failed = False
+        self._skipped: deque[int] = deque(maxlen=MAX_SKIPPED)
         self.latest_held_out: events.HeldOut | None = None
         self.recent_losses: deque[float] = deque(maxlen=RECENT_REPORTS)
 
@@ -74,7 +81,7 @@ class Trainer:
         else:
             unet.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (diffusers' decorator hides self)
         self.parameters = sum(p.numel() for p in unet.parameters())
-        self.averages = {decay: EMAModel(unet.parameters(), decay=decay, foreach=True) for decay in config.ema_decays}
+        self.averages = {decay: make_average(unet, decay, config.ema_warmup) for decay in config.ema_decays}
         self.loss_aware = LossAwareTimesteps(len(self.diffusion)) if config.timestep_sampler == "loss_aware" else None
         averaged_unet = type(unet).from_config(unet.config)
         assert isinstance(averaged_unet, nn.Module)
@@ -99,7 +106,7 @@ class Trainer:
         )
         self.warnings = report.warnings_for(transform)
         num_bytes = len(report.entries) * math.prod(transform.shape)
-        cache = self.run.path / "cache" if num_bytes > MAX_BYTES_IN_MEMORY else None
+        cache = self.run.cache if num_bytes > MAX_BYTES_IN_MEMORY else None
         with self.accelerator.main_process_first():
             self.dataset, self.held_out = (
                 data.load_transformed(report, transform, held_out=held_out, cache=cache) for held_out in (False, True)
@@ -110,29 +117,51 @@ class Trainer:
         """Training images seen so far, those of the initial checkpoint included."""
         return self.initial_images + self.step * self.config.batch_size
 
+    def close(self) -> None:
+        """End the threads of this trainer."""
+        if self._prefetcher:
+            self._prefetcher.close()
+
     def train_step(self) -> StepMeasures | None:
         """Take one optimizer step and return its measures.
 
-        Return None, with the weights unchanged, when the loss or its gradient is not finite.
+        Return None for a step that was skipped, with the weights unchanged, because its loss or gradient is not finite.
+        Raises NotFinite when that happens too often.
         """
         config, accelerator, step = self.config, self.accelerator, self.step + 1
         batch = self._prefetcher.get(step) if self._prefetcher else self._make_batch(step)
-        rows = self._backward(batch, step)
+        rows = self.processes.gather_rows(self._backward(batch, step))
         grad_norm = accelerator.clip_grad_norm_(self._weights, config.grad_clip)
         assert grad_norm is not None
-        if self.any_process(not bool(torch.isfinite(rows[:, 0].sum() + grad_norm))):
+        if self.processes.any(not bool(torch.isfinite(rows[:, 0].sum() + grad_norm))):
+            self._skip(step)
             return None
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(step)
+        self.in_update = True
         self.optimizer.step()
-        self.optimizer.zero_grad()
         for average in self.averages.values():
             average.step(self._weights)
-        self.step = step
-        rows = self._gather_rows(rows)
         if self.loss_aware:
             self.loss_aware.update(batch.t, rows[:, 0].cpu())
+        self.step, self.in_update = step, False
+        self.optimizer.zero_grad()
         return StepMeasures(rows, batch.t, grad_norm)
+
+    def _skip(self, step: int) -> None:
+        self.optimizer.zero_grad()
+        self.step = step
+        self._skipped.append(step)
+        if len(self._skipped) == MAX_SKIPPED and step - self._skipped[0] < SKIP_WINDOW:
+            raise NotFinite(
+                f"The loss or its gradient was not finite in {MAX_SKIPPED} of the last {SKIP_WINDOW:,} steps. "
+                f"{self._how_to_go_on()}"
+            )
+
+    def _how_to_go_on(self) -> str:
+        latest = self.run.latest()
+        start = f" from a checkpoint (--init-from {latest})" if latest else ""
+        return f"Start a new run{start} with half the learning rate, or with --precision fp32."
 
     def _make_batch(self, step: int) -> Batch:
         null_class, num_timesteps = self.task.null_class, len(self.diffusion)
@@ -141,14 +170,14 @@ class Trainer:
     def _backward(self, batch: Batch, step: int) -> Tensor:
         """Accumulate the gradient of this process's share of the global batch; return its losses, float32 [N, 3]."""
         config, accelerator = self.config, self.accelerator
-        local_batch = Batch(*(tensor[accelerator.process_index :: accelerator.num_processes] for tensor in batch))
-        seed = derive_seed(config.seed, 3, step, accelerator.process_index)
+        local_batch = Batch(*(tensor[self.processes.index :: self.processes.count] for tensor in batch))
+        seed = derive_seed(config.seed, 3, step, self.processes.index)
         torch.manual_seed(seed)
         self.unet.train()
         rows = []
         for i in range(config.accumulation):
             micro_batch = self._to_device(Batch(*(tensor.chunk(config.accumulation)[i] for tensor in local_batch)))
-            slices = split_rows(len(micro_batch.t), self.unet) if accelerator.num_processes == 1 else [slice(None)]
+            slices = split_rows(len(micro_batch.t), self.unet) if self.processes.count == 1 else [slice(None)]
             is_last = i + 1 == config.accumulation
             with nullcontext() if is_last else accelerator.no_sync(self.unet):
                 rows.append(
@@ -175,22 +204,6 @@ class Trainer:
         }
         return batch._replace(**moved)
 
-    def any_process(self, flag: bool) -> bool:
-        """Return whether `flag` is true in any process."""
-        if self.accelerator.num_processes == 1:
-            return flag
-        total = self.accelerator.reduce(torch.tensor([float(flag)], device=self.accelerator.device), "sum")
-        assert isinstance(total, Tensor)
-        return bool(total.item())
-
-    def _gather_rows(self, local_rows: Tensor) -> Tensor:
-        """Return the rows of the global batch in their order; process k of n holds the rows k, k + n, k + 2n, ..."""
-        if self.accelerator.num_processes == 1:
-            return local_rows
-        gathered = self.accelerator.gather(local_rows)
-        assert isinstance(gathered, Tensor)
-        return gathered.unflatten(0, (self.accelerator.num_processes, -1)).transpose(0, 1).flatten(0, 1)
-
     def report(self, meter: Meter) -> events.Step:
         """Return the means of `meter` as an event, and start it over."""
         event = meter.report(self.step, self._learning_rate(self.step), self.images_seen)
@@ -210,19 +223,30 @@ class Trainer:
         """Return the network in training without the wrappers of DistributedDataParallel and torch.compile."""
         return self.accelerator.unwrap_model(self.unet, keep_torch_compile=False)
 
-    def preview(self) -> Iterator[events.Preview]:
-        """Save preview images of the averaged and the raw weights and yield an event; a classifier has no previews."""
-        if not self.accelerator.is_main_process:
+    def preview(self) -> Iterator[events.Preview | events.Warned]:
+        """Save preview images of the averaged and the raw weights and yield an event; a classifier has no previews.
+
+        A preview that fails yields a warning, because training does not depend on it.
+        """
+        if not self.processes.is_main:
             return
-        folder = self.run.path / "samples"
-        paths = [folder / f"step_{self.step:06d}{suffix}.png" for suffix in ("", "_raw")]
+        try:
+            event = self._make_preview()
+        except Exception as error:
+            event = events.Warned(f"There is no preview of step {self.step}. {describe(error, self.config)}")
+            free_memory(error)
+        if event:
+            yield event
+
+    def _make_preview(self) -> events.Preview | None:
+        paths = [self.run.samples / f"step_{self.step:06d}{suffix}.png" for suffix in ("", "_raw")]
         for path, network in zip(paths, (self._averaged_unet(), self._raw_unet()), strict=True):
             image = self.task.preview(network, self.precision, self.held_out if len(self.held_out) else self.dataset)
             if image is None:
-                return
-            folder.mkdir(exist_ok=True)
+                return None
+            path.parent.mkdir(exist_ok=True)
             save_png(path, image)
-        yield events.Preview(self.step, *(path.relative_to(self.run.path).as_posix() for path in paths))
+        return events.Preview(self.step, *(path.relative_to(self.run.path).as_posix() for path in paths))
 
     @torch.no_grad()
     def _measure_held_out(self) -> events.HeldOut:
@@ -239,16 +263,41 @@ class Trainer:
             mean_error_by_noise(error, torch.cat(timesteps), len(self.diffusion), TENTHS),
         )
 
-    def save(self) -> Iterator[events.HeldOut | events.Saved]:
-        """Measure the held-out loss where images are held out, write a checkpoint, and yield an event of each."""
-        if self.accelerator.is_main_process:
-            if len(self.held_out):
-                self.latest_held_out = self._measure_held_out()
-                yield self.latest_held_out
-            path = self.run.add_checkpoint(self.step, self._write_checkpoint)
-            yield events.Saved(self.step, path.relative_to(self.run.path).as_posix())
-        self.accelerator.wait_for_everyone()
+    def save(self) -> Iterator[events.HeldOut | events.Saved | events.Warned]:
+        """Measure the held-out loss where images are held out, write a checkpoint, and yield an event of each.
+
+        Raises in every process what the main one raised.
+        """
+        happened: list[events.HeldOut | events.Saved | events.Warned] = []
+        with self.processes.together():
+            if self.processes.is_main:
+                if len(self.held_out):
+                    happened.append(self._try_to_measure_held_out())
+                path = self.write_checkpoint()
+                happened.append(events.Saved(self.step, path.relative_to(self.run.path).as_posix()))
         self.saved_step = self.step
+        yield from happened
+
+    def _try_to_measure_held_out(self) -> events.HeldOut | events.Warned:
+        try:
+            self.latest_held_out = self._measure_held_out()
+            return self.latest_held_out
+        except Exception as error:  # the checkpoint matters more
+            warning = f"There is no held-out loss of step {self.step}. {describe(error, self.config)}"
+            free_memory(error)
+            return events.Warned(warning)
+
+    def write_checkpoint(self) -> Path:
+        """Write a checkpoint and return its folder. Involves no other process.
+
+        Raises NotFinite, and writes nothing, if the weights are not finite.
+        """
+        if not torch.stack([weight.detach().isfinite().all() for weight in self._weights]).all():
+            raise NotFinite(f"The weights are no longer finite and were not saved. {self._how_to_go_on()}")
+        self.save_failed = True
+        path = self.run.add_checkpoint(self.step, self._write_checkpoint)
+        self.saved_step, self.save_failed = self.step, False
+        return path
 
     def _write_checkpoint(self, folder: Path) -> None:
         metadata = self._checkpoint_metadata()
@@ -259,9 +308,21 @@ class Trainer:
         save_state(folder / "state", self._unwrapped_unet(), self.optimizer, self.averages, self.loss_aware, counters)
 
     def _checkpoint_metadata(self) -> CheckpointMetadata:
+        measured = self.latest_held_out
         return replace(
             self.metadata,
             images_seen=self.images_seen,
             steps=self.step,
-            held_out_loss=self.latest_held_out.loss if self.latest_held_out else None,
+            held_out_loss=measured.loss if measured and measured.step == self.step else None,
         )
+
+
+def make_average(network: nn.Module, decay: float, warmup: bool) -> EMAModel:
+    """Return an exponential moving average of the weights of a network.
+
+    With `warmup`, the decay of step n, counted from 1, is min(decay, n / (n + 9)), and 0 for n = 1. Without, it is
+    `decay` from the first step on, as in the code of the papers.
+    """
+    # diffusers takes the first step's weights as they are, whatever the decay, unless update_after_step is -1.
+    constant = {} if warmup else {"min_decay": decay, "update_after_step": -1}
+    return EMAModel(network.parameters(), decay=decay, foreach=True, **constant)

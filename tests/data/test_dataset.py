@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from PIL import Image
 
 from diffusion_demo.data import ImageTransform, decode, examples, load, load_transformed, scan
 from diffusion_demo.errors import BadInput
+from tests.conftest import ROOT
 from tests.data.conftest import tree, write_colors, write_zip_of
 
 FRAMING = ImageTransform(16, 1)
@@ -161,14 +164,25 @@ def test_the_cache_is_made_anew_for_another_framing_or_other_images(digits, tmp_
     )
 
 
-def test_what_is_done_to_cached_images_does_not_reach_the_disk(digits, tmp_path):
-    report = scan(digits)
-    for _ in ("made", "opened"):
-        images = load_transformed(report, FRAMING, False, tmp_path).images
-        before = (tmp_path / "training.npy").read_bytes()
-        images.zero_()
-        assert (tmp_path / "training.npy").read_bytes() == before
-    assert load_transformed(report, FRAMING, False, tmp_path).images.any()
+def test_a_cache_larger_than_the_memory_is_mapped(digits, tmp_path):
+    """Writable private mappings count against RLIMIT_DATA, as against the commit limit of the machine."""
+    big, report = ImageTransform(512, 3), scan(digits)
+    load_transformed(report, big, False, tmp_path)
+    size = (tmp_path / "training.npy").stat().st_size
+    script = f"""
+import resource
+from pathlib import Path
+import psutil, torch
+from diffusion_demo.data import ImageTransform, load_transformed, scan
+report = scan({str(digits)!r})
+limit = psutil.Process().memory_info().data + {size} // 2
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+images = load_transformed(report, ImageTransform(512, 3), False, Path({str(tmp_path)!r})).images
+print(images.shape[0], images[torch.tensor([0, 3])].float().mean().item() > 0)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == [str(sum(not e.held_out for e in report.entries)), "True"]
 
 
 @pytest.mark.parametrize(

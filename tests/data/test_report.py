@@ -135,3 +135,24 @@ def test_a_smaller_size_and_one_channel_quiet_the_warnings_of_size_and_color():
     assert len(report.warnings_for(ImageTransform(32, 3))) == 2
     assert len(report.warnings_for(ImageTransform(20, 3))) == len(report.warnings_for(ImageTransform(32, 1))) == 1
     assert report.warnings_for(ImageTransform(16, 1)) == ()
+
+
+def test_the_content_digest_is_that_of_images_and_classes_and_not_of_names(digits, tmp_path):
+    shutil.copytree(digits, tmp_path / "renamed")
+    before = scan(digits)
+    same = scan(tmp_path / "renamed")
+    assert (same.content_digest, same.order_digest) == (before.content_digest, before.order_digest)
+    (tmp_path / "renamed" / "one" / "000.png").rename(tmp_path / "renamed" / "one" / "zzz.png")
+    reordered = scan(tmp_path / "renamed")
+    assert reordered.content_digest == before.content_digest and reordered.order_digest != before.order_digest
+    moved = (tmp_path / "renamed" / "one" / "zzz.png").rename(tmp_path / "renamed" / "two" / "zzz.png")
+    assert scan(tmp_path / "renamed").content_digest != before.content_digest, "another class"
+    moved.rename(tmp_path / "renamed" / "one" / "zzz.png")
+    shutil.copy(digits / "two" / "001.png", tmp_path / "renamed" / "one" / "001.png")
+    assert scan(tmp_path / "renamed").content_digest != before.content_digest, "another image"
+
+
+def test_the_held_out_part_of_an_earlier_scan_can_be_restored(digits):
+    report = scan(digits)
+    chosen = {report.entries[0].digest, report.entries[7].digest}
+    assert {entry.digest for entry in report.with_held_out(chosen).entries if entry.held_out} == chosen

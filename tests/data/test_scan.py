@@ -1,6 +1,7 @@
 """Scan: images, classes and the held-out tenth."""
 
 import hashlib
+import io
 import shutil
 
 import pytest
@@ -192,3 +193,30 @@ def test_hidden_files_are_no_images_and_not_counted_and_other_files_are_counted(
     assert names(report) == ["000.png"] and report.rejected == {} and report.ignored == 2
     zipped = scan(write_zip_of(tmp_path, tmp_path.parent / f"{tmp_path.name}.zip"))
     assert zipped.entries == report.entries and zipped.rejected == {} and zipped.ignored == 2
+
+
+def held_out_image(number):
+    """Return the bytes of the number-th small image whose digest puts it in the held-out part."""
+    for i in range(number, 100_000):
+        file = io.BytesIO()
+        Image.new("RGB", (8, 8), (i % 256, i // 256, number)).save(file, "PNG")
+        if int(hashlib.sha256(file.getvalue()).hexdigest(), 16) % 10 == 0:
+            return file.getvalue()
+    raise AssertionError
+
+
+def test_copies_of_one_image_that_would_be_held_out_are_trained_on(tmp_path):
+    for i in range(20):
+        (tmp_path / f"{i}.png").write_bytes(held_out_image(1))
+    assert not any(entry.held_out for entry in scan(tmp_path).entries)
+
+
+def test_no_class_is_held_out_as_a_whole(digits, tmp_path):
+    shutil.copytree(digits, tmp_path / "images")
+    (tmp_path / "images" / "rare").mkdir()
+    for number in (1, 2):
+        (tmp_path / "images" / "rare" / f"{number}.png").write_bytes(held_out_image(number))
+    before = {entry.name for entry in scan(digits).entries if entry.held_out}
+    entries = scan(tmp_path / "images").entries
+    assert sorted(entry.held_out for entry in entries if entry.class_name == "rare") == [False, True]
+    assert {entry.name for entry in entries if entry.held_out and entry.class_name != "rare"} == before

@@ -1,5 +1,8 @@
 """The run folder: checkpoints that are kept, and cleanup after a killed process."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from diffusion_demo.errors import BadInput
@@ -36,23 +39,81 @@ def test_where_the_named_checkpoint_is_gone_the_highest_one_counts(run):
     assert run.latest().name == "step_000100"
 
 
-def test_a_new_call_takes_half_written_checkpoints_away(run):
+def test_a_new_call_takes_away_what_killed_ones_left_half_written(run):
     add(run, 1)
     (run.checkpoints / ".step_000002.partial" / "unet").mkdir(parents=True)
-    run.begin_call()
+    for folder in (run.cache, run.samples, run.path):
+        folder.mkdir(exist_ok=True)
+        (folder / ".training.npy.0123abcd.partial").write_bytes(b"half")
+    run.config_file.write_text("{}")
+    (run.cache / "training.npy").write_bytes(b"whole")
+    with run.lock():
+        pass
     assert sorted(path.name for path in run.checkpoints.iterdir()) == ["latest", "step_000001"]
+    assert not list(run.path.rglob("*.partial")) and (run.cache / "training.npy").exists()
+
+
+def test_a_failed_write_of_a_checkpoint_keeps_the_one_before_of_the_same_step(run):
+    folder = run.add_checkpoint(7, lambda folder: (folder.mkdir(), (folder / "a").write_text("old")))
+
+    def fail(folder):
+        folder.mkdir()
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        run.add_checkpoint(7, fail)
+    assert (folder / "a").read_text() == "old" and not list(run.path.rglob("*.partial"))
+    run.add_checkpoint(7, lambda folder: (folder.mkdir(), (folder / "a").write_text("new")))
+    assert (folder / "a").read_text() == "new"
+
+
+def test_a_checkpoint_is_flushed_to_the_disk_before_it_gets_its_name(run, monkeypatch):
+    flushed, fsync = [], os.fsync
+
+    def record(descriptor):
+        flushed.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", record)
+    run.add_checkpoint(7, lambda folder: ((folder / "unet").mkdir(parents=True), (folder / "unet" / "w").touch()))
+    relative = [path.relative_to(run.checkpoints).as_posix().split(".partial") for path in flushed]
+    assert {rest for start, *rest_ in relative for rest in rest_ if start.startswith(".step_000007")} >= {"", "/unet/w"}
+    assert flushed[-1] == run.checkpoints, "the names themselves"
 
 
 def test_control_lines_of_an_earlier_call_are_forgotten_and_half_a_line_waits(run):
     run.control_file.write_text('{"type": "stop"}\n')
     run.begin_call()
-    assert run.control() == []
+    assert run.control() == (set(), [])
     with run.control_file.open("a") as file:
         file.write('{"type": "save_now"}\n{"type": "sto')
         file.flush()
-        assert run.control() == ["save_now"]
+        assert run.control() == ({"save_now"}, [])
         file.write('p"}\n')
-    assert run.control() == ["stop"] and run.control() == []
+    assert run.control() == ({"stop"}, []) and run.control() == (set(), [])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"stop please", b"\xff\xfe", b"[]", b'"stop"', b"{}", b'{"type": ["stop"]}', b'{"type": "pause"}', b"[" * 100_000],
+    ids=["words", "no text", "a list", "a string", "empty", "a list of commands", "unknown", "deep"],
+)
+def test_a_line_that_is_no_command_is_ignored_and_named(run, line):
+    run.control_file.write_bytes(line + b"\n" + b'{"type": "sample_now"}\n')
+    commands, ignored = run.control()
+    assert commands == {"sample_now"} and ignored == [line.decode(errors="replace")]
+
+
+def test_a_line_without_end_does_not_hide_the_commands_after_it(run):
+    run.control_file.write_bytes(b"x" * 2_500_000 + b'\n{"type": "stop"}\n')
+    assert "stop" in set().union(*(run.control()[0] for _ in range(4)))
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_something_else_in_the_place_of_the_commands_is_no_command(run, make):
+    make(run.control_file)
+    run.begin_call()
+    assert run.control() == (set(), [])
 
 
 def test_a_file_in_the_place_of_a_run_is_refused(tmp_path):

@@ -1,0 +1,88 @@
+"""Files and folders that appear whole or not at all.
+
+Everything is written under a temporary name beside its place, flushed to the disk and then renamed. A process that is
+killed in between leaves a temporary file, which `sweep` removes.
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path for a file or a folder, which becomes `path` at the end of the block.
+
+    A file or folder at `path` is replaced. If the block raises, nothing remains of what it wrote. Raises OSError if the
+    disk is full or not writable.
+    """
+    temporary = _temporary(path)
+    try:
+        yield temporary
+        flush(temporary)
+        if path.is_dir():
+            remove_folder(path)
+        os.replace(temporary, path)
+        _flush_one(path.parent)
+    except BaseException:
+        _remove(temporary)
+        raise
+
+
+def atomic_write(path: Path, text: str) -> None:
+    """Write a text file as UTF-8. Raises OSError if the disk is full or not writable."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder. A process that is killed meanwhile leaves a temporary folder, never half of this one."""
+    temporary = _temporary(folder)
+    os.replace(folder, temporary)
+    shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files and folders directly inside `folder` that killed processes left."""
+    for path in folder.glob(".*.partial"):
+        _remove(path)
+
+
+def flush(path: Path) -> None:
+    """Flush a file, or every file and folder of a tree, from the memory of the OS to the disk."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            _flush_one(Path(folder, name))
+        _flush_one(Path(folder))
+    if not path.is_dir():
+        _flush_one(path)
+
+
+def _flush_one(path: Path) -> None:
+    if path.is_dir():
+        with suppress(OSError):  # Windows opens no folders, and some network file systems flush none
+            _fsync(os.open(path, os.O_RDONLY))
+    else:
+        _fsync(os.open(path, os.O_RDWR))  # Windows flushes only what is open for writing
+
+
+def _fsync(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
