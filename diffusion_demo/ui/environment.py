@@ -1,6 +1,7 @@
 """Process settings that must be made before gradio and torch are imported. Import this module first."""
 
 import os
+from pathlib import Path
 
 from diffusion_demo.ui.server import temp_files
 
@@ -8,6 +9,7 @@ from diffusion_demo.ui.server import temp_files
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 if "GRADIO_TEMP_DIR" not in os.environ:
     os.environ["GRADIO_TEMP_DIR"] = str(temp_files.create_folder())
+os.environ["GRADIO_TEMP_DIR"] = str(Path(os.environ["GRADIO_TEMP_DIR"]).resolve())  # compared with resolved paths
 
 # ZeroGPU requires `spaces` to be imported before torch; `spaces` itself may import gradio.
 from diffusion_demo.ui.server import hf_space  # noqa: F401

@@ -9,7 +9,7 @@ from functools import lru_cache, wraps
 import gradio as gr
 from gradio.context import LocalContext
 
-from diffusion_demo.ui.server.limits import address_of, visitor_of
+from diffusion_demo.ui.server.visitors import address_of, visitor_of
 from diffusion_demo.ui.settings import settings
 
 MAX_PER_VISITOR = 2  # waiting and running requests

@@ -2,42 +2,95 @@
 
 import sys
 import traceback
+from contextvars import ContextVar
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from diffusion_demo.errors import BadInput
+from diffusion_demo.ui.server import schemas
 from diffusion_demo.ui.server.limits import RateLimiter
+from diffusion_demo.ui.server.visitor_files import VisitorFiles
+from diffusion_demo.ui.server.visitors import visitor_of
 from diffusion_demo.ui.settings import Settings
 
 INVALID_INPUT = "The server cannot read this input. Reload the page and try again."
+NOT_CALLABLE = "This action runs in the browser only. Reload the page and try again."
 INTERNAL_ERROR = "Internal server error. Reload the page and try again."
-MAX_CHARACTERS, MAX_ITEMS, MAX_DEPTH = 100_000, 20_000, 12
+MAX_CHARACTERS, MAX_ITEMS, MAX_DEPTH = 100_000, 100_000, 12
+MAX_EVENT_ITEMS = 500  # in the details of an event, such as the settings of an image
+
+_request: ContextVar["gr.Request | None"] = ContextVar("request", default=None)  # of the call that is processed
 
 
 class GuardedBlocks(gr.Blocks):
-    """Blocks with a rate limit that answer invalid input with an error message instead of a traceback."""
+    """Blocks with a rate limit that check every input against its schema before a component or handler sees it."""
 
     def __init__(self, settings: Settings, **options):
         super().__init__(**options)
         self._rate_limiter, self._public = RateLimiter(settings.calls_a_minute), settings.public
+        self._max_file_bytes = settings.upload_mb * 1_000_000
 
-    async def preprocess_data(self, block_fn, inputs, *arguments, **options):
-        """Reject oversized inputs, then preprocess as Gradio does. Raises gr.Error for any invalid input."""
+    @cached_property
+    def visitor_files(self) -> VisitorFiles:
+        """The files that each visitor may name. Use it when the page is complete."""
+        page_files = {path for block in self.blocks.values() for path in block.keep_in_cache}
+        return VisitorFiles(page_files, self._max_file_bytes)
+
+    def launch(self, *arguments, **options):
+        """Check that every endpoint has a schema, then launch. Raises TypeError if one has none."""
+        schemas.check_page(self)
+        return super().launch(*arguments, **options)
+
+    async def preprocess_data(self, block_fn, inputs, state, *arguments, **options):
+        """Replace the inputs by checked ones, then preprocess as Gradio does. Raises gr.Error for invalid input."""
         try:
-            _check_size(inputs)
-            return await super().preprocess_data(block_fn, inputs, *arguments, **options)
+            checked = self._validated(block_fn, inputs, state)
+            return await super().preprocess_data(block_fn, checked, state, *arguments, **options)
         except gr.Error as error:
             error.print_exception = False  # an error of the caller, which does not belong in the log
             raise
+        except BadInput as error:
+            raise gr.Error(str(error), print_exception=False) from error
         except Exception as error:
             raise gr.Error(INVALID_INPUT, print_exception=False) from error
 
+    def _validated(self, block_fn, inputs: list, state) -> list:
+        """Return the checked inputs of a call. Raises BadInput or ValueError."""
+        if not schemas.is_callable(block_fn):
+            raise BadInput(NOT_CALLABLE)
+        check_size(inputs)
+        if len(inputs) != len(block_fn.inputs):
+            raise BadInput(INVALID_INPUT)
+        # A handler may have given this session other choices or another range.
+        blocks = [state[block._id] if state and block._id in state else block for block in block_fn.inputs]
+        return [
+            schemas.schema_of(own if isinstance(own, gr.blocks.Block) else block).validate(value, self._check_path)
+            for own, block, value in zip(blocks, block_fn.inputs, inputs, strict=True)
+        ]
+
+    def _check_path(self, path: str, url: str | None) -> str:
+        request = _request.get()
+        hosts = {request.headers.get(name, "") for name in ("host", "x-forwarded-host")} if request else set()
+        return self.visitor_files.check(visitor_of(request), hosts, path, url)
+
+    async def postprocess_data(self, *arguments, **options):
+        """Postprocess as Gradio does. The visitor may then name the files of the answer in later requests."""
+        outputs = await super().postprocess_data(*arguments, **options)
+        self.visitor_files.remember_sent(visitor_of(_request.get()), outputs)
+        return outputs
+
     async def process_api(self, block_fn, inputs, state=None, request=None, iterator=None, **options):
         """Count the call, then process it as Gradio does. Raises gr.Error for a call that exceeds the rate limit."""
+        if isinstance(request, list):  # of a batch, which this page does not have
+            raise gr.Error(INVALID_INPUT, print_exception=False)
         if iterator is None and request is not None:
             self._rate_limiter.count(request)
+        _request.set(request)
         try:
+            _check_event(options.get("event_data"))
             return await super().process_api(block_fn, inputs, state, request, iterator, **options)
         except (gr.Error, StopAsyncIteration):
             raise
@@ -56,14 +109,32 @@ class GuardedBlocks(gr.Blocks):
             traceback.print_exception(error)
 
 
-def _check_size(inputs: list) -> None:
+def _check_event(event: Any) -> None:
+    """Raise gr.Error unless the details of an event are small. No endpoint of this page reads a file from them."""
+    details = getattr(event, "_data", None)
+    try:
+        check_size(details, MAX_EVENT_ITEMS)
+        if has_file(details):
+            raise ValueError("an event has no files")
+    except ValueError as error:
+        raise gr.Error(INVALID_INPUT, print_exception=False) from error
+
+
+def has_file(value: Any) -> bool:
+    """Return whether a value contains anything that Gradio would take for a file."""
+    if isinstance(value, dict):
+        return isinstance(value.get("path"), str) or any(map(has_file, value.values()))
+    return isinstance(value, list | tuple) and any(map(has_file, value))
+
+
+def check_size(inputs: Any, max_items: int = MAX_ITEMS) -> None:
     """Raise ValueError for strings, lists and nestings larger than any field needs, and for lone surrogates."""
     pending: list[tuple[Any, int]] = [(inputs, 0)]
     count = 0
     while pending:
         value, depth = pending.pop()
         count += 1
-        if count > MAX_ITEMS or depth > MAX_DEPTH or (isinstance(value, str) and len(value) > MAX_CHARACTERS):
+        if count > max_items or depth > MAX_DEPTH or (isinstance(value, str) and len(value) > MAX_CHARACTERS):
             raise ValueError("input is too large")
         if isinstance(value, str):
             value.encode()  # a lone surrogate could not be sent back

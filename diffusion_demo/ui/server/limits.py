@@ -1,6 +1,5 @@
 """Limits on sampling and training requests, and a rate limiter."""
 
-import ipaddress
 import threading
 import time
 from collections import defaultdict, deque
@@ -9,10 +8,11 @@ import gradio as gr
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.ui.server.visitors import address_of, visitor_of
 from diffusion_demo.ui.settings import settings
 
 WINDOW_SECONDS = 60.0
-SESSIONS_PER_ADDRESS = 20  # many visitors may share an address, as in a school
+VISITORS_PER_ADDRESS = 20  # many visitors may share an address, as in a school
 MAX_TRACKED_CALLERS = 2000
 PUBLIC_TRAINING_LIMITS = {"image_size": 64, "batch_size": 64, "accumulation": 8}
 NO_LIMIT_LOCALLY = "Run the program on your own machine to raise the limit."
@@ -41,29 +41,8 @@ def check_training_enabled() -> None:
         raise gr.Error(settings().why_no_training, print_exception=False)
 
 
-def address_of(request: gr.Request) -> str:
-    """Return the IP address of a request, or an empty string if it is unknown.
-
-    On a Space this is the last public address in X-Forwarded-For. Clients can forge the earlier ones.
-    """
-    forwarded_for = request.headers.get("x-forwarded-for", "") if settings().space else ""
-    for part in reversed(forwarded_for.split(",")):
-        try:
-            address = ipaddress.ip_address(part.strip())
-        except ValueError:
-            continue
-        if address.is_global:
-            return str(address)
-    return request.client.host if request.client else ""
-
-
-def visitor_of(request: gr.Request | None) -> str:
-    """Return a key that identifies the visitor's session. It is never written to disk."""
-    return "" if request is None else f"{address_of(request)} {request.session_hash}"
-
-
 class RateLimiter:
-    """A sliding-window rate limit per session, and a limit 20 times as high per address."""
+    """A sliding-window rate limit per visitor, and a limit 20 times as high per address."""
 
     def __init__(self, calls_per_minute: int):
         self.calls_per_minute, self._lock = calls_per_minute, threading.Lock()
@@ -74,7 +53,7 @@ class RateLimiter:
         now = time.monotonic()
         limits = {
             visitor_of(request): self.calls_per_minute,
-            address_of(request): SESSIONS_PER_ADDRESS * self.calls_per_minute,
+            address_of(request): VISITORS_PER_ADDRESS * self.calls_per_minute,
         }
         with self._lock:
             self._forget_inactive(now)

@@ -1,6 +1,5 @@
 """ASGI middleware: block unused Gradio routes, bound request bodies and hide tracebacks."""
 
-import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -11,7 +10,10 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from diffusion_demo.ui.server import disk_quota
+from diffusion_demo.ui.server import call_body
+from diffusion_demo.ui.server.upload_quota import UploadQuota
+from diffusion_demo.ui.server.upload_route import UploadRoute
+from diffusion_demo.ui.server.visitors import cookie_middleware
 from diffusion_demo.ui.settings import Settings
 
 # Prefixes of Gradio routes that this page does not use: proxies to other servers, component functions, deep links,
@@ -31,19 +33,15 @@ BLOCKED_ROUTES = (
 )
 MAX_BODY_BYTES = 2_000_000  # except for uploads
 SECURITY_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin")]
-MIN_FREE_DISK_BYTES = 200_000_000
+MAX_UPLOADED_FILES = 100_000  # on a public page, of all visitors
+VISITOR_SHARE = 0.25  # of the upload quota, on a public page
 
 
 class RequestGuard:
-    """ASGI middleware that rejects unwanted requests and turns exceptions into JSON errors.
+    """ASGI middleware that rejects unwanted requests, receives uploads and turns exceptions into JSON errors."""
 
-    An upload may have `max_upload_bytes`. Uploads are rejected while `temp_folder` holds more than `max_temp_bytes`
-    or its disk is nearly full.
-    """
-
-    def __init__(self, app: ASGIApp, max_upload_bytes: int, temp_folder: Path, max_temp_bytes: int):
-        self.app, self.max_upload_bytes = app, max_upload_bytes
-        self.temp_folder, self.max_temp_bytes = temp_folder, max_temp_bytes
+    def __init__(self, app: ASGIApp, uploads: UploadRoute):
+        self.app, self.uploads = app, uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Process an ASGI connection. Everything but HTTP is passed on unchanged."""
@@ -60,40 +58,16 @@ class RequestGuard:
             await send(message)
 
         try:
-            await self.app(scope, self._bounded_receive(scope, receive), send_with_headers)
+            path = _route_of(scope)
+            is_upload = path == "upload" and scope["method"] == "POST"
+            bounded = _bounded_receive(scope, receive, self.uploads.max_bytes if is_upload else MAX_BODY_BYTES)
+            if scope["method"] == "POST" and path.startswith(call_body.JSON_ROUTES):
+                bounded = await _checked_receive(path, bounded)
+            await (self.uploads if is_upload else self.app)(scope, bounded, send_with_headers)
         except Exception as error:
             if response_started:
                 raise
             await self._error_response(scope, error)(scope, receive, send_with_headers)
-
-    def _bounded_receive(self, scope: Scope, receive: Receive) -> Receive:
-        """Return `receive` with a limit on the body size. Raises HTTPException if the route or body is rejected."""
-        path = scope["path"].removeprefix("/gradio_api").strip("/")
-        if path.startswith(BLOCKED_ROUTES) or any(part in ("..", ".") for part in path.split("/")):
-            raise HTTPException(404, "Not found.")
-        is_upload = path.startswith("upload") and scope["method"] == "POST"
-        if is_upload and self._temp_folder_is_full():
-            raise HTTPException(507, "The disk of the server is full. Try again later.")
-        maximum, received = self.max_upload_bytes if is_upload else MAX_BODY_BYTES, 0
-        content_length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not content_length.isdigit() or int(content_length) > maximum:
-            raise _body_too_large(maximum)
-
-        async def bounded_receive() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > maximum:
-                raise _body_too_large(maximum)
-            return message
-
-        return bounded_receive
-
-    def _temp_folder_is_full(self) -> bool:
-        return (
-            shutil.disk_usage(self.temp_folder).free < MIN_FREE_DISK_BYTES
-            or disk_quota.folder_size(self.temp_folder) > self.max_temp_bytes
-        )
 
     def _error_response(self, scope: Scope, error: Exception) -> JSONResponse:
         if isinstance(error, HTTPException):
@@ -105,6 +79,50 @@ class RequestGuard:
         return JSONResponse({"detail": "The server cannot process this request. Reload the page."}, 400)
 
 
+def _route_of(scope: Scope) -> str:
+    """Return the path below Gradio's prefix. Raises HTTPException for a route that this page does not use."""
+    path = scope["path"].removeprefix("/gradio_api").strip("/")
+    if path.startswith(BLOCKED_ROUTES) or any(part in ("..", ".") for part in path.split("/")):
+        raise HTTPException(404, "Not found.")
+    call_body.check_keys(path, scope["query_string"])
+    return path
+
+
+def _bounded_receive(scope: Scope, receive: Receive, maximum: int) -> Receive:
+    """Return `receive` with a limit on the body size. Raises HTTPException if more is announced."""
+    received = 0
+    content_length = dict(scope["headers"]).get(b"content-length", b"0")
+    if not content_length.isdigit() or len(content_length) > 15 or int(content_length) > maximum:
+        raise _body_too_large(maximum)
+
+    async def bounded_receive() -> Message:
+        nonlocal received
+        message = await receive()
+        received += len(message.get("body", b""))
+        if received > maximum:
+            raise _body_too_large(maximum)
+        return message
+
+    return bounded_receive
+
+
+async def _checked_receive(path: str, receive: Receive) -> Receive:
+    """Read the whole body of a call, and return a `receive` that starts with it. Raises HTTPException."""
+    body, more = b"", True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise call_body.MALFORMED
+        body, more = body + message.get("body", b""), message.get("more_body", False)
+    call_body.check_body(path, body)
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay
+
+
 def _body_too_large(maximum: int) -> HTTPException:
     return HTTPException(413, f"The request is too large. The maximum is {maximum / 1e6:g} MB.")
 
@@ -114,11 +132,12 @@ def middleware(settings: Settings, temp_folder: Path) -> list[Middleware]:
 
     A local page accepts only requests whose Host header names this machine, which prevents DNS rebinding.
     """
-    guard = Middleware(
-        RequestGuard,
-        max_upload_bytes=settings.upload_mb * 1_000_000,
-        temp_folder=temp_folder,
-        max_temp_bytes=settings.disk_gb * 1_000_000_000,
+    quota = UploadQuota(
+        temp_folder,
+        settings.disk_gb * 1_000_000_000,
+        MAX_UPLOADED_FILES if settings.public else sys.maxsize,
+        VISITOR_SHARE if settings.public else 1.0,
     )
+    guard = Middleware(RequestGuard, uploads=UploadRoute(settings.upload_mb * 1_000_000, quota))
     local_hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-    return [guard] if settings.public else [guard, local_hosts]
+    return [*cookie_middleware(), guard, *([] if settings.public else [local_hosts])]
