@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from diffusion_demo.paths import CHECKOUT
+
 
 class BadInput(ValueError):
     """Invalid input. The message says what is wrong and what to do, on one line.
@@ -24,9 +26,10 @@ def exit_on_missing_package() -> Iterator[None]:
     except ModuleNotFoundError as error:
         if str(error.name).startswith("diffusion_demo"):
             raise
-        print(
-            f"The package {error.name} is not installed for {sys.executable}. "
-            f"Run: {sys.executable} -m pip install -r requirements.txt",
-            file=sys.stderr,
+        remedy = (
+            "Install diffusion-demo again, with its dependencies."
+            if CHECKOUT is None
+            else f"Run: {sys.executable} -m pip install -r {CHECKOUT / 'requirements.txt'}"
         )
+        print(f"The package {error.name} is not installed for {sys.executable}. {remedy}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -11,20 +11,29 @@ from diffusion_demo import __version__
 from diffusion_demo.cli import doctor, evaluate, export, import_, sample, train
 from diffusion_demo.cli.terminal import discard_lost_output, escape_unknown_characters
 from diffusion_demo.errors import BadInput, exit_on_missing_package
+from diffusion_demo.paths import runs_folder
+
+OPTIONS = ("-h", "--help", "--version")  # the options before a command
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that reports an error in one line, without the usage."""
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{message[:1].upper()}{message[1:]}. See {self.prog} --help.\n")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return its exit code; arguments default to sys.argv[1:]."""
+def main(arguments: list[str] | None = None, program: str = "python -m diffusion_demo") -> int:
+    """Run a command and return its exit code.
+
+    arguments  those of the command line; default: sys.argv[1:]
+    program    how the user calls this command line, for its help and messages
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     escape_unknown_characters()
     try:
         with exit_on_missing_package():
-            parsed = _parser().parse_args(arguments)
+            parsed = _parser(program).parse_args(arguments)
             return parsed.run(parsed, arguments)
     except BadInput as error:
         print(error, file=sys.stderr)
@@ -36,8 +45,13 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m diffusion_demo", description="Sample, train and evaluate diffusion models.")
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = Parser(
+        prog=program,
+        description="Sample, train and evaluate diffusion models. Without a command, the web page opens.",
+        epilog=f"Options of the web page: {program} page --help. Its training runs are in {runs_folder()}; "
+        "DIFFUSION_DEMO_RUNS names another folder.",
+    )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
     for module in (sample, train, evaluate, import_, export, doctor):

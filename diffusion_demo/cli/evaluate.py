@@ -27,7 +27,7 @@ METRICS_HELP = (
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command to the parser."""
     parser.add_argument(
-        "--checkpoint", metavar="DIR|HUB_ID", help="as for sample; with --samples it is needed only for nll"
+        "--checkpoint", metavar="DIR|NAME|HUB_ID", help="as for sample; with --samples it is needed only for nll"
     )
     parser.add_argument(
         "--data",

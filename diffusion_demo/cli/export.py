@@ -10,7 +10,7 @@ HELP = "export a checkpoint as a folder for diffusers' DDPMPipeline, for one cla
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command to the parser."""
-    parser.add_argument("--checkpoint", required=True, metavar="DIR|HUB_ID", help="as for sample")
+    parser.add_argument("--checkpoint", required=True, metavar="DIR|NAME|HUB_ID", help="as for sample")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="output folder, which must not exist")
     parser.add_argument(
         "--class",

@@ -22,8 +22,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         required=True,
-        metavar="DIR|HUB_ID",
-        help="a checkpoint, a run folder (its latest checkpoint), a diffusers folder, or a Hugging Face Hub id",
+        metavar="DIR|NAME|HUB_ID",
+        help="a checkpoint, a run folder (its latest checkpoint), a diffusers folder, a bundled checkpoint such as "
+        "avatars-32, or a Hugging Face Hub id",
     )
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="output folder of seed_00000000.png and so on"
@@ -34,7 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--upsampler",
         metavar="DIR",
-        help="a model that enlarges each image after sampling, such as checkpoints/emoji-64",
+        help="a model that enlarges each image after sampling, such as emoji-64",
     )
     parser.add_argument("--precision", default="auto", metavar="auto|fp32|bf16", help="default: auto")
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout")

@@ -92,13 +92,13 @@ def _config(parsed: argparse.Namespace, run: "RunFolder") -> "TrainConfig":
     from diffusion_demo.training.resume import resumed_config
 
     settings = _settings(parsed)
-    _check_budget(parsed)
+    _check_limits(parsed)
     if parsed.max_steps is not None and settings.get("lr_scheduler", "constant_with_warmup") != "constant_with_warmup":
         settings.setdefault("lr_total_steps", parsed.max_steps)
     if not parsed.resume:
         if "data" not in settings:
             raise BadInput("Say what to train on: --data DIR or --data IMAGES.zip.")
-        return config_with_inherited(settings)
+        return _check_end(parsed, config_with_inherited(settings))
     if not run.exists:
         raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
     config = resumed_config(run, settings)
@@ -106,7 +106,7 @@ def _config(parsed: argparse.Namespace, run: "RunFolder") -> "TrainConfig":
     if changed:
         flag = f"--{changed[0].replace('_', '-')}"
         raise BadInput(f"A run keeps the settings that it began with; leave out {flag}, or start a new run.")
-    return config
+    return _check_end(parsed, config)
 
 
 def _settings(parsed: argparse.Namespace) -> dict:
@@ -122,13 +122,21 @@ def _settings(parsed: argparse.Namespace) -> dict:
     return settings
 
 
-def _check_budget(parsed: argparse.Namespace) -> None:
+def _check_limits(parsed: argparse.Namespace) -> None:
     if parsed.max_steps is not None and parsed.max_steps < 1:
         raise BadInput(f"--max-steps must be at least 1, not {parsed.max_steps}.")
     if parsed.max_minutes is not None and not parsed.max_minutes > 0:
         raise BadInput(f"--max-minutes must be more than 0, not {parsed.max_minutes:g}.")
-    if parsed.max_steps is None and parsed.max_minutes is None:
-        raise BadInput("Say when to stop: --max-steps N or --max-minutes M (Ctrl-C saves and ends at any time).")
+
+
+def _check_end(parsed: argparse.Namespace, config: "TrainConfig") -> "TrainConfig":
+    """Return `config`. Raises BadInput if nothing ends the call: neither a limit nor the learning-rate schedule."""
+    if parsed.max_steps is None and parsed.max_minutes is None and config.lr_total_steps is None:
+        raise BadInput(
+            "Say when to stop: --max-steps N or --max-minutes M (Ctrl-C saves and ends at any time). "
+            "A schedule with --lr-total-steps N ends by itself."
+        )
+    return config
 
 
 def _print_json(event) -> None:

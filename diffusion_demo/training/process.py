@@ -8,7 +8,7 @@ import threading
 
 import psutil
 
-from diffusion_demo.paths import ROOT
+from diffusion_demo.paths import CHECKOUT
 from diffusion_demo.training.run_folder import COMMANDS, RunFolder
 
 LOG = "trainer.log"
@@ -20,12 +20,11 @@ def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen:
     Its output goes to trainer.log in the run folder.
     """
     run.path.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     with (run.path / LOG).open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "diffusion_demo", "train", *arguments],
-            cwd=ROOT,
-            env=environment,
+            cwd=CHECKOUT or run.path,  # `python -m` looks for the package in the working directory first
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from diffusion_demo.atomic import atomic_path, atomic_write, remove_folder, sweep
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.paths import bundled_checkpoint
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.events import Event
 
@@ -189,8 +190,13 @@ class RunFolder:
 
 
 def resolve_checkpoint(path: str | Path) -> Path:
-    """Return the latest checkpoint of a run folder; return any other path unchanged."""
-    return RunFolder(path).latest() or Path(path)
+    """Return the latest checkpoint of a run folder, or the folder of a bundled checkpoint; leave other paths unchanged.
+
+    A folder precedes the bundled checkpoint of the same name.
+    """
+    if Path(path).is_dir():
+        return RunFolder(path).latest() or Path(path)
+    return bundled_checkpoint(Path(path).as_posix()) or Path(path)
 
 
 def resolve_init_from(text: str | Path) -> str:

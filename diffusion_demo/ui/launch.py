@@ -13,35 +13,44 @@ from pathlib import Path
 
 import gradio as gr
 
+from diffusion_demo.cli import Parser
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import ASSETS
 from diffusion_demo.ui.page import build
 from diffusion_demo.ui.server import housekeeping, malloc, middleware, warmup
+from diffusion_demo.ui.server.model_list import RUNS
 from diffusion_demo.ui.settings import MAX_SESSIONS, PREFIX, Settings, settings
 from diffusion_demo.ui.theme import CONTRAST_CSS, THEME
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+DEFAULT_PORT, PORTS_TRIED = 7860, 100
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serve the page until Ctrl-C. Return the exit code: 2 if the address is not available or a setting is invalid."""
+def main(arguments: list[str] | None = None, program: str = "python app.py") -> int:
+    """Serve the page until Ctrl-C. Return the exit code: 2 if the address is not available or a setting is invalid.
+
+    arguments  those of the command line; default: sys.argv[1:]
+    program    how the user starts the page, for its help and messages
+    """
     malloc.limit_arenas()
-    options = _parse(arguments)
-    if problem := _address_problem(options.host, options.port):
-        print(problem, file=sys.stderr)
-        return 2
+    options = _parse(arguments, program)
     if options.host not in LOOPBACK:
         os.environ.setdefault(f"{PREFIX}PUBLIC", "on")
     try:
         page_settings = settings()
+        port = _choose_port(options.host, options.port, program)
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # SIGTERM alone would skip the atexit handlers
     page = build()
-    _start(page, options, page_settings)
+    _start(page, options, port, page_settings)
     housekeeping.start(page)
-    print(f"Diffusion Demo is running at http://{options.host}:{options.port}. Press Ctrl-C to stop.", flush=True)
+    print(
+        f"Diffusion Demo is running at http://{options.host}:{port}. Training runs are in {RUNS}. "
+        "Press Ctrl-C to stop.",
+        flush=True,
+    )
     warmup.start()
     page.block_thread()
     return 0
@@ -52,9 +61,11 @@ def _on_space() -> bool:
     return "SPACE_ID" in os.environ
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python app.py", description="Sample, train and inspect diffusion models in the browser."
+def _parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
+    parser = Parser(
+        prog=program,
+        description="Sample, train and inspect diffusion models in the browser.",
+        epilog=f"Training runs are in {RUNS}; {PREFIX}RUNS names another folder.",
     )
     parser.add_argument(
         "--host",
@@ -66,14 +77,34 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         type=int,
         choices=range(1, 65536),
         metavar="PORT",
-        default=7860,
-        help="port to listen on (default: %(default)s)",
+        help=f"port to listen on (default: {DEFAULT_PORT}, or the next free one)",
     )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser window")
     return parser.parse_args(arguments)
 
 
-def _address_problem(host: str, port: int) -> str | None:
+def _choose_port(host: str, port: int | None, program: str) -> int:
+    """Return the requested port, or the first free one from DEFAULT_PORT on if None is requested.
+
+    Raises BadInput if the server cannot listen there.
+    """
+    # A Space forwards the default port alone.
+    last = DEFAULT_PORT if _on_space() else DEFAULT_PORT + PORTS_TRIED - 1
+    for candidate in [port] if port is not None else range(DEFAULT_PORT, last + 1):
+        error = _bind_error(host, candidate)
+        if error is None:
+            return candidate
+        if error.errno != errno.EADDRINUSE:
+            raise BadInput(
+                f"Cannot listen on {host}, port {candidate} ({error.strerror}). "
+                "Use an address of this machine and a free port."
+            )
+    if port is None:
+        raise BadInput(f"Ports {DEFAULT_PORT} to {last} on {host} are in use. Choose another: {program} --port PORT")
+    raise BadInput(f"Port {port} on {host} is in use. Try another port: {program} --port {port % 65535 + 1}")
+
+
+def _bind_error(host: str, port: int) -> OSError | None:
     """Return why the server cannot listen on this address, or None if it can."""
     with socket.socket() as probe:
         if os.name == "posix":
@@ -81,22 +112,16 @@ def _address_problem(host: str, port: int) -> str | None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                another = port % 65535 + 1
-                return f"Port {port} on {host} is in use. Try another port: python app.py --port {another}"
-            return (
-                f"Cannot listen on {host}, port {port} ({error.strerror}). "
-                "Use an address of this machine and a free port."
-            )
+            return error
     return None
 
 
-def _start(page: gr.Blocks, options: argparse.Namespace, page_settings: Settings) -> None:
+def _start(page: gr.Blocks, options: argparse.Namespace, port: int, page_settings: Settings) -> None:
     """Start the server in a thread."""
     page.queue(max_size=2 * page_settings.queue, default_concurrency_limit=4)
     page.launch(
         server_name=options.host,
-        server_port=options.port,
+        server_port=port,
         inbrowser=not (options.no_browser or _on_space()),
         prevent_thread_lock=True,
         theme=THEME,

@@ -71,7 +71,7 @@ DECAY = ["--lr-scheduler", "warmup_stable_decay", "--lr-total-steps", 8, "--lr-d
 @pytest.mark.parametrize(
     ("straight", "calls"),
     [
-        ([*COSINE], [[*COSINE, "--max-steps", 5], ["--max-steps", 20]]),
+        ([*COSINE], [[*COSINE, "--max-steps", 5], []]),
         ([*DECAY], [[*DECAY, "--max-steps", 6], ["--max-steps", 8]]),
         ([*DECAY], [["--max-steps", 4], [*DECAY, "--max-steps", 6], ["--max-minutes", 5]]),
     ],
@@ -81,12 +81,20 @@ def test_a_resumed_run_follows_its_schedule_and_ends_with_the_weights_of_one_tha
     command, digits, tiny, tmp_path, straight, calls
 ):
     common = ["--data", digits, *tiny, "--save-every", 100, "--sample-every", 100]
-    run_in_calls(command, tmp_path, "straight", common, [[*straight, "--max-steps", 8]])
+    run_in_calls(command, tmp_path, "straight", common, [straight])
     run_in_calls(command, tmp_path, "halves", common, calls)
     one, two = (weights_of(tmp_path / run / "checkpoints" / "step_000008") for run in ("straight", "halves"))
     assert one.keys() == two.keys() and not [name for name in one if not torch.equal(one[name], two[name])]
     last = of_type(tmp_path / "halves", "step")[-1]
     assert last["step"] == 8 and last["learning_rate"] < 5e-4 / 2  # the run ended with its schedule
+
+
+def test_a_run_that_nothing_ends_is_refused_with_the_options_that_would(command, digits, tiny, tmp_path):
+    common = ["--data", digits, *tiny, "--run", "run"]
+    assert_refused(command("train", *common, cwd=tmp_path), "--max-steps", "--max-minutes", "--lr-total-steps")
+    assert not (tmp_path / "run").exists()
+    assert command("train", *common, "--max-steps", 2, cwd=tmp_path).returncode == 0
+    assert_refused(command("train", *common, "--resume", cwd=tmp_path), "--max-steps")
 
 
 def test_a_schedule_that_would_change_steps_already_taken_is_refused(command, digits, tiny, tmp_path):

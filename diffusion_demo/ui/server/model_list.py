@@ -1,6 +1,5 @@
 """Models offered by the page: bundled ones, the latest and best checkpoint of every run, imported ones and oracles."""
 
-import os
 from pathlib import Path
 
 import gradio as gr
@@ -8,11 +7,11 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import ORACLES, checkpoint_name, checkpoints_in
-from diffusion_demo.paths import CHECKPOINTS, ROOT
+from diffusion_demo.paths import CHECKPOINTS, runs_folder
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.settings import settings
 
-RUNS = Path(os.environ.get("DIFFUSION_DEMO_RUNS", ROOT / "runs"))
+RUNS = runs_folder()
 IMPORTED = RUNS / "imported"
 DEFAULT_MODEL = "avatars-32"
 MODEL_NOT_FOUND = "This model no longer exists. Choose another one from the list."
