@@ -7,7 +7,7 @@ lose precision at the end of a cosine schedule.
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -52,6 +52,7 @@ class Diffusion:
     timesteps        int64 [T], the original timestep at each index, which respacing preserves; 0 .. T-1 by default
     time_scale       factor of the timesteps that the network receives: 1, or 1000/T where the Improved DDPM code
                      rescales timesteps
+    clip_range       bound to which sampling clips the predicted x_0: 1 as in the papers, infinity for no clipping
     """
 
     betas: Tensor
@@ -59,6 +60,7 @@ class Diffusion:
     variance_type: str = "fixed_large"
     timesteps: Tensor = None  # pyright: ignore[reportAssignmentType]  # set in __post_init__
     time_scale: float = 1.0
+    clip_range: float = 1.0
 
     def __post_init__(self):
         if self.betas.ndim != 1 or not bool(((self.betas > 0) & (self.betas <= 1)).all()):
@@ -90,7 +92,7 @@ class Diffusion:
         """
         kept = torch.tensor(sorted(set(indices)))
         betas = betas_from_alphas_cumprod(self.abar[kept])
-        return Diffusion(betas, self.prediction_type, self.variance_type, self.timesteps[kept], self.time_scale)
+        return replace(self, betas=betas, timesteps=self.timesteps[kept])
 
     def up_to(self, t: int) -> "Diffusion":
         """Return the chain over the indices 0 .. t, which leads from x_t to x_0."""
@@ -257,6 +259,10 @@ class Diffusion:
             return self.x0_from_previous(xt, t, prediction)
         return self.x0_from_v(xt, t, prediction)
 
+    def clip_x0(self, x0: Tensor) -> Tensor:
+        """Return x_0 clipped to [-clip_range, clip_range]."""
+        return x0.clamp(-self.clip_range, self.clip_range)
+
     def p_variance(self, v: Tensor | None, xt: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
         """Return Sigma_theta(x_t, t) and its log: beta~_t, beta_t, exp(v), or interpolated between beta~_t and beta_t.
 
@@ -278,13 +284,14 @@ class Diffusion:
     def p(self, output: Tensor, xt: Tensor, t: int | Tensor, clip: bool = True) -> Reverse:
         """Return p_theta(x_{t-1} | x_t) = N(mu_theta, Sigma_theta) from the network output. DDPM Eq. 1 and 11.
 
-        The mean is the posterior mean at the predicted x_0. `clip` clamps this x_0 to [-1, 1], and eps is recomputed
-        from it. With prediction_type "previous" the mean is the prediction itself, which clipping does not change.
+        The mean is the posterior mean at the predicted x_0. `clip` clips this x_0 to the clip_range, and eps is
+        recomputed from it. With prediction_type "previous" the mean is the prediction itself, which clipping does not
+        change.
         """
         prediction, v = self.split_output(output, xt)
         x0 = self.predict_x0(prediction, xt, t)
         if clip:
-            x0 = x0.clamp(-1, 1)
+            x0 = self.clip_x0(x0)
         variance, log_variance = self.p_variance(v, xt, t)
         mean = prediction if self.prediction_type == "previous" else self.q_posterior(x0, xt, t).mean
         return Reverse(mean, variance, log_variance, x0, self.eps_from_x0(xt, t, x0))

@@ -165,7 +165,7 @@ def dpm_solver(
 
     def update(p: Reverse, xt: Tensor, i: int) -> Tensor:
         p = shift_eps(diffusion, p, xt, i, gradient(xt, diffusion.model_timesteps(i, xt))) if gradient else p
-        x0 = p.x0.clamp(-1, 1) if clip else p.x0
+        x0 = diffusion.clip_x0(p.x0) if clip else p.x0
         x0_history.append(x0)
         if i == 0:
             return x0
