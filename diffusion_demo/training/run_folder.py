@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.models.hub import checkpoint_source
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.events import Event
@@ -168,7 +169,8 @@ class RunFolder:
 
 def resolve_checkpoint(path: str | Path) -> Path:
     """Return the latest checkpoint of a run folder; return any other path unchanged."""
-    return RunFolder(path).latest() or Path(path)
+    path = Path(checkpoint_source(path))
+    return RunFolder(path).latest() or path
 
 
 def resolve_init_from(text: str | Path) -> str:
