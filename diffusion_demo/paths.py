@@ -1,7 +1,9 @@
 """Paths of the bundled checkpoints, the assets and the runs, both in a checkout and in an installed package."""
 
 import os
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 PACKAGE = Path(__file__).resolve().parent
 # A wheel holds the checkpoints in the package (pyproject.toml puts them there); a checkout holds them beside it.
@@ -38,3 +40,19 @@ def runs_folder() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("diffusion-demo", appauthor=False) / "runs"
+
+
+def pasted_path(text: str) -> str:
+    """Return a path as the user means it: without quotes around it, a file:// address, or ~ for the home folder.
+
+    A backslash before a space, as terminals and file managers paste it, is removed if only then something exists there.
+    """
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":
+        text = text[1:-1]
+    if text.lower().startswith("file:"):
+        text = unquote(re.sub(r"^file:(//(localhost)?(?=/))?", "", text, flags=re.IGNORECASE))
+    if text.startswith("~"):
+        text = str(Path(text).expanduser())
+    unescaped = text.replace("\\ ", " ")
+    return unescaped if unescaped != text and not Path(text).exists() and Path(unescaped).exists() else text

@@ -28,6 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     _add_network_options(parser)
     _add_diffusion_options(parser)
+    parser.add_argument("--weights", metavar="NAME", help="which network of a file that holds several, such as ema")
     parser.add_argument(
         "--class-names", type=Path, metavar="FILE", help="one class name per line, by index; default: numbers"
     )
@@ -100,6 +101,7 @@ def parse_import_options(parsed: argparse.Namespace) -> "ImportOptions":
         prediction_type=parsed.prediction_type,
         num_res_blocks=parsed.num_res_blocks,
         class_names=_read_lines(parsed.class_names) if parsed.class_names else None,
+        weights=parsed.weights,
     )
 
 

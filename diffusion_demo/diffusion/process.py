@@ -7,7 +7,7 @@ lose precision at the end of a cosine schedule.
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -55,6 +55,7 @@ class Diffusion:
     timesteps        int64 [T], the original timestep at each index, which respacing preserves; 0 .. T-1 by default
     time_scale       factor of the timesteps that the network receives: 1, or 1000/T where the Improved DDPM code
                      rescales timesteps
+    clip_range       bound to which sampling clips the predicted x_0: 1 as in the papers, infinity for no clipping
     """
 
     betas: Tensor
@@ -62,6 +63,7 @@ class Diffusion:
     variance_type: str = "fixed_large"
     timesteps: Tensor = None  # pyright: ignore[reportAssignmentType]  # set in __post_init__
     time_scale: float = 1.0
+    clip_range: float = 1.0
 
     def __post_init__(self):
         if self.betas.ndim != 1 or not bool(((1 - self.betas.double() < 1) & (self.betas <= 1)).all()):
@@ -95,7 +97,7 @@ class Diffusion:
         """
         kept = torch.tensor(sorted(set(indices)))
         betas = betas_from_alphas_cumprod(self.abar[kept])
-        return Diffusion(betas, self.prediction_type, self.variance_type, self.timesteps[kept], self.time_scale)
+        return replace(self, betas=betas, timesteps=self.timesteps[kept])
 
     def up_to(self, t: int) -> "Diffusion":
         """Return the chain over the indices 0 .. t, which leads from x_t to x_0."""
@@ -263,6 +265,10 @@ class Diffusion:
             return self.x0_from_previous(xt, t, prediction)
         return self.x0_from_v(xt, t, prediction)
 
+    def clip_x0(self, x0: Tensor) -> Tensor:
+        """Return x_0 clipped to [-clip_range, clip_range]."""
+        return x0.clamp(-self.clip_range, self.clip_range)
+
     def p_variance(self, v: Tensor | None, xt: Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
         """Return Sigma_theta(x_t, t) and its log: beta~_t, beta_t, exp(v), or interpolated between beta~_t and beta_t.
 
@@ -286,8 +292,8 @@ class Diffusion:
     ) -> Reverse:
         """Return p_theta(x_{t-1} | x_t) = N(mu_theta, Sigma_theta) from the network output. DDPM Eq. 1 and 11.
 
-        The mean is the posterior mean at the predicted x_0. `denoised_fn` changes this x_0, then `clip` clamps it to
-        [-1, 1], and eps is recomputed from it. With prediction_type "previous" the mean is the prediction itself, which
+        The mean is the posterior mean at the predicted x_0. `denoised_fn` changes this x_0, then `clip` clips it to
+        the clip_range, and eps is recomputed from it. With prediction_type "previous" the mean is the prediction itself, which
         neither changes. Raises ValueError if denoised_fn changes the shape.
         """
         prediction, v = self.split_output(output, xt)
@@ -296,7 +302,7 @@ class Diffusion:
             x0 = denoised_fn(x0)
             _check_shape("the result of denoised_fn", x0, xt)
         if clip:
-            x0 = x0.clamp(-1, 1)
+            x0 = self.clip_x0(x0)
         variance, log_variance = self.p_variance(v, xt, t)
         mean = prediction if self.prediction_type == "previous" else self.q_posterior(x0, xt, t).mean
         return Reverse(mean, variance, log_variance, x0, self.eps_from_x0(xt, t, x0))

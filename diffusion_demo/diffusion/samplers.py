@@ -189,7 +189,7 @@ def dpm_solver_step(
     p = _predict(model, diffusion, xt, t, clip, denoised_fn, condition)
     if gradient:
         p = shift_eps(diffusion, p, xt, t, gradient(xt, diffusion.model_timesteps(t, xt)))
-    x0 = p.x0.clamp(-1, 1) if clip else p.x0
+    x0 = diffusion.clip_x0(p.x0) if clip else p.x0
     if t == 0:
         return _reverse_step(diffusion, t, x0, x0)
     alpha, sigma = float(diffusion.abar[t - 1].sqrt()), (1 - diffusion.abar[t - 1 : t + 1]).sqrt().tolist()

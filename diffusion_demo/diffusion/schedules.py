@@ -111,6 +111,12 @@ def betas_from_alphas_cumprod(abar: Tensor) -> Tensor:
     return 1 - abar / torch.cat([abar.new_ones(1), abar[:-1]])
 
 
+def zero_terminal_snr(betas: Tensor) -> Tensor:
+    """Return betas [T] whose sqrt(abar_t) is shifted and scaled so that abar_T = 0. Lin et al. 2024, Algorithm 1."""
+    roots = alphas_cumprod(betas).sqrt()
+    return betas_from_alphas_cumprod(((roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])) ** 2)
+
+
 def signal_to_noise(abar: Tensor) -> Tensor:
     """Return SNR(t) = abar_t / (1 - abar_t), float64 [T]. Kingma et al. 2021 Eq. 2."""
     return abar / (1 - abar)

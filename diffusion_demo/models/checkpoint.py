@@ -1,28 +1,30 @@
 """Checkpoint folders: a DDPMPipeline that diffusers can load, plus our metadata file and a model card."""
 
-import hashlib
+import math
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import nn
 
 from diffusion_demo.diffusion.process import Diffusion
-from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, sigmoid_betas
+from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, sigmoid_betas, zero_terminal_snr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.adapt import with_null_class
 from diffusion_demo.models.classifier import Classifier, load_classifier
-from diffusion_demo.models.diffusers_format import WEIGHTS, fetch_weights, find_parts
+from diffusion_demo.models.config_keys import kept_settings, read_json, scheduler_settings
+from diffusion_demo.models.diffusers_format import find_parts
 from diffusion_demo.models.hub import local_folder
 from diffusion_demo.models.load_metadata import load_metadata
-from diffusion_demo.models.metadata import CLASSIFIER, ORACLES, VARIANCE_TYPES, CheckpointMetadata, has_classifier
+from diffusion_demo.models.metadata import CLASSIFIER, ORACLES, CheckpointMetadata, has_classifier
 from diffusion_demo.models.openai.network import network_class
 from diffusion_demo.models.oracle_models import build_oracle
-from diffusion_demo.models.unet import LOAD_ERRORS, load_strict
+from diffusion_demo.models.unet import LOAD_ERRORS, forget_path, load_strict
+from diffusion_demo.models.weight_files import WeightFiles, check_sizes, fetch_weights
 
 T = TypeVar("T")
 
@@ -36,6 +38,7 @@ class Checkpoint:
     description  the checkpoint's metadata
     weights      short digest of the file of weights
     classifier   a noisy classifier with the same chain and classes that can guide the model
+    scheduler    the class and those settings of a diffusers scheduler that sampling ignores and an export keeps
     """
 
     unet: nn.Module
@@ -44,6 +47,7 @@ class Checkpoint:
     beta_schedule: str
     weights: str = ""
     classifier: Classifier | None = None
+    scheduler: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -57,20 +61,29 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     metadata, home = load_metadata(folder), local_folder(folder)
     if metadata.task == "classifier":
         return _load_classifier_checkpoint(home, metadata, device)
-    weights, parts = fetch_weights(folder, home), find_parts(home)
-    unet = with_null_class(_read(parts.unet, _load_network), metadata.class_names)
-    scheduler = _load_scheduler(parts.scheduler)
+    parts = find_parts(home)
+    weights = fetch_weights(folder, home, parts.unet)
+    unet = with_null_class(_read(parts.unet, lambda path: _load_network(path, weights)), metadata.class_names)
+    settings = _read_scheduler(parts.scheduler, folder)
     # channels_last is 10% faster on a CPU with AVX2. diffusers hides the annotations of `to`.
     unet = unet.to(device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportArgumentType]
     classifier = load_classifier(home / CLASSIFIER, device) if has_classifier(home) else None
-    diffusion, schedule = make_diffusion(scheduler.config), scheduler.config["beta_schedule"]
-    return Checkpoint(unet, diffusion, metadata, schedule, _digest(weights), classifier)
+    diffusion, schedule = make_diffusion(settings), settings["beta_schedule"]
+    digest, kept = _read(parts.unet, lambda _: weights.digest()), kept_settings(settings)
+    return Checkpoint(unet, diffusion, metadata, schedule, digest, classifier, kept)
 
 
 def _load_classifier_checkpoint(folder: Path, metadata: CheckpointMetadata, device: torch.device | str) -> Checkpoint:
-    classifier, scheduler = load_classifier(folder / CLASSIFIER, device), _load_scheduler(folder / "scheduler")
-    diffusion, schedule = make_diffusion(scheduler.config), scheduler.config["beta_schedule"]
-    return Checkpoint(classifier, diffusion, metadata, schedule, _digest(folder / CLASSIFIER / WEIGHTS))
+    classifier, settings = load_classifier(folder / CLASSIFIER, device), _read_scheduler(folder / "scheduler", folder)
+    weights = fetch_weights(folder, folder, folder / CLASSIFIER)
+    return Checkpoint(
+        classifier,
+        make_diffusion(settings),
+        metadata,
+        settings["beta_schedule"],
+        weights.digest(),
+        scheduler=kept_settings(settings),
+    )
 
 
 def with_classifier(checkpoint: Checkpoint, folder: str | Path) -> Checkpoint:
@@ -104,30 +117,39 @@ def with_classifier(checkpoint: Checkpoint, folder: str | Path) -> Checkpoint:
     return replace(checkpoint, classifier=other.unet, description=metadata)
 
 
-def _load_network(path: Path) -> UNet2DModel:
-    return load_strict(network_class(path), path)
+def _load_network(path: Path, weights: WeightFiles) -> UNet2DModel:
+    config = read_json(path / "config.json")
+    check_sizes(config, weights.shapes(), path)
+    kind = network_class(path)
+    try:
+        with torch.device("meta"):
+            kind.from_config(config)
+    except Exception as error:  # diffusers and torch raise many kinds for values that do not go together
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:80]
+        raise BadInput(f"Cannot build the network of {path} from its config.json ({reason}).") from error
+    return load_strict(kind, path, weights.variant)
 
 
-def _load_scheduler(path: Path) -> DDPMScheduler:
-    """Load a scheduler's config, also that of a DDIMScheduler."""
-    scheduler = _read(path, lambda path: DDPMScheduler.from_pretrained(path, local_files_only=True))
-    assert isinstance(scheduler, DDPMScheduler)
-    return scheduler
-
-
-def _digest(weights: Path) -> str:
-    return _read(weights, lambda path: hashlib.sha256(path.read_bytes()).hexdigest()[:12])
+def _read_scheduler(path: Path, name: str | Path) -> dict[str, Any]:
+    """Return the settings of a scheduler's config, also of a DDIMScheduler."""
+    config = read_json(path / "scheduler_config.json")
+    if not config:
+        raise BadInput(f"{path} is damaged or incomplete: scheduler_config.json is missing. Copy the checkpoint again.")
+    return scheduler_settings(config, str(name))
 
 
 def _read(path: Path, read: Callable[[Path], T]) -> T:
     try:
         return read(path)
+    except BadInput:
+        raise
     except LOAD_ERRORS as error:
         raise BadInput(f"{path} is damaged or incomplete. Copy the checkpoint again, or train it again.") from error
 
 
 def make_diffusion(config: Mapping[str, Any]) -> Diffusion:
     """Return the chain of a diffusers scheduler's config. Raises BadInput if it cannot be reproduced exactly."""
+    config = scheduler_settings(config, "The scheduler")
     steps, ends = config["num_train_timesteps"], (config["beta_start"], config["beta_end"])
     schedules = {
         "linear": lambda: torch.linspace(*ends, steps, dtype=torch.float64),
@@ -137,47 +159,56 @@ def make_diffusion(config: Mapping[str, Any]) -> Diffusion:
     }
     if config["trained_betas"] is not None:
         betas = torch.tensor(config["trained_betas"], dtype=torch.float64)
-    elif config["beta_schedule"] in schedules:
-        betas = schedules[config["beta_schedule"]]()
     else:
-        raise BadInput(f"Unknown noise schedule {config['beta_schedule']!r}. Use one of {', '.join(schedules)}.")
+        betas = schedules[config["beta_schedule"]]()
     if config["rescale_betas_zero_snr"]:
-        raise BadInput("The scheduler sets rescale_betas_zero_snr, which is not supported. Use a model without it.")
-    if config["variance_type"] not in VARIANCE_TYPES:  # "learned" is a variance in diffusers, a log variance in ours
-        raise BadInput(f"Unknown variance type {config['variance_type']!r}. Use one of {', '.join(VARIANCE_TYPES)}.")
+        betas = zero_terminal_snr(betas)
+    clip_range = config["clip_sample_range"] if config["clip_sample"] else math.inf
     try:
-        return Diffusion(betas, config["prediction_type"], config["variance_type"])
+        return Diffusion(betas, config["prediction_type"], config["variance_type"], clip_range=clip_range)
     except ValueError as error:
         raise BadInput(f"Cannot use the checkpoint's scheduler: {error}.") from error
 
 
-def make_scheduler(beta_schedule: str, diffusion: Diffusion) -> DDPMScheduler:
+def make_scheduler(
+    beta_schedule: str, diffusion: Diffusion, kept: Mapping[str, Any] | None = None
+) -> DDPMScheduler | DDIMScheduler:
     """Return the diffusers scheduler of a chain.
 
     It names the schedule, with its beta_start and beta_end, if that reproduces the chain exactly; otherwise it stores
-    all betas as trained_betas.
+    all betas as trained_betas. `kept` is the class and the other settings of the scheduler that a checkpoint came with.
     """
-    common = {
+    kept = dict(kept or {})
+    kind = DDIMScheduler if kept.pop("_class_name", None) == "DDIMScheduler" else DDPMScheduler
+    clips = math.isfinite(diffusion.clip_range)
+    common = kept | {
         "num_train_timesteps": len(diffusion),
         "beta_schedule": beta_schedule,
         "prediction_type": diffusion.prediction_type,
         "variance_type": diffusion.variance_type,
-        "clip_sample": True,
+        "clip_sample": clips,
+        "clip_sample_range": diffusion.clip_range if clips else 1.0,
     }
     ends = {"beta_start": float(diffusion.betas[0]), "beta_end": float(diffusion.betas[-1])}
     named = {"linear": ends, "scaled_linear": ends, "sigmoid": {}, "squaredcos_cap_v2": {}}
-    if beta_schedule in named:
-        scheduler = DDPMScheduler(**common, **named[beta_schedule])
-        if torch.allclose(make_diffusion(scheduler.config).betas, diffusion.betas, rtol=1e-12, atol=0):
-            return scheduler
-    return DDPMScheduler(**common, trained_betas=diffusion.betas.tolist())
+    if beta_schedule in named and not (kind is DDIMScheduler and beta_schedule == "sigmoid"):
+        config = common | named[beta_schedule]
+        if torch.allclose(make_diffusion(config).betas, diffusion.betas, rtol=1e-12, atol=0):
+            return kind.from_config(config)
+    return kind.from_config(common | {"trained_betas": diffusion.betas.tolist()})
 
 
 def save_checkpoint(
-    folder: Path, unet: UNet2DModel, scheduler: DDPMScheduler, metadata: CheckpointMetadata, card: str
+    folder: Path,
+    unet: UNet2DModel,
+    scheduler: DDPMScheduler | DDIMScheduler,
+    metadata: CheckpointMetadata,
+    card: str,
 ) -> None:
     """Write a checkpoint folder, which must not exist. The caller renames it into place."""
-    DDPMPipeline(unet=unet, scheduler=scheduler).save_pretrained(folder, safe_serialization=True)
+    pipeline = DDPMPipeline(unet=unet, scheduler=scheduler)  # pyright: ignore[reportArgumentType]  takes a DDIMScheduler
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    forget_path(folder / "unet")
     metadata.save(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
 
@@ -186,3 +217,4 @@ def copy_as_float16(source: Path, target: Path) -> None:
     """Copy a checkpoint folder with float16 weights and without its training state."""
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("state"))
     UNet2DModel.from_pretrained(source / "unet", local_files_only=True).half().save_pretrained(target / "unet")
+    forget_path(target / "unet")

@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.classifier_heads import POOLS, AttentionPool, spatial_means_head
+from diffusion_demo.models.config_keys import read_json
 from diffusion_demo.models.metadata import CLASSIFIER, CheckpointMetadata
 from diffusion_demo.models.openai.network import network_from_config
-from diffusion_demo.models.unet import LOAD_ERRORS, build_unet, load_strict, zero_outputs
+from diffusion_demo.models.unet import LOAD_ERRORS, build_unet, forget_path, load_strict, zero_outputs
+from diffusion_demo.models.weight_files import check_sizes, fetch_weights
 
 TRUNK = ("conv_in.", "time_embedding.", "down_blocks.", "mid_block.")
 HEAD_CHANNELS = 64
@@ -123,6 +125,7 @@ def copy_trunk(classifier: Classifier, unet: UNet2DModel) -> tuple[str, ...]:
 def save_classifier(folder: Path, classifier: Classifier) -> None:
     """Write config.json and the weights as safetensors."""
     classifier.save_pretrained(folder, safe_serialization=True)
+    forget_path(folder)
 
 
 def save_classifier_checkpoint(
@@ -143,8 +146,11 @@ def load_classifier(folder: str | Path, device: torch.device | str = "cpu") -> C
 
     Raises BadInput if it is missing or damaged.
     """
+    folder = Path(folder)
     try:
-        classifier = load_strict(Classifier, Path(folder))
+        weights = fetch_weights(folder, folder, folder)
+        check_sizes(read_json(folder / "config.json").get("trunk") or {}, weights.shapes(), folder)
+        classifier = load_strict(Classifier, folder, weights.variant)
     except LOAD_ERRORS as error:
         raise BadInput(
             f"{folder} is not a classifier or is damaged. Copy the classifier again, or train it again."

@@ -42,7 +42,7 @@ def export(checkpoint: Checkpoint, name: str, out: Path, class_name: str | None 
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
     try:
-        scheduler = make_scheduler(checkpoint.beta_schedule, checkpoint.diffusion)
+        scheduler = make_scheduler(checkpoint.beta_schedule, checkpoint.diffusion, checkpoint.scheduler)
         save_checkpoint(partial / out.name, unet, scheduler, metadata, card)
         (partial / out.name).rename(out)
     finally:

@@ -3,11 +3,13 @@
 huggingface_hub caches downloads and reads the cache when offline. Only JSON and safetensors files are requested.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import FILE
+from diffusion_demo.paths import pasted_path
 
 # All JSON files that this package reads. The oldest diffusers repositories have them at the root.
 CONFIGS = (
@@ -20,15 +22,20 @@ CONFIGS = (
 )
 
 
+HUB_ADDRESS = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?!datasets/|spaces/)([^/?#]+/[^/?#]+)")
+
+
 def local_folder(checkpoint: str | Path, files: Iterable[str] = CONFIGS) -> Path:
     """Return `checkpoint` if it is a folder, else the cache folder of the Hub model owner/name.
 
     Downloads those of `files` that the Hub model has. Raises BadInput if there is neither such a folder nor such a
     model on the Hub or, when offline, in the cache.
     """
-    path = Path(checkpoint)
+    path = Path(checkpoint_source(checkpoint))
     if path.is_dir():
         return path
+    if path.is_file():
+        raise BadInput(_not_a_folder(path))
     name = path.as_posix()
     if not is_hub_id(name):
         raise BadInput(f"No checkpoint folder at {checkpoint}. Check the path.")
@@ -38,6 +45,35 @@ def local_folder(checkpoint: str | Path, files: Iterable[str] = CONFIGS) -> Path
         return Path(snapshot_download(name, allow_patterns=list(files)))
     except Exception as error:  # besides its own errors, the client raises those of its HTTP library, which varies
         raise BadInput(_download_error(name, error)) from error
+
+
+def checkpoint_source(text: str | Path) -> str | Path:
+    """Return the folder or the Hub name that a pasted text means; a Path is unchanged unless it is a file of weights.
+
+    The address of a model on the Hub becomes its name, a safetensors file beside its config.json its folder, and the
+    unet/ of a pipeline that pipeline.
+    """
+    if isinstance(text, str):
+        text = pasted_path(text)
+        if match := HUB_ADDRESS.match(text):
+            return match[1]
+    path = Path(text)
+    if path.suffix == ".safetensors" and path.is_file() and (path.parent / "config.json").is_file():
+        path = path.parent
+    if path.name == "unet" and (path.parent / "model_index.json").is_file():
+        path = path.parent
+    return text if path == Path(text) else path
+
+
+def _not_a_folder(file: Path) -> str:
+    if file.suffix in (".pt", ".pth"):
+        return f"{file} is a file of PyTorch. Import it first: python -m diffusion_demo import {file} --out DIR."
+    if file.suffix == ".safetensors":
+        return (
+            f"{file} holds weights alone, so the network and its noise schedule are unknown. Put its config.json "
+            "and scheduler_config.json beside it."
+        )
+    return f"{file} is a file, not a checkpoint folder. Choose the folder with its model_index.json."
 
 
 def is_hub_id(name: str) -> bool:

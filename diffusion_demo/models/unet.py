@@ -1,5 +1,6 @@
 """UNet2DModel: presets, valid image sizes, initialization, loading, and the denoiser interface."""
 
+import json
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,17 +122,32 @@ def zero_outputs(network: nn.Module) -> None:
                 nn.init.zeros_(parameter)
 
 
-def load_strict(kind: type[Model], folder: Path) -> Model:
+def load_strict(kind: type[Model], folder: Path, variant: str | None = None) -> Model:
     """Load a model of class `kind` from `folder` in float32, from safetensors only.
 
-    Raises ValueError for missing or unexpected weights, which diffusers only logs, and any of LOAD_ERRORS otherwise.
+    `variant` is the word in the names of the weight files, such as fp16. Raises ValueError for missing or unexpected
+    weights, which diffusers only logs, and any of LOAD_ERRORS otherwise.
     """
     model, info = kind.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]  a pair with output_loading_info
-        folder, use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False, output_loading_info=True
+        folder,
+        variant=variant,
+        torch_dtype=torch.float32,
+        use_safetensors=True,
+        local_files_only=True,
+        low_cpu_mem_usage=False,
+        output_loading_info=True,
     )
     if info["missing_keys"] or info["unexpected_keys"]:
         raise ValueError("missing or unexpected weights")
     return model
+
+
+def forget_path(folder: Path) -> None:
+    """Remove from a saved config.json the path that a network was loaded from, which diffusers writes into it."""
+    file = folder / "config.json"
+    config = json.loads(file.read_text(encoding="utf-8"))
+    if config.pop("_name_or_path", None) is not None:
+        file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def as_denoiser(unet: nn.Module, precision: str, small: Tensor | None = None) -> Denoiser:

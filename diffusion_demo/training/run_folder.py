@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from diffusion_demo.atomic import atomic_path, atomic_write, remove_folder, sweep
 from diffusion_demo.errors import BadInput
+from diffusion_demo.models.hub import checkpoint_source
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.paths import bundled_checkpoint
 from diffusion_demo.training.config import TrainConfig
@@ -194,9 +195,10 @@ def resolve_checkpoint(path: str | Path) -> Path:
 
     A folder precedes the bundled checkpoint of the same name.
     """
-    if Path(path).is_dir():
-        return RunFolder(path).latest() or Path(path)
-    return bundled_checkpoint(Path(path).as_posix()) or Path(path)
+    path = Path(checkpoint_source(path))
+    if path.is_dir():
+        return RunFolder(path).latest() or path
+    return bundled_checkpoint(path.as_posix()) or path
 
 
 def resolve_init_from(text: str | Path) -> str:

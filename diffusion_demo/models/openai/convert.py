@@ -59,7 +59,7 @@ def import_network(file: Path, out: Path, options: ImportOptions, command: str =
     """
     if out.exists():
         raise BadInput(f"{out} already exists. Choose another folder for --out.")
-    tensors = read_tensors(file)
+    tensors = read_tensors(file, options.weights)
     try:
         converted = (_convert_classifier if is_classifier(tensors) else _convert_unet)(tensors, options)
     except BadInput as error:

@@ -1,7 +1,7 @@
 """Read a state dict from a file of torch.save without running any code in it."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -10,11 +10,16 @@ from torch import Tensor
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.openai.layout import SUPPORTED
 
+FIRST = "time_embed.0.weight"  # in every supported network
+OTHER_PREFIX = "diffusion_model."  # of a latent diffusion model, which layout.py refuses by its name
 
-def read_tensors(file: Path) -> Mapping[str, Tensor]:
-    """Return the tensors of a file of torch.save by name, on the CPU. Code in the file is never run.
 
-    A dictionary under the key "state_dict" is unwrapped. Raises BadInput for anything but a dictionary.
+def read_tensors(file: Path, chosen: str | None = None) -> Mapping[str, Tensor]:
+    """Return the tensors of a network in a file of torch.save by name, on the CPU. Code in the file is never run.
+
+    Dictionaries around the network ({"model": ..., "ema": ...}) are unwrapped, and a prefix of all its names ("module."
+    of DistributedDataParallel, "_orig_mod." of torch.compile) is removed. `chosen` names one of several networks.
+    Raises BadInput if there are several and none is chosen, and for anything but a dictionary.
     """
     if file.is_dir():
         raise BadInput(f"{file} is a folder. Use it directly with --checkpoint.")
@@ -31,8 +36,37 @@ def read_tensors(file: Path) -> Mapping[str, Tensor]:
         raise BadInput(
             f"{file.name} is not a file of plain tensors from PyTorch, or is damaged. Download it again."
         ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
     if not isinstance(content, Mapping):
         raise BadInput(f"{file.name} contains a {type(content).__name__}, not a state dict. {SUPPORTED}.")
-    return content
+    networks = dict(_networks(content))
+    if chosen is not None and chosen not in networks:
+        named = ", ".join(filter(None, networks)) or "a single one without a name; leave out --weights"
+        raise BadInput(f"{file.name} has no network {chosen!r}. It has {named}.", "weights")
+    if chosen is None and len(networks) > 1:
+        names = sorted(networks, key=lambda name: "ema" not in name)
+        raise BadInput(
+            f"{file.name} holds {len(names)} networks: {', '.join(names)}. Choose one: --weights {names[0]}. "
+            "Averaged (EMA) weights usually generate better images.",
+            "weights",
+        )
+    if networks:
+        return networks[chosen] if chosen is not None else next(iter(networks.values()))
+    inner = content.get("state_dict")
+    return inner if isinstance(inner, Mapping) else content
+
+
+def _networks(content: Mapping, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """Yield a name and the tensors of each network in the dictionary or up to two dictionaries further inside."""
+    names = [name for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)]
+    prefixes = [name.removesuffix(FIRST) for name in names if name == FIRST or name.endswith(f".{FIRST}")]
+    for prefix in prefixes:
+        tensors = {name.removeprefix(prefix): content[name] for name in names if name.startswith(prefix)}
+        if prefix.endswith(OTHER_PREFIX):
+            continue
+        if len(prefixes) == 1 and len(tensors) < len(content):  # the rest belongs to it, or is refused by its name
+            tensors = {name.removeprefix(prefix): value for name, value in content.items()}
+        yield ".".join([*path, *filter(None, [prefix.rstrip(".")] if len(prefixes) > 1 else [])]), tensors
+    if not prefixes and len(path) < 3:
+        for name, value in content.items():
+            if isinstance(name, str) and isinstance(value, Mapping):
+                yield from _networks(value, (*path, name))

@@ -29,6 +29,7 @@ class ImportOptions:
     prediction_type      epsilon, or sample (their predict_xstart)
     num_res_blocks       for a classifier whose tensors fit several layouts
     class_names          by class index; the indices themselves if None
+    weights              which network of a file that holds several, such as ema
     """
 
     image_size: int | None = None
@@ -43,6 +44,7 @@ class ImportOptions:
     prediction_type: str = "epsilon"
     num_res_blocks: int | None = None
     class_names: tuple[str, ...] | None = None
+    weights: str | None = None
 
     @property
     def heads(self) -> Heads:

@@ -478,3 +478,53 @@ def test_a_released_network_is_recognized_by_its_layout(tmp_path, capsys):
     refused([tmp_path / "ema_0.9999_500000.pt"], tmp_path, capsys, words)
     assert RELEASED["adm-64"].options == options
     assert "--num-heads 4 --rescale-timesteps" in RELEASED["iddpm-64"].options
+
+
+def wrapped(tensors, other):
+    """The ways in which people save a network: name -> (content of the file, name of the network to choose)."""
+
+    def prefixed(prefix, weights=tensors):
+        return {f"{prefix}{name}": tensor for name, tensor in weights.items()}
+
+    optimizer = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-4}]}
+    return {
+        "DistributedDataParallel": (prefixed("module."), None),
+        "torch.compile": (prefixed("_orig_mod."), None),
+        "both": (prefixed("_orig_mod.module."), None),
+        "a larger module": (prefixed("model."), None),
+        "state_dict": ({"state_dict": prefixed("module."), "epoch": 3}, None),
+        "model with an optimizer": ({"model": tensors, "optimizer": optimizer, "step": 12}, None),
+        "two inside one": ({"model": other, "ema": tensors}, "ema"),
+        "two prefixes in a state_dict": (
+            {"state_dict": prefixed("model.", other) | prefixed("ema_model.")},
+            "state_dict.ema_model",
+        ),
+        "two a level deeper": ({"weights": {"raw": prefixed("module.", other), "ema": tensors}}, "weights.ema"),
+    }
+
+
+@pytest.mark.parametrize("name", wrapped({}, {}))
+def test_a_network_is_found_in_wrappers_and_under_prefixes_and_which_of_several_is_asked(name, tmp_path, capsys):
+    settings = CASES["guided: no classes, fixed variance"][0]
+    network = random_unet(settings)
+    tensors, other = network.state_dict(), {key: value + 1 for key, value in network.state_dict().items()}
+    content, choice = wrapped(tensors, other)[name]
+    torch.save(tensors, tmp_path / "plain.pt")
+    torch.save(content, tmp_path / "wrapped.pt")
+    options = [*CHAIN, *options_of(settings)]
+    if choice:
+        message = refused([tmp_path / "wrapped.pt", *options], tmp_path, capsys, "2 networks", f"--weights {choice}")
+        assert "EMA" in message
+        options += ["--weights", choice]
+    assert main(["import", str(tmp_path / "wrapped.pt"), "--out", str(tmp_path / "out"), *options]) == 0
+    assert (
+        main(["import", str(tmp_path / "plain.pt"), "--out", str(tmp_path / "plain"), *CHAIN, *options_of(settings)])
+        == 0
+    )
+    assert load_checkpoint(tmp_path / "out").weights == load_checkpoint(tmp_path / "plain").weights
+
+
+def test_a_choice_of_weights_that_is_not_in_the_file_is_refused_with_those_that_are(tmp_path, capsys):
+    settings = CASES["guided: no classes, fixed variance"][0]
+    torch.save({"a": random_unet(settings).state_dict(), "b": random_unet(settings).state_dict()}, tmp_path / "x.pt")
+    refused([tmp_path / "x.pt", *CHAIN, *options_of(settings), "--weights", "c"], tmp_path, capsys, "'c'", "a, b")

@@ -1,0 +1,137 @@
+"""The safetensors files of a network folder: one file or shards, in full or half precision, local or on the Hub."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from diffusion_demo.errors import BadInput
+from diffusion_demo.models.config_keys import NETWORK_KEYS, read_json
+from diffusion_demo.models.hub import local_folder
+
+WEIGHTS, PICKLED = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"
+VARIANTS = (None, "fp16", "bf16")  # in this order of preference
+CHUNK_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class WeightFiles:
+    """The files of a network's weights, and the variant by which diffusers finds them."""
+
+    files: tuple[Path, ...]
+    variant: str | None = None
+
+    def digest(self) -> str:
+        """Return a short digest of the contents."""
+        digest = hashlib.sha256()
+        for file in self.files:
+            with file.open("rb") as opened:
+                while chunk := opened.read(CHUNK_BYTES):
+                    digest.update(chunk)
+        return digest.hexdigest()[:12]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every tensor, read from the headers."""
+        shapes = {}
+        for file in self.files:
+            with safe_open(file, "np") as opened:
+                shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+        return shapes
+
+
+def fetch_weights(checkpoint: str | Path, folder: Path, network: Path) -> WeightFiles:
+    """Return the weights in the folder `network`, downloading them first for a Hub model.
+
+    `folder` is the checkpoint's local folder. Raises BadInput if there are none that can be read.
+    """
+    inside = network.relative_to(folder) if network.is_relative_to(folder) else Path()
+    for variant in VARIANTS:
+        single, index = (network / name for name in _names(variant))
+        local_folder(checkpoint, [(inside / file.name).as_posix() for file in (single, index)])
+        if single.is_file():
+            return WeightFiles((single,), variant)
+        if index.is_file():
+            shards = _shards(index)
+            local_folder(checkpoint, [(inside / shard).as_posix() for shard in shards])
+            if lost := [shard for shard in shards if not (network / shard).is_file()]:
+                raise BadInput(f"{network} is damaged or incomplete: {lost[0]} is missing. Copy the checkpoint again.")
+            return WeightFiles(tuple(network / shard for shard in shards), variant)
+    raise BadInput(_missing_weights(checkpoint, network))
+
+
+def _names(variant: str | None) -> tuple[str, str]:
+    """Return diffusers' names of the single file and of the index of shards."""
+    stem, suffix = WEIGHTS.rsplit(".", 1)
+    return (
+        (f"{stem}.{variant}.{suffix}", f"{WEIGHTS}.index.{variant}.json")
+        if variant
+        else (WEIGHTS, f"{WEIGHTS}.index.json")
+    )
+
+
+def _shards(index: Path) -> list[str]:
+    names = read_json(index).get("weight_map")
+    shards = sorted(set(map(str, names.values()))) if isinstance(names, dict) else []
+    if not shards or any(Path(name).name != name or not name.endswith(".safetensors") for name in shards):
+        raise BadInput(f"{index} is damaged. Copy the checkpoint again.")
+    return shards
+
+
+def _missing_weights(checkpoint: str | Path, network: Path) -> str:
+    name = Path(checkpoint).as_posix()
+    if not Path(checkpoint).is_dir():
+        code = f"DiffusionPipeline as P; P.from_pretrained('{name}').save_pretrained('{Path(name).name}')"
+        return (
+            f"{name} has no {WEIGHTS} on the Hub or in the local cache. "
+            f"If it has pickled weights, convert them: {_import_command(code)}."
+        )
+    for variant in VARIANTS:
+        stem, suffix = PICKLED.rsplit(".", 1)
+        pickled = f"{stem}.{variant}.{suffix}" if variant else PICKLED
+        if (network / pickled).is_file():
+            path, option = network.as_posix(), f", variant='{variant}'" if variant else ""
+            code = f"UNet2DModel as U; U.from_pretrained('{path}'{option}).save_pretrained('{path}')"
+            return (
+                f"The weights of {checkpoint} are pickled and could run code, so they are not loaded. "
+                f"Convert them: {_import_command(code)}."
+            )
+    if others := sorted(file.name for file in network.glob("*.safetensors")):
+        return f"{network} has {others[0]} but no {WEIGHTS}. Rename the file of the network's weights to {WEIGHTS}."
+    return f"{network} is damaged or incomplete: {WEIGHTS} is missing. Copy the checkpoint again, or train it again."
+
+
+def _import_command(code: str) -> str:
+    return f'python -c "from diffusers import {code}"'
+
+
+def check_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:
+    """Raise BadInput unless the sizes in a network's config are those of its weights, before anything is allocated.
+
+    `shapes` are those of a UNet2DModel or of its downward half; `folder` is named in the error.
+    """
+    for key, stored in _sizes(shapes):
+        said = config.get(key, NETWORK_KEYS[key].default)
+        if (list(said) if isinstance(said, list | tuple) else said) != stored:
+            raise BadInput(
+                f"{folder} is damaged: its config.json says {key} {json.dumps(said, default=str)[:60]}, "
+                f"its weights {json.dumps(stored)[:60]}. Copy the checkpoint again."
+            )
+
+
+def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, Any]]:
+    """Yield the config keys whose values the weights tell, with these values."""
+    blocks = {name.split(".")[1] for name in shapes if name.startswith("down_blocks.")}
+    convolutions = [shapes.get(f"down_blocks.{i}.resnets.0.conv1.weight", (None,)) for i in range(len(blocks))]
+    yield "block_out_channels", [shape[0] for shape in convolutions]
+    layers = {name.split(".")[3] for name in shapes if name.startswith("down_blocks.0.resnets.")}
+    yield "layers_per_block", len(layers)
+    yield "in_channels", shapes.get("conv_in.weight", (0, 0))[1]
+    if "conv_out.weight" in shapes:
+        yield "out_channels", shapes["conv_out.weight"][0]
+        yield "num_class_embeds", shapes.get("class_embedding.weight", (None,))[0]
+        if "time_proj.weight" in shapes and len(shapes["time_proj.weight"]) == 2:
+            yield "num_train_timesteps", shapes["time_proj.weight"][0]
