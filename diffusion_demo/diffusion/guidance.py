@@ -64,8 +64,8 @@ def classifier_gradient(
         if not guidance_applies(t, interval):
             return torch.zeros_like(xt)
         with torch.enable_grad():
-            x = xt.detach().requires_grad_()
-            log_probability = torch.log_softmax(classifier(x, t), dim=1)[torch.arange(len(x)), class_labels]
+            x, rows = xt.detach().requires_grad_(), torch.arange(len(xt), device=xt.device)
+            log_probability = torch.log_softmax(classifier(x, t), dim=1)[rows, class_labels]
             return scale * torch.autograd.grad(log_probability.sum(), x)[0]
 
     return gradient

@@ -41,7 +41,8 @@ class SeededNoise:
         self.shape, self.device = shape, device
 
     def __call__(self) -> Tensor:
-        return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)
+        noise = torch.stack([torch.randn(self.shape, generator=g) for g in self.generators])
+        return noise.to(self.device, non_blocking=True)  # a blocking copy would wait for the GPU's queue
 
 
 def make_noise(checkpoint: Checkpoint, specs: list[ImageSpec], stage: str = "") -> SeededNoise:
