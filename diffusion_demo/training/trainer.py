@@ -63,9 +63,7 @@ class Trainer:
         self.diffusion, self.metadata, self.task = start.diffusion, start.description, make_task(start, config)
         self._prepare_network(start.unet, latest)
         self._load_images(report)
-        # Loss-aware timesteps depend on the losses of the step before, so they cannot be drawn ahead.
-        prefetch = accelerator.device.type == "cuda" and not self.loss_aware
-        self._prefetcher = Prefetcher(self._make_batch) if prefetch else None
+        self._prefetcher = Prefetcher(self._make_batch) if self._may_prefetch() else None
         self.saved_step = self.step
         self.in_update = False  # while a step changes the weights, they and the counters do not belong together
         self.save_failed = False
@@ -116,6 +114,10 @@ class Trainer:
     def images_seen(self) -> int:
         """Training images seen so far, those of the initial checkpoint included."""
         return self.initial_images + self.step * self.config.batch_size
+
+    def _may_prefetch(self) -> bool:
+        # Loss-aware timesteps depend on the losses of the step before, so they cannot be drawn ahead.
+        return self.accelerator.device.type == "cuda" and not self.loss_aware
 
     def close(self) -> None:
         """End the threads of this trainer."""
