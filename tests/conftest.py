@@ -22,6 +22,7 @@ from diffusion_demo.models.checkpoint import load_checkpoint, make_scheduler, sa
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import build_unet
+from diffusion_demo.runtime.parallel import core_count
 from tests.models.ho import ho_network, ho_scheduler
 
 settings.register_profile("untimed", deadline=None)  # a deadline would fail on a busy machine
@@ -60,6 +61,20 @@ def command(environment):
         return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
 
     return run
+
+
+@pytest.fixture
+def threads():
+    """Return a function that sets the number of cores, as torch counts them; it is restored after the test."""
+    before = torch.get_num_threads()
+
+    def set_cores(count):
+        torch.set_num_threads(count)
+        core_count.cache_clear()
+        assert core_count() == count
+
+    yield set_cores
+    set_cores(before)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,8 @@ training take three quarters of the time with this scheme (benchmarks).
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import pairwise
@@ -19,18 +20,24 @@ Result = TypeVar("Result")
 
 MAX_PARAMETERS = 50_000_000  # beyond this, a single core is limited by the memory bandwidth for the weights
 _pool_lock = threading.Lock()
+_thread = threading.local()
 
 
-def split_rows(rows: int, network: nn.Module) -> list[slice]:
-    """Split the rows of a batch evenly over the CPU cores.
+@lru_cache(maxsize=1)
+def core_count() -> int:
+    """Return the number of torch's threads when it was first asked for; the pool changes what torch itself says."""
+    return torch.get_num_threads()
 
-    Returns a single slice where splitting is not faster: on a GPU, for fewer rows than cores, or for a large network.
-    `network` must have an attribute `device`.
+
+def split_rows(rows: int, network: nn.Module, min_rows: int = 1, max_parts: int | None = None) -> list[slice]:
+    """Split the rows of a batch evenly over the CPU cores, into parts of at least `min_rows` and at most `max_parts`.
+
+    Returns a single slice where splitting is not faster: on a GPU, or for a large network. `network` must have an
+    attribute `device`.
     """
-    cores = torch.get_num_threads()
     device = cast(torch.device, network.device)
     is_large = sum(p.numel() for p in network.parameters()) > MAX_PARAMETERS
-    count = 1 if rows < cores or device.type != "cpu" or is_large else cores
+    count = 1 if device.type != "cpu" or is_large else max(1, min(core_count(), rows // min_rows, max_parts or rows))
     return [slice(start, end) for start, end in pairwise(rows * i // count for i in range(count + 1))]
 
 
@@ -39,13 +46,38 @@ def parallel_map(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[
 
     Raises the first exception of `work`, after all parts have ended. Grad mode is per thread, so `work` must set it.
     """
+    return list(parallel_results(work, parts))
+
+
+def parallel_results(work: Callable[[Part], Result], parts: Sequence[Part]) -> Iterator[Result]:
+    """Yield work(part) for each part in order, as soon as it is there, with each part on its own core.
+
+    A result that the caller has dropped is not kept. Raises as `parallel_map` does.
+    """
+    start_pool()
     if len(parts) == 1:
-        return [work(parts[0])]
+        yield work(parts[0])
+        return
     with _pool_lock:
-        pool = _thread_pool(torch.get_num_threads())
-    futures = [pool.submit(work, part) for part in parts]
-    wait(futures)
-    return [future.result() for future in futures]
+        pool = _thread_pool(core_count())
+    futures = deque(pool.submit(work, part) for part in parts)
+    try:
+        while futures:
+            yield futures.popleft().result()
+    finally:
+        wait(futures)
+
+
+def start_pool() -> None:
+    """Start the threads. A thread that first uses torch meanwhile would keep one core, so call it early.
+
+    Any other thread gets all cores back with its next call.
+    """
+    with _pool_lock:
+        if core_count() > 1:
+            _thread_pool(core_count())
+    if not getattr(_thread, "is_in_pool", False) and torch.get_num_threads() != core_count():
+        torch.set_num_threads(core_count())
 
 
 @lru_cache(maxsize=1)
@@ -56,6 +88,7 @@ def _thread_pool(cores: int) -> ThreadPoolExecutor:
     def initialize() -> None:
         torch.get_num_threads()  # torch ignores set_num_threads in a thread before the first get_num_threads
         torch.set_num_threads(1)
+        _thread.is_in_pool = True
         started.wait()
 
     pool = ThreadPoolExecutor(cores, "core", initialize)

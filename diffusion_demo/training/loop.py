@@ -10,6 +10,7 @@ from diffusion_demo import data
 from diffusion_demo.diffusion.schedules import terminal_warning
 from diffusion_demo.errors import BadInput
 from diffusion_demo.runtime.device import best_device, resolve_precision
+from diffusion_demo.runtime.parallel import start_pool
 from diffusion_demo.training import events
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.ending import end_after, save_last_steps
@@ -41,6 +42,7 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
     kept; an error that nobody foresaw is then raised again. A caller that stops iterating ends the call, which saves.
     Raises BadInput, before it writes anything, when the run cannot start.
     """
+    start_pool()
     precision = resolve_precision(config.precision, best_device())
     accelerator = make_accelerator(precision)
     processes = Processes(accelerator)

@@ -1,11 +1,10 @@
 """Status of a run, read from its run folder alone, so that it survives a restart of the page."""
 
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 
 import psutil
 
+from diffusion_demo.training.event_log import read_log
 from diffusion_demo.training.run_folder import RunFolder
 
 STATES = ("empty", "running", "finished", "failed", "interrupted")
@@ -38,17 +37,15 @@ class Status:
 
 
 def read_status(run: RunFolder) -> Status:
-    """Return the current status of a run. Raises OSError when its files cannot be read."""
-    events = _events(run.events_file, _size(run.events_file))
-    starts = [event for event in events if event["type"] == "start"]
-    if not starts:
+    """Return the current status of a run. Raises OSError when its files cannot be read.
+
+    Raises ValueError, KeyError, TypeError or AttributeError when they are damaged.
+    """
+    log = read_log(run.events_file)
+    if log.start is None:
         return Status("empty")
-    start, current = starts[-1], _without_superseded(events)
-    by_type = {
-        name: tuple(e for e in current if e["type"] == name) for name in ("step", "held_out", "preview", "saved")
-    }
-    last = by_type["step"][-1] if by_type["step"] else {}
-    end = next((e for e in reversed(events[events.index(start) :]) if e["type"] in ("finished", "failed")), None)
+    start, end = log.start, log.end
+    last = log.by_kind["step"][-1] if log.by_kind["step"] else {}
     process = None if end else _find_trainer(start["pid"])
     return Status(
         state=end["type"] if end else "running" if process else "interrupted",
@@ -60,31 +57,11 @@ def read_status(run: RunFolder) -> Status:
         seconds_left=_seconds_left(start, last) if process and last else None,
         memory=process.memory_info().rss if process else None,
         message=end.get("message", "") if end else "",
-        steps=by_type["step"],
-        held_out=by_type["held_out"],
-        previews=by_type["preview"],
-        saved=by_type["saved"],
+        steps=tuple(log.by_kind["step"]),
+        held_out=tuple(log.by_kind["held_out"]),
+        previews=tuple(log.by_kind["preview"]),
+        saved=tuple(log.by_kind["saved"]),
     )
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.exists() else 0
-
-
-@lru_cache(maxsize=16)
-def _events(file: Path, size: int) -> list[dict]:
-    """Return the events of events.jsonl; the size in the cache key invalidates the entry of a file that has grown."""
-    return RunFolder(file.parent).events()
-
-
-def _without_superseded(events: list[dict]) -> list[dict]:
-    """Drop the events after step n that a later call, resumed from step n, has replaced."""
-    current: list[dict] = []
-    for event in events:
-        if event["type"] == "start":
-            current = [e for e in current if e.get("step", 0) <= event["resumed_from"]]
-        current.append(event)
-    return current
 
 
 def _find_trainer(pid: int) -> psutil.Process | None:

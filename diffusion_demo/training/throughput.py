@@ -10,10 +10,9 @@ from diffusion_demo.diffusion.losses import training_losses
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import best_device, resolve_precision
-from diffusion_demo.runtime.parallel import split_rows
 from diffusion_demo.training.batches import Batch
 from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
-from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient
+from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient, training_slices
 
 STEPS = 4  # the first one is a warm-up
 
@@ -44,7 +43,7 @@ def images_per_second(unet: torch.nn.Module, diffusion: Diffusion, batch_size: i
     seconds = []
     for _ in range(STEPS):
         start = time.perf_counter()
-        accumulate_gradient(unet, losses, batch, split_rows(batch_size, unet), seed=0)
+        accumulate_gradient(unet, losses, batch, training_slices(batch_size, unet), seed=0)
         optimizer.step()
         optimizer.zero_grad()
         if device.type == "cuda":

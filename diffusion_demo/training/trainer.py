@@ -18,12 +18,11 @@ from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.images import save_png
 from diffusion_demo.models.classifier import Classifier
 from diffusion_demo.models.metadata import CheckpointMetadata
-from diffusion_demo.runtime.parallel import split_rows
 from diffusion_demo.training import events
 from diffusion_demo.training.batches import Batch, derive_seed, held_out_batches, make_batch
 from diffusion_demo.training.config import SCHEDULE, TrainConfig
 from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
-from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient
+from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient, training_slices
 from diffusion_demo.training.failures import NotFinite, describe, free_memory
 from diffusion_demo.training.initialize import load_or_build
 from diffusion_demo.training.meter import Meter, StepMeasures, mean_error_by_noise
@@ -63,9 +62,7 @@ class Trainer:
         self.diffusion, self.metadata, self.task = start.diffusion, start.description, make_task(start, config)
         self._prepare_network(start.unet, latest)
         self._load_images(report)
-        # Loss-aware timesteps depend on the losses of the step before, so they cannot be drawn ahead.
-        prefetch = accelerator.device.type == "cuda" and not self.loss_aware
-        self._prefetcher = Prefetcher(self._make_batch) if prefetch else None
+        self._prefetcher = Prefetcher(self._make_batch) if self._may_prefetch() else None
         self.saved_step = self.step
         self.in_update = False  # while a step changes the weights, they and the counters do not belong together
         self.save_failed = False
@@ -116,6 +113,10 @@ class Trainer:
     def images_seen(self) -> int:
         """Training images seen so far, those of the initial checkpoint included."""
         return self.initial_images + self.step * self.config.batch_size
+
+    def _may_prefetch(self) -> bool:
+        # Loss-aware timesteps depend on the losses of the step before, so they cannot be drawn ahead.
+        return self.accelerator.device.type == "cuda" and not self.loss_aware
 
     def close(self) -> None:
         """End the threads of this trainer."""
@@ -177,7 +178,7 @@ class Trainer:
         rows = []
         for i in range(config.accumulation):
             micro_batch = self._to_device(Batch(*(tensor.chunk(config.accumulation)[i] for tensor in local_batch)))
-            slices = split_rows(len(micro_batch.t), self.unet) if self.processes.count == 1 else [slice(None)]
+            slices = training_slices(len(micro_batch.t), self.unet) if self.processes.count == 1 else [slice(None)]
             is_last = i + 1 == config.accumulation
             with nullcontext() if is_last else accelerator.no_sync(self.unet):
                 rows.append(

@@ -1,23 +1,16 @@
 """Data parallelism over CPU cores: split of the rows, threads, exceptions, and equality with one core."""
 
 import threading
+import weakref
 
 import pytest
 import torch
 from torch import nn
 
 from diffusion_demo.runtime import parallel
-from diffusion_demo.runtime.parallel import parallel_map, split_rows
+from diffusion_demo.runtime.parallel import core_count, parallel_map, parallel_results, split_rows, start_pool
 from diffusion_demo.sampling.generate import sample
 from diffusion_demo.sampling.request import Request
-
-
-@pytest.fixture
-def threads():
-    """Function that sets the number of torch threads, which is restored after the test."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
 
 
 class Network(nn.Linear):
@@ -31,7 +24,11 @@ class Network(nn.Linear):
 def test_rows_are_cut_evenly_and_only_where_that_is_faster(threads, monkeypatch):
     threads(3)
     assert split_rows(8, Network("cpu")) == [slice(0, 2), slice(2, 5), slice(5, 8)]
-    assert split_rows(2, Network("cpu")) == [slice(0, 2)] == split_rows(2, Network("cuda"))
+    assert split_rows(2, Network("cpu")) == [slice(0, 1), slice(1, 2)], "no row is needed for each core"
+    assert split_rows(2, Network("cuda")) == [slice(0, 2)]
+    assert split_rows(5, Network("cpu"), min_rows=2) == [slice(0, 2), slice(2, 5)]
+    assert split_rows(1, Network("cpu"), min_rows=2) == [slice(0, 1)]
+    assert split_rows(8, Network("cpu"), max_parts=2) == [slice(0, 4), slice(4, 8)]
     assert split_rows(8, Network("cuda")) == [slice(0, 8)]
     monkeypatch.setattr(parallel, "MAX_PARAMETERS", 3)
     assert split_rows(8, Network("cpu")) == [slice(0, 8)]
@@ -69,6 +66,54 @@ def test_what_goes_wrong_is_raised_once_all_have_ended(threads):
     with pytest.raises(ValueError, match="no such part"):
         parallel_map(work, ["wrong", "slow"])
     assert ended.is_set()
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 8, 17, 64])
+def test_any_number_of_cores_gives_the_results_in_order(threads, cores):
+    threads(cores)
+    parts = split_rows(16, Network("cpu"))
+    assert len(parts) == min(cores, 16)
+    assert [row for rows in parallel_map(lambda part: list(range(16))[part], parts) for row in rows] == list(range(16))
+    assert torch.get_num_threads() == core_count() == cores
+
+
+def test_a_result_that_was_dropped_is_not_kept(threads):
+    threads(4)
+    ended = [weakref.ref(result) for result in parallel_results(lambda part: torch.empty(part), range(1, 5))]
+    assert [reference() for reference in ended[:-1]] == [None] * 3
+
+
+def test_a_caller_that_stops_listening_waits_for_the_parts_that_run(threads):
+    threads(2)
+    ended = threading.Event()
+
+    def work(part):
+        if part:
+            threading.Event().wait(0.3)
+            ended.set()
+
+    results = parallel_results(work, [0, 1])
+    next(results)
+    results.close()
+    assert ended.is_set()
+
+
+def test_a_thread_that_was_left_with_one_core_gets_all_with_its_next_work(threads):
+    threads(3)
+    start_pool()
+    found = []
+
+    def unlucky():
+        """What a thread is left with that first uses torch while the pool's threads start."""
+        torch.set_num_threads(1)
+        parallel_map(lambda part: None, [1])
+        found.append((torch.get_num_threads(), core_count(), len(split_rows(8, Network("cpu")))))
+
+    thread = threading.Thread(target=unlucky)
+    thread.start()
+    thread.join()
+    assert found == [(3, 3, 3)] and torch.get_num_threads() == 3
+    assert parallel_map(lambda part: torch.get_num_threads(), [1, 2, 3]) == [1, 1, 1], "the pool's threads keep one"
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm_solver"])

@@ -12,8 +12,9 @@ from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.models.unet import build_unet
 from diffusion_demo.training.batches import Batch
+from diffusion_demo.training.cpu import parallel_backward
 from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
-from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient
+from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient, training_slices
 from diffusion_demo.training.cpu.seeded_dropout import SeededDropout, seeded
 
 CHAIN = Diffusion(named_betas("squaredcos_cap_v2", 100), "epsilon", "learned_range")
@@ -61,6 +62,35 @@ def test_the_cores_gradient_is_that_of_the_whole_batch(batch):
         torch.testing.assert_close(cut[name], whole[name], rtol=1e-3, atol=1e-5)
     _, third = gradient(unet, batch, CUT, share=1 / 3)
     torch.testing.assert_close(third["conv_in.weight"], whole["conv_in.weight"] / 3, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 8, 17, 64])
+def test_any_number_of_cores_gives_the_gradient_of_one(threads, cores):
+    torch.manual_seed(2)
+    x0, eps = torch.randn(2, 16, 3, 16, 16)
+    batch = Batch(x0, torch.arange(16) % 3, torch.arange(16) * 6, torch.rand(16), eps)
+    unet = network(dropout=0.0)
+    optimize_for_cpu(unet)
+    rows, whole = gradient(unet, batch, [slice(0, 16)])
+    threads(cores)
+    slices = training_slices(16, unet)
+    assert len(slices) == min(cores, 8), "each core gets at least two rows"
+    cut_rows, cut = gradient(unet, batch, slices)
+    _, again = gradient(unet, batch, slices)
+    torch.testing.assert_close(cut_rows, rows, rtol=1e-4, atol=1e-5)
+    for name in whole:
+        torch.testing.assert_close(cut[name], whole[name], rtol=1e-3, atol=1e-5)
+        assert torch.equal(cut[name], again[name])
+
+
+def test_the_gradients_of_all_cores_together_are_bounded(threads, monkeypatch):
+    threads(64)
+    unet = network(dropout=0.0)
+    one = sum(4 * p.numel() for p in unet.parameters())
+    monkeypatch.setattr(parallel_backward, "MAX_GRADIENT_BYTES", 3 * one + 1)
+    assert len(training_slices(64, unet)) == 3
+    monkeypatch.setattr(parallel_backward, "MAX_GRADIENT_BYTES", one - 1)
+    assert training_slices(64, unet) == [slice(0, 64)]
 
 
 def test_what_is_added_adds_up(batch):

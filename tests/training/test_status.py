@@ -1,5 +1,6 @@
 """Status of a run while its process is alive, after it has ended, and after it was killed."""
 
+import json
 import os
 import shutil
 import signal
@@ -62,6 +63,48 @@ def test_what_a_later_start_supersedes_is_forgotten(tmp_path):
         write_events(tmp_path / "run", start(1), step(5), step(10), step(15), start(1, resumed_from=10), step(12))
     )
     assert [event["step"] for event in status.steps] == [5, 10, 12] and status.step == 12
+
+
+def test_a_look_at_a_long_run_reads_only_what_is_new(tmp_path, monkeypatch):
+    run = write_events(tmp_path / "run", start(1), *(step(number) for number in range(1, 2001)))
+    assert len(read_status(run).steps) == 2000
+    parsed, loads = [], json.loads
+    monkeypatch.setattr("json.loads", lambda line: parsed.append(line) or loads(line))
+    with run.events_file.open("a") as file:
+        file.write(step(2001) + "\n" + step(2002)[:20])
+    assert read_status(run).step == 2001 and len(parsed) == 1
+    with run.events_file.open("a") as file:
+        file.write(step(2002)[20:] + "\n")
+    assert [event["step"] for event in read_status(run).steps] == list(range(1, 2003)) and len(parsed) == 2
+    assert read_status(run).step == 2002 and len(parsed) == 2
+
+
+def test_another_run_in_the_same_place_is_read_anew(tmp_path):
+    lines = [start(1), step(5), step(10)]
+    assert read_status(write_events(tmp_path / "run", *lines)).step == 10
+    assert read_status(write_events(tmp_path / "run", start(2), step(7), step(11), step(12))).step == 12
+    assert len(read_status(write_events(tmp_path / "run", start(2), step(7))).steps) == 1, "a shorter file"
+    shutil.rmtree(tmp_path / "run")
+    assert read_status(RunFolder(tmp_path / "run")).state == "empty"
+    write_events(tmp_path / "run", start(3), step(1))
+    assert [event["step"] for event in read_status(RunFolder(tmp_path / "run")).steps] == [1]
+
+
+def test_an_end_belongs_to_the_call_that_wrote_it(tmp_path):
+    end = '{"type": "failed", "step": 5, "message": "The disk is full."}'
+    run = write_events(tmp_path / "run", start(1), step(5), end)
+    assert read_status(run).state == "failed" and read_status(run).message == "The disk is full."
+    with run.events_file.open("a") as file:
+        file.write(start(1, resumed_from=5) + "\n")
+    assert read_status(run).state == "interrupted" and not read_status(run).message
+
+
+def test_a_damaged_line_is_damaged_at_every_look_and_once_mended_no_more(tmp_path):
+    run = write_events(tmp_path / "run", start(1), "{half", step(5))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="line 1"):
+            read_status(run)
+    assert read_status(write_events(tmp_path / "run", start(1), step(5))).step == 5
 
 
 @pytest.mark.parametrize(

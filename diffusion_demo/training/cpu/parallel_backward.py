@@ -5,9 +5,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from diffusion_demo.runtime.parallel import parallel_map
+from diffusion_demo.runtime.parallel import parallel_results, split_rows
 from diffusion_demo.training.batches import Batch, derive_seed
 from diffusion_demo.training.cpu.seeded_dropout import seeded
+
+MIN_ROWS = 2  # of a core; for fewer, adding the gradients takes longer than computing them
+MAX_GRADIENT_BYTES = 500_000_000  # of all cores together, since each computes a whole gradient
+
+
+def training_slices(rows: int, network: nn.Module) -> list[slice]:
+    """Return the rows of each core in training; a single slice on a GPU or for a large network."""
+    gradient_bytes = sum(p.numel() * p.element_size() for p in network.parameters())
+    return split_rows(rows, network, MIN_ROWS, max(1, MAX_GRADIENT_BYTES // gradient_bytes))
 
 
 def accumulate_gradient(
@@ -22,7 +31,8 @@ def accumulate_gradient(
     """Accumulate `share` times the gradient of the weighted mean loss into `.grad`; return detached per-example losses.
 
     losses    returns float32 [N, ...], as does this function; the first column is minimized
-    slices    rows of each core (split_rows); their gradients are added in this order, so the result is bit-exact
+    slices    rows of each core (training_slices); their gradients are added in this order, each as soon as it is its
+              turn, so the result is bit-exact
     seed      seed of dropout and of other random numbers in the network
     backward  computes the gradient if there is only one slice
     """
@@ -46,10 +56,12 @@ def accumulate_gradient(
             # Unlike backward(), torch.autograd.grad() is safe in several threads at once.
             return rows, torch.autograd.grad(loss, weights, allow_unused=True)
 
-    results = parallel_map(gradient_of, range(len(slices)))
-    for _, gradients in results:
+    all_rows = []
+    for rows, gradients in parallel_results(gradient_of, range(len(slices))):
         _add_gradients(weights, gradients)
-    return torch.cat([rows for rows, _ in results])
+        all_rows.append(rows)
+        del gradients  # before waiting for those of the next core
+    return torch.cat(all_rows)
 
 
 def _add_gradients(weights: list[nn.Parameter], gradients: tuple[Tensor | None, ...]) -> None:

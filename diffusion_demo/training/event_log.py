@@ -1,0 +1,87 @@
+"""The events of a run, read incrementally: each look parses only the lines that are new."""
+
+import json
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+KINDS = ("step", "held_out", "preview", "saved")
+MAX_LOGS = 16  # kept in memory
+
+
+class EventLog:
+    """What one events.jsonl says about the latest course of a run.
+
+    start    the last start event, or None
+    end      the finished or failed event after it, or None
+    by_kind  the events of each of KINDS, oldest first, without those after step n that a call resumed from step n
+             has replaced
+    """
+
+    def __init__(self, file: Path):
+        self._file = file
+        self._forget()
+
+    def _forget(self) -> None:
+        self._offset, self._first_line, self._inode = 0, b"", None
+        self.start: dict | None = None
+        self.end: dict | None = None
+        self.by_kind: dict[str, list[dict]] = {kind: [] for kind in KINDS}
+
+    def update(self) -> None:
+        """Read the complete lines that are new; all lines if the file is not the one that was read before.
+
+        Raises OSError if the file cannot be read, and ValueError, KeyError, TypeError or AttributeError for a line that
+        is no event.
+        """
+        if not self._file.exists():
+            return self._forget()
+        with self._file.open("rb") as file:
+            # The OS reuses inodes, so the first line, which holds the process id, is compared as well.
+            inode, first_line = self._file.stat().st_ino, file.read(max(1, len(self._first_line)))
+            size = file.seek(0, 2)
+            if inode != self._inode or first_line != self._first_line or size < self._offset:
+                self._forget()
+            file.seek(self._offset)
+            new = file.read()
+            complete = new[: new.rfind(b"\n") + 1]
+            if not complete:
+                return None
+            if not self._first_line:
+                self._first_line = complete.splitlines(keepends=True)[0]
+        try:
+            for line in complete.splitlines():
+                self._add(json.loads(line))
+        except BaseException:
+            self._forget()
+            raise
+        self._offset, self._inode = self._offset + len(complete), inode
+
+    def _add(self, event: dict) -> None:
+        kind = event["type"]
+        if kind == "start":
+            self.start, self.end = event, None
+            for name, earlier in self.by_kind.items():
+                self.by_kind[name] = [e for e in earlier if e["step"] <= event["resumed_from"]]
+        elif kind in ("finished", "failed"):
+            self.end = event
+        elif kind in self.by_kind:
+            self.by_kind[kind].append(event)
+
+
+_logs: OrderedDict[Path, EventLog] = OrderedDict()
+_lock = threading.Lock()
+
+
+def read_log(file: Path) -> EventLog:
+    """Return a copy of the log of an events.jsonl, up to date. Raises as `EventLog.update` does."""
+    with _lock:
+        log = _logs.pop(file, None) or EventLog(file)
+        log.update()
+        _logs[file] = log
+        while len(_logs) > MAX_LOGS:
+            _logs.popitem(last=False)
+        copy = EventLog(file)
+        copy.start, copy.end = log.start, log.end
+        copy.by_kind = {kind: list(events) for kind, events in log.by_kind.items()}
+        return copy
