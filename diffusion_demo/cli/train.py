@@ -35,6 +35,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-steps", type=int, metavar="N", help="Stop at this many steps in all.")
     parser.add_argument("--max-minutes", type=float, metavar="M", help="Stop this call after this many minutes.")
     parser.add_argument("--json", action="store_true", help="Print events as JSON lines on stdout.")
+    parser.add_argument(
+        "--config", metavar="FILE", help="JSON file of settings, by name as in a config.json. Options win over it."
+    )
     for name, field in TrainConfig.model_fields.items():
         _add_setting(parser, name, field)
 
@@ -77,7 +80,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from diffusion_demo.training.events import Failed
     from diffusion_demo.training.loop import Budget, train
 
-    command = shlex.join(["python", "-m", "diffusion_demo", *arguments])
+    command = shlex.join(["python", "-m", "diffusion_demo", *_readable(parsed.config, arguments)])
     show = _Output(_print_json if parsed.json else _Terminal())
     failed = False
     for event in train(config, run, Budget(parsed.max_steps, parsed.max_minutes), parsed.resume, command):
@@ -114,12 +117,40 @@ def _settings(parsed: argparse.Namespace) -> dict:
     from diffusion_demo.training.config import TrainConfig
     from diffusion_demo.training.run_folder import resolve_init_from
 
-    settings = {name: getattr(parsed, name) for name in TrainConfig.model_fields if getattr(parsed, name) is not None}
-    if "data" in settings:
+    given = {name: getattr(parsed, name) for name in TrainConfig.model_fields if getattr(parsed, name) is not None}
+    settings = (_read_settings(parsed.config) if parsed.config else {}) | given
+    if isinstance(settings.get("data"), str):
         settings["data"] = str(Path(settings["data"]).resolve())
-    if "init_from" in settings:
+    if isinstance(settings.get("init_from"), str):
         settings["init_from"] = resolve_init_from(settings["init_from"])
     return settings
+
+
+def _read_settings(file: str) -> dict:
+    """Return the settings in a JSON file, each with the type of its field. Raises BadInput."""
+    from diffusion_demo.training.config import check_settings
+
+    try:
+        settings = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"Cannot read the settings in {file} as JSON. Check the file.") from error
+    if not isinstance(settings, dict):
+        raise BadInput(f"The settings in {file} must be a JSON object. Check the file.")
+    check_settings(settings)
+    return settings
+
+
+def _readable(config_file: str | None, arguments: list[str]) -> list[str]:
+    """Return the arguments of this call with the settings of its file written out as options."""
+    if not config_file:
+        return arguments
+    from diffusion_demo.training.process import make_arguments
+
+    settings = make_arguments(_read_settings(config_file))
+    place = next((i for i, word in enumerate(arguments) if word == "--config"), None)
+    if place is not None:
+        return [*arguments[:place], *settings, *arguments[place + 2 :]]
+    return [word for word in arguments if not word.startswith("--config=")] + settings
 
 
 def _check_limits(parsed: argparse.Namespace) -> None:

@@ -250,6 +250,19 @@ class TrainConfig(BaseModel):
         return cls(**{"snr_gamma": 0.0} | settings)
 
 
+def check_settings(settings: dict) -> None:
+    """Raise BadInput, naming the field, unless these are some of the settings, each of its type and in its range."""
+    for name, value in settings.items():
+        if name not in TrainConfig.model_fields:
+            raise BadInput(f"There is no setting {name!r}.", name)
+        try:
+            TrainConfig.__pydantic_validator__.validate_assignment(TrainConfig.model_construct(), name, value)
+        except ValidationError as error:
+            first = next((detail for detail in error.errors() if detail["loc"][:1] == (name,)), None)
+            if first is not None:
+                raise as_bad_input(first, TrainConfig.model_fields) from error
+
+
 def config_with_inherited(settings: dict) -> TrainConfig:
     """Return the config of some settings and of the checkpoint to fine-tune. Raises BadInput where they conflict."""
     return TrainConfig(**(inherit(settings) if "init_from" in settings else settings))

@@ -8,10 +8,11 @@ import threading
 
 import psutil
 
+from diffusion_demo.atomic import atomic_write
 from diffusion_demo.paths import CHECKOUT
 from diffusion_demo.training.run_folder import COMMANDS, RunFolder
 
-LOG = "trainer.log"
+LOG, SETTINGS = "trainer.log", "settings.json"
 
 
 def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen:
@@ -35,15 +36,33 @@ def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen:
     return child
 
 
-def make_arguments(run: RunFolder, given: dict, max_minutes: float) -> list[str]:
-    """Return the arguments of `train` for a new run, where `given` are settings of TrainConfig."""
-    arguments = ["--run", str(run.path), "--max-minutes", f"{max_minutes:g}"]
-    for name, value in given.items():
+def start(run: RunFolder, settings: dict, max_minutes: float) -> subprocess.Popen:
+    """Start a new run with these settings of TrainConfig. The trainer reads them from a file and validates them.
+
+    They may come from a visitor of the page, so they are never part of the argument list, where a value could pass for
+    an option.
+    """
+    run.path.mkdir(parents=True, exist_ok=True)
+    file = run.path / SETTINGS
+    atomic_write(file, json.dumps(settings, indent=2) + "\n")
+    return launch(run, ["--run", str(run.path), "--config", str(file), "--max-minutes", f"{max_minutes:g}"])
+
+
+def resume(run: RunFolder, max_minutes: float) -> subprocess.Popen:
+    """Continue a run with the settings that it began with."""
+    return launch(run, ["--run", str(run.path), "--resume", "--max-minutes", f"{max_minutes:g}"])
+
+
+def make_arguments(settings: dict) -> list[str]:
+    """Return settings of TrainConfig as options of `train`, for a person to read and repeat."""
+    arguments = []
+    for name, value in settings.items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             arguments.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            arguments += [f"--{flag}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+            text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+            arguments += [f"--{flag}={text}"] if text.startswith("-") else [f"--{flag}", text]
     return arguments
 
 

@@ -11,9 +11,9 @@ from gradio.components import Component
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import ORACLES
+from diffusion_demo.training import process
 from diffusion_demo.training.config import TrainConfig, config_with_inherited
 from diffusion_demo.training.lr_schedule import LR_SCHEDULERS
-from diffusion_demo.training.process import launch, make_arguments
 from diffusion_demo.training.run_folder import RunFolder, resolve_init_from
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server import limits, model_list, run_ownership, warmup
@@ -124,7 +124,7 @@ class TrainForm:
         with run_list.start_slot():
             run = RunFolder(model_list.RUNS / _unused_name(report.summary()["source"]))
             run_ownership.claim(run, owner_token)
-            launch(run, make_arguments(run, chosen | {"sample_every": steps, "save_every": 2 * steps}, minutes))
+            process.start(run, chosen | {"sample_every": steps, "save_every": 2 * steps}, minutes)
         names = run_list.visible_names(owner_token)
         return gr.Dropdown(names, value=run.path.name), gr.Button(interactive=False)
 

@@ -9,7 +9,8 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import checkpoint_name
-from diffusion_demo.training.process import last_log_line, launch, send_command
+from diffusion_demo.training import process
+from diffusion_demo.training.process import last_log_line, send_command
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.status import Status
 from diffusion_demo.ui.errors import user_errors_as_toasts
@@ -50,7 +51,7 @@ def resume(name: str | None, owner_token: object, duration: str | None) -> gr.Bu
     with user_errors_as_toasts():
         minutes = budget.parse_duration(duration)
     with run_list.start_slot():
-        launch(run, ["--run", str(run.path), "--resume", "--max-minutes", str(minutes)])
+        process.resume(run, minutes)
     return gr.Button(interactive=False)
 
 
