@@ -1,4 +1,4 @@
-"""Generate the README's equation map from docstrings: `python -m scripts.equation_map`.
+"""Generate docs/equations.md from docstrings: `python -m scripts.equation_map`.
 
 Each row is a public function of diffusion_demo/diffusion whose docstring cites its source; the first sentence of the
 docstring describes it. The last two columns are the test files that use it, and where the page shows it, according to
@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
-BEGIN, END = "<!-- equation-map -->", "<!-- /equation-map -->"
+PAGE = ROOT / "docs" / "equations.md"
+INTRODUCTION = """# Equation map
+
+Which function implements which equation of which paper, which tests use it, and where the page shows it. Made from the
+docstrings by `python -m scripts.equation_map`; a test fails if it is stale. `python -m scripts.mutations` plants two
+dozen classic mistakes in these functions, one at a time, and each turns a test red.
+"""
 PAPER = r"(?:Improved DDPM|DDPM|ADM|DDIM|[A-Z][\w-]+(?: et al\.| and [A-Z]\w+)? \d{4}(?: \([\w-]+\))?)"
 PLACE = r"(?:Eq\.|Algorithm|section|Figure|Table|appendix) [\w.]*\w(?:(?:,| and) \d+)*"
 SOURCE = re.compile(rf"{PAPER}(?:,? {PLACE}(?: and {PLACE})?)?")
@@ -62,7 +67,7 @@ def table() -> str:
     """Return the map as a Markdown table."""
     lines = ["| what | source | function | tests | on the page |", "|---|---|---|---|---|"]
     for row in rows():
-        function = f"[`{row.function}`]({row.file})"
+        function = f"[`{row.function}`](../{row.file})"
         what, sources = row.what.replace("|", "\\|"), "; ".join(row.sources)
         lines.append(f"| {what} | {sources} | {function} | {', '.join(row.tests)} | {', '.join(row.page)} |")
     return "\n".join(lines)
@@ -114,10 +119,14 @@ def _places_by_name() -> dict[str, list[str]]:
     return found
 
 
+def page() -> str:
+    """Return the text of docs/equations.md."""
+    return f"{INTRODUCTION}\n{table()}\n"
+
+
 def main() -> None:
-    """Replace the map in the README."""
-    before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+    """Write the page."""
+    PAGE.write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
 # Written out here because the module of the samplers loads torch, which `--help` does not wait for. A test compares.
 SAMPLER_TITLES = {"ddpm": "DDPM", "ddim": "DDIM", "dpm_solver": "DPM-Solver++"}
 DEFAULT_ETA = {"dpm_solver": 0.5}  # 0 for the other samplers
-# By the Frechet distances in the README, dpm_solver is at its best from 10 steps on (12 leaves a margin, and 8 is the
-# minimum worth using); ancestral sampling comes close to the 1,000 steps of the papers from 50 steps on (100 leaves a
-# margin).
+# By the Frechet distances in docs/results.md, dpm_solver is at its best from 10 steps on (12 leaves a margin, and 8 is
+# the minimum worth using); ancestral sampling comes close to the 1,000 steps of the papers from 50 steps on (100 leaves
+# a margin).
 PRESETS = {"quick": ("dpm_solver", 8, 0.5), "balanced": ("dpm_solver", 12, 0.5), "best": ("ddpm", 100, 0)}
 DEFAULT = "balanced"
 # What the page starts with and the previews use where the model has a null class. The command line starts unguided.
