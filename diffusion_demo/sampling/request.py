@@ -50,7 +50,9 @@ class Request:
         ge=0,
         le=1,
     )
-    seed: int = setting(0, "Seed of the first image. Image i depends only on seed + i.", title="The seed", ge=0, le=MAX_SEED)
+    seed: int = setting(
+        0, "Seed of the first image. Image i depends only on seed + i.", title="The seed", ge=0, le=MAX_SEED
+    )
     class_index: int | None = setting(None, "Class of all images. Default: drawn from the seed of each image.")
     guidance_scale: float = setting(
         1.0,
