@@ -328,5 +328,5 @@ def test_images_that_are_not_floating_point_are_refused(dtype):
         lambda: prior_bits(chain, pixels),
         lambda: decoder_log_likelihood(pixels, eps, eps),
     ):
-        with pytest.raises(ValueError, match="floating point.*convert them with x / 127.5 - 1"):
+        with pytest.raises(ValueError, match="floating point"):
             call()
