@@ -7,7 +7,6 @@ by from_pretrained, in float32. The default settings of this project are also co
 
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -22,7 +21,7 @@ from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.export import export
 from diffusion_demo.runtime.device import best_device, resolve_precision
 from diffusion_demo.sampling.generate import last_step, sample
-from diffusion_demo.sampling.presets import DEFAULT_ETA, default_guidance_interval
+from diffusion_demo.sampling.presets import USUAL_GUIDANCE_SCALE
 from diffusion_demo.sampling.request import Request
 
 IMAGES, STEPS, WHOLE_CHAIN = 16, 20, 1000
@@ -71,7 +70,10 @@ def rows(rounds: int) -> Iterator[Row]:
             default, faster = (
                 pipeline_of(plain, sampler, layout) for layout in (torch.contiguous_format, torch.channels_last)
             )
-            works = {f"ours {p}": partial(ours, same, Request(IMAGES, sampler, STEPS, precision=p)) for p in precisions}
+            works = {
+                f"ours {p}": partial(ours, same, Request(IMAGES, sampler, STEPS, eta=0.0, precision=p))
+                for p in precisions
+            }
             works |= {"default": partial(theirs, default, "fp32")}
             works |= {f"channels_last {p}": partial(theirs, faster, p) for p in precisions}
             if sampler == "ddpm":
@@ -95,8 +97,7 @@ def rows(rounds: int) -> Iterator[Row]:
 def defaults(checkpoint: Checkpoint) -> dict[str, Callable[[], list]]:
     """Return the default settings of the command line (no guidance) and of the page (guided)."""
     settings = f"{Request.sampler}, {Request.steps} steps"
-    plain = Request(IMAGES, eta=DEFAULT_ETA[Request.sampler])
-    guided = replace(plain, guidance_scale=2.0, guidance_interval=default_guidance_interval(len(checkpoint.diffusion)))
+    plain, guided = Request(IMAGES), Request(IMAGES, guidance_scale=USUAL_GUIDANCE_SCALE)
     return {
         f"{settings}, {words}": partial(ours, checkpoint, r)
         for words, r in (("no guidance", plain), ("guided", guided))

@@ -22,7 +22,7 @@ from diffusion_demo.evaluation.precision_recall import precision_recall_estimate
 from diffusion_demo.evaluation.samples import draw_samples
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.runtime.device import best_device
-from diffusion_demo.sampling.presets import DEFAULT_ETA
+from diffusion_demo.sampling.presets import usual_eta
 from diffusion_demo.sampling.request import ImageSpec, Request
 
 CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
@@ -63,11 +63,12 @@ def main() -> None:
     names = checkpoint.description.class_names
     parts = [data.load(report, 32, 3, held_out=part) for part in (False, True)]
     reference = extract(torch.cat([part.images for part in parts])).vectors
-    eta = DEFAULT_ETA[Request.sampler]
+    eta = usual_eta(Request.sampler)
     print(f"{images} samples per row, {Request.sampler} with {Request.steps} steps and eta {eta:g}\n")
     print("| guidance | accuracy | precision | recall | distance |\n|---|---|---|---|---|")
     for name, settings in ROWS.items():
-        request = replace(Request(num_images=images, eta=eta, precision="fp32"), **settings)
+        always = Request(num_images=images, guidance_interval=(0, 999), precision="fp32")
+        request = replace(always, **settings)
         specs = specs_in_data_proportions(report, checkpoint.description, request)
         folder = work / "-".join(str(value) for value in settings.values())
         samples = draw_samples(checkpoint, CHECKPOINT.name, request, specs, folder, lambda images: None)

@@ -98,8 +98,12 @@ def as_bad_input(error: ErrorDetails, fields: Mapping[str, FieldInfo]) -> BadInp
     low, high = range_of(fields[name])
     if kind not in ("greater_than", "greater_than_equal", "less_than", "less_than_equal") or low is None:
         return BadInput(f"{title} cannot be {_shown(error['input'])} ({error['msg']}). Change it.", name)
-    least = "more than" if kind == "greater_than" else "at least"
-    allowed = f"{least} {_number(low)}" if high is None else f"from {_number(low)} to {_number(high)}"
+    open_below = any(hasattr(item, "gt") for item in fields[name].metadata)
+    least = f"more than {_number(low)}" if open_below else f"at least {_number(low)}"
+    if high is None:
+        allowed = least
+    else:
+        allowed = f"{least} and at most {_number(high)}" if open_below else f"from {_number(low)} to {_number(high)}"
     return BadInput(f"{title} must be {allowed}, not {_number(error['input'])}.", name)
 
 

@@ -24,7 +24,7 @@ from diffusion_demo.models.metadata import CLASSIFIER, has_classifier
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.sampling.generate import last_step, make_noise, sample
 from diffusion_demo.sampling.image_writer import file_name, settings_of
-from diffusion_demo.sampling.presets import DEFAULT, PRESETS, default_guidance_interval
+from diffusion_demo.sampling.presets import USUAL_GUIDANCE_SCALE
 from diffusion_demo.sampling.request import Request, image_specs
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.preview.frames import first_frame, frame, make_animation
@@ -67,13 +67,8 @@ MODELS = {"avatars-32": AVATARS, "avatars-64": AVATARS, "emoji-32": NOTO, "emoji
 
 def showcase_request(checkpoint: Checkpoint) -> Request:
     """Return the request for sixteen images at the page's default settings, seeds 0 to 15."""
-    sampler, steps, eta = PRESETS[DEFAULT]
-    guidance = (
-        {"guidance_scale": 2.0, "guidance_interval": default_guidance_interval(len(checkpoint.diffusion))}
-        if checkpoint.description.guidance
-        else {}
-    )
-    return Request(num_images=16, sampler=sampler, steps=steps, eta=eta, seed=0, precision="fp32", **guidance)
+    guidance_scale = USUAL_GUIDANCE_SCALE if checkpoint.description.guidance else 1.0
+    return Request(num_images=16, guidance_scale=guidance_scale, precision="fp32")
 
 
 def install(name: str, run: RunFolder, ema_decay: float | None) -> None:

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffusion_demo.cli.sample import parse_steps
+from diffusion_demo.cli.options import add_setting, given
 from diffusion_demo.errors import BadInput
 
 if TYPE_CHECKING:
@@ -80,18 +80,16 @@ def _add_preparation_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_sampling_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--steps",
-        type=parse_steps,
-        metavar="N",
-        help="steps of the chain for nll (default: all) and of the sampler (default: 12)",
-    )
-    parser.add_argument("--num-images", type=int, default=512, metavar="N", help="number of samples; default: 512")
-    parser.add_argument("--sampler", default="dpm_solver", metavar="NAME", help="default: dpm_solver")
-    parser.add_argument("--guidance-scale", type=float, default=1.0, metavar="W", help="default: 1, off")
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="S", help="seed of the first image and of the bootstrap; default: 0"
-    )
+    from diffusion_demo.sampling.request import Request
+    from diffusion_demo.validation import fields_of
+
+    fields = fields_of(Request)
+    parser.add_argument("--num-images", type=int, default=512, metavar="N", help="Number of samples (default: 512).")
+    steps = "Steps of the chain for nll, by default all, and of the sampler, as for sample."
+    add_setting(parser, "steps", fields["steps"], help=steps)
+    add_setting(parser, "seed", fields["seed"], default=0, help="Seed of the first image and of the bootstrap.")
+    for name in ("sampler", "eta", "guidance_scale", "guidance_interval"):
+        add_setting(parser, name, fields[name])
 
 
 def _parse_metrics(parsed: argparse.Namespace) -> list[str]:
@@ -220,17 +218,10 @@ def _draw_samples(
 
 
 def _parse_request(parsed: argparse.Namespace) -> "Request":
-    from diffusion_demo.sampling.presets import DEFAULT_ETA
     from diffusion_demo.sampling.request import Request
+    from diffusion_demo.validation import fields_of
 
-    return Request(
-        num_images=parsed.num_images,
-        sampler=parsed.sampler,
-        steps=Request.steps if parsed.steps is None else parsed.steps,
-        eta=DEFAULT_ETA.get(parsed.sampler, 0.0),
-        seed=parsed.seed,
-        guidance_scale=parsed.guidance_scale,
-    )
+    return Request(**given(parsed, fields_of(Request)))
 
 
 def _load_extractor(name: str) -> "Extractor":

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from diffusion_demo.cli.options import add_setting, given
+
 if TYPE_CHECKING:
     from diffusion_demo.models.checkpoint import Checkpoint
     from diffusion_demo.sampling.request import Request
@@ -12,89 +14,35 @@ if TYPE_CHECKING:
 HELP = "sample images from a checkpoint"
 
 
-def parse_steps(text: str) -> int | str:
-    """Return a number of steps, or the text itself if it specifies the timesteps."""
-    return int(text) if text.isdecimal() else text
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command to the parser."""
+    """Add the options of a call, and one for each field of Request."""
+    from diffusion_demo.sampling.request import Request
+    from diffusion_demo.validation import fields_of
+
     parser.add_argument(
         "--checkpoint",
         required=True,
         metavar="DIR|NAME|HUB_ID",
-        help="a checkpoint, a run folder (its latest checkpoint), a diffusers folder, a bundled checkpoint such as "
-        "avatars-32, or a Hugging Face Hub id",
+        help="A checkpoint, a run folder (its latest checkpoint), a diffusers folder, a bundled checkpoint such as "
+        "avatars-32, or a Hugging Face Hub id.",
     )
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="output folder of seed_00000000.png and so on"
+        "--out", required=True, type=Path, metavar="DIR", help="Output folder of seed_00000000.png and so on."
     )
-    parser.add_argument("--num-images", type=int, default=16, metavar="N", help="number of images; default: 16")
-    _add_sampler_options(parser)
-    _add_guidance_options(parser)
+    for name, field in fields_of(Request).items():
+        if name == "class_index":
+            parser.add_argument("--class", dest="class_name", metavar="NAME|INDEX", help=field.description)
+        else:
+            add_setting(parser, name, field)
+    parser.add_argument(
+        "--classifier", metavar="DIR", help="Noisy classifier that guides. Default: the one in the model folder."
+    )
     parser.add_argument(
         "--upsampler",
         metavar="DIR",
-        help="a model that enlarges each image after sampling, such as emoji-64",
+        help="A model that enlarges each image after sampling, such as emoji-64.",
     )
-    parser.add_argument("--precision", default="auto", metavar="auto|fp32|bf16", help="default: auto")
-    parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
-
-
-def _add_sampler_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--sampler",
-        default="dpm_solver",
-        metavar="NAME",
-        help="dpm_solver (8 to 20 steps), ddim (25 or more) or ddpm (100 or more)",
-    )
-    parser.add_argument(
-        "--steps",
-        type=parse_steps,
-        default=12,
-        metavar="N",
-        help="number of steps, or the timesteps: 10,15,20, ddim50, trailing:20; default: 12",
-    )
-    parser.add_argument(
-        "--eta",
-        type=float,
-        metavar="E",
-        help="fresh noise in each step, 0 to 1; default: 0.5 for dpm_solver, 0 for ddim",
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="image i depends only on seed + i; default: 0")
-    parser.add_argument(
-        "--class",
-        dest="class_name",
-        metavar="NAME|INDEX",
-        help="class of all images; default: drawn from the seed of each image",
-    )
-
-
-def _add_guidance_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--guidance-scale",
-        type=float,
-        default=1.0,
-        metavar="W",
-        help="scale of classifier-free guidance; 1 is off, 2 to 4 follows the class more closely",
-    )
-    parser.add_argument(
-        "--guidance-interval",
-        type=int,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
-        help="range of t in which guidance acts; default: the noisier 60 %%",
-    )
-    parser.add_argument(
-        "--classifier-scale",
-        type=float,
-        default=0.0,
-        metavar="W",
-        help="scale of classifier guidance; 0 is off, 1 to 4 is usual",
-    )
-    parser.add_argument(
-        "--classifier", metavar="DIR", help="noisy classifier that guides; default: the one in the model folder"
-    )
+    parser.add_argument("--json", action="store_true", help="Report as JSON on stdout.")
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
@@ -121,7 +69,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
     def progress(images: int) -> None:
         if not bars:  # created late, so that an error is the only output
-            bars.append(tqdm(total=parsed.num_images, unit="image", disable=parsed.json))
+            bars.append(tqdm(total=request.num_images, unit="image", disable=parsed.json))
         bars[0].update(images)
 
     specs, name = image_specs(request, checkpoint.description), checkpoint_name(folder)
@@ -136,24 +84,12 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
 def _parse_request(parsed: argparse.Namespace, checkpoint: "Checkpoint") -> "Request":
     """Return the request given by the options. Raises BadInput if the model does not support it."""
-    from diffusion_demo.sampling.presets import DEFAULT_ETA, default_guidance_interval
     from diffusion_demo.sampling.request import Request, class_index
+    from diffusion_demo.validation import fields_of
 
-    description, interval = checkpoint.description, None
-    if parsed.guidance_scale != 1 or parsed.classifier_scale != 0:
-        low, high = parsed.guidance_interval or default_guidance_interval(description.num_train_timesteps)
-        interval = low, high
-    request = Request(
-        num_images=parsed.num_images,
-        sampler=parsed.sampler,
-        steps=parsed.steps,
-        eta=DEFAULT_ETA.get(parsed.sampler, 0.0) if parsed.eta is None else parsed.eta,
-        seed=parsed.seed,
-        class_index=None if parsed.class_name is None else class_index(parsed.class_name, description),
-        guidance_scale=parsed.guidance_scale,
-        precision=parsed.precision,
-        guidance_interval=interval,
-        classifier_scale=parsed.classifier_scale,
-    )
-    request.check(description)
+    settings = given(parsed, fields_of(Request))
+    if parsed.class_name is not None:
+        settings["class_index"] = class_index(parsed.class_name, checkpoint.description)
+    request = Request(**settings)
+    request.check(checkpoint.description)
     return request

@@ -5,23 +5,17 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from types import NoneType
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import TYPE_CHECKING
 
+from diffusion_demo.cli.options import add_setting, given
 from diffusion_demo.cli.terminal import discard_lost_output
 from diffusion_demo.errors import BadInput
 
 if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
     from diffusion_demo.training.config import TrainConfig
     from diffusion_demo.training.run_folder import RunFolder
 
 HELP = "train a model on a folder or ZIP file of images"
-
-
-def _decays(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -39,35 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--config", metavar="FILE", help="JSON file of settings, by name as in a config.json. Options win over it."
     )
     for name, field in TrainConfig.model_fields.items():
-        _add_setting(parser, name, field)
-
-
-def _add_setting(parser: argparse.ArgumentParser, name: str, field: "FieldInfo") -> None:
-    from diffusion_demo.validation import choices_of, range_of
-
-    flag, kind = f"--{name.replace('_', '-')}", _type_of(field)
-    limits = []
-    if choices := choices_of(field):
-        limits.append(f"one of {', '.join(map(str, choices))}")
-    elif kind in (int, float) and None not in (bounds := range_of(field)):
-        limits.append(" to ".join(f"{bound:,}" if isinstance(bound, int) else f"{bound:g}" for bound in bounds))
-    if field.default is not None and not field.is_required():
-        default = ",".join(map(str, field.default)) if kind is tuple else field.default
-        limits.append(f"default: {default}")
-    words = (field.description or "").replace("%", "%%") + (f" ({'; '.join(limits)})" if limits else "")
-    if kind is bool:
-        parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=words)
-    else:
-        metavar = {int: "N", float: "X", tuple: "X,X"}.get(kind, "NAME")
-        parser.add_argument(flag, type=_decays if kind is tuple else kind, metavar=metavar, help=words)
-
-
-def _type_of(field: "FieldInfo") -> Any:
-    """Return int, float, bool, str or tuple: the type of a field, None aside."""
-    kinds = [kind for kind in get_args(field.annotation) if kind is not NoneType]
-    if get_origin(field.annotation) is tuple:
-        return tuple
-    return kinds[0] if kinds else field.annotation or str
+        add_setting(parser, name, field)
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
@@ -117,8 +83,7 @@ def _settings(parsed: argparse.Namespace) -> dict:
     from diffusion_demo.training.config import TrainConfig
     from diffusion_demo.training.run_folder import resolve_init_from
 
-    given = {name: getattr(parsed, name) for name in TrainConfig.model_fields if getattr(parsed, name) is not None}
-    settings = (_read_settings(parsed.config) if parsed.config else {}) | given
+    settings = (_read_settings(parsed.config) if parsed.config else {}) | given(parsed, TrainConfig.model_fields)
     if isinstance(settings.get("data"), str):
         settings["data"] = str(Path(settings["data"]).resolve())
     if isinstance(settings.get("init_from"), str):

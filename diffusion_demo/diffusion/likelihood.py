@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.diffusion.losses import decoder_term, kl_term, mean_flat, normal_kl
-from diffusion_demo.diffusion.process import Denoiser, Diffusion, call_model
+from diffusion_demo.diffusion.process import Denoiser, Diffusion, call_model, check_floating
 from diffusion_demo.diffusion.samplers import Noise
 
 
@@ -28,7 +28,11 @@ class BoundTerm:
 
 
 def prior_bits(diffusion: Diffusion, x0: Tensor) -> Tensor:
-    """Return L_T = KL(q(x_T | x_0) || N(0, I)) in bits/dim, [N], in the dtype of x0 [N, C, H, W]. DDPM Eq. 5."""
+    """Return L_T = KL(q(x_T | x_0) || N(0, I)) in bits/dim, [N], in the dtype of x0 [N, C, H, W]. DDPM Eq. 5.
+
+    Raises ValueError unless x0 is floating point.
+    """
+    check_floating(x0)
     q = diffusion.q_mean_variance(x0.double(), len(diffusion) - 1)
     zero = torch.zeros((), dtype=torch.float64, device=x0.device)
     return (mean_flat(normal_kl(q.mean, q.log_variance.expand_as(q.mean), zero, zero)) / math.log(2)).to(x0.dtype)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from diffusion_demo.diffusion.process import Diffusion, Gaussian, Reverse
+from diffusion_demo.diffusion.process import Diffusion, Gaussian, Reverse, check_floating
 
 
 def normal_kl(mean1: Tensor, log_variance1: Tensor, mean2: Tensor, log_variance2: Tensor) -> Tensor:
@@ -27,8 +27,9 @@ def decoder_log_likelihood(x0: Tensor, mean: Tensor, log_scale: Tensor) -> Tenso
     """Return log p(x_0 | x_1) of 8-bit pixels, elementwise, in nats. DDPM Eq. 13.
 
     x0 is uint8 / 127.5 - 1; log_scale is half the log variance. Each of the 256 bins has width 2/255; the first and the
-    last extend to -inf and inf.
+    last extend to -inf and inf. Raises ValueError unless x0 is floating point.
     """
+    check_floating(x0)
     centered, inverse_scale = x0 - mean, torch.exp(-log_scale)
     upper = approximate_normal_cdf((centered + 1 / 255) * inverse_scale)
     lower = approximate_normal_cdf((centered - 1 / 255) * inverse_scale)

@@ -155,8 +155,10 @@ class Diffusion:
     def gather(self, table: Tensor, t: int | Tensor, like: Tensor) -> Tensor:
         """Return table[t] with the dtype and device of `like` [N, ...], shaped to broadcast against it.
 
-        Raises IndexError for a t outside 0 .. T-1, and ValueError if the number of t is neither 1 nor N.
+        Raises IndexError for a t outside 0 .. T-1, and ValueError if the number of t is neither 1 nor N, or if `like`
+        is not floating point.
         """
+        check_floating(like)
         if isinstance(t, int):  # the case of the samplers, ten times faster without tensors
             inside, count = 0 <= t < len(self), 1
         else:
@@ -321,6 +323,12 @@ def call_model(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int | Tenso
             f"{nonfinite} of {output.numel()} network output values at t = {timesteps} are NaN or infinite"
         )
     return output
+
+
+def check_floating(x: Tensor) -> None:
+    """Raise ValueError unless x is floating point. The coefficients of uint8 images would all be rounded to 0."""
+    if not x.is_floating_point():
+        raise ValueError(f"images must be floating point in [-1, 1], not {x.dtype}; convert them with x / 127.5 - 1")
 
 
 def _check_shape(name: str, tensor: Tensor, reference: Tensor) -> None:

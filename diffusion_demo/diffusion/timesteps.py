@@ -1,6 +1,7 @@
 """Timesteps that a sampler visits, and sampling of t in training."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -8,19 +9,22 @@ from torch import Tensor
 from diffusion_demo.diffusion.schedules import log_signal_to_noise
 
 
-def spaced_timesteps(num_timesteps: int, spacing: int | str) -> list[int]:
+def spaced_timesteps(num_timesteps: int, spacing: int | str | Sequence[int]) -> list[int]:
     """Return the timesteps of 0 .. T-1 that a sampler visits, ascending. Improved DDPM section 4.
 
     Equivalent to space_timesteps in the papers' code. `spacing` is one of
       a count ("25" or 25): evenly spaced with both ends included; a single step is T-1, where x_t is pure noise;
-      counts per section ("10,15,20"): equal sections from t = 0 upward, each with both ends included; a single step
-        is the first of its section;
+      counts per section ("10,15,20" or [10, 15, 20]): equal sections from t = 0 upward, each with both ends included;
+        a single step is the first of its section, and a section may have none;
+      nothing (""): all timesteps;
       "ddimN": every k-th timestep from 0, for the smallest k that gives N steps; it ends below T-1;
       "leading:N", "trailing:N", "quadratic:N": as named in diffusers; DDIM section 5 for quadratic.
 
     Raises ValueError for an unknown spacing, or a number of steps that does not fit.
     """
-    text = str(spacing).strip()
+    text = (str(spacing) if isinstance(spacing, int | str) else ",".join(map(str, spacing)) or "no sections").strip()
+    if not text:
+        return list(range(num_timesteps))
     if text.startswith("ddim"):
         return _strided(num_timesteps, _parse_count(text[4:], num_timesteps))
     kind, _, rest = text.rpartition(":")
@@ -30,13 +34,14 @@ def spaced_timesteps(num_timesteps: int, spacing: int | str) -> list[int]:
     if len(counts) == 1:
         count = _parse_count(text, num_timesteps)
         return [num_timesteps - 1] if count == 1 else _section(0, num_timesteps, count)
-    return _sections(num_timesteps, [_parse_count(part, num_timesteps) for part in counts])
+    return _sections(num_timesteps, [_parse_count(part, num_timesteps, least=0) for part in counts])
 
 
-def _parse_count(text: str, num_timesteps: int) -> int:
-    if not text.strip().lstrip("-").isdecimal() or not 1 <= int(text) <= num_timesteps:
+def _parse_count(text: str, num_timesteps: int, least: int = 1) -> int:
+    text = text.strip()
+    if not text.removeprefix("-").isdecimal() or not least <= int(text) <= num_timesteps:
         raise ValueError(
-            f"steps must be from 1 to {num_timesteps} (the number of training timesteps), not {text.strip() or 'empty'}"
+            f"steps must be from {least} to {num_timesteps} (the number of training timesteps), not {text or 'empty'}"
         )
     return int(text)
 
@@ -63,6 +68,8 @@ def _sections(num_timesteps: int, counts: list[int]) -> list[int]:
             raise ValueError(f"a section of {length} timesteps cannot have {count} steps")
         steps += _section(start, length, count)
         start += length
+    if not steps:
+        raise ValueError("at least one section must have steps")
     return steps
 
 

@@ -75,7 +75,45 @@ def test_quadratic_spacing_is_densest_at_the_clean_end():
     assert all(later >= earlier for earlier, later in zip(np.diff(steps)[:-1], np.diff(steps)[1:] + 1, strict=True))
 
 
-@pytest.mark.parametrize("spacing", ["", "ten", "0", "1001", "ddim", "400,400,400", "sideways:10", "leading:0", "-3"])
+def papers_space_timesteps(num_timesteps, counts):
+    """The list rule of space_timesteps in openai/guided-diffusion (MIT License), for numbers per section."""
+    size, extra = divmod(num_timesteps, len(counts))
+    start, steps = 0, []
+    for i, count in enumerate(counts):
+        length = size + (1 if i < extra else 0)
+        if length < count:
+            raise ValueError
+        stride = 1 if count <= 1 else (length - 1) / (count - 1)
+        position = 0.0
+        for _ in range(count):
+            steps.append(start + round(position))
+            position += stride
+        start += length
+    return sorted(set(steps))
+
+
+@given(st.data())
+def test_sections_are_those_of_the_papers_code_as_a_list_and_as_text(data):
+    num_timesteps = data.draw(st.integers(20, 1000))
+    counts = data.draw(st.lists(st.integers(0, num_timesteps // 6), min_size=2, max_size=6).filter(any))
+    expected = papers_space_timesteps(num_timesteps, counts)
+    assert spaced_timesteps(num_timesteps, counts) == expected
+    assert spaced_timesteps(num_timesteps, tuple(counts)) == expected
+    assert spaced_timesteps(num_timesteps, ",".join(map(str, counts))) == expected
+
+
+def test_no_spacing_is_every_timestep_and_a_list_of_one_count_is_that_count():
+    assert spaced_timesteps(100, "") == list(range(100)) == papers_space_timesteps(100, [100])
+    assert spaced_timesteps(1000, [250]) == spaced_timesteps(1000, 250) == papers_space_timesteps(1000, [250])
+
+
+@pytest.mark.parametrize("spacing", [[], [0, 0], [2.5, 3], [True, 2], ["a"], [600, 600], [-1, 5], "0,0", "--3"])
+def test_lists_that_do_not_fit_are_refused(spacing):
+    with pytest.raises(ValueError, match="steps"):
+        spaced_timesteps(1000, spacing)
+
+
+@pytest.mark.parametrize("spacing", ["ten", "0", "1001", "ddim", "400,400,400", "sideways:10", "leading:0", "-3"])
 def test_a_spacing_that_does_not_fit_is_refused(spacing):
     with pytest.raises(ValueError, match=r"steps|spacing"):
         spaced_timesteps(1000, spacing)

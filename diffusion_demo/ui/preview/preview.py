@@ -63,16 +63,16 @@ def dispatch_event(elem_id: str, event: str) -> str:
     )
 
 
-def idle_buttons(words: str) -> list:
+def idle_buttons(words: str) -> dict:
     """Return both buttons, start and stop, as they are without a run."""
-    return [gr.Button(words, interactive=True), gr.Button(interactive=False)]
+    return {"start": gr.Button(words, interactive=True), "stop": gr.Button(interactive=False)}
 
 
-def waiting_buttons() -> list:
+def waiting_buttons(words: str = "Waiting …") -> dict:
     """Return both buttons as they are from the click until the run starts."""
-    return [gr.Button("Waiting …", interactive=False), gr.Button(interactive=True)]
+    return {"start": gr.Button(words, interactive=False), "stop": gr.Button(interactive=True)}
 
 
-def working_buttons() -> list:
+def working_buttons() -> dict:
     """Return both buttons as they are during a run."""
-    return [gr.Button("Working …", interactive=False), gr.Button(interactive=True)]
+    return waiting_buttons("Working …")

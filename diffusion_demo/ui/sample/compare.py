@@ -6,13 +6,11 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
-
-import gradio as gr
+from typing import TYPE_CHECKING, Any
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
-from diffusion_demo.models.metadata import has_classifier
+from diffusion_demo.models.metadata import CheckpointMetadata, has_classifier
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.preview import idle_buttons, working_buttons
 from diffusion_demo.ui.sample.compare_image import caption, draw_grid, settings_of
@@ -31,57 +29,41 @@ NONE = "none"
 MAX_PER_CELL = 4
 
 
-@in_fair_queue(lambda words: (words, *[gr.skip()] * 3))
-def compare(
-    model: str,
-    label: str,
-    across: str,
-    columns: str,
-    down: str,
-    rows: str,
-    calls: int,
-    per_cell: int,
-    sampler: str,
-    steps: int,
-    guidance_scale: float,
-    eta: float,
-    seed: int,
-    guide_from: float,
-    guide_to: float,
-    classifier_scale: float,
-):
-    """Fill a comparison grid and yield updates of (status, image, Compare button, Stop button)."""
+@in_fair_queue(lambda words: {"status": words})
+def compare(model: str, calls: int, per_cell: int, **form: Any) -> Iterator[dict]:
+    """Fill a comparison grid and yield updates by name: status, grid, start and stop.
+
+    `form` holds across, columns, down and rows (see `_axes`) and the arguments of `parse_request`.
+    """
     warmup.wait()
-    form = (sampler, steps, guidance_scale, eta, seed, guide_from, guide_to, classifier_scale)
     with user_errors_as_toasts():
-        plan = _plan(model, label, across, columns, down, rows, calls, per_cell, form)
+        plan = _plan(model, calls, per_cell, form)
         cells = plan.cells(lambda name: load_metadata(folder_of(name)))
         _check(cells)
     started = time.monotonic()
-    yield f"0 of {len(cells)} cells", None, *working_buttons()
+    yield {"status": f"0 of {len(cells)} cells", "grid": None} | working_buttons()
     with TemporaryDirectory() as folder, user_errors_as_toasts():
         yield from _fill(plan, cells, Path(folder), started)
 
 
-def _plan(
-    model: str,
-    label: str,
-    across: str,
-    columns: str,
-    down: str,
-    rows: str,
-    calls: float | None,
-    per_cell: float | None,
-    form: tuple,
-) -> "Comparison":
+def _plan(model: str, calls: float | None, per_cell: float | None, form: dict[str, Any]) -> "Comparison":
     """Parse the form. Raises BadInput."""
-    from diffusion_demo.diffusion.samplers import SAMPLERS
-    from diffusion_demo.sampling.comparison import ANY_CLASS, Comparison, parse_axis
+    from diffusion_demo.sampling.comparison import Comparison
 
     metadata = load_metadata(folder_of(model))
     count = require_number(per_cell, "number of images in a cell")
     if not 1 <= count <= MAX_PER_CELL:
         raise BadInput(f"A cell cannot hold {count:g} images. Choose from 1 to {MAX_PER_CELL}.")
+    across, down = _axes(metadata, **{name: form.pop(name) for name in ("across", "columns", "down", "rows")})
+    base = _with_eta_sampler(parse_request(metadata, num_images=count, **form), [across, down])
+    return Comparison(base, model, across, down, int(require_number(calls, "number of network calls")))
+
+
+def _axes(metadata: CheckpointMetadata, across: str, columns: str, down: str, rows: str) -> "tuple[Axis, Axis | None]":
+    """Return the axes of the settings across and down with their comma-separated values. Raises BadInput."""
+    from diffusion_demo.diffusion.samplers import SAMPLERS
+    from diffusion_demo.sampling.comparison import ANY_CLASS, parse_axis
+
     choices = {
         "sampler": list(SAMPLERS),
         "class": [ANY_CLASS, *metadata.class_names, *map(metadata.title, metadata.class_names)],
@@ -93,8 +75,7 @@ def _plan(
     )
     if column_axis is None:
         raise BadInput("The columns vary nothing. Choose a setting for the columns.")
-    base = _with_eta_sampler(parse_request(metadata, label, count, *form), [column_axis, row_axis])
-    return Comparison(base, model, column_axis, row_axis, int(require_number(calls, "number of network calls")))
+    return column_axis, row_axis
 
 
 def _with_eta_sampler(base: "Request", axes: "list[Axis | None]") -> "Request":
@@ -115,15 +96,15 @@ def _check(cells: "list[Cell]") -> None:
         limits.check_sampling(images, int(cell.request.steps))
 
 
-def _fill(plan: "Comparison", cells: "list[Cell]", folder: Path, started: float) -> Iterator[tuple]:
-    """Sample the cells one by one and yield the updates; the grids are written to `folder`."""
+def _fill(plan: "Comparison", cells: "list[Cell]", folder: Path, started: float) -> Iterator[dict]:
+    """Sample the cells one by one and yield the updates by name; the grids are written to `folder`."""
     from diffusion_demo.images import save_png
     from diffusion_demo.sampling.comparison import fit_steps_to_calls, network_calls
     from diffusion_demo.sampling.generate import sample
     from diffusion_demo.ui.preview.progress_stream import duration, watch
     from diffusion_demo.ui.server.model_cache import load
 
-    skip, results, path = gr.skip(), {}, None
+    results, path = {}, None
     costs = [cell.calls or 2 * int(cell.request.steps) for cell in cells]
     for i, cell in enumerate(cells):
         checkpoint = load(folder_of(cell.checkpoint))
@@ -135,11 +116,12 @@ def _fill(plan: "Comparison", cells: "list[Cell]", folder: Path, started: float)
                 done = sum(costs[:i]) + costs[i] * step.index / step.total
                 remaining = duration((time.monotonic() - started) / done * (sum(costs) - done))
                 status = f"Cell {i + 1} of {len(cells)}, step {step.index} of {step.total}, {remaining} left"
-                yield status, skip, skip, skip
+                yield {"status": status}
         assert step is not None, "a sampler yields at least one step"
         results[cell.row, cell.column] = step.xt, caption(request, network_calls(request, checkpoint.diffusion))
         path = folder / f"compare_{i + 1:02d}.png"
         save_png(path, draw_grid(plan, results, checkpoint.description), settings_of(plan))
         if len(results) < len(cells):
-            yield f"{len(results)} of {len(cells)} cells", str(path), skip, skip
-    yield f"{len(cells)} cells in {duration(time.monotonic() - started)}.", str(path), *idle_buttons(COMPARE)
+            yield {"status": f"{len(results)} of {len(cells)} cells", "grid": str(path)}
+    status = f"{len(cells)} cells in {duration(time.monotonic() - started)}."
+    yield {"status": status, "grid": str(path)} | idle_buttons(COMPARE)

@@ -7,7 +7,7 @@ from PIL import Image
 
 from diffusion_demo import __version__
 from diffusion_demo.models.metadata import CheckpointMetadata
-from diffusion_demo.ui.sample.request_form import SAMPLER_TITLES
+from diffusion_demo.sampling.presets import SAMPLER_TITLES
 
 if TYPE_CHECKING:
     from torch import Tensor

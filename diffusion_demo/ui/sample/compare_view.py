@@ -3,14 +3,15 @@
 from dataclasses import dataclass
 
 import gradio as gr
+from gradio.components import Component
 
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.preview.preview import INSTANT_EVENT, idle_buttons, start_stop_buttons, waiting_buttons
-from diffusion_demo.ui.sample import browser_history
+from diffusion_demo.ui.preview.preview import INSTANT_EVENT, start_stop_buttons
 from diffusion_demo.ui.sample.compare import COMPARE, MAX_PER_CELL, NONE, compare
 from diffusion_demo.ui.sample.generate_view import SAMPLER_CHOICES, SampleForm
 from diffusion_demo.ui.sample.request_form import MIXED, class_choices
+from diffusion_demo.ui.sample.run_events import connect_run
 from diffusion_demo.ui.server.model_list import folder_of, model_choices, model_folders
 
 AXIS_CHOICES = [
@@ -69,8 +70,22 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: SampleForm) -> gr.Button
     for side in sides:
         side.setting.input(_value_fields, [side.setting, model], [side.typed, side.chosen], **INSTANT_EVENT)
         side.chosen.input(None, side.chosen, side.typed, js="(chosen) => chosen.join(', ')")
-    axes = [field for side in sides for field in (side.setting, side.typed)]
-    _connect_run([model, label, *axes, calls, per_cell, *form.settings[3:11]], status, grid, start, stop)
+    across, down = sides
+    inputs: dict[str, Component] = {
+        "model": model,
+        "label": label,
+        "across": across.setting,
+        "columns": across.typed,
+        "down": down.setting,
+        "rows": down.typed,
+        "calls": calls,
+        "per_cell": per_cell,
+    }
+    inputs |= {name: field for name, field in form.fields.items() if name not in (*inputs, "num_images", "twice")}
+    outputs: dict[str, Component] = {"status": status, "grid": grid, "start": start, "stop": stop}
+    stopped = connect_run(compare, "compare", COMPARE, inputs, outputs, grid)
+    # in a second step, because the last update of the run may still arrive after the first
+    stopped.then(lambda: "Stopped; what was done stays.", None, status, **INSTANT_EVENT)
     return start
 
 
@@ -86,26 +101,6 @@ def _results() -> tuple[gr.HTML, gr.Image]:
             elem_id="grid",
         )
     return status, grid
-
-
-def _connect_run(
-    inputs: list[gr.components.Component], status: gr.HTML, grid: gr.Image, start: gr.Button, stop: gr.Button
-) -> None:
-    """Connect Compare and Stop."""
-    both = [start, stop]
-    run = start.click(waiting_buttons, None, both, **INSTANT_EVENT).then(
-        compare,
-        inputs,
-        [status, grid, *both],
-        api_name="compare",
-        concurrency_limit=None,
-        show_progress="hidden",
-    )
-    run.success(None, grid, None, js=browser_history.ADD_RESULTS)
-    run.failure(lambda: idle_buttons(COMPARE), None, both, **INSTANT_EVENT)
-    stopped = stop.click(lambda: idle_buttons(COMPARE), None, both, cancels=[run], **INSTANT_EVENT)
-    # in a second step, because the last update of the run may still arrive after the first
-    stopped.then(lambda: "Stopped; what was done stays.", None, status, **INSTANT_EVENT)
 
 
 def _side(title: str, setting: str, choices: list[tuple[str, str]]) -> Side:

@@ -1,6 +1,5 @@
 """Layout of Sample, Make: the form, with the preview and the gallery beside it."""
 
-import random
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,26 +7,31 @@ import gradio as gr
 from gradio.blocks import BlockContext
 from gradio.components import Component
 
-from diffusion_demo.sampling.presets import DEFAULT, GUIDANCE_START_PERCENT, PRESETS
+from diffusion_demo.sampling.presets import (
+    DEFAULT,
+    GUIDANCE_START_PERCENT,
+    PRESETS,
+    SAMPLER_TITLES,
+    USUAL_GUIDANCE_SCALE,
+)
+from diffusion_demo.ui.named_outputs import with_named_outputs
 from diffusion_demo.ui.preview import showcase
 from diffusion_demo.ui.preview.preview import (
     INSTANT_EVENT,
     PRIVATE_EVENT,
     dispatch_event,
     gallery,
-    idle_buttons,
     preview,
     start_stop_buttons,
-    waiting_buttons,
 )
-from diffusion_demo.ui.sample import browser_history, quality, restore
+from diffusion_demo.ui.sample import quality, restore
 from diffusion_demo.ui.sample.generate import GENERATE, generate
-from diffusion_demo.ui.sample.request_form import MAX_FORM_SEED, SAMPLER_TITLES
+from diffusion_demo.ui.sample.request_form import MAX_FORM_SEED
+from diffusion_demo.ui.sample.run_events import connect_run, random_seed
 from diffusion_demo.ui.server.model_list import model_folders
 from diffusion_demo.ui.settings import settings
 
-SAMPLER_CHOICES = [(title, name) for name, title in SAMPLER_TITLES.items()]
-RANDOM_SEEDS = 1_000_000
+SAMPLER_CHOICES = [(title, name) for name, title in reversed(SAMPLER_TITLES.items())]
 KEYS = "Ctrl+Enter starts, Esc stops. Click an image to see it large; arrow keys or a swipe go to the next."
 
 
@@ -35,14 +39,13 @@ KEYS = "Ctrl+Enter starts, Esc stops. Click an image to see it large; arrow keys
 class SampleForm:
     """The components that other parts of the tab read or set.
 
-    settings: the inputs of `generate`, in its order. restored: the outputs of `restore.from_settings`, in its order.
+    fields: the inputs of `generate`, by their names in the API. restored: the outputs of `restore.from_settings`.
     optional: the row of the guidance interval, the classifier scale and the doubling, which only some models support.
     """
 
-    settings: list[Component]
-    restored: list[Component]
-    optional: list[Component | BlockContext]
-    guidance: gr.Slider
+    fields: dict[str, Component]
+    restored: dict[str, Component]
+    optional: dict[str, Component | BlockContext]
     start: gr.Button
 
 
@@ -89,43 +92,52 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> SampleForm:
                 label="Settings from an image made here", file_types=[".png"], height=160, elem_id="restore"
             )
         results = _results()
-    a = advanced
-    fields = [model, label, count, a.sampler, a.steps, guidance, a.eta, seed.seed]
-    fields += [a.guide_from, a.guide_to, a.classifier_scale, a.twice]
-    restored = [*fields, seed.new_every_time, preset]
-    quality.connect(preset, a.sampler, a.steps, a.eta)
-    dropped.upload(restore.from_file, dropped, [*restored, dropped], **PRIVATE_EVENT, concurrency_limit=None)
+    fields: dict[str, Component] = {
+        "model": model,
+        "label": label,
+        "num_images": count,
+        "sampler": advanced.sampler,
+        "steps": advanced.steps,
+        "guidance_scale": guidance,
+        "eta": advanced.eta,
+        "seed": seed.seed,
+        "guide_from": advanced.guide_from,
+        "guide_to": advanced.guide_to,
+        "classifier_scale": advanced.classifier_scale,
+        "twice": advanced.twice,
+    }
+    restored = fields | {"new_every_time": seed.new_every_time, "preset": preset}
+    quality.connect(preset, advanced.sampler, advanced.steps, advanced.eta)
+    emptied = restored | {"dropped": dropped}
+    restore_file = with_named_outputs(restore.from_file, emptied)
+    dropped.upload(restore_file, dropped, [*emptied.values()], **PRIVATE_EVENT, concurrency_limit=None)
     _connect_run(fields, seed, results, start, stop)
-    return SampleForm(fields, restored, [a.interval_row, a.classifier_scale, a.twice], guidance, start)
+    optional = {
+        "interval": advanced.interval_row,
+        "classifier_scale": advanced.classifier_scale,
+        "twice": advanced.twice,
+    }
+    return SampleForm(fields, restored, optional, start)
 
 
 def _connect_run(
-    fields: list[Component], seed: _SeedFields, results: _Results, start: gr.Button, stop: gr.Button
+    fields: dict[str, Component], seed: _SeedFields, results: _Results, start: gr.Button, stop: gr.Button
 ) -> None:
     """Connect the seed buttons, Generate and Stop."""
-    last_seed, both = gr.State(0), [start, stop]
+    last_seed = gr.State(0)
     seed.random.click(random_seed, None, seed.seed, **INSTANT_EVENT)
     seed.reuse.click(lambda last: (last, False), last_seed, [seed.seed, seed.new_every_time], **INSTANT_EVENT)
     start.click(None, None, None, js=dispatch_event("stage", "run-started"))
-    run = start.click(_begin, [seed.new_every_time, seed.seed], [seed.seed, *both], **INSTANT_EVENT).then(
-        generate,
-        fields,
-        [*results, last_seed, *both],
-        api_name="sample",
-        concurrency_limit=None,
-        show_progress="hidden",
-    )
-    run.success(None, results.gallery, None, js=browser_history.ADD_RESULTS)
-    run.failure(lambda: idle_buttons(GENERATE), None, both, **INSTANT_EVENT)
     stop.click(None, None, None, js=dispatch_event("stage", "run-stopped"))
-    stop.click(lambda: idle_buttons(GENERATE), None, both, cancels=[run], **INSTANT_EVENT)
+    outputs = results._asdict() | {"last_seed": last_seed, "start": start, "stop": stop}
+    connect_run(generate, "sample", GENERATE, fields, outputs, results.gallery, seed.new_every_time)
 
 
 def _guidance_slider() -> gr.Slider:
     return gr.Slider(
         0,
         8,
-        2.0,
+        USUAL_GUIDANCE_SCALE,
         step=0.1,
         label="Guidance",
         info="1 is off. More sticks to the class.",
@@ -221,12 +233,3 @@ def _second_model_fields() -> tuple[gr.Slider, gr.Checkbox]:
         False, label="Twice the size", info="A second model enlarges the images.", visible=False, interactive=True
     )
     return classifier_scale, twice
-
-
-def random_seed() -> int:
-    """Return a random seed below RANDOM_SEEDS."""
-    return random.randrange(RANDOM_SEEDS)
-
-
-def _begin(draw_seed: bool, seed: int) -> tuple:
-    return random_seed() if draw_seed else seed, *waiting_buttons()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata
+from diffusion_demo.sampling.presets import GUIDANCE_START_PERCENT
 from diffusion_demo.ui.server import limits
 from diffusion_demo.ui.server.model_list import upsampler_folders
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
 MIXED = "mixed"
 MAX_FORM_SEED = 2**31 - 1
-SAMPLER_TITLES = {"dpm_solver": "DPM-Solver++", "ddim": "DDIM", "ddpm": "DDPM"}
 
 
 def class_choices(metadata: CheckpointMetadata) -> list[tuple[str, str]]:
@@ -38,6 +38,7 @@ def require_number(value: float | None, name: str) -> float:
 
 def parse_request(
     metadata: CheckpointMetadata,
+    *,
     label: str | None,
     num_images: float | None,
     sampler: str,
@@ -49,9 +50,9 @@ def parse_request(
     guide_to: float | None,
     classifier_scale: float,
 ) -> "Request":
-    """Parse the form into a checked Request. guide_from and guide_to are percentages of the chain.
+    """Parse the form, by the names that its fields have in the API, into a checked Request.
 
-    Raises BadInput for an empty or invalid field.
+    guide_from and guide_to are percentages of the chain. Raises BadInput for an empty or invalid field.
     """
     from diffusion_demo.runtime.device import resolve_precision
     from diffusion_demo.sampling.request import Request
@@ -77,13 +78,14 @@ def parse_request(
 
 
 def percent_to_interval(low: float | None, high: float | None, num_timesteps: int) -> tuple[int, int] | None:
-    """Return the lowest and highest timestep, in 0 .. T-1, between two percentages of the chain; None for all of it.
+    """Return the lowest and highest timestep, in 0 .. T-1, between two percentages of the chain.
 
-    Raises BadInput for an empty field or an empty interval.
+    None, for the usual interval, if the percentages are those that the form starts with. Raises BadInput for an empty
+    field or an empty interval.
     """
     low = require_number(low, "start of the guidance interval")
     high = require_number(high, "end of the guidance interval")
-    if (low, high) == (0, 100):
+    if (low, high) == (GUIDANCE_START_PERCENT, 100):
         return None
     first, last = round(low / 100 * num_timesteps), round(high / 100 * num_timesteps) - 1
     if not 0 <= first <= last < num_timesteps:
@@ -97,7 +99,7 @@ def percent_to_interval(low: float | None, high: float | None, num_timesteps: in
 def interval_to_percent(interval: list[int] | tuple[int, int] | None, num_timesteps: int) -> tuple[float, float]:
     """Return the two percentages of a guidance interval, the inverse of `percent_to_interval`."""
     if interval is None:
-        return 0, 100
+        return GUIDANCE_START_PERCENT, 100
     return 100 * interval[0] / num_timesteps, 100 * (interval[1] + 1) / num_timesteps
 
 

@@ -1,5 +1,6 @@
 """Restore the form of the Sample tab from the settings stored in an image."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 UNREADABLE_SETTINGS = "The settings of this image cannot be read. Drop a PNG that was generated on this page."
 
 
-def from_file(path: str) -> list:
-    """Return the updates of `from_settings` for a dropped PNG, and None to empty the drop zone.
+def from_file(path: str) -> dict[str, Any]:
+    """Return the updates of `from_settings` for a dropped PNG, and None to empty the drop zone, `dropped`.
 
     Raises gr.Error for a file without valid settings.
     """
@@ -37,11 +38,11 @@ def from_file(path: str) -> list:
         if not isinstance(path, str):
             raise BadInput("No file was dropped. Drop a PNG that was downloaded from this page.")
         settings = read_settings(path)
-    return [*from_settings(settings), None]
+    return from_settings(settings) | {"dropped": None}
 
 
-def from_settings(settings: dict[str, Any]) -> list:
-    """Return one update per field of the form, in the order of `generate_view.SampleForm.restored`.
+def from_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return one update per field of the form, by the names of `generate_view.SampleForm.restored`.
 
     Raises gr.Error for settings that are invalid or belong to a variation or a comparison.
     """
@@ -85,6 +86,8 @@ def _parse(settings: dict[str, Any], metadata: "CheckpointMetadata") -> "Request
         guidance_interval=interval and (int(interval[0]), int(interval[1])),
         classifier_scale=float(settings.get("classifier_scale", 0)),
     )
+    if request.guided and interval is None:  # release 0.1.0 left an interval of all timesteps out
+        request = replace(request, guidance_interval=(0, metadata.num_train_timesteps - 1))
     request.check(metadata)
     return request
 
@@ -105,19 +108,23 @@ def _notify(settings: dict[str, Any], request: "Request", checkpoint: "Checkpoin
         gr.Info(f"The settings of seed {request.seed} were restored.")
 
 
-def _updates(settings: dict[str, Any], request: "Request", metadata: "CheckpointMetadata", has_upsampler: bool) -> list:
-    return [
-        settings["checkpoint"],
-        gr.Dropdown(class_choices(metadata), value=settings.get("class", MIXED)),
-        1,
-        request.sampler,
-        request.steps,
-        gr.Slider(value=request.guidance_scale, interactive=metadata.guidance),
-        request.eta,
-        request.seed,
-        *interval_to_percent(request.guidance_interval, metadata.num_train_timesteps),
-        request.classifier_scale,
-        bool(settings.get("upsampler")) and has_upsampler,
-        False,
-        quality.word_for(request.sampler, int(request.steps), request.eta),
-    ]
+def _updates(
+    settings: dict[str, Any], request: "Request", metadata: "CheckpointMetadata", has_upsampler: bool
+) -> dict[str, Any]:
+    guide_from, guide_to = interval_to_percent(request.guidance_interval, metadata.num_train_timesteps)
+    return {
+        "model": settings["checkpoint"],
+        "label": gr.Dropdown(class_choices(metadata), value=settings.get("class", MIXED)),
+        "num_images": 1,
+        "sampler": request.sampler,
+        "steps": request.steps,
+        "guidance_scale": gr.Slider(value=request.guidance_scale, interactive=metadata.guidance),
+        "eta": request.eta,
+        "seed": request.seed,
+        "guide_from": guide_from,
+        "guide_to": guide_to,
+        "classifier_scale": request.classifier_scale,
+        "twice": bool(settings.get("upsampler")) and has_upsampler,
+        "new_every_time": False,
+        "preset": quality.word_for(request.sampler, int(request.steps), request.eta),
+    }

@@ -7,7 +7,9 @@ import gradio as gr
 
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import has_classifier
+from diffusion_demo.sampling.presets import USUAL_GUIDANCE_SCALE
 from diffusion_demo.ui.errors import user_errors_as_toasts
+from diffusion_demo.ui.named_outputs import with_named_outputs
 from diffusion_demo.ui.preview.preview import INSTANT_EVENT, PRIVATE_EVENT
 from diffusion_demo.ui.sample import browser_history, compare_view, generate_view, import_model, restore, vary_view
 from diffusion_demo.ui.sample.request_form import MIXED, class_choices, upsampler_for
@@ -56,13 +58,14 @@ def build(page: gr.Blocks) -> list[gr.components.Component]:
     gallery = browser_history.history()
     if settings().anywhere:
         imported = import_model.build(model)
-        imported.success(show_classes, [model, label], [label, form.guidance], **INSTANT_EVENT)
+        imported.success(show_classes, [model, label], [label, form.fields["guidance_scale"]], **INSTANT_EVENT)
     _connect_history(gallery, modes, model, label, form, vary)
     page.load(_enable_start_buttons, None, [form.start, compare, *vary.starts], **UNLIMITED_EVENT)
     page.load(_refresh_models, model, model, **UNLIMITED_EVENT)
-    model.input(show_classes, [model, label], [label, form.guidance], **INSTANT_EVENT)
-    gr.on([page.load, model.change], _show_optional_fields, model, form.optional, **INSTANT_EVENT)
-    return [model, label, form.guidance]
+    model.input(show_classes, [model, label], [label, form.fields["guidance_scale"]], **INSTANT_EVENT)
+    show_optional_fields = with_named_outputs(_show_optional_fields, form.optional)
+    gr.on([page.load, model.change], show_optional_fields, model, [*form.optional.values()], **INSTANT_EVENT)
+    return [model, label, form.fields["guidance_scale"]]
 
 
 def _connect_history(
@@ -75,7 +78,8 @@ def _connect_history(
 ) -> None:
     """Connect the events of the image viewer, which history.js triggers on the history component."""
     events: Any = gallery  # gr.HTML creates custom events on attribute access
-    events.use_this(_use_settings, None, [modes, *form.restored], **UNLIMITED_EVENT)
+    used = form.restored | {"modes": modes}
+    events.use_this(with_named_outputs(_use_settings, used), None, [*used.values()], **UNLIMITED_EVENT)
     for event, mode, image in (
         (events.vary_this, vary_view.ONE, vary.one),
         (events.mix_this, vary_view.TWO, vary.two),
@@ -103,27 +107,27 @@ def show_classes(model: str, label: str) -> tuple[gr.Dropdown, gr.Slider]:
     with user_errors_as_toasts():
         metadata = load_metadata(folder_of(model))
     selected = label if label in metadata.class_names else MIXED
-    guidance = 2.0 if metadata.guidance else 1.0
+    guidance = USUAL_GUIDANCE_SCALE if metadata.guidance else 1.0
     return (
         gr.Dropdown(class_choices(metadata), value=selected),
         gr.Slider(value=guidance, interactive=metadata.guidance),
     )
 
 
-def _show_optional_fields(model: str) -> list:
+def _show_optional_fields(model: str) -> dict:
     """Return the updates of `SampleForm.optional`, which hide and reset the fields that the model does not support."""
     with user_errors_as_toasts():
         folder = folder_of(model)
         metadata = load_metadata(folder)
     classifier, upsampler = has_classifier(folder), upsampler_for(metadata) is not None
-    return [
-        gr.Row(visible=metadata.guidance or classifier),
-        gr.update(visible=True) if classifier else gr.update(visible=False, value=0),
-        gr.update(visible=True) if upsampler else gr.update(visible=False, value=False),
-    ]
+    return {
+        "interval": gr.Row(visible=metadata.guidance or classifier),
+        "classifier_scale": gr.update(visible=True) if classifier else gr.update(visible=False, value=0),
+        "twice": gr.update(visible=True) if upsampler else gr.update(visible=False, value=False),
+    }
 
 
-def _use_settings(event: gr.EventData) -> list:
+def _use_settings(event: gr.EventData) -> dict:
     """Return the updates that open Make with the settings of the image in the viewer. Raises gr.Error.
 
     The settings come from the browser, so they are checked like those of a file.
@@ -131,7 +135,7 @@ def _use_settings(event: gr.EventData) -> list:
     image_settings = getattr(event, "settings", None)
     if not isinstance(image_settings, dict):
         raise gr.Error(restore.UNREADABLE_SETTINGS, print_exception=False)
-    return [gr.Tabs(selected="make"), *restore.from_settings(image_settings)]
+    return restore.from_settings(image_settings) | {"modes": gr.Tabs(selected="make")}
 
 
 def _switch_to_vary(mode: str) -> Callable:

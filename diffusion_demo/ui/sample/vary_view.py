@@ -4,20 +4,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import gradio as gr
+from gradio.components import Component
 
 from diffusion_demo.ui.preview import showcase
-from diffusion_demo.ui.preview.preview import (
-    INSTANT_EVENT,
-    dispatch_event,
-    gallery,
-    idle_buttons,
-    preview,
-    start_stop_buttons,
-    waiting_buttons,
-)
-from diffusion_demo.ui.sample import browser_history
-from diffusion_demo.ui.sample.generate_view import SampleForm, random_seed
+from diffusion_demo.ui.preview.preview import INSTANT_EVENT, dispatch_event, gallery, preview, start_stop_buttons
+from diffusion_demo.ui.sample.generate_view import SampleForm
 from diffusion_demo.ui.sample.request_form import MAX_FORM_SEED
+from diffusion_demo.ui.sample.run_events import connect_run
 from diffusion_demo.ui.sample.vary import MAX_VARIATIONS, MIX, VARY, interpolate, vary
 from diffusion_demo.ui.server.model_list import model_folders
 
@@ -76,41 +69,25 @@ def build(model: gr.Dropdown, label: gr.Dropdown, form: SampleForm) -> VaryForm:
                 fields = _Fields(how_far, count, *_advanced_fields())
         results = _results()
     mode.change(_show_mode, mode, [two, controls.vary, controls.mix], **INSTANT_EVENT)
-    inputs = [fields.how_far, fields.count, label, form.guidance, fields.steps, fields.seed]
-    _connect_runs(model, one, two, inputs, fields, results, controls)
-    return VaryForm(mode, one, two, [controls.vary, controls.mix])
-
-
-def _connect_runs(
-    model: gr.Dropdown,
-    one: gr.Image,
-    two: gr.Image,
-    inputs: list[gr.components.Component],
-    fields: _Fields,
-    results: _Results,
-    controls: _Buttons,
-) -> None:
-    """Connect the two start buttons and Stop."""
-    runs = []
-    for start, handler, name, images in (
-        (controls.vary, vary, "vary", [one]),
-        (controls.mix, interpolate, "interpolate", [one, two]),
+    inputs: dict[str, Component] = {
+        "how_far": fields.how_far,
+        "num_images": fields.count,
+        "label": label,
+        "guidance_scale": form.fields["guidance_scale"],
+        "steps": fields.steps,
+        "seed": fields.seed,
+    }
+    start_stop = dispatch_event("vary-stage", "run-started"), dispatch_event("vary-stage", "run-stopped")
+    controls.stop.click(None, None, None, js=start_stop[1])
+    one_image: dict[str, Component] = {"model": model, "picture": one}
+    for start, handler, name, words, images in (
+        (controls.vary, vary, "vary", VARY, one_image),
+        (controls.mix, interpolate, "interpolate", MIX, one_image | {"other": two}),
     ):
-        both = [start, controls.stop]
-        start.click(None, None, None, js=dispatch_event("vary-stage", "run-started"))
-        run = start.click(_begin, [fields.new_seed, fields.seed], [fields.seed, *both], **INSTANT_EVENT).then(
-            handler,
-            [model, *images, *inputs],
-            [*results, *both],
-            api_name=name,
-            concurrency_limit=None,
-            show_progress="hidden",
-        )
-        run.success(None, results.gallery, None, js=browser_history.ADD_RESULTS)
-        run.failure(_idle, None, [*controls], **INSTANT_EVENT)
-        runs.append(run)
-    controls.stop.click(None, None, None, js=dispatch_event("vary-stage", "run-stopped"))
-    controls.stop.click(_idle, None, [*controls], cancels=runs, **INSTANT_EVENT)
+        start.click(None, None, None, js=start_stop[0])
+        outputs = results._asdict() | {"start": start, "stop": controls.stop}
+        connect_run(handler, name, words, images | inputs, outputs, results.gallery, fields.new_seed)
+    return VaryForm(mode, one, two, [controls.vary, controls.mix])
 
 
 def _image(label: str, path: str | None, elem_id: str, visible: bool = True) -> gr.Image:
@@ -172,11 +149,3 @@ def _results() -> _Results:
 def _show_mode(mode: str) -> list:
     """Return the updates of the second image and of the two start buttons."""
     return [gr.Image(visible=mode == TWO), gr.Button(visible=mode == ONE), gr.Button(visible=mode == TWO)]
-
-
-def _begin(draw_seed: bool, seed: int) -> tuple:
-    return random_seed() if draw_seed else seed, *waiting_buttons()
-
-
-def _idle() -> list:
-    return [gr.Button(VARY, interactive=True), *idle_buttons(MIX)]

@@ -84,20 +84,20 @@ def _network_queue() -> FairQueue:
     return FairQueue(settings().queue)
 
 
-def in_fair_queue(waiting: Callable[[str], tuple]) -> Callable:
+def in_fair_queue(waiting: Callable[[str], dict]) -> Callable:
     """Decorate a generator handler so that it runs in the fair queue.
 
-    `waiting` maps a status text to the handler's outputs; they are shown until the handler starts.
+    `waiting` maps a status text to updates of the handler's outputs, which are shown until the handler starts.
     """
 
     def decorate(handler: Callable[..., Iterator]) -> Callable[..., Iterator]:
         @wraps(handler)
-        def queued(*arguments):
+        def queued(*arguments, **named):
             request = LocalContext.request.get(None)
             with _network_queue().ticket(visitor_of(request), address_of(request) if request else "") as positions:
                 for position in positions:
                     yield waiting(f"Waiting: {position} before you.")
-                yield from handler(*arguments)
+                yield from handler(*arguments, **named)
 
         return queued
 

@@ -8,7 +8,17 @@ from diffusion_demo.models.metadata import ORACLES
 from diffusion_demo.ui.sample import generate, restore
 from diffusion_demo.ui.server import model_list, warmup
 
-FORM = ("two", 2, "ddim", 3, 1.0, 0.0, 8, 0, 100)
+FORM = {
+    "label": "two",
+    "num_images": 2,
+    "sampler": "ddim",
+    "steps": 3,
+    "guidance_scale": 1.0,
+    "eta": 0.0,
+    "seed": 8,
+    "guide_from": 0,
+    "guide_to": 100,
+}
 
 
 @pytest.fixture
@@ -20,12 +30,12 @@ def warm(three_models):
 def run(model, classifier_scale=0.0, twice=False):
     """Return the status lines of a run and the settings stored in its first image."""
     statuses, settings = [], {}
-    label = "mixed" if model in ORACLES else FORM[0]
-    for preview, gallery, *_ in generate.generate(model, label, *FORM[1:], classifier_scale, twice):
-        if "status" in preview:
-            statuses.append(preview["status"])
-        if isinstance(gallery, list):
-            settings = read_settings(gallery[0][0])
+    form = FORM | {"label": "mixed" if model in ORACLES else FORM["label"], "classifier_scale": classifier_scale}
+    for updates in generate.generate(model=model, twice=twice, **form):
+        if "status" in updates["preview"]:
+            statuses.append(updates["preview"]["status"])
+        if "gallery" in updates:
+            settings = read_settings(updates["gallery"][0][0])
     return statuses, settings
 
 
@@ -34,13 +44,13 @@ def test_upsampler_is_recorded_in_the_settings_and_restored(warm):
     assert statuses[0] == "Step 0 of 6" and statuses[-1].startswith("2 images in")
     assert settings["upsampler"] == "twice"
     restored = restore.from_settings(settings)
-    assert restored[0] == "plain" and restored[11] is True and restored[-1] == "custom"
+    assert restored["model"] == "plain" and restored["twice"] is True and restored["preset"] == "custom"
 
 
 def test_classifier_scale_is_recorded_and_restored(warm):
     _, settings = run("with-classifier", classifier_scale=2.5)
     assert settings["classifier_scale"] == 2.5 and "upsampler" not in settings
-    assert restore.from_settings(settings)[10] == 2.5
+    assert restore.from_settings(settings)["classifier_scale"] == 2.5
 
 
 def test_a_missing_second_network_is_an_error(warm):

@@ -5,7 +5,7 @@ import pytest
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata
-from diffusion_demo.sampling.presets import DEFAULT, DEFAULT_ETA, PRESETS
+from diffusion_demo.sampling.presets import DEFAULT, DEFAULT_ETA, GUIDANCE_START_PERCENT, PRESETS
 from diffusion_demo.ui.sample import quality, tab
 from diffusion_demo.ui.sample.request_form import interval_to_percent, parse_request, percent_to_interval, upsampler_for
 from diffusion_demo.ui.server import model_list
@@ -33,7 +33,11 @@ def parse(**changes):
 def test_every_field_is_parsed():
     request = parse()
     assert (request.num_images, request.sampler, request.steps, request.eta, request.seed) == (4, "ddim", 10, 0.5, 3)
-    assert (request.class_index, request.guidance_scale, request.guidance_interval) == (CLASSES.index("two"), 2.0, None)
+    assert (request.class_index, request.guidance_scale, request.guidance_interval) == (
+        CLASSES.index("two"),
+        2.0,
+        (0, 999),
+    )
     assert parse(label="mixed").class_index is None
 
 
@@ -42,14 +46,16 @@ def test_the_interval_is_ignored_without_guidance():
     assert parse(guide_from=20, guide_to=80, guidance_scale=1).guidance_interval is None
 
 
+def test_the_percentages_that_the_form_starts_with_are_the_usual_interval():
+    assert parse(guide_from=GUIDANCE_START_PERCENT, guide_to=100).guidance_interval is None
+    assert parse(guide_from=GUIDANCE_START_PERCENT, guide_to=99).guidance_interval == (400, 989)
+
+
 @pytest.mark.parametrize("steps", [100, 1000, 4000])
 def test_percentages_of_an_interval_give_the_interval_again(steps):
     for interval in ((0, steps - 1), (3, 3), (steps // 3, steps - 2)):
-        assert percent_to_interval(*interval_to_percent(list(interval), steps), steps) in (
-            interval,
-            None if interval == (0, steps - 1) else interval,
-        )
-    assert interval_to_percent(None, steps) == (0, 100)
+        assert percent_to_interval(*interval_to_percent(list(interval), steps), steps) == interval
+    assert percent_to_interval(*interval_to_percent(None, steps), steps) is None
 
 
 @pytest.mark.parametrize(
@@ -63,7 +69,7 @@ def test_percentages_of_an_interval_give_the_interval_again(steps):
         ({"guide_from": 60, "guide_to": 60}, "start below the end"),
         ({"guide_from": 60, "guide_to": 40}, "start below the end"),
         ({"label": "nine"}, "no class 'nine'"),
-        ({"sampler": "euler"}, "no sampler 'euler'"),
+        ({"sampler": "euler"}, "one of ddpm, ddim, dpm_solver, not 'euler'"),
     ],
 )
 def test_invalid_fields_raise_one_sentence(changes, sentence):
@@ -79,7 +85,8 @@ def test_quality_presets_match_their_values():
 
 def visible_fields(model):
     return [
-        update["visible"] if isinstance(update, dict) else update.visible for update in tab._show_optional_fields(model)
+        update["visible"] if isinstance(update, dict) else update.visible
+        for update in tab._show_optional_fields(model).values()
     ]
 
 

@@ -1,0 +1,77 @@
+"""Command-line options made from the fields of pydantic settings: help, range, choices and default."""
+
+import argparse
+from collections.abc import Callable
+from types import NoneType
+from typing import TYPE_CHECKING, Any, get_args, get_origin
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+METAVARS: dict[Any, str] = {int: "N", float: "X"}
+
+
+def parse_steps(text: str) -> int | str:
+    """Return a number of steps, or the text itself if it specifies the timesteps."""
+    return int(text) if text.strip().isdecimal() else text
+
+
+def add_setting(parser: argparse.ArgumentParser, name: str, field: "FieldInfo", **changes: Any) -> None:
+    """Add the option of a field to the parser. An option that is not given is None, whatever the default.
+
+    `changes` replace arguments of `add_argument`, such as its help, which gets the range and the default all the same.
+    """
+    words = changes.pop("help", field.description or "")
+    options: dict[str, Any] = {"help": words.replace("%", "%%") + _limits(field)}
+    kinds = _kinds_of(field)
+    if kinds == [bool]:
+        options |= {"action": argparse.BooleanOptionalAction, "default": None}
+    elif get_origin(kinds[0]) is tuple:
+        options |= _tuple_options(get_args(kinds[0]))
+    elif kinds == [int, str]:
+        options |= {"type": parse_steps, "metavar": "N"}
+    else:
+        options |= {"type": kinds[0], "metavar": METAVARS.get(kinds[0], "NAME")}
+    parser.add_argument(f"--{name.replace('_', '-')}", **options | changes)
+
+
+def given(parsed: argparse.Namespace, fields: "dict[str, FieldInfo]") -> dict[str, Any]:
+    """Return the fields whose options were given on the command line."""
+    values = {name: getattr(parsed, name, None) for name in fields}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _tuple_options(kinds: tuple) -> dict[str, Any]:
+    """Return the arguments for one value "0.9,0.99" of any length, or for as many values as the tuple has."""
+    if kinds[-1] is Ellipsis:
+        return {"type": _separated_by_commas(kinds[0]), "metavar": "X,X"}
+    return {"type": kinds[0], "nargs": len(kinds), "metavar": ("LOW", "HIGH")}
+
+
+def _separated_by_commas(kind: Callable[[str], Any]) -> Callable[[str], tuple]:
+    def numbers(text: str) -> tuple:
+        return tuple(kind(part) for part in text.split(","))
+
+    return numbers
+
+
+def _kinds_of(field: "FieldInfo") -> list[Any]:
+    """Return the types of a field, None aside."""
+    if get_origin(field.annotation) is tuple:
+        return [field.annotation]
+    return [kind for kind in get_args(field.annotation) if kind is not NoneType] or [field.annotation or str]
+
+
+def _limits(field: "FieldInfo") -> str:
+    """Return the choices or the range of a field, and its default, in brackets."""
+    from diffusion_demo.validation import choices_of, range_of
+
+    limits, bounds = [], range_of(field)
+    if choices := choices_of(field):
+        limits.append(f"one of {', '.join(map(str, choices))}")
+    elif None not in bounds:
+        limits.append(" to ".join(f"{bound:,}" if isinstance(bound, int) else f"{bound:g}" for bound in bounds))
+    if field.default is not None and not field.is_required():
+        default = ",".join(map(str, field.default)) if isinstance(field.default, tuple) else field.default
+        limits.append(f"default: {default}")
+    return f" ({'; '.join(limits)})" if limits else ""

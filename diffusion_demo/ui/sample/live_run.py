@@ -1,0 +1,84 @@
+"""A run of a sampler on the page: live updates of the denoising, then the finished images."""
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from diffusion_demo.ui.errors import user_errors_as_toasts
+from diffusion_demo.ui.preview.downloads import write_images, write_zip_of
+from diffusion_demo.ui.preview.preview import idle_buttons, working_buttons
+
+if TYPE_CHECKING:
+    from diffusion_demo.diffusion.samplers import Step
+
+
+@dataclass(frozen=True, eq=False)
+class LiveRun:
+    """A checked request that is ready to run.
+
+    steps: starts the sampler. side: of the finished images, in pixels. settings: of each image, as stored in its PNG.
+    start_label: of the start button. first_frame: of the initial noise, if it is shown. name: of the files, a format.
+    """
+
+    steps: "Callable[[], Iterator[Step]]"
+    total_steps: int
+    side: int
+    seed: int
+    settings: list[dict]
+    start_label: str
+    first_frame: dict | None = None
+    name: str = "seed_{seed:08d}.png"
+
+
+def run_live(run: LiveRun) -> Iterator[dict]:
+    """Sample, and yield updates by name: preview, gallery, archive, start and stop. Raises gr.Error."""
+    from diffusion_demo.ui.preview.frames import make_animation
+
+    started, status = time.monotonic(), f"Step 0 of {run.total_steps}"
+    frames = [run.first_frame] if run.first_frame else []
+    opening = make_animation(frames, run.total_steps, status, live=True) if frames else {"frames": [], "empty": status}
+    yield {"preview": opening} | working_buttons()
+    with user_errors_as_toasts():
+        last = yield from _sample(run, frames, started)
+    yield from _finish(run, frames, last, time.monotonic() - started)
+
+
+def _sample(run: LiveRun, frames: list[dict], started: float) -> "Generator[dict, None, Step]":
+    """Sample, append the recorded frames to `frames`, yield live updates, and return the last step."""
+    from diffusion_demo.ui.preview.frames import frame, make_animation, recorded_steps
+    from diffusion_demo.ui.preview.progress_stream import duration, watch
+
+    total, count = run.total_steps, len(run.settings)
+    recorded = recorded_steps(total, count * run.side**2)
+    step = None
+    with closing(watch(run.steps(), recorded)) as updates:
+        for new_steps in updates:
+            new_frames = [frame(step) for step in new_steps]
+            frames += [one for one, step in zip(new_frames, new_steps, strict=True) if step.index in recorded]
+            step = new_steps[-1]
+            if step.index < total:
+                each = (time.monotonic() - started) / step.index
+                remaining, rate = duration(each * (total - step.index)), count / (each * total)
+                status = f"Step {step.index} of {total}, {remaining} left, {rate:.1f} images/s"
+                yield {"preview": make_animation(new_frames[-1:], total, status, live=True)}
+    assert step is not None, "a sampler yields at least one step"
+    return step
+
+
+def _finish(run: LiveRun, frames: list[dict], last: "Step", seconds: float) -> Iterator[dict]:
+    """Write the images and yield the final update."""
+    from diffusion_demo.ui.preview.frames import make_animation
+    from diffusion_demo.ui.preview.progress_stream import duration
+
+    count = len(run.settings)
+    status = f"{count} images in {duration(seconds)}, {count / seconds:.1f} images/s, seed {run.seed}."
+    with user_errors_as_toasts(), write_images(last.xt, run.settings, run.name) as paths:
+        yield {
+            "preview": make_animation(frames, run.total_steps, status),
+            "gallery": [(str(path), None) for path in paths],
+            "archive": gr.DownloadButton(value=str(write_zip_of(paths)), visible=True),
+        } | idle_buttons(run.start_label)
