@@ -5,7 +5,7 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diffusion_demo.cli.options import add_setting, given
 from diffusion_demo.cli.terminal import discard_lost_output

@@ -294,9 +294,9 @@ class Diffusion:
     ) -> Reverse:
         """Return p_theta(x_{t-1} | x_t) = N(mu_theta, Sigma_theta) from the network output. DDPM Eq. 1 and 11.
 
-        The mean is the posterior mean at the predicted x_0. `denoised_fn` changes this x_0, then `clip` clips it to
-        the clip_range, and eps is recomputed from it. With prediction_type "previous" the mean is the prediction itself, which
-        neither changes. Raises ValueError if denoised_fn changes the shape.
+        The mean is the posterior mean at the predicted x_0. `denoised_fn` changes this x_0, then `clip` clips it to the
+        clip_range, and eps is recomputed from it. With prediction_type "previous" the mean is the prediction itself,
+        which neither changes. Raises ValueError if denoised_fn changes the shape.
         """
         prediction, v = self.split_output(output, xt)
         x0 = self.predict_x0(prediction, xt, t)
