@@ -50,8 +50,8 @@ def test_the_mathematics_imports_only_torch_numpy_the_standard_library_and_itsel
     assert room("diffusion") and not wrong
 
 
-def test_the_mathematics_stays_under_1300_lines():
-    assert 0 < sum(len(path.read_text(encoding="utf-8").splitlines()) for path in room("diffusion")) < 1300
+def test_the_mathematics_stays_under_1400_lines():
+    assert 0 < sum(len(path.read_text(encoding="utf-8").splitlines()) for path in room("diffusion")) < 1400
 
 
 def test_the_mathematics_prints_nothing_opens_no_file_and_holds_no_long_function():
