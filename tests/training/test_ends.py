@@ -9,42 +9,17 @@ import os
 import signal
 import threading
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 import torch
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
-from diffusion_demo.training import loop, tasks, trainer
-from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training import tasks, trainer
 from diffusion_demo.training.loop import Budget
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.trainer import Trainer
 from tests.training.events import latest_checkpoint, weights_of
-
-
-@pytest.fixture(autouse=True)
-def short_previews(monkeypatch):
-    monkeypatch.setattr(tasks, "PREVIEW", replace(tasks.PREVIEW, num_images=2, steps=2))
-
-
-@pytest.fixture
-def run(tmp_path):
-    return RunFolder(tmp_path / "run")
-
-
-@pytest.fixture
-def train(digits, run):
-    """Start or resume a run of eight steps, without checkpoints before its end unless `save_every` is given."""
-
-    def start(budget=None, resume=False, run=run, **settings):
-        tiny = {"preset": "tiny", "image_size": 16, "channels": 1, "batch_size": 8, "precision": "fp32"}
-        rare = {"num_train_timesteps": 100, "warmup_steps": 2, "save_every": 1000, "sample_every": 1000}
-        config = TrainConfig(**{"data": str(digits)} | tiny | rare | settings)
-        return loop.train(config, run, budget or Budget(max_steps=8), resume, "a test")
-
-    return start
 
 
 def at_step(number, action):

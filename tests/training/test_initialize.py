@@ -6,14 +6,21 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from safetensors.torch import load_file, save_file
 
 from diffusion_demo import data
+from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.checkpoint import load_checkpoint, save_checkpoint
+from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from diffusion_demo.models.classifier import Classifier, trunk_config
+from diffusion_demo.models.classifier_heads import POOLS
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.training.config import TrainConfig, inherit
-from diffusion_demo.training.initialize import adapt_to_data, load_or_build
+from diffusion_demo.training.initialize import adapt_classifier_to_data, adapt_to_data, load_or_build
+from diffusion_demo.training.state import load_state, save_state
+from diffusion_demo.training.trainer import make_average
 from tests.training.events import latest_checkpoint, unet_config
 
 TABLE = "class_embedding.weight"
@@ -285,3 +292,49 @@ def test_the_model_keeps_how_its_images_are_prepared(digits, source, request):
     report = data.scan(digits)
     description = load_or_build(config(**start, **prepared), None, report, "").description
     assert {name: getattr(description, name) for name in prepared} == prepared
+
+
+# classifiers and upsamplers
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("names", [("cat", "dog"), ("cat", "cow", "dog")], ids=["same classes", "another class"])
+def test_a_classifier_keeps_its_kind_of_head_when_only_its_dropout_changes(pool, names):
+    torch.manual_seed(0)
+    trunk = dict(trunk_config(small_unet(in_channels=1, block_out_channels=(32, 32, 64), norm_num_groups=32)))
+    classifier = Classifier(trunk=trunk, class_names=["cat", "dog"], pool=pool, head_channels=16).eval()
+    description = CheckpointMetadata(16, 1, 100, ("cat", "dog"), task="classifier", images_seen=40)
+    source = Checkpoint(classifier, Diffusion(named_betas("linear", 1000)), description, "linear")
+    found = adapt_to(source, names, dropout=0.2).unet.eval()
+    assert isinstance(found, Classifier)
+    assert (found.config["pool"], found.config["head_channels"]) == (pool, 16)
+    assert found.config["trunk"]["dropout"] == 0.2
+    old, new = classifier.state_dict(), found.state_dict()
+    kept = [name for name in old if names == ("cat", "dog") or not name.startswith(("head", "norm"))]
+    assert kept and all(torch.equal(old[name], new[name]) for name in kept)
+
+
+def adapt_to(source, names, **settings):
+    return adapt_classifier_to_data(source, config(channels=1, task="classifier", **settings), names, "a classifier")
+
+
+def test_an_upsampler_of_another_factor_is_refused(plain):
+    source = load_checkpoint(plain)
+    other = replace(source, description=replace(source.description, task="upsampler", small_size=4))
+    with pytest.raises(BadInput, match=r"enlarges 4 times; training is for 2 times"):
+        adapt_to_data(other, config(task="upsampler"), ())
+
+
+@pytest.mark.parametrize("wrapper", ["_orig_mod.", ""])
+def test_a_state_that_was_saved_with_the_names_of_torch_compile_is_loaded(tmp_path, wrapper):
+    unet, compiled = small_unet(), small_unet()
+    for parameter in compiled.parameters():
+        parameter.data.add_(1)
+    state = tmp_path / "state"
+    averages = {0.9: make_average(compiled, 0.9, True)}
+    optimizer = torch.optim.AdamW(compiled.parameters())
+    save_state(state, compiled, optimizer, averages, None, {"step": 3})
+    weights = load_file(state / "weights.safetensors")
+    save_file({wrapper + name: weight for name, weight in weights.items()}, state / "weights.safetensors")
+    load_state(state, unet, torch.optim.AdamW(unet.parameters()), {0.9: make_average(unet, 0.9, True)}, None)
+    assert all(torch.equal(a, b) for a, b in zip(unet.parameters(), compiled.parameters(), strict=True))

@@ -8,7 +8,7 @@ import pytest
 
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.training.run_folder import RunFolder
-from tests.training.events import latest_checkpoint
+from tests.training.events import assert_refused, latest_checkpoint
 
 
 @pytest.fixture
@@ -70,8 +70,15 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_nothing_half_written(limited
     assert_failed_without_traceback(limited(resource.RLIMIT_FSIZE, 1_000_000, *tiny, "--resume", "--max-steps", 8))
     failed = run.events()[-1]
     assert failed["type"] == "failed" and failed["step"] == 4 and failed["message"].startswith("The disk is full")
+    assert "The steps after 2 are lost; --resume continues from there." in failed["message"]
     assert not list(run.path.rglob("*.partial")) and latest_checkpoint(run).name == "step_000002"
     assert load_checkpoint(latest_checkpoint(run)).description.steps == 2
     done = command("train", *common, "--resume", "--max-steps", 4, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert latest_checkpoint(run).name == "step_000004"
+
+
+def test_a_disk_without_room_for_the_config_is_refused_in_one_sentence_and_leaves_no_run(limited, tiny, tmp_path):
+    done = limited(resource.RLIMIT_FSIZE, 500, *tiny, "--max-steps", 2)
+    assert_refused(done, "The disk is full. Free some space, then try again. Training did not start.")
+    assert not (tmp_path / "run").exists()

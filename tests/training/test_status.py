@@ -142,6 +142,25 @@ def test_a_launched_trainer_is_followed_told_to_stop_and_found_finished(digits, 
     assert child.wait(timeout=30) == 0 and run.latest() is not None
 
 
+def test_a_launched_trainer_outlives_the_process_that_launched_it(digits, tiny, tmp_path, environment):
+    run = RunFolder(tmp_path / "run")
+    arguments = ["--data", str(digits), "--run", str(run.path), *tiny, "--max-minutes", "10", "--save-every", "100000"]
+    script = f"""
+from diffusion_demo.training.process import launch
+from diffusion_demo.training.run_folder import RunFolder
+launch(RunFolder({str(run.path)!r}), {arguments!r}).wait()
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script], env=environment, start_new_session=True)
+    wait_until(lambda: read_status(run).step >= 1)
+    os.killpg(parent.pid, signal.SIGKILL)
+    parent.wait()
+    step = read_status(run).step
+    wait_until(lambda: read_status(run).step > step)
+    send_command(run, "stop")
+    wait_until(lambda: read_status(run).state == "finished")
+    assert run.latest() is not None
+
+
 def test_a_killed_trainer_is_found_interrupted(digits, tiny, tmp_path):
     run = RunFolder(tmp_path / "run")
     launch(run, ["--data", str(digits), "--run", str(run.path), *tiny, "--max-minutes", "10", "--save-every", "100000"])
