@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from accelerate.state import AcceleratorState, PartialState
 from torch.utils import _pytree as pytree
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
@@ -71,6 +72,21 @@ def _count(copies: str | None = None, synchronizations: str | None = None) -> No
             counts.synchronizations += [synchronizations] if synchronizations else []
 
 
+@contextmanager
+def training_on(device: torch.device) -> Iterator[None]:
+    """Make the Accelerator created inside use the device; a module that moves there keeps its Parameter objects."""
+    AcceleratorState._reset_state()
+    state, swaps = PartialState(cpu=True), torch.__future__.get_swap_module_params_on_conversion()
+    before, state.device = state.device, device
+    torch.__future__.set_swap_module_params_on_conversion(True)
+    try:
+        yield
+    finally:
+        torch.__future__.set_swap_module_params_on_conversion(swaps)
+        state.device = before
+        AcceleratorState._reset_state()
+
+
 class OtherTensor(torch.Tensor):
     """A tensor on the device "other"; `held` is the CPU tensor with its values."""
 
@@ -95,6 +111,10 @@ class OtherTensor(torch.Tensor):
     def tolist(self):
         """Copy to the CPU, as on a GPU; torch refuses it for subclasses."""
         return self.cpu().tolist()
+
+    def untyped_storage(self):
+        """Return the storage of the values, whose address and size safetensors compares before it copies them."""
+        return self.held.untyped_storage()
 
     def numpy(self, *, force=False):
         """Refuse, as on a GPU."""
@@ -138,8 +158,9 @@ def _target(func: Any, args: tuple, kwargs: dict, tensors: list[torch.Tensor]) -
     # A CPU tensor without axes counts as a number.
     devices = {each.device for each in tensors if each.ndim or each.device != CPU}
     if len(devices) > 1:
-        shapes = ", ".join(f"{list(each.shape)} on {each.device.type}" for each in tensors)
-        raise MixedDevices(f"{func} expects all tensors on one device, but got {shapes}")
+        shapes = [f"{list(each.shape)} on {each.device.type}" for each in tensors]
+        few = ", ".join([*shapes[:3], "...", shapes[-1]] if len(shapes) > 4 else shapes)
+        raise MixedDevices(f"{func} expects all tensors on one device, but got {few}")
     return given or next(iter(devices), CPU)
 
 

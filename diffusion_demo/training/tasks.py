@@ -77,7 +77,8 @@ class Upsampling(Denoising):
         if network.training and self.config.small_noise:
             rng = generator(-1)  # the numbers from 0 on belong to the dropouts
             deviation = self.config.small_noise * torch.rand(len(small), 1, 1, 1, generator=rng)
-            small = small + (deviation * torch.randn(small.shape, generator=rng)).to(small.device)
+            noise = deviation * torch.randn(small.shape, generator=rng)
+            small = small + noise.to(small.device, non_blocking=True)  # a blocking copy would wait for the GPU's queue
         return concat_low_res(xt, small)
 
     def preview(self, network: nn.Module, precision: str, dataset: ImageTensors) -> Image.Image | None:
