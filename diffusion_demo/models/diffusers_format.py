@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.hub import local_folder
 from diffusion_demo.models.metadata import NOT_A_CHECKPOINT, CheckpointMetadata
+from diffusion_demo.validation import read_json
 
 WEIGHTS, PICKLED = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"
 SCHEDULERS = ("DDPMScheduler", "DDIMScheduler")
@@ -141,6 +142,6 @@ def _read_json(file: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        return dict(read_json(file))
+    except (OSError, ValueError, TypeError) as error:
         raise BadInput(f"Cannot read {file} ({error}). Copy the checkpoint again.") from error

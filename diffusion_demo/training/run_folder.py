@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,8 +13,10 @@ from filelock import FileLock, Timeout
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.training.config import TrainConfig
-from diffusion_demo.training.events import Event
+from diffusion_demo.training.events import Event, check_event
+from diffusion_demo.validation import parse_json, read_json, read_regular
 
+COMMANDS = ("stop", "sample_now", "save_now")
 KEPT_CHECKPOINTS = 3  # the newest ones; the best one is kept in addition
 
 
@@ -72,8 +75,11 @@ class RunFolder:
     def read_config(self) -> tuple[TrainConfig, dict, str]:
         """Return the config, data summary and command of the run. Raises BadInput when config.json cannot be read."""
         try:
-            content = json.loads(self.config_file.read_text(encoding="utf-8"))
-            return TrainConfig.from_json(content["config"]), content["data"], content["command"]
+            content = read_json(self.config_file)
+            data, command = content["data"], content["command"]
+            if not isinstance(data, dict) or not isinstance(command, str):
+                raise ValueError("data or command has another type")
+            return TrainConfig.from_json(content["config"]), data, command
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInput(f"Cannot read {self.config_file} ({error}). Start a new run.") from error
 
@@ -101,27 +107,33 @@ class RunFolder:
             raise
 
     def events(self) -> list[dict]:
-        """Return the events of all complete lines of events.jsonl."""
+        """Return the events of all complete lines of events.jsonl. Raises OSError or ValueError if it is damaged."""
         if not self.events_file.exists():
             return []
-        lines = self.events_file.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        lines = read_regular(self.events_file).decode().splitlines(keepends=True)
+        return [check_event(parse_json(line)) for line in lines if line.endswith("\n")]
 
     def control(self) -> list[str]:
-        """Return the commands (stop, sample_now, save_now) appended since the last call."""
-        if not self.control_file.exists() or self.control_file.stat().st_size <= self._control_start:
+        """Return the commands (stop, sample_now, save_now) appended since the last call.
+
+        A line that is not a command is ignored, with a message on stderr: a typing error must not end a training.
+        """
+        if not self.control_file.is_file() or self.control_file.stat().st_size <= self._control_start:
             return []
         with self.control_file.open("rb") as file:
             file.seek(self._control_start)
             appended = file.read()
         complete = appended[: appended.rfind(b"\n") + 1]
         self._control_start += len(complete)
-        return [json.loads(line)["type"] for line in complete.splitlines()]
+        commands = [_parse_command(line) for line in complete.splitlines() if line.strip()]
+        if None in commands:
+            print(f"Ignored a line of {self.control_file.name} that is not a command.", file=sys.stderr, flush=True)
+        return [command for command in commands if command is not None]
 
     def latest(self) -> Path | None:
         """Return the checkpoint that the file `latest` names, else the one of the highest step, else None."""
         with suppress(OSError, ValueError):  # the file is missing or damaged
-            named = self.checkpoints / (self.checkpoints / "latest").read_text(encoding="utf-8").strip()
+            named = self.checkpoints / read_regular(self.checkpoints / "latest").decode().strip()
             if named.parent == self.checkpoints and named.is_dir():
                 return named
         folders = (path for path in self.checkpoints.glob("step_*") if path.name[5:].isdecimal() and path.is_dir())
@@ -164,6 +176,15 @@ class RunFolder:
         for path in oldest_first[:-KEPT_CHECKPOINTS]:
             if path != best:
                 shutil.rmtree(path)
+
+
+def _parse_command(line: bytes) -> str | None:
+    """Return the command in a line of control.jsonl, or None if it is not one."""
+    try:
+        command = parse_json(line)["type"]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
+    return command if command in COMMANDS else None
 
 
 def resolve_checkpoint(path: str | Path) -> Path:
