@@ -10,6 +10,7 @@ from torch import Tensor
 
 from diffusion_demo.atomic import atomic_path
 from diffusion_demo.errors import BadInput
+from diffusion_demo.validation import parse_json
 
 PNG_KEY = "diffusion_demo"
 
@@ -63,9 +64,9 @@ def read_settings(path: str | Path) -> dict:
     """Return the settings embedded in a PNG by save_png. Raises BadInput if there are none."""
     try:
         with Image.open(path, formats=["PNG"]) as image:
-            assert isinstance(image, PngImagePlugin.PngImageFile)
-            settings = json.loads(image.text[PNG_KEY])
-    except (OSError, ValueError, KeyError, SyntaxError, Image.DecompressionBombError) as error:
+            # Only the chunks before the pixels, where save_png writes: `image.text` would decode the whole image.
+            settings = parse_json(image.info[PNG_KEY])
+    except (OSError, ValueError, TypeError, KeyError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadInput("This image contains no settings. Choose a PNG that was generated here.") from error
     if not isinstance(settings, dict):
         raise BadInput("The settings of this image cannot be read. Choose a PNG that was generated here.")

@@ -1,7 +1,8 @@
 """Errors for files that cannot be read, with messages for their owner."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import BoundedSemaphore
 
 from PIL import Image, UnidentifiedImageError
 
@@ -17,6 +18,22 @@ class UnreadableFile(BadInput):
 
 # The exceptions that reading and decoding a file can raise.
 UNREADABLE = (OSError, UnreadableFile)
+
+
+class _Decoding:
+    """How many images this process decodes at a time: None for any number, as in a trainer."""
+
+    slots: AbstractContextManager | None = None
+
+
+def limit_decoding(images: int) -> None:
+    """Let at most this many threads decode an image at a time. A page needs it, because strangers choose the images."""
+    _Decoding.slots = BoundedSemaphore(images)
+
+
+def decoding() -> AbstractContextManager:
+    """Return the context in which pixels may be decoded. It is not reentrant."""
+    return _Decoding.slots or nullcontext()
 
 
 @contextmanager

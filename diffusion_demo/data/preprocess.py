@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageOps
 
-from diffusion_demo.data.file_errors import MAX_PIXELS, TOO_MANY_PIXELS, UnreadableFile, readable
+from diffusion_demo.data.file_errors import MAX_PIXELS, TOO_MANY_PIXELS, UnreadableFile, decoding, readable
 from diffusion_demo.errors import BadInput
 
 FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]
@@ -119,7 +119,7 @@ class ImageTransform:
 
 def decode(data: bytes, transform: ImageTransform) -> np.ndarray:
     """Decode and transform the content of an image file to uint8 [C, S, S]. Raises UnreadableFile."""
-    with readable():
+    with decoding(), readable():
         image = load_upright(open_image(data), OVERSAMPLING * transform.image_size)
         image = flatten(image, transform.background, "RGB" if transform.channels == 3 else "L")
         pixels = np.asarray(_square(image, transform))

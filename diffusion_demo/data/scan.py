@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from diffusion_demo.data import names
-from diffusion_demo.data.file_errors import UnreadableFile, readable
+from diffusion_demo.data.file_errors import UnreadableFile, decoding, readable
 from diffusion_demo.data.listing import Listing, Member
 from diffusion_demo.data.preprocess import is_grayscale, load_upright, open_image
 from diffusion_demo.data.report import Entry, Report
@@ -54,7 +54,7 @@ def scan(
 
 def _read_entry(member: Member, class_name: str) -> Entry:
     data = member.read()
-    with readable():
+    with decoding(), readable():
         image = open_image(data)
         width, height = image.size
         gray = is_grayscale(load_upright(image, GRAY_CHECK_SIZE))

@@ -16,7 +16,7 @@ from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, si
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.adapt import with_null_class
 from diffusion_demo.models.classifier import Classifier, load_classifier
-from diffusion_demo.models.config_keys import kept_settings, read_json, scheduler_settings
+from diffusion_demo.models.config_keys import kept_settings, read_config, scheduler_settings
 from diffusion_demo.models.diffusers_format import find_parts
 from diffusion_demo.models.hub import local_folder
 from diffusion_demo.models.load_metadata import load_metadata
@@ -118,7 +118,7 @@ def with_classifier(checkpoint: Checkpoint, folder: str | Path) -> Checkpoint:
 
 
 def _load_network(path: Path, weights: WeightFiles) -> UNet2DModel:
-    config = read_json(path / "config.json")
+    config = read_config(path / "config.json")
     check_sizes(config, weights.shapes(), path)
     kind = network_class(path)
     try:
@@ -132,7 +132,7 @@ def _load_network(path: Path, weights: WeightFiles) -> UNet2DModel:
 
 def _read_scheduler(path: Path, name: str | Path) -> dict[str, Any]:
     """Return the settings of a scheduler's config, also of a DDIMScheduler."""
-    config = read_json(path / "scheduler_config.json")
+    config = read_config(path / "scheduler_config.json")
     if not config:
         raise BadInput(f"{path} is damaged or incomplete: scheduler_config.json is missing. Copy the checkpoint again.")
     return scheduler_settings(config, str(name))

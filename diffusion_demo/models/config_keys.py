@@ -12,6 +12,7 @@ from typing import Any
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import PREDICTION_TYPES, VARIANCE_TYPES
+from diffusion_demo.validation import read_json
 
 HONORED, KEPT = "honored", "kept"
 MAX_TIMESTEPS = 100_000  # absurd values must not allocate gigabytes
@@ -148,13 +149,13 @@ NETWORK_KEYS = {
 }
 
 
-def read_json(file: Path) -> dict[str, Any]:
+def read_config(file: Path) -> dict[str, Any]:
     """Return the contents of a JSON file, or an empty dict if the file does not exist. Raises BadInput."""
     if not file.is_file():
         return {}
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        return dict(read_json(file))
+    except (OSError, ValueError, TypeError) as error:
         raise BadInput(f"Cannot read {file} ({error}). Copy the checkpoint again.") from error
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.config_keys import MAX_SIDE, NETWORK_KEYS, check_keys, read_json, scheduler_settings
+from diffusion_demo.models.config_keys import MAX_SIDE, NETWORK_KEYS, check_keys, read_config, scheduler_settings
 from diffusion_demo.models.metadata import NOT_A_CHECKPOINT, CheckpointMetadata
 
 SCHEDULERS = ("DDPMScheduler", "DDIMScheduler")
@@ -47,8 +47,8 @@ def diffusers_metadata(folder: Path, name: str) -> CheckpointMetadata:
 
     Raises BadInput, in which `name` identifies the model, if the model is not supported.
     """
-    index, parts = read_json(folder / "model_index.json"), find_parts(folder)
-    network, scheduler = read_json(parts.unet / "config.json"), read_json(parts.scheduler / "scheduler_config.json")
+    index, parts = read_config(folder / "model_index.json"), find_parts(folder)
+    network, scheduler = read_config(parts.unet / "config.json"), read_config(parts.scheduler / "scheduler_config.json")
     kind = _class_name(index, network)
     if kind is None:
         raise BadInput(NOT_A_CHECKPOINT.format(name))

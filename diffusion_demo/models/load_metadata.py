@@ -1,12 +1,19 @@
 """Read the metadata of any checkpoint without importing torch."""
 
-import json
+from functools import lru_cache
 from pathlib import Path
+from typing import get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.diffusers_format import diffusers_metadata
 from diffusion_demo.models.hub import local_folder
-from diffusion_demo.models.metadata import FILE, NOT_A_CHECKPOINT, ORACLES, CheckpointMetadata, has_classifier
+from diffusion_demo.models.metadata import FILE, NOT_A_CHECKPOINT, ORACLES, TASKS, CheckpointMetadata, has_classifier
+from diffusion_demo.validation import read_json
+
+BOUNDS = {"image_size": (1, 4096), "channels": (1, 64), "num_train_timesteps": (1, 100_000)}
+MAX_CLASSES = 100_000
 
 
 def load_metadata(folder: str | Path) -> CheckpointMetadata:
@@ -26,7 +33,26 @@ def load_metadata(folder: str | Path) -> CheckpointMetadata:
     if not (folder / "model_index.json").is_file() and not has_classifier(folder):
         raise BadInput(NOT_A_CHECKPOINT.format(name))
     try:
-        fields = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        return CheckpointMetadata(**fields | {"class_names": tuple(fields["class_names"])})
-    except (ValueError, TypeError, KeyError) as error:
-        raise BadInput(f"Cannot read {folder / FILE} ({error}). Copy the checkpoint again.") from error
+        fields = read_json(folder / FILE)
+        metadata = CheckpointMetadata(**fields | {"class_names": tuple(fields["class_names"])})
+        _check(metadata)
+        return metadata
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        reason = "a value has another type" if isinstance(error, ValidationError) else error
+        raise BadInput(f"Cannot read {folder / FILE} ({reason}). Copy the checkpoint again.") from error
+
+
+@lru_cache(maxsize=1)
+def _field_types() -> dict[str, TypeAdapter]:
+    return {name: TypeAdapter(hint) for name, hint in get_type_hints(CheckpointMetadata).items()}
+
+
+def _check(metadata: CheckpointMetadata) -> None:
+    """Raise ValueError for a value of another type, or beyond any network that this package can run."""
+    for name, adapter in _field_types().items():
+        adapter.validate_python(getattr(metadata, name), strict=True)
+    for name, (low, high) in BOUNDS.items():
+        if not low <= getattr(metadata, name) <= high:
+            raise ValueError(f"{name} must be from {low} to {high}")
+    if len(metadata.class_names) > MAX_CLASSES or metadata.task not in TASKS:
+        raise ValueError("the task is unknown, or there are too many classes")

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import safe_open
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.config_keys import NETWORK_KEYS, read_json
+from diffusion_demo.models.config_keys import NETWORK_KEYS, read_config
 from diffusion_demo.models.hub import local_folder
 
 WEIGHTS, PICKLED = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"
@@ -74,7 +74,7 @@ def _names(variant: str | None) -> tuple[str, str]:
 
 
 def _shards(index: Path) -> list[str]:
-    names = read_json(index).get("weight_map")
+    names = read_config(index).get("weight_map")
     shards = sorted(set(map(str, names.values()))) if isinstance(names, dict) else []
     if not shards or any(Path(name).name != name or not name.endswith(".safetensors") for name in shards):
         raise BadInput(f"{index} is damaged. Copy the checkpoint again.")

@@ -1,6 +1,10 @@
 """Events of a training run; each is one line of events.jsonl."""
 
 from dataclasses import asdict, dataclass
+from functools import lru_cache
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 
 @dataclass(frozen=True)
@@ -9,9 +13,7 @@ class Event:
 
     def to_json(self) -> dict:
         """Return the fields and `type`, the class name in snake case."""
-        name = type(self).__name__
-        snake_case = name[0].lower() + "".join(f"_{c.lower()}" if c.isupper() else c for c in name[1:])
-        return {"type": snake_case} | asdict(self)
+        return {"type": _snake_case(type(self).__name__)} | asdict(self)
 
 
 @dataclass(frozen=True)
@@ -102,3 +104,50 @@ class Finished(Event):
 
     step: int
     reason: str
+
+
+def _snake_case(name: str) -> str:
+    return name[0].lower() + "".join(f"_{c.lower()}" if c.isupper() else c for c in name[1:])
+
+
+@lru_cache(maxsize=1)
+def _adapters() -> dict[str, dict[str, TypeAdapter]]:
+    """Return the types of the fields of every event, by the name of the event."""
+    fields = {kind: {name: TypeAdapter(hint) for name, hint in kind.__annotations__.items()} for kind in KINDS}
+    return {_snake_case(kind.__name__): adapters for kind, adapters in fields.items()}
+
+
+# What readers rely on. Earlier releases wrote fewer fields.
+REQUIRED = {
+    "start": ("pid", "resumed_from", "max_steps", "max_minutes"),
+    "step": ("step", "loss", "bands", "elapsed"),
+    "held_out": ("step", "loss"),
+    "preview": ("step", "path"),
+    "saved": ("step",),
+}
+NUM_BANDS = 4  # of a step
+KINDS = (Start, Step, HeldOut, Preview, Saved, Warned, Failed, Finished)
+
+
+def check_event(event: Any) -> dict:
+    """Return an event read from events.jsonl. Raises ValueError if a field that a reader needs has another type.
+
+    Events of a kind that this release does not know are returned as they are.
+    """
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        raise ValueError("an event is not an object with a type")
+    if missing := [name for name in REQUIRED.get(event["type"], ()) if name not in event]:
+        raise ValueError(f"a {event['type']} event has no {missing[0]}")
+    if event["type"] == "step" and len(event["bands"]) != NUM_BANDS:
+        raise ValueError(f"a step event does not have {NUM_BANDS} bands")
+    for name, adapter in _adapters().get(event["type"], {}).items():
+        try:
+            if name in event:
+                adapter.validate_python(_as_tuple(event[name]), strict=True)
+        except ValidationError as error:
+            raise ValueError(f"{name} of a {event['type']} event has another type") from error
+    return event
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

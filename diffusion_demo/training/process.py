@@ -11,6 +11,7 @@ import psutil
 from diffusion_demo.atomic import atomic_write
 from diffusion_demo.paths import CHECKOUT
 from diffusion_demo.training.run_folder import COMMANDS, RunFolder
+from diffusion_demo.validation import read_regular
 
 LOG, SETTINGS = "trainer.log", "settings.json"
 
@@ -86,8 +87,9 @@ def send_command(run: RunFolder, command: str) -> None:
 
 def last_log_line(run: RunFolder) -> str:
     """Return the last nonempty line that the trainer printed, such as the reason why it did not start; or ""."""
-    log = run.path / LOG
-    if not log.exists():
+    try:
+        text = read_regular(run.path / LOG).decode(errors="replace")
+    except OSError:
         return ""
-    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
+    lines = text.replace("\r", "\n").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "")

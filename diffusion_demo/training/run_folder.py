@@ -14,7 +14,8 @@ from diffusion_demo.models.hub import checkpoint_source
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.paths import bundled_checkpoint
 from diffusion_demo.training.config import TrainConfig
-from diffusion_demo.training.events import Event
+from diffusion_demo.training.events import Event, check_event
+from diffusion_demo.validation import parse_json, read_json, read_regular
 
 COMMANDS = ("stop", "sample_now", "save_now")
 MAX_CONTROL_BYTES = 1_000_000  # read at once
@@ -84,8 +85,11 @@ class RunFolder:
     def read_config(self) -> tuple[TrainConfig, dict, str]:
         """Return the config, data summary and command of the run. Raises BadInput when config.json cannot be read."""
         try:
-            content = json.loads(self.config_file.read_text(encoding="utf-8"))
-            return TrainConfig.from_json(content["config"]), content["data"], content["command"]
+            content = read_json(self.config_file)
+            data, command = content["data"], content["command"]
+            if not isinstance(data, dict) or not isinstance(command, str):
+                raise ValueError("data or command has another type")
+            return TrainConfig.from_json(content["config"]), data, command
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInput(f"Cannot read {self.config_file} ({error}). Start a new run.") from error
 
@@ -112,20 +116,20 @@ class RunFolder:
             raise
 
     def events(self) -> list[dict]:
-        """Return the events of all complete lines of events.jsonl."""
+        """Return the events of all complete lines of events.jsonl. Raises OSError or ValueError if it is damaged."""
         if not self.events_file.exists():
             return []
-        lines = self.events_file.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        lines = read_regular(self.events_file).decode().splitlines(keepends=True)
+        return [check_event(parse_json(line)) for line in lines if line.endswith("\n")]
 
     def control(self) -> tuple[set[str], list[str]]:
         """Return the commands appended since the last call, and the lines among them that are none of COMMANDS."""
         commands, ignored = set(), []
         for line in self._appended_control_lines():
             try:
-                content = json.loads(line)
+                content = parse_json(line)
                 command = content.get("type") if isinstance(content, dict) else None
-            except (ValueError, RecursionError):  # no JSON, or not even UTF-8
+            except ValueError:  # no JSON, or not even UTF-8
                 command = None
             if isinstance(command, str) and command in COMMANDS:
                 commands.add(command)
@@ -153,7 +157,7 @@ class RunFolder:
     def latest(self) -> Path | None:
         """Return the checkpoint that the file `latest` names, else the one of the highest step, else None."""
         with suppress(OSError, ValueError):  # the file is missing or damaged
-            named = self.checkpoints / (self.checkpoints / "latest").read_text(encoding="utf-8").strip()
+            named = self.checkpoints / read_regular(self.checkpoints / "latest").decode().strip()
             if named.parent == self.checkpoints and named.is_dir():
                 return named
         folders = (path for path in self.checkpoints.glob("step_*") if path.name[5:].isdecimal() and path.is_dir())

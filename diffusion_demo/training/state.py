@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.errors import BadInput
+from diffusion_demo.validation import read_json
 
 TIMESTEPS_FILE = "timesteps.safetensors"
 
@@ -48,7 +49,10 @@ def save_state(
 def read_counters(folder: Path) -> dict:
     """Return the counters of a state folder. Raises BadInput when they cannot be read."""
     try:
-        return json.loads((folder / "counters.json").read_text(encoding="utf-8"))
+        counters = read_json(folder / "counters.json")
+        if not isinstance(counters, dict) or not isinstance(counters.get("step"), int):
+            raise ValueError("the counters have no step")
+        return counters
     except (OSError, ValueError) as error:
         raise BadInput(
             f"{folder} is damaged or incomplete. Remove {folder.parent} to resume from the checkpoint before it."

@@ -69,7 +69,7 @@ def _find_trainer(pid: int) -> psutil.Process | None:
     try:
         process = psutil.Process(pid)
         alive = process.status() != psutil.STATUS_ZOMBIE and "diffusion_demo" in " ".join(process.cmdline())
-    except psutil.Error:
+    except (psutil.Error, ValueError, OverflowError):  # no process, or a number that no process has
         return None
     return process if alive else None
 

@@ -133,7 +133,6 @@ def _start(page: gr.Blocks, options: argparse.Namespace, port: int, page_setting
         max_file_size=f"{page_settings.upload_mb}mb",
         max_threads=page_settings.queue + 40,  # every request in the queue occupies a thread
         state_session_capacity=MAX_SESSIONS,
-        auth=page_settings.login,
         enable_monitoring=False,
         app_kwargs={"middleware": middleware.middleware(page_settings, Path(os.environ["GRADIO_TEMP_DIR"]))},
         show_error=False,

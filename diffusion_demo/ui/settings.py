@@ -43,6 +43,7 @@ class Settings:
         idle_minutes: Minutes without use after which a model is unloaded.
         temporary_minutes: Minutes without use after which a temporary file is deleted.
         login: User name and password, or None if no login is required.
+        proxy: A proxy in front of the page sets X-Forwarded-Host, which is ignored otherwise.
         space: The page runs on a Hugging Face Space.
         lasts: Runs survive a restart of the server.
     """
@@ -62,6 +63,7 @@ class Settings:
     idle_minutes: int = 60
     temporary_minutes: int = 1440
     login: tuple[str, str] | None = None
+    proxy: bool = False
     space: bool = False
     lasts: bool = True
 
@@ -80,6 +82,7 @@ class Settings:
             watch=_parse_switch(environment, "WATCH", defaults.watch),
             **{name: _parse_integer(environment, name.upper(), getattr(defaults, name)) for name in INTEGER_FIELDS},
             login=_parse_login(environment),
+            proxy=_parse_switch(environment, "PROXY", False),
             space=space,
             lasts=not space or bool(environment.get(f"{PREFIX}RUNS")),
         )

@@ -12,7 +12,8 @@ from diffusion_demo.models.metadata import ORACLES
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect import panels
 from diffusion_demo.ui.inspect.examples import default_images
-from diffusion_demo.ui.server import model_list, warmup
+from diffusion_demo.ui.server import limits, model_list, warmup
+from diffusion_demo.ui.server.fair_queue import in_fair_queue
 
 if TYPE_CHECKING:
     from diffusion_demo.ui.inspect.panels.scene import Scene
@@ -68,7 +69,7 @@ def build(page: gr.Blocks, image: gr.Image, seed: gr.State, inspector: gr.HTML) 
     changes = [component.change for component in (panel, relative_t, seed, image, model, other)]
     triggers = [*changes, pixel.across.release, pixel.down.release, page.load]
     gr.on(triggers, _show, [panel, *inputs], view, **_PANEL_EVENT)
-    whole.click(_whole_bound, inputs, view, api_visibility="private", concurrency_id="sampling", show_progress="hidden")
+    whole.click(_whole_bound, inputs, view, api_visibility="private", concurrency_limit=None, show_progress="hidden")
     page.load(lambda name: gr.Dropdown(model_list.model_choices(), value=name), model, model, **_EVENT)
 
 
@@ -186,12 +187,15 @@ def _animation(*inputs) -> gr.DownloadButton:
     return gr.DownloadButton(value=str(target), visible=True)
 
 
+@in_fair_queue(lambda words: gr.skip())
 def _whole_bound(*inputs) -> Iterator[str]:
     """Compute the bound over all T timesteps, one network call each, and yield the growing panel."""
     from diffusion_demo.ui.inspect.panels import bound
 
     scene, terms = _load_scene(*inputs), []
     total = len(scene.chain)
+    with user_errors_as_toasts():
+        limits.check_network_calls(total)
     for term in bound.compute_terms(scene, None):
         terms.append(term)
         if len(terms) % max(1, total // 20) == 0 or len(terms) == total:

@@ -1,8 +1,9 @@
 """Showcase of a bundled model: finished images and the animation of their denoising, shown before the first run."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
+
+from diffusion_demo.validation import read_json
 
 FOLDER = "showcase"
 THUMBNAILS = "thumbnails"  # folder with one PNG per class
@@ -20,5 +21,8 @@ def read(checkpoint: Path) -> Showcase:
     folder = checkpoint / FOLDER
     if not (folder / "film.json").is_file():
         return Showcase(None, [])
-    animation = json.loads((folder / "film.json").read_text(encoding="utf-8"))
+    try:
+        animation = read_json(folder / "film.json")
+    except (OSError, ValueError):
+        return Showcase(None, [])
     return Showcase(animation, [(str(path), None) for path in sorted(folder.glob("seed_*.png"))])

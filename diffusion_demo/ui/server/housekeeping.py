@@ -8,7 +8,7 @@ import time
 import gradio as gr
 
 from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.ui.server import malloc, model_list, session_leak, temp_files
+from diffusion_demo.ui.server import malloc, model_list, session_leak, temp_files, upload_quota
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import run_actions, run_list, uploads
 
@@ -34,6 +34,7 @@ def run_once(page: gr.Blocks) -> None:
     """Run one round of housekeeping."""
     protected = {path for block in page.blocks.values() for path in block.keep_in_cache}
     temp_files.delete_old(60 * settings().temporary_minutes, protected)
+    upload_quota.release_deleted()
     if settings().public:
         _delete_unused_uploads()
     # model_cache imports torch; if it is not imported yet, no model is loaded.

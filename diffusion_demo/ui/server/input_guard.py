@@ -12,6 +12,7 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.server import schemas
 from diffusion_demo.ui.server.limits import RateLimiter
+from diffusion_demo.ui.server.queue_guard import QueueGuard
 from diffusion_demo.ui.server.visitor_files import VisitorFiles
 from diffusion_demo.ui.server.visitors import visitor_of
 from diffusion_demo.ui.settings import Settings
@@ -38,6 +39,12 @@ class GuardedBlocks(gr.Blocks):
         """The files that each visitor may name. Use it when the page is complete."""
         page_files = {path for block in self.blocks.values() for path in block.keep_in_cache}
         return VisitorFiles(page_files, self._max_file_bytes)
+
+    def queue(self, **options):
+        """Configure the queue as Gradio does, with limits per visitor. Returns the page."""
+        super().queue(**options)
+        QueueGuard(self._queue)
+        return self
 
     def launch(self, *arguments, **options):
         """Check that every endpoint has a schema, then launch. Raises TypeError if one has none."""

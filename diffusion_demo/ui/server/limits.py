@@ -25,6 +25,12 @@ def check_sampling(num_images: float, steps: float) -> None:
             raise BadInput(f"The number of {name} must be from 1 to {maximum} on this page. {NO_LIMIT_LOCALLY}")
 
 
+def check_network_calls(calls: int) -> None:
+    """Raise BadInput for more calls of the network than the largest request for images makes."""
+    if settings().public and calls > (maximum := settings().images * settings().steps):
+        raise BadInput(f"This takes {calls} network calls, and this page allows {maximum}. {NO_LIMIT_LOCALLY}")
+
+
 def check_training(config: TrainConfig) -> None:
     """Raise BadInput for a training configuration that is too expensive for a public page."""
     if not settings().public:

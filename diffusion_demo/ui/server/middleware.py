@@ -2,7 +2,10 @@
 
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -10,7 +13,9 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from diffusion_demo.ui.server import call_body
+from diffusion_demo.ui.server import call_body, queue_guard
+from diffusion_demo.ui.server.browser_policy import BrowserPolicy
+from diffusion_demo.ui.server.login import RequireLogin
 from diffusion_demo.ui.server.upload_quota import UploadQuota
 from diffusion_demo.ui.server.upload_route import UploadRoute
 from diffusion_demo.ui.server.visitors import cookie_middleware
@@ -28,11 +33,14 @@ BLOCKED_ROUTES = (
     "undo-vibe",
     "run-history",
     "runs",
+    "custom_component",
+    "profiling",
+    "monitoring",
+    "token",
     "dev",
     "mcp",
 )
 MAX_BODY_BYTES = 2_000_000  # except for uploads
-SECURITY_HEADERS = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"same-origin")]
 MAX_UPLOADED_FILES = 100_000  # on a public page, of all visitors
 VISITOR_SHARE = 0.25  # of the upload quota, on a public page
 
@@ -50,11 +58,9 @@ class RequestGuard:
             return
         response_started = False
 
-        async def send_with_headers(message: Message) -> None:
+        async def noticed_send(message: Message) -> None:
             nonlocal response_started
-            if message["type"] == "http.response.start":
-                response_started = True
-                message["headers"] = [*message.get("headers", []), *SECURITY_HEADERS]
+            response_started = response_started or message["type"] == "http.response.start"
             await send(message)
 
         try:
@@ -63,11 +69,12 @@ class RequestGuard:
             bounded = _bounded_receive(scope, receive, self.uploads.max_bytes if is_upload else MAX_BODY_BYTES)
             if scope["method"] == "POST" and path.startswith(call_body.JSON_ROUTES):
                 bounded = await _checked_receive(path, bounded)
-            await (self.uploads if is_upload else self.app)(scope, bounded, send_with_headers)
+            with _listening(path, scope):
+                await (self.uploads if is_upload else self.app)(scope, bounded, noticed_send)
         except Exception as error:
-            if response_started:
-                raise
-            await self._error_response(scope, error)(scope, receive, send_with_headers)
+            response = self._error_response(scope, error)
+            if not response_started:  # else it breaks off
+                await response(scope, receive, noticed_send)
 
     def _error_response(self, scope: Scope, error: Exception) -> JSONResponse:
         if isinstance(error, HTTPException):
@@ -86,6 +93,24 @@ def _route_of(scope: Scope) -> str:
         raise HTTPException(404, "Not found.")
     call_body.check_keys(path, scope["query_string"])
     return path
+
+
+@contextmanager
+def _listening(path: str, scope: Scope) -> Iterator[None]:
+    """Count the request as a listener if it fetches results. Raises HTTPException if there are none to fetch."""
+    parts = path.split("/")
+    key = None
+    if scope["method"] == "GET" and path == "queue/data":
+        key = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("session_hash", "")
+    elif scope["method"] == "GET" and parts[0] == "call" and len(parts) > 2:
+        key = parts[-1]
+    if key is None:
+        yield
+        return
+    if not queue_guard.is_known(key):
+        raise HTTPException(404, "These results do not exist, or have expired. Try again.")
+    with queue_guard.listening(key):
+        yield
 
 
 def _bounded_receive(scope: Scope, receive: Receive, maximum: int) -> Receive:
@@ -140,4 +165,6 @@ def middleware(settings: Settings, temp_folder: Path) -> list[Middleware]:
     )
     guard = Middleware(RequestGuard, uploads=UploadRoute(settings.upload_mb * 1_000_000, quota))
     local_hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
-    return [*cookie_middleware(), guard, *([] if settings.public else [local_hosts])]
+    login = [Middleware(RequireLogin, login=settings.login)] if settings.login else []
+    policy = Middleware(BrowserPolicy, settings=settings)
+    return [policy, *([] if settings.public else [local_hosts]), *cookie_middleware(), *login, guard]

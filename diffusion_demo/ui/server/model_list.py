@@ -9,39 +9,45 @@ from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import ORACLES, checkpoint_name, checkpoints_in
 from diffusion_demo.paths import CHECKPOINTS, runs_folder
 from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.ui.settings import settings
+from diffusion_demo.ui.server import run_ownership
 
-RUNS = runs_folder()
+# Resolved once: a relative path or a link would not equal the paths that runs store.
+RUNS = runs_folder().resolve()
 IMPORTED = RUNS / "imported"
 DEFAULT_MODEL = "avatars-32"
 MODEL_NOT_FOUND = "This model no longer exists. Choose another one from the list."
 
 
 def model_folders() -> dict[str, Path]:
-    """Return the folders of all diffusion models by name. The "folder" of an oracle is its name."""
+    """Return the folders of all diffusion models that this visitor may name. The "folder" of an oracle is its name."""
     return _models_for_task("diffusion") | {name: Path(name) for name in ORACLES}
 
 
 def upsampler_folders() -> dict[str, Path]:
-    """Return the folders of all upsamplers by name."""
+    """Return the folders of all upsamplers that this visitor may name."""
     return _models_for_task("upsampler")
 
 
 def _models_for_task(task: str) -> dict[str, Path]:
     runs = [RunFolder(path.parent) for path in sorted(RUNS.glob("[!.]*/config.json"))]
-    trained = [folder for run in runs for folder in dict.fromkeys([run.latest(), run.best()]) if folder]
+    visible = filter(run_ownership.can_view, runs)
+    trained = [folder for run in visible for folder in _checkpoints_of(run)]
     bundled = sorted(checkpoints_in(CHECKPOINTS), key=lambda folder: folder.name != DEFAULT_MODEL)
     folders = [*bundled, *trained, *checkpoints_in(IMPORTED)]
     return {checkpoint_name(folder): folder for folder in folders if _task_of(folder) == task}
 
 
 def model_choices() -> list[tuple[str, str]]:
-    """Return (title, name) of every diffusion model that this visitor may use, as choices of a dropdown."""
-    return [
-        (_title(name, folder), name)
-        for name, folder in model_folders().items()
-        if settings().watch or not _belongs_to_run(folder)
-    ]
+    """Return (title, name) of every diffusion model that this visitor may name, as choices of a dropdown."""
+    return [(_title(name, folder), name) for name, folder in model_folders().items()]
+
+
+def _checkpoints_of(run: RunFolder) -> list[Path]:
+    """Return the latest and the best checkpoint of a run; none if its folder cannot be read."""
+    try:
+        return [folder for folder in dict.fromkeys([run.latest(), run.best()]) if folder]
+    except (OSError, ValueError):
+        return []
 
 
 def _title(name: str, folder: Path) -> str:

@@ -6,15 +6,25 @@ Ownership is not enforced on a local page.
 import hashlib
 import hmac
 import secrets
+import threading
+from collections import OrderedDict
 from typing import TypeGuard
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from diffusion_demo.training.run_folder import RunFolder
+from diffusion_demo.ui.server.visitors import visitor_of
 from diffusion_demo.ui.settings import settings
+from diffusion_demo.validation import read_regular
 
 OWNER_FILE = "owner"
+MAX_VISITORS = 1000  # whose runs are remembered
 TOKEN_BYTES = 32  # of randomness; the text is longer
+
+
+_shown_runs: OrderedDict[str, set[str]] = OrderedDict()  # names of the visitor's own runs, by visitor
+_lock = threading.Lock()
 
 
 def browser_token_component() -> gr.BrowserState:
@@ -42,13 +52,42 @@ def owns(run: RunFolder, owner_token: object) -> bool:
     file = run.path / OWNER_FILE
     if not _is_token(owner_token) or not file.is_file():
         return False
-    stored_hash = file.read_text(encoding="ascii", errors="replace").strip()
-    return hmac.compare_digest(stored_hash, _hash(owner_token))
+    try:
+        stored_hash = read_regular(file, 1000).strip()
+    except OSError:
+        return False
+    is_owner = hmac.compare_digest(stored_hash, _hash(owner_token).encode())
+    if is_owner:
+        _remember(run)
+    return is_owner
 
 
-def can_view(run: RunFolder, owner_token: object) -> bool:
-    """Return whether this browser may view the run."""
-    return settings().watch or owns(run, owner_token)
+def can_view(run: RunFolder, owner_token: object = None) -> bool:
+    """Return whether this visitor may see and name the run and its models: the one answer for all parts of the page.
+
+    Where others' runs are hidden, that is the owner, by the token or by an earlier request with it.
+    """
+    if not settings().public or settings().watch or owns(run, owner_token):
+        return True
+    with _lock:
+        return run.path.name in _shown_runs.get(_current_browser(), ())
+
+
+def _remember(run: RunFolder) -> None:
+    """Remember that the current visitor has proved to own a run. Visitors without a cookie share an address."""
+    browser = _current_browser()
+    if not browser:
+        return
+    with _lock:
+        _shown_runs.setdefault(browser, set()).add(run.path.name)
+        _shown_runs.move_to_end(browser)
+        while len(_shown_runs) > MAX_VISITORS:
+            _shown_runs.popitem(last=False)
+
+
+def _current_browser() -> str:
+    visitor = visitor_of(LocalContext.request.get(None))
+    return visitor if visitor.startswith("browser ") else ""
 
 
 def check_owner(run: RunFolder, owner_token: object) -> None:

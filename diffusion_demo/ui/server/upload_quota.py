@@ -37,6 +37,15 @@ class Reservation:
         self.folder, self.used = folder, _Usage(count, files)
 
 
+_quotas: list["UploadQuota"] = []  # of the page that is served
+
+
+def release_deleted() -> None:
+    """Give back the space of uploads that housekeeping has deleted."""
+    for quota in _quotas:
+        quota.release_deleted()
+
+
 class UploadQuota:
     """Totals of all uploads on the disk, by visitor.
 
@@ -52,6 +61,7 @@ class UploadQuota:
         self._total, self._by_visitor = _Usage(), dict[str, _Usage]()
         self._finished: dict[Path, tuple[str, _Usage]] = {}
         self._lock = threading.Lock()
+        _quotas[:] = [self]
 
     @contextmanager
     def reserve(self, visitor: str, count: int) -> Iterator[Reservation]:

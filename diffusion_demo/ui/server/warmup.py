@@ -21,10 +21,12 @@ def start() -> None:
 
 def _warm_up() -> None:
     try:
+        from diffusion_demo.data.file_errors import limit_decoding
         from diffusion_demo.sampling.generate import last_step, sample
         from diffusion_demo.sampling.request import Request
         from diffusion_demo.ui.server.model_cache import load
 
+        limit_decoding(1)
         for folder in list(model_list.model_folders().values())[:1]:
             with suppress(BadInput):  # a damaged model is reported when it is used; the other models work
                 last_step(sample(load(folder), Request(num_images=1, steps=1)))

@@ -9,7 +9,7 @@ import gradio as gr
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.server import limits, warmup
+from diffusion_demo.ui.server import limits, warmup, work
 from diffusion_demo.ui.train import fields, uploads
 
 TRANSFORM_FIELDS = ("image_size", "channels", "fit", "background")
@@ -47,7 +47,10 @@ def _scan(get_source: Callable[[], Path], class_from: str, transform: tuple, pro
     warmup.wait()
     from diffusion_demo import data
 
+    within_budget = work.scan_budget()
+
     def show_progress(done: int, total: int) -> None:
+        within_budget()
         progress((done, total), desc="Reading the images", unit="images")
 
     with user_errors_as_toasts():

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from diffusion_demo.training.status import Status
+from diffusion_demo.validation import read_regular
 
+MAX_PREVIEW_BYTES = 20_000_000
 MAX_POINTS, MAX_FRAMES, SMOOTHING = 300, 24, 0.9
 BANDS = ("Lowest noise", "Low noise", "High noise", "Highest noise")
 
@@ -96,13 +98,20 @@ def timeline(run: Path, status: Status, empty: str) -> dict:
     frames = [
         {
             "step": event["step"],
-            "averaged": _data_uri(run / event["path"]),
-            "raw": _data_uri(run / event.get("raw_path", "")),
+            "averaged": _data_uri(run, event["path"]),
+            "raw": _data_uri(run, event.get("raw_path", "")),
         }
         for event in previews
     ]
     return {"frames": frames, "empty": empty}
 
 
-def _data_uri(path: Path) -> str | None:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode() if path.is_file() else None
+def _data_uri(run: Path, name: str) -> str | None:
+    """Return a preview as a data URI; None if it is missing, or not a file in the run's own folder of previews."""
+    try:
+        path = (run / name).resolve(strict=True)
+        if path.parent != run.resolve() / "samples" or path.suffix != ".png":
+            return None
+        return "data:image/png;base64," + base64.b64encode(read_regular(path, MAX_PREVIEW_BYTES)).decode()
+    except (OSError, ValueError, RuntimeError):
+        return None

@@ -53,12 +53,17 @@ def delete(name: str | None, owner_token: object) -> tuple[gr.Dropdown, str]:
 def uploads_of_run(run: RunFolder) -> Path | None:
     """Return the folder of the uploaded images that a run is trained on, or None if it was not trained on uploads."""
     try:
-        data = Path(run.read_config()[0].data)
-    except (BadInput, TypeError):
+        data, folder = Path(run.read_config()[0].data).resolve(), uploads.UPLOADS.resolve()
+    except (BadInput, OSError, RuntimeError, ValueError):
         return None
-    if not data.is_relative_to(uploads.UPLOADS):
+    if data == folder or not data.is_relative_to(folder):
         return None
-    return uploads.UPLOADS / data.relative_to(uploads.UPLOADS).parts[0]
+    return uploads.UPLOADS / data.relative_to(folder).parts[0]
+
+
+def _is_own_file(folder: Path, path: Path) -> bool:
+    """Return whether a path is a regular file that really lies in the folder of the run."""
+    return path.is_file() and not path.is_symlink() and path.resolve().is_relative_to(folder.resolve())
 
 
 def pack(name: str | None, owner_token: object) -> gr.DownloadButton:
@@ -73,7 +78,7 @@ def pack(name: str | None, owner_token: object) -> gr.DownloadButton:
     zip_file = Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])) / f"{name}.zip"
     try:
         with zipfile.ZipFile(zip_file, "w") as archive:
-            for path in sorted(filter(Path.is_file, files)):
+            for path in sorted(path for path in files if _is_own_file(run.path, path)):
                 archive.write(path, run.path.name / path.relative_to(run.path))
     except OSError as error:
         shutil.rmtree(zip_file.parent, ignore_errors=True)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ def store(files: list[str]) -> Path:
     Storing the same files again returns the same path. Raises BadInput for several zips, a zip among images, or if
     the disk quota or the disk is full.
     """
-    paths = sorted(map(Path, files))
+    paths = sorted(set(map(Path, files)))
     zips = [path for path in paths if path.suffix.lower() == ".zip"]
     if zips and len(paths) > 1:
         raise BadInput("A zip cannot be combined with other files. Drop either one zip or images.")
@@ -42,7 +43,7 @@ def store(files: list[str]) -> Path:
         for i, path in enumerate(paths):
             shutil.copyfile(path, partial / name / f"{i:05d}_{path.name[-100:]}")
 
-    _write_folder(folder, UPLOADS / f".{digest}.partial", write)
+    _write_folder(folder, write)
     return folder / name
 
 
@@ -52,20 +53,25 @@ def synthetic_images() -> Path:
 
     target = UPLOADS / "drawn" / "shapes"
     if not target.exists():
-        _write_folder(target.parent, UPLOADS / ".drawn.partial", lambda partial: write_synthetic(partial / target.name))
+        _write_folder(target.parent, lambda partial: write_synthetic(partial / target.name))
     return target
 
 
-def _write_folder(folder: Path, partial: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with the path `partial`, then rename it to `folder`. Nothing is left behind if that fails."""
-    shutil.rmtree(partial, ignore_errors=True)
+def _write_folder(folder: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` with a path of its own, then rename it to `folder`. Nothing is left behind if that fails.
+
+    Several visitors may write the same folder at once: the first one to finish wins, and the others use its files.
+    """
+    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
     try:
         write(partial)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(partial, folder)
+        os.rename(partial, folder)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        if folder.exists():
+            return
         raise BadInput(f"Cannot store the images ({error.strerror or error}). Free some disk space.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def safe_name(text: str, default: str) -> str:

@@ -1,0 +1,123 @@
+"""Login with one name and password: without it, a visitor gets the login page and nothing else.
+
+Gradio's own login leaves the page, the API description and other routes open, and its logout ends everybody's session.
+"""
+
+import hashlib
+import hmac
+import secrets
+import threading
+import time
+from collections import OrderedDict, deque
+
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from diffusion_demo.ui.server.visitors import address_of
+
+MAX_LOGINS = 10_000  # the oldest ones end
+ATTEMPTS_PER_MINUTE, ATTEMPTS_OF_ALL = 10, 200
+MAX_FORM_BYTES = 10_000
+WRONG = "Incorrect credentials."
+TOO_MANY = "Too many attempts. Wait a minute and try again."
+PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Diffusion Demo: log in</title><style>body{{font:1rem sans-serif;max-width:20rem;margin:15vh auto;padding:1rem}}
+input,button{{display:block;width:100%;box-sizing:border-box;font:inherit;padding:.5rem;margin:.25rem 0 1rem}}</style>
+<h1>Diffusion Demo</h1><form method="post" action="/login"><p role="alert">{message}</p>
+<label>Name<input name="username" autocomplete="username" required></label>
+<label>Password<input name="password" type="password" autocomplete="current-password" required></label>
+<button>Log in</button></form></html>"""
+
+
+class RequireLogin:
+    """ASGI middleware that passes only the requests of visitors who are logged in.
+
+    Args:
+        app: The page.
+        login: Name and password.
+    """
+
+    def __init__(self, app: ASGIApp, login: tuple[str, str]):
+        self.app, self._login = app, tuple(map(_digest, login))
+        self._active: OrderedDict[str, None] = OrderedDict()
+        self._attempts = _Attempts()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for the login, or pass it on."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # the page uses no WebSocket
+            return
+        path, method, session = scope["path"].rstrip("/"), scope["method"], scope["session"]
+        if path == "/login" and method == "POST":
+            response = await self._log_in(Request(scope, receive))
+        elif path == "/logout":
+            self._active.pop(session.pop("login", ""), None)
+            response = RedirectResponse("/", 303)
+        elif session.get("login") in self._active:
+            await self.app(scope, receive, send)
+            return
+        else:
+            response = _refusal(scope)
+        await response(scope, receive, send)
+
+    async def _log_in(self, request: Request) -> Response:
+        address = address_of(request)
+        if not self._attempts.allow(address):
+            return _answer(request, 429, TOO_MANY)
+        async with request.form(max_files=0, max_fields=10, max_part_size=MAX_FORM_BYTES) as form:
+            given = [_digest(str(form.get(name, ""))) for name in ("username", "password")]
+        # Both are always compared, in constant time.
+        correct = [hmac.compare_digest(one, other) for one, other in zip(given, self._login, strict=True)]
+        if not all(correct):
+            return _answer(request, 400, WRONG)
+        token = secrets.token_urlsafe(32)
+        self._active[token] = None
+        if len(self._active) > MAX_LOGINS:
+            self._active.popitem(last=False)
+        request.session["login"] = token
+        return RedirectResponse("/", 303) if _wants_html(request) else JSONResponse({"success": True})
+
+
+class _Attempts:
+    """Attempts of the last minute, by address and of all."""
+
+    def __init__(self):
+        self._times: deque[tuple[float, str]] = deque(maxlen=ATTEMPTS_OF_ALL)
+        self._lock = threading.Lock()
+
+    def allow(self, address: str) -> bool:
+        """Count an attempt. Return False if there were too many within a minute."""
+        now = time.monotonic()
+        with self._lock:
+            while self._times and now - self._times[0][0] > 60:
+                self._times.popleft()
+            own = sum(other == address for _, other in self._times)
+            if own >= ATTEMPTS_PER_MINUTE or len(self._times) >= ATTEMPTS_OF_ALL:
+                return False
+            self._times.append((now, address))
+            return True
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
+
+
+def _wants_html(request: HTTPConnection) -> bool:
+    return "text/html" in request.headers.get("accept", "")
+
+
+def _answer(request: HTTPConnection, status: int, message: str) -> Response:
+    if _wants_html(request):
+        return HTMLResponse(PAGE.format(message=message), status)
+    return JSONResponse({"detail": message}, status)
+
+
+def _refusal(scope: Scope) -> Response:
+    """Return the login page for the address of the page itself, and for any other a refusal, existing or not."""
+    is_page = scope["method"] in ("GET", "HEAD") and scope["path"] in ("/", "/login", "/login/")
+    if is_page and _wants_html(HTTPConnection(scope)):
+        return HTMLResponse(PAGE.format(message=""))
+    return JSONResponse({"detail": "Log in first."}, 401)

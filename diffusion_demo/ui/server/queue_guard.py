@@ -1,0 +1,103 @@
+"""Limits of Gradio's queue: calls per visitor and address, and an end for the calls that nobody listens to.
+
+Gradio's queue is one for all, keeps calls and results until somebody fetches them, and drops them only when a listener
+leaves. A caller that never listens would fill it for everybody.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from gradio.queueing import Event, Queue
+from starlette.exceptions import HTTPException
+
+from diffusion_demo.ui.server.visitors import address_of
+
+MAX_CALLS = 32  # waiting and running, of one visitor; the page sends about a dozen when it opens
+GRACE_SECONDS = 10.0  # in which the caller has to fetch the results
+SWEEP_SECONDS = 1.0
+TOO_MANY = "You have too many requests at once. Wait until they end."
+FULL = "The server is busy. Try again in a minute."
+
+_listening: Counter[str] = Counter()  # open streams by session hash or event, which the middleware counts
+
+
+@contextmanager
+def listening(key: str) -> Iterator[None]:
+    """Count a stream of results while it is open. `key` is a session hash or an event."""
+    _listening[key] += 1
+    try:
+        yield
+    finally:
+        _listening[key] -= 1
+        if not _listening[key]:
+            del _listening[key]
+
+
+_guards: list["QueueGuard"] = []  # of the page that is served
+
+
+def is_known(key: str) -> bool:
+    """Return whether a session or call exists. Gradio answers the question with a traceback in the log."""
+    return not _guards or _guards[-1].knows(key)
+
+
+class QueueGuard:
+    """Puts the limits in front of a queue, whose `push` it replaces."""
+
+    def __init__(self, queue: Queue):
+        self._queue, self._push, self._sweeper = queue, queue.push, None
+        queue.push = self.push  # pyright: ignore[reportAttributeAccessIssue]
+        _guards[:] = [self]
+
+    async def push(self, body: Any, request: Any, username: str | None) -> tuple:
+        """Add a call as Gradio does. Raises HTTPException if its visitor or address has too many."""
+        self._sweeper = self._sweeper or asyncio.create_task(self._sweep_forever())
+        visitor, address = request.scope.get("visitor", ""), address_of(request)
+        calls = list(self._calls())
+        if sum(call.request.scope.get("visitor") == visitor for call in calls) >= MAX_CALLS:
+            raise HTTPException(429, TOO_MANY)
+        waiting = sum(address_of(call.request) == address for call in self._waiting())
+        if self._queue.max_size is not None and waiting >= self._queue.max_size / 2:
+            raise HTTPException(429, FULL)
+        return await self._push(body, request, username)
+
+    def _waiting(self) -> Iterator[Event]:
+        for queue in list(self._queue.event_queue_per_concurrency_id.values()):
+            yield from list(queue.queue)
+
+    def _calls(self) -> Iterator[Event]:
+        yield from self._waiting()
+        for jobs in list(self._queue.active_jobs):
+            yield from jobs or ()
+
+    async def _sweep_forever(self) -> None:
+        since: dict[str, float] = {}  # when a session was first seen without a listener
+        while not self._queue.stopped:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = time.monotonic()
+            unheard = [session for session in list(self._queue.pending_messages_per_session) if self._unheard(session)]
+            since = {session: since.get(session, now) for session in unheard}
+            for session, first in list(since.items()):
+                if now - first > GRACE_SECONDS:
+                    await self._drop(session)
+
+    def _unheard(self, session: str) -> bool:
+        """Return whether nobody listens to a session, or to one of its calls."""
+        calls = self._queue.pending_event_ids_session.get(session, set())
+        return not any(key in _listening for key in (session, *calls))
+
+    def knows(self, key: str) -> bool:
+        """Return whether there is a session with this hash, or a call of this name, whose results can be fetched."""
+        sessions = self._queue.pending_messages_per_session
+        return key in sessions or any(key in calls for calls in list(self._queue.pending_event_ids_session.values()))
+
+    async def _drop(self, session: str) -> None:
+        """Cancel the calls of a session, and forget its results."""
+        await self._queue.clean_events(session_hash=session)
+        for event_id in self._queue.pending_event_ids_session.pop(session, set()):
+            self._queue.event_ids_to_events.pop(event_id, None)
+        self._queue.pending_messages_per_session.pop(session, None)

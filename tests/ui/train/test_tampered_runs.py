@@ -1,0 +1,92 @@
+"""Tampered run folders on the page: nothing outside a run is served or deleted, and one bad run harms no other."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from diffusion_demo.training.run_folder import RunFolder
+from diffusion_demo.ui.server import model_list
+from diffusion_demo.ui.train import plots, run_actions, run_list, run_status, uploads
+
+
+@pytest.fixture
+def runs(trained_run, tmp_path, monkeypatch):
+    """A runs folder with two runs, "bad" and "good", and an upload."""
+    folder = tmp_path.resolve() / "runs"
+    for name in ("bad", "good"):
+        shutil.copytree(trained_run, folder / name)
+    (folder / ".uploads" / "abc" / "pictures").mkdir(parents=True)
+    monkeypatch.setattr(model_list, "RUNS", folder)
+    monkeypatch.setattr(uploads, "UPLOADS", folder / ".uploads")
+    return folder
+
+
+def set_data(run: Path, data: str) -> None:
+    content = json.loads((run / "config.json").read_text())
+    content["config"]["data"] = data
+    (run / "config.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    "data", ["{}/.uploads/..", "{}/.uploads", "{}/.uploads/../good", "{}", "/", "..", "\x00", "{}/.uploads/abc/../.."]
+)
+def test_deleting_a_run_deletes_its_own_uploads_only(runs, data):
+    set_data(runs / "bad", data.format(runs))
+    run_actions.delete("bad", "")
+    assert not (runs / "bad").exists() and (runs / "good" / "config.json").is_file()
+    assert (runs / ".uploads" / "abc").is_dir()
+
+
+def test_the_uploads_of_a_run_are_deleted_with_it_and_found_through_a_link(runs, tmp_path):
+    (tmp_path / "link").symlink_to(runs)
+    set_data(runs / "bad", str(tmp_path / "link" / ".uploads" / "abc" / "pictures"))
+    assert run_actions.uploads_of_run(RunFolder(runs / "bad")) == runs / ".uploads" / "abc"
+    run_actions.delete("bad", "")
+    assert not (runs / ".uploads" / "abc").exists()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../secret.png", "{}/secret.png", "samples/link.png", "config.json", "samples/../config.json", "samples", "\x00"],
+)
+def test_previews_come_from_the_runs_own_samples(runs, path):
+    (runs / "secret.png").write_bytes(b"secret")
+    (runs / "bad" / "samples" / "link.png").symlink_to(runs / "secret.png")
+    assert plots._data_uri(runs / "bad", path.format(runs)) is None
+    real = next((runs / "bad" / "samples").glob("*.png"))
+    assert plots._data_uri(runs / "bad", f"samples/{real.name}")
+
+
+def test_a_link_in_a_run_is_not_packed(runs, monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    (runs / "secret.png").write_bytes(b"secret")
+    (runs / "bad" / "samples" / "link.png").symlink_to(runs / "secret.png")
+    (runs / "bad" / "checkpoints" / "step_000012" / "linked").symlink_to(runs / "good")
+    names = zipfile.ZipFile(run_actions.pack("bad", "").value["path"]).namelist()
+    assert names and not [name for name in names if "link" in name]
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("events.jsonl", '{"type": "step"}\n'),
+        ("events.jsonl", "[" * 100_000 + "\n"),
+        ("config.json", "{"),
+        ("checkpoints/step_000012/diffusion_demo.json", '{"held_out_loss": "abc"}'),
+        ("checkpoints/step_000012/diffusion_demo.json", "[" * 100_000),
+        ("checkpoints/step_000012/showcase/film.json", "{"),
+    ],
+)
+def test_a_damaged_run_is_listed_and_the_rest_works(runs, file, content):
+    (runs / "bad" / file).parent.mkdir(exist_ok=True)
+    (runs / "bad" / file).write_text(content)
+    assert set(run_list.visible_names("")) == {"bad", "good"}
+    table = run_list.runs_table("")
+    assert "good" in table and "bad" in table
+    assert any(name.startswith("good/") for name in model_list.model_folders())
+    assert run_status.poll("bad", ["good"], "", None)[0].name == "bad"
+    if file == "events.jsonl":
+        assert "Damaged" in table
