@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def contact_sheet(pixels: Tensor, columns: int | None = None) -> Image.Image:
     return to_pil(sheet)
 
 
-def save_png(path: Path, image: Image.Image, settings: dict | None = None) -> None:
+def save_png(path: Path, image: Image.Image, settings: dict[str, Any] | None = None) -> None:
     """Write a PNG atomically, with `settings` embedded as a JSON text chunk. Raises OSError if it cannot be written."""
     metadata = PngImagePlugin.PngInfo()
     if settings is not None:
@@ -63,7 +64,7 @@ def save_png(path: Path, image: Image.Image, settings: dict | None = None) -> No
         partial.unlink(missing_ok=True)
 
 
-def read_settings(path: str | Path) -> dict:
+def read_settings(path: str | Path) -> dict[str, Any]:
     """Return the settings embedded in a PNG by save_png. Raises BadInput if there are none."""
     try:
         with Image.open(path, formats=["PNG"]) as image:

@@ -18,12 +18,12 @@ TYPE_WORDS = {
 }
 
 
-def setting(default: Any, help_text: str, choices: tuple | None = None, **bounds: Any) -> Any:
+def setting(default: Any, help_text: str, choices: tuple[Any, ...] | None = None, **bounds: Any) -> Any:
     """Return a pydantic field with a help text, and with bounds (ge, le, lt) or a tuple of allowed values."""
     return Field(default, description=help_text, json_schema_extra={"choices": list(choices or ())}, **bounds)
 
 
-def choices_of(field: FieldInfo) -> list:
+def choices_of(field: FieldInfo) -> list[Any]:
     """Return the allowed values of a field, or an empty list where a range or nothing bounds it."""
     extra = field.json_schema_extra
     choices = extra.get("choices") if isinstance(extra, dict) else None

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from diffusion_demo.errors import BadInput
 
 
 def load_or_fill_cache(
-    folder: Path, name: str, key: dict, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]
+    folder: Path, name: str, key: dict[str, Any], shape: tuple[int, ...], fill: Callable[[np.ndarray], None]
 ) -> np.ndarray:
     """Map the uint8 array of `shape` from NAME.npy, after filling and writing it unless NAME.json contains `key`.
 

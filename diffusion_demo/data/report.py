@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 from statistics import median_low
+from typing import Any
 
 from diffusion_demo.data.preprocess import ImageTransform
 from diffusion_demo.data.source import Source, title_of
@@ -81,7 +82,7 @@ class Report:
         """Number of images that are byte-identical copies of another one."""
         return len(self.entries) - len({entry.digest for entry in self.entries})
 
-    def summary(self) -> dict:
+    def summary(self) -> dict[str, Any]:
         """Return a JSON-compatible summary for the run folder and the model card, independent of the source's path."""
         sides = [entry.side for entry in self.entries]
         return {

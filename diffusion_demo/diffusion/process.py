@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,7 +60,7 @@ class Diffusion:
     timesteps: Tensor = None  # pyright: ignore[reportAssignmentType]  # set in __post_init__
     time_scale: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.betas.ndim != 1 or not bool(((self.betas > 0) & (self.betas <= 1)).all()):
             raise ValueError("betas must be a 1-D tensor of values in (0, 1]")
         if self.prediction_type not in PREDICTION_TYPES:
@@ -290,7 +290,7 @@ class Diffusion:
         return Reverse(mean, variance, log_variance, x0, self.eps_from_x0(xt, t, x0))
 
 
-def call_model(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int | Tensor, **condition) -> Tensor:
+def call_model(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int | Tensor, **condition: Any) -> Tensor:
     """Return the network output at x_t and chain index t, in the dtype of x_t.
 
     Raises FloatingPointError if the output is not finite.

@@ -67,7 +67,7 @@ def ddpm(
     *,
     clip: bool = True,
     gradient: Gradient | None = None,
-    **condition,
+    **condition: Any,
 ) -> Iterator[Step]:
     """Sample by ancestral sampling: x_{t-1} = mu_theta + Sigma_theta^(1/2) z, without noise in the last step.
 
@@ -90,7 +90,7 @@ def ddim(
     eta: float = 0.0,
     clip: bool = True,
     gradient: Gradient | None = None,
-    **condition,
+    **condition: Any,
 ) -> Iterator[Step]:
     """Sample by DDIM: x_{t-1} = sqrt(abar_{t-1}) x_0 + sqrt(1 - abar_{t-1} - sigma^2) eps + sigma z.
 
@@ -116,7 +116,7 @@ def ddim_encode(
     *,
     clip: bool = False,
     gradient: Gradient | None = None,
-    **condition,
+    **condition: Any,
 ) -> Iterator[Step]:
     """Encode x_0 to x_T, the inverse of ddim with eta = 0: x_{t+1} = sqrt(abar_{t+1}) x_0 + sqrt(1 - abar_{t+1}) eps.
 
@@ -146,7 +146,7 @@ def dpm_solver(
     eta: float = 0.0,
     clip: bool = True,
     gradient: Gradient | None = None,
-    **condition,
+    **condition: Any,
 ) -> Iterator[Step]:
     """Sample by DPM-Solver++(2M), a second-order multistep solver of the probability flow ODE.
 
@@ -179,4 +179,4 @@ def dpm_solver(
     return _run_reverse(model, diffusion, xT, update, clip, condition)
 
 
-SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpm_solver": dpm_solver}
+SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {"ddpm": ddpm, "ddim": ddim, "dpm_solver": dpm_solver}

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -15,7 +16,7 @@ class Reference:
     """Reference images, a scanned data set or a batch uint8 [N, C, H, W], and their summary for reports."""
 
     source: data.Report | Tensor
-    summary: dict
+    summary: dict[str, Any]
 
     @property
     def classes(self) -> Counter[str]:

@@ -33,8 +33,9 @@ class SeededNoise:
     """Standard normal noise, float32 [N, *shape]; row i has its own CPU generator and does not depend on the batch."""
 
     def __init__(self, seeds: list[int], shape: tuple[int, ...], device: torch.device):
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.shape, self.device = shape, device
+        self.generators: list[torch.Generator] = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self.shape: tuple[int, ...] = shape
+        self.device: torch.device = device
 
     def __call__(self) -> Tensor:
         return torch.stack([torch.randn(self.shape, generator=g) for g in self.generators]).to(self.device)

@@ -1,13 +1,14 @@
 """Events of a training run; each is one line of events.jsonl."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Event:
     """Base class of the events."""
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """Return the fields and `type`, the class name in snake case."""
         name = type(self).__name__
         snake_case = name[0].lower() + "".join(f"_{c.lower()}" if c.isupper() else c for c in name[1:])

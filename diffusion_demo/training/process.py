@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import psutil
 
@@ -36,7 +37,7 @@ def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen:
     return child
 
 
-def make_arguments(run: RunFolder, given: dict, max_minutes: float) -> list[str]:
+def make_arguments(run: RunFolder, given: dict[str, Any], max_minutes: float) -> list[str]:
     """Return the arguments of `train` for a new run, where `given` are settings of TrainConfig."""
     arguments = ["--run", str(run.path), "--max-minutes", f"{max_minutes:g}"]
     for name, value in given.items():

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -25,11 +26,11 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self.config_file = self.path / "config.json"
-        self.events_file = self.path / "events.jsonl"
-        self.control_file = self.path / "control.jsonl"
-        self.checkpoints = self.path / "checkpoints"
+        self.path: Path = Path(path)
+        self.config_file: Path = self.path / "config.json"
+        self.events_file: Path = self.path / "events.jsonl"
+        self.control_file: Path = self.path / "control.jsonl"
+        self.checkpoints: Path = self.path / "checkpoints"
         self._control_start = 0
 
     @property
@@ -65,12 +66,12 @@ class RunFolder:
                 with suppress(OSError):
                     self.path.rmdir()
 
-    def write_config(self, config: TrainConfig, data: dict, command: str) -> None:
+    def write_config(self, config: TrainConfig, data: dict[str, Any], command: str) -> None:
         """Write config.json: the config, a summary of the data with the digests of held-out images, and the command."""
         content = {"config": config.model_dump(), "data": data, "command": command}
         atomic_write(self.config_file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
-    def read_config(self) -> tuple[TrainConfig, dict, str]:
+    def read_config(self) -> tuple[TrainConfig, dict[str, Any], str]:
         """Return the config, data summary and command of the run. Raises BadInput when config.json cannot be read."""
         try:
             content = json.loads(self.config_file.read_text(encoding="utf-8"))
@@ -101,7 +102,7 @@ class RunFolder:
             os.truncate(self.events_file, size)
             raise
 
-    def events(self) -> list[dict]:
+    def events(self) -> list[dict[str, Any]]:
         """Return the events of all complete lines of events.jsonl."""
         if not self.events_file.exists():
             return []

@@ -12,7 +12,7 @@ PRIVATE_EVENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "
 INSTANT_EVENT: dict[str, Any] = PRIVATE_EVENT | {"queue": False}
 
 
-def preview(animation: dict | None, elem_id: str) -> gr.HTML:
+def preview(animation: dict[str, Any] | None, elem_id: str) -> gr.HTML:
     """Return the component that plays an animation (see `frames.make_animation`)."""
     return gr.HTML(
         animation,
@@ -23,7 +23,7 @@ def preview(animation: dict | None, elem_id: str) -> gr.HTML:
     )
 
 
-def gallery(files: list, elem_id: str) -> gr.Gallery:
+def gallery(files: list[Any], elem_id: str) -> gr.Gallery:
     """Return the gallery of finished images. A click on one opens viewer.js instead of Gradio's own preview."""
     return gr.Gallery(
         files,
@@ -63,16 +63,16 @@ def dispatch_event(elem_id: str, event: str) -> str:
     )
 
 
-def idle_buttons(words: str) -> list:
+def idle_buttons(words: str) -> list[Any]:
     """Return both buttons, start and stop, as they are without a run."""
     return [gr.Button(words, interactive=True), gr.Button(interactive=False)]
 
 
-def waiting_buttons() -> list:
+def waiting_buttons() -> list[Any]:
     """Return both buttons as they are from the click until the run starts."""
     return [gr.Button("Waiting …", interactive=False), gr.Button(interactive=True)]
 
 
-def working_buttons() -> list:
+def working_buttons() -> list[Any]:
     """Return both buttons as they are during a run."""
     return [gr.Button("Working …", interactive=False), gr.Button(interactive=True)]

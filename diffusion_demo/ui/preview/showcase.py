@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 FOLDER = "showcase"
 THUMBNAILS = "thumbnails"  # folder with one PNG per class
@@ -11,7 +11,7 @@ THUMBNAILS = "thumbnails"  # folder with one PNG per class
 class Showcase(NamedTuple):
     """Value of the preview, and the (path, caption) pairs of the gallery."""
 
-    animation: dict | None
+    animation: dict[str, Any] | None
     files: list[tuple[str, None]]
 
 
