@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,7 +52,7 @@ def contact_sheet(pixels: Tensor, columns: int | None = None) -> Image.Image:
     return to_pil(sheet)
 
 
-def save_png(path: Path, image: Image.Image, settings: dict | None = None) -> None:
+def save_png(path: Path, image: Image.Image, settings: dict[str, Any] | None = None) -> None:
     """Write a PNG atomically, with `settings` embedded as a JSON text chunk. Raises OSError if it cannot be written."""
     metadata = PngImagePlugin.PngInfo()
     if settings is not None:
@@ -60,7 +61,7 @@ def save_png(path: Path, image: Image.Image, settings: dict | None = None) -> No
         image.save(temporary, "PNG", pnginfo=metadata)
 
 
-def read_settings(path: str | Path) -> dict:
+def read_settings(path: str | Path) -> dict[str, Any]:
     """Return the settings embedded in a PNG by save_png. Raises BadInput if there are none."""
     try:
         with Image.open(path, formats=["PNG"]) as image:

@@ -58,7 +58,7 @@ def fields_of(settings: type) -> dict[str, FieldInfo]:
     return settings.__pydantic_fields__  # pyright: ignore[reportAttributeAccessIssue]  # set by pydantic
 
 
-def choices_of(field: FieldInfo) -> list:
+def choices_of(field: FieldInfo) -> list[Any]:
     """Return the allowed values of a field, or an empty list where a range or nothing bounds it."""
     extra = field.json_schema_extra
     choices = extra.get("choices") if isinstance(extra, dict) else None

@@ -9,12 +9,12 @@ import shutil
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from benchmarks.page_start import served
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
-VIEWPORT = {"width": 1280, "height": 800}
+VIEWPORT = ViewportSize(width=1280, height=800)
 STEP_MS, LAST_MS = 250, 2500  # duration of a step of the animation, and of its last one
 MAX_BYTES = 1_500_000  # of all images together
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from diffusion_demo.errors import BadInput
 
 
 def load_or_fill_cache(
-    folder: Path, name: str, key: dict, shape: tuple[int, ...], fill: Callable[[np.ndarray], None]
+    folder: Path, name: str, key: dict[str, Any], shape: tuple[int, ...], fill: Callable[[np.ndarray], None]
 ) -> np.ndarray:
     """Map the uint8 array of `shape` from NAME.npy, after filling and writing it unless NAME.json contains `key`.
 

@@ -99,7 +99,7 @@ class ImageTransform:
     fit: str = "crop"
     background: str = "#ffffff"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (isinstance(self.image_size, int) and 1 <= self.image_size <= MAX_IMAGE_SIZE):
             raise BadInput(
                 f"The image size must be an integer from 1 to {MAX_IMAGE_SIZE}, not {self.image_size!r}.", "image_size"

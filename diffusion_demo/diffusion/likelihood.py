@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ def prior_bits(diffusion: Diffusion, x0: Tensor) -> Tensor:
 
 
 def bound_terms(
-    model: Denoiser, diffusion: Diffusion, x0: Tensor, noise: Noise, *, clip: bool = True, **condition
+    model: Denoiser, diffusion: Diffusion, x0: Tensor, noise: Noise, *, clip: bool = True, **condition: Any
 ) -> Iterator[BoundTerm]:
     """Yield L_{T-1} ... L_0 of images x0 [N, C, H, W] (uint8 / 127.5 - 1), each from one noise sample. DDPM Eq. 5.
 

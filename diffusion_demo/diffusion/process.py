@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -310,7 +310,7 @@ class Diffusion:
         return Reverse(mean, variance, log_variance, x0, self.eps_from_x0(xt, t, x0))
 
 
-def call_model(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int | Tensor, **condition) -> Tensor:
+def call_model(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int | Tensor, **condition: Any) -> Tensor:
     """Return the network output at x_t and chain index t, in the dtype of x_t.
 
     Raises FloatingPointError if the output is not finite.

@@ -1,6 +1,7 @@
 """Reconstruction of images from x_t, and interpolation in x_t. DDPM section 4.3."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor
 
@@ -9,7 +10,7 @@ from diffusion_demo.diffusion.samplers import Noise, Step, ddpm
 
 
 def reconstruct(
-    model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int, noise: Noise, *, clip: bool = True, **condition
+    model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int, noise: Noise, *, clip: bool = True, **condition: Any
 ) -> Iterator[Step]:
     """Sample from p_theta(x_0 | x_t), one sample for each row of x_t [N, C, H, W] at index t. DDPM Figure 7.
 
@@ -30,7 +31,7 @@ def interpolate(
     noise: Noise,
     *,
     clip: bool = True,
-    **condition,
+    **condition: Any,
 ) -> Iterator[Step]:
     """Interpolate between images a and b: denoise (1 - share) a_t + share b_t for each share. DDPM Figure 8.
 

@@ -142,7 +142,7 @@ def ddim_encode(
     clip: bool = False,
     denoised_fn: DenoisedFn | None = None,
     gradient: Gradient | None = None,
-    **condition,
+    **condition: Any,
 ) -> Iterator[Step]:
     """Encode x_0 to x_T, the inverse of ddim with eta = 0: x_{t+1} = sqrt(abar_{t+1}) x_0 + sqrt(1 - abar_{t+1}) eps.
 
@@ -222,4 +222,4 @@ def dpm_solver(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, 
         yield step
 
 
-SAMPLERS = {"ddpm": ddpm, "ddim": ddim, "dpm_solver": dpm_solver}
+SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {"ddpm": ddpm, "ddim": ddim, "dpm_solver": dpm_solver}

@@ -4,6 +4,7 @@ Every table is a float64 tensor of shape [T]. Index t = 0 is the first noisy ste
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -76,7 +77,7 @@ def sigmoid_betas(num_timesteps: int, beta_start: float = 1e-4, beta_end: float 
     return weights * (beta_end - beta_start) + beta_start
 
 
-SCHEDULES = {
+SCHEDULES: dict[str, Callable[[int], Tensor]] = {
     "linear": linear_betas,
     "squaredcos_cap_v2": cosine_betas,
     "scaled_linear": quadratic_betas,

@@ -145,8 +145,8 @@ class LossAwareTimesteps:
     """
 
     def __init__(self, num_timesteps: int, history: int = 10, uniform_share: float = 0.001):
-        self.losses = torch.zeros(num_timesteps, history, dtype=torch.float64)
-        self.counts = torch.zeros(num_timesteps, dtype=torch.int64)
+        self.losses: Tensor = torch.zeros(num_timesteps, history, dtype=torch.float64)
+        self.counts: Tensor = torch.zeros(num_timesteps, dtype=torch.int64)
         self.uniform_share = uniform_share
 
     def probabilities(self) -> Tensor:

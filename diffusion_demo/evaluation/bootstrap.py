@@ -1,7 +1,7 @@
 """Estimates with a standard error, by the bootstrap. Efron 1979."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ class Estimate(NamedTuple):
         """Return the lower and upper bound, 1.96 standard errors from the value."""
         return self.value - 1.96 * self.standard_error, self.value + 1.96 * self.standard_error
 
-    def spread(self) -> dict:
+    def spread(self) -> dict[str, Any]:
         """Return the standard error and the interval as fields of a JSON report."""
         return {"standard_error": self.standard_error, "interval": self.interval}
 

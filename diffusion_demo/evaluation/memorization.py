@@ -1,6 +1,7 @@
 """Memorization test: distances of samples to the training images, and a contact sheet of the nearest pairs."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ def measure_memorization(
     extractor: Extractor,
     seed: int,
     sheet: Path | None,
-) -> dict:
+) -> dict[str, Any]:
     """Return how near samples are to training images, compared with images not used for training, as a JSON report.
 
     Distances are in pixels (root mean square, 0 to 255) and in features. samples, dataset: images uint8 [N, C, S, S]

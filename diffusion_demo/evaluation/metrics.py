@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,11 +36,11 @@ class MetricInputs:
     work: Path | None
     statistics: dict[str, FeatureStatistics]
 
-    def frechet(self) -> dict:
+    def frechet(self) -> dict[str, Any]:
         """Return the Frechet distance of the feature vectors."""
         return self._frechet("vectors")
 
-    def spatial_frechet(self) -> dict:
+    def spatial_frechet(self) -> dict[str, Any]:
         """Return the Frechet distance of the spatial features."""
         return self._frechet("spatial")
 
@@ -53,7 +54,7 @@ class MetricInputs:
         details = {"dimensions": samples.shape[1], "reference_statistics": source}
         return {"distance": estimate.value} | estimate.spread() | details
 
-    def inception_score(self) -> dict:
+    def inception_score(self) -> dict[str, Any]:
         """Return the Inception Score of the samples and of the reference."""
         probabilities = self.sample_features.probabilities
         estimate = score_estimate(probabilities, self.seed)
@@ -64,7 +65,7 @@ class MetricInputs:
             | {"score_of_reference": inception_score(self.reference_features.probabilities)}
         )
 
-    def precision_recall(self) -> dict:
+    def precision_recall(self) -> dict[str, Any]:
         """Return improved precision and recall of the feature vectors."""
         precision, recall = precision_recall_estimates(
             self.sample_features.vectors, self.reference_features.vectors, self.seed
@@ -77,7 +78,7 @@ class MetricInputs:
             "reference": min(MAX_IMAGES, len(self.reference)),
         }
 
-    def memorization(self) -> dict:
+    def memorization(self) -> dict[str, Any]:
         """Return how near the samples are to the training images; with `work`, write the sheet work/nearest.png."""
         samples = self.samples, self.sample_features.vectors
         reference = self.reference, self.reference_features.vectors
@@ -118,7 +119,7 @@ def compute_metrics(
     extractor: Extractor,
     seed: int = 0,
     work: Path | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """Return the report of each metric, with the numbers of images and the name of the features.
 
     Every bootstrap starts from `seed`. nn writes its sheet of nearest pairs into `work`. Raises BadInput if `work`

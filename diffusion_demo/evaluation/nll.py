@@ -47,7 +47,7 @@ class Bound:
     eps_mse: Tensor
     timesteps: Tensor
 
-    def report(self) -> dict:
+    def report(self) -> dict[str, Any]:
         """Return the total with its standard error over the images, its three parts and the means per t, for JSON."""
         totals = self.prior + self.bits.sum(1)
         error = float(totals.std() / len(totals) ** 0.5) if len(totals) > 1 else None
@@ -78,7 +78,7 @@ def report_held_out_bound(
     seed: int,
     work: Path | None,
     progress: Progress,
-) -> dict:
+) -> dict[str, Any]:
     """Return the report of the bound on the held-out images, or on all images if none are held out.
 
     reference: a scanned data set. The other parameters are those of measure_bound. Raises BadInput if `steps` does not

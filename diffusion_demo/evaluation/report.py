@@ -1,9 +1,10 @@
 """Text report of the `evaluate` command."""
 
 from collections.abc import Iterator
+from typing import Any
 
 
-def report_lines(report: dict) -> Iterator[str]:
+def report_lines(report: dict[str, Any]) -> Iterator[str]:
     """Yield the lines of a report: the samples, then one or more lines per metric, then the saved file."""
     if "samples" in report:
         yield _samples(report)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ class Samples:
 
     images: Tensor
     labels: Tensor | None
-    settings: dict
+    settings: dict[str, Any]
 
 
 def draw_samples(

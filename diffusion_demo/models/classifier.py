@@ -35,14 +35,24 @@ class Classifier(ModelMixin, ConfigMixin):
 
     @register_to_config
     def __init__(
-        self, *, trunk: dict, class_names: list[str], pool: str = "adaptive", head_channels: int = HEAD_CHANNELS
+        self,
+        *,
+        trunk: dict[str, Any],
+        class_names: list[str],
+        pool: str = "adaptive",
+        head_channels: int = HEAD_CHANNELS,
     ):
         super().__init__()
         if pool not in POOLS:
             raise ValueError(f"there is no pool {pool!r}; there are {', '.join(POOLS)}")
         unet = network_from_config(trunk)
-        self.conv_in, self.time_proj, self.time_embedding = unet.conv_in, unet.time_proj, unet.time_embedding
-        self.down_blocks, self.mid_block = unet.down_blocks, unet.mid_block
+        self.conv_in: nn.Module = unet.conv_in
+        self.time_proj: nn.Module = unet.time_proj
+        self.time_embedding: nn.Module = unet.time_embedding
+        self.down_blocks: nn.ModuleList = unet.down_blocks
+        self.mid_block: nn.Module | None = unet.mid_block
+        self.norm: nn.GroupNorm
+        self.head: nn.Module
         zero_outputs(self)
         widths, classes = trunk["block_out_channels"], len(class_names)
         if pool.startswith("spatial"):

@@ -19,10 +19,10 @@ class AttentionPool(nn.Module):
         super().__init__()
         if head_channels < 1 or width % head_channels:
             raise ValueError(f"{width} channels cannot be split into heads of {head_channels}")
-        self.heads = width // head_channels
-        self.positional_embedding = nn.Parameter(torch.randn(width, side**2 + 1) / width**0.5)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, outputs)
+        self.heads: int = width // head_channels
+        self.positional_embedding: nn.Parameter = nn.Parameter(torch.randn(width, side**2 + 1) / width**0.5)
+        self.qkv: nn.Linear = nn.Linear(width, 3 * width)
+        self.proj: nn.Linear = nn.Linear(width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = x.flatten(2)

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 FILE = "diffusion_demo.json"
 NOT_A_CHECKPOINT = (
@@ -54,7 +55,7 @@ class CheckpointMetadata:
     command: str = ""
     origin: str = ""
     held_out_loss: float | None = None
-    data: dict | None = None
+    data: dict[str, Any] | None = None
     task: str = "diffusion"
     small_size: int | None = None
     fit: str = "crop"

@@ -26,7 +26,8 @@ class OracleNetwork(nn.Module):
 
     def __init__(self, denoiser: Denoiser):
         super().__init__()
-        self.denoiser, self.device = denoiser, torch.device("cpu")
+        self.denoiser: Denoiser = denoiser
+        self.device: torch.device = torch.device("cpu")
 
     def forward(
         self, xt: Tensor, t: Tensor, class_labels: Tensor | None = None, return_dict: bool = False

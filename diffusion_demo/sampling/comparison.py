@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from typing import Any
 
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.errors import BadInput
@@ -35,7 +36,7 @@ class Axis:
     """A setting, named as in AXES, and the values it takes along one side of the grid."""
 
     name: str
-    values: tuple
+    values: tuple[Any, ...]
 
     @property
     def title(self) -> str:

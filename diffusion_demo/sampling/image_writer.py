@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from diffusion_demo import __version__
 from diffusion_demo.errors import BadInput
@@ -17,7 +18,7 @@ BATCH_SIZE = 16
 
 def settings_of(
     request: Request, specs: list[ImageSpec], checkpoint_name: str, checkpoint: Checkpoint, **provenance: str
-) -> list[dict]:
+) -> list[dict[str, Any]]:
     """Return the settings that reproduce each image, as stored in its PNG.
 
     provenance: the names of the upsampler and the classifier that were used, if any.

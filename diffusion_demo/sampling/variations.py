@@ -116,8 +116,12 @@ def _denoiser_and_condition(checkpoint: Checkpoint, variation: Variation) -> tup
 
 
 def settings_of(
-    variation: Variation, checkpoint_name: str, checkpoint: Checkpoint, made_by: str, sources: list[dict | None]
-) -> list[dict]:
+    variation: Variation,
+    checkpoint_name: str,
+    checkpoint: Checkpoint,
+    made_by: str,
+    sources: list[dict[str, Any] | None],
+) -> list[dict[str, Any]]:
     """Return the settings of each image, as stored in its PNG.
 
     made_by: the name of the operation; sources: the settings of the source images, None where unknown.

@@ -3,7 +3,7 @@
 Validation, the options of `train`, the page's form and the run's config.json all follow from these fields.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 from pydantic import (
     BaseModel,
@@ -47,7 +47,7 @@ Decays = Annotated[tuple[float, ...], BeforeValidator(lambda value: tuple(value)
 class TrainConfig(BaseModel):
     """The hyper-parameters of a run. Raises BadInput, naming the field, for a value of another type or out of range."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     data: str = setting(..., "Training images: a folder or a ZIP file. Subfolders become classes.")
     task: str = setting(
@@ -245,7 +245,7 @@ class TrainConfig(BaseModel):
         return type(self)(**self.model_dump() | changes)
 
     @classmethod
-    def from_json(cls, settings: dict) -> Self:
+    def from_json(cls, settings: dict[str, Any]) -> Self:
         """Return the config of a config.json. Fields that its release did not have yet get the value that it used."""
         return cls(**{"snr_gamma": 0.0} | settings)
 
@@ -268,7 +268,7 @@ def config_with_inherited(settings: dict) -> TrainConfig:
     return TrainConfig(**(inherit(settings) if "init_from" in settings else settings))
 
 
-def inherit(settings: dict) -> dict:
+def inherit(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings with those of the checkpoint `init_from`: noise schedule, prediction and variance type, and
     image size and channels where they are not given.
 

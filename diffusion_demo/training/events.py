@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 class Event:
     """Base class of the events."""
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """Return the fields and `type`, the class name in snake case."""
         return {"type": _snake_case(type(self).__name__)} | asdict(self)
 

@@ -30,7 +30,7 @@ class LRSchedule:
     lr_total_steps: int | None = None
     lr_decay_steps: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.lr_scheduler not in LR_SCHEDULERS:
             raise BadInput(
                 f"Learning-rate schedule must be one of {', '.join(LR_SCHEDULERS)}, not {self.lr_scheduler!r}.",

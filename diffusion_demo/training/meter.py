@@ -28,12 +28,13 @@ class Meter:
     """Running means since the last report. The measures stay on their device until `report` reads them."""
 
     def __init__(self, num_timesteps: int, batch_size: int):
-        self.num_timesteps, self.batch_size = num_timesteps, batch_size
+        self.num_timesteps: int = num_timesteps
+        self.batch_size: int = batch_size
         self._created = time.monotonic()
         self._reset()
 
     def _reset(self) -> None:
-        self.count = 0
+        self.count: int = 0
         self._rows: list[Tensor] = []
         self._grad_norms: list[Tensor] = []
         self._started = time.monotonic()

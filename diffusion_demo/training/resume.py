@@ -1,12 +1,14 @@
 """Configuration of a resumed run."""
 
+from typing import Any
+
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import MAY_DIFFER, SCHEDULE, TrainConfig
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.state import read_counters
 
 
-def resumed_config(run: RunFolder, given: dict) -> TrainConfig:
+def resumed_config(run: RunFolder, given: dict[str, Any]) -> TrainConfig:
     """Return the config to resume `run` with, where `given` are the settings of the command line.
 
     The learning-rate schedule is that of the latest checkpoint unless another one is given. A new schedule may change

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -77,12 +78,12 @@ class RunFolder:
         for folder in (self.path, self.cache, self.samples, self.checkpoints):
             sweep(folder)
 
-    def write_config(self, config: TrainConfig, data: dict, command: str) -> None:
+    def write_config(self, config: TrainConfig, data: dict[str, Any], command: str) -> None:
         """Write config.json: the config, a summary of the data with the digests of held-out images, and the command."""
         content = {"config": config.model_dump(), "data": data, "command": command}
         atomic_write(self.config_file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
-    def read_config(self) -> tuple[TrainConfig, dict, str]:
+    def read_config(self) -> tuple[TrainConfig, dict[str, Any], str]:
         """Return the config, data summary and command of the run. Raises BadInput when config.json cannot be read."""
         try:
             content = read_json(self.config_file)

@@ -5,6 +5,7 @@ No state of random generators is needed, because all random numbers of step n ar
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.training_utils import EMAModel
@@ -25,7 +26,7 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     averages: dict[float, EMAModel],
     loss_aware: LossAwareTimesteps | None,
-    counters: dict,
+    counters: dict[str, Any],
 ) -> None:
     """Write a state folder: raw weights, moments of AdamW, weight averages, losses of `loss_aware`, and counters."""
     folder.mkdir(parents=True)
@@ -46,7 +47,7 @@ def save_state(
     (folder / "counters.json").write_text(json.dumps(counters) + "\n", encoding="utf-8")
 
 
-def read_counters(folder: Path) -> dict:
+def read_counters(folder: Path) -> dict[str, Any]:
     """Return the counters of a state folder. Raises BadInput when they cannot be read."""
     try:
         counters = read_json(folder / "counters.json")
@@ -65,7 +66,7 @@ def load_state(
     optimizer: torch.optim.Optimizer,
     averages: dict[float, EMAModel],
     loss_aware: LossAwareTimesteps | None,
-) -> dict:
+) -> dict[str, Any]:
     """Load a state folder into newly built objects and return the counters. Raises BadInput when it is damaged."""
     try:
         return _load_state(folder, unet, optimizer, averages, loss_aware)

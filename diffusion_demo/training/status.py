@@ -30,10 +30,10 @@ class Status:
     seconds_left: float | None = None
     memory: int | None = None
     message: str = ""
-    steps: tuple[dict, ...] = field(default=(), repr=False)
-    held_out: tuple[dict, ...] = field(default=(), repr=False)
-    previews: tuple[dict, ...] = field(default=(), repr=False)
-    saved: tuple[dict, ...] = field(default=(), repr=False)
+    steps: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    held_out: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    previews: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    saved: tuple[dict[str, Any], ...] = field(default=(), repr=False)
 
 
 def read_status(run: RunFolder) -> Status:

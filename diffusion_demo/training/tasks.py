@@ -31,8 +31,9 @@ class Denoising:
     """Image generation: DDPM, Improved DDPM."""
 
     def __init__(self, start: Checkpoint, config: TrainConfig):
-        self.start, self.config = start, config
-        self.null_class = start.description.null_class
+        self.start: Checkpoint = start
+        self.config: TrainConfig = config
+        self.null_class: int | None = start.description.null_class
 
     def losses(self, network: nn.Module, batch: Batch) -> Tensor:
         """Return loss, squared error and bound term (NaN without one) of each image: float32 [N, 3]."""

@@ -2,6 +2,7 @@
 
 import base64
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ def kl_bits(diffusion: Diffusion, x0: Tensor) -> Tensor:
     return mean_flat(normal_kl(q.mean, q.log_variance, zero, zero)) / np.log(2)
 
 
-def schedule_tables(name: str, num_timesteps: int, x0: Tensor) -> dict:
+def schedule_tables(name: str, num_timesteps: int, x0: Tensor) -> dict[str, Any]:
     """Return the tables of a schedule, float64 [T] as base64, its title, terminal SNR and warning.
 
     Raises ValueError if the schedule is not defined for this number of timesteps.
@@ -82,7 +83,7 @@ def schedule_tables(name: str, num_timesteps: int, x0: Tensor) -> dict:
     }
 
 
-def make_explorer_value(pixels: np.ndarray, seed: int, num_timesteps: int, example: str | None) -> dict:
+def make_explorer_value(pixels: np.ndarray, seed: int, num_timesteps: int, example: str | None) -> dict[str, Any]:
     """Return the value of the explorer component for an image, uint8 [3, SIZE, SIZE].
 
     example: the name of the image in links, or None for an uploaded image. In the result x0 is uint8 [SIZE, SIZE, 3]

@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diffusion_demo.errors import BadInput
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def write_images(x: "Tensor", settings: list[dict], name: str = "seed_{seed:08d}.png") -> Iterator[list[Path]]:
+def write_images(
+    x: "Tensor", settings: list[dict[str, Any]], name: str = "seed_{seed:08d}.png"
+) -> Iterator[list[Path]]:
     """Write images x, float [N, C, S, S] in [-1, 1], as PNGs that store their settings, which also format their names.
 
     The files are deleted at the end of the context: gradio copies what a handler yields before it resumes the handler.

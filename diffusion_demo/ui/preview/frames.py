@@ -2,6 +2,7 @@
 
 import base64
 import io
+from typing import Any
 
 from PIL import Image
 from torch import Tensor
@@ -13,12 +14,12 @@ MAX_FRAMES = 26
 MAX_ANIMATION_PIXELS = 1_200_000
 
 
-def first_frame(xT: Tensor, num_timesteps: int) -> dict:
+def first_frame(xT: Tensor, num_timesteps: int) -> dict[str, Any]:
     """Return the frame of the initial noise xT, float [N, C, H, W], which has no prediction yet."""
     return {"step": 0, "t": num_timesteps, "xt": tensor_data_uri(xT), "x0": None}
 
 
-def frame(step: Step) -> dict:
+def frame(step: Step) -> dict[str, Any]:
     """Return the frame of a step: its index, the t of its x_t as in the papers (0 is clean), and both sheets."""
     return {"step": step.index, "t": step.t_reached + 1, "xt": tensor_data_uri(step.xt), "x0": tensor_data_uri(step.x0)}
 
@@ -45,6 +46,6 @@ def recorded_steps(total: int, pixels: int) -> set[int]:
     return {round(1 + i * (total - 1) / max(1, count - 1)) for i in range(count)} | {total}
 
 
-def make_animation(frames: list[dict], total: int, status: str, live: bool = False) -> dict:
+def make_animation(frames: list[dict[str, Any]], total: int, status: str, live: bool = False) -> dict[str, Any]:
     """Return the value of the preview component."""
     return {"frames": frames, "total": total, "status": status, "live": live}

@@ -12,7 +12,7 @@ PRIVATE_EVENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "
 INSTANT_EVENT: dict[str, Any] = PRIVATE_EVENT | {"queue": False}
 
 
-def preview(animation: dict | None, elem_id: str) -> gr.HTML:
+def preview(animation: dict[str, Any] | None, elem_id: str) -> gr.HTML:
     """Return the component that plays an animation (see `frames.make_animation`)."""
     return gr.HTML(
         animation,
@@ -23,7 +23,7 @@ def preview(animation: dict | None, elem_id: str) -> gr.HTML:
     )
 
 
-def gallery(files: list, elem_id: str) -> gr.Gallery:
+def gallery(files: list[Any], elem_id: str) -> gr.Gallery:
     """Return the gallery of finished images. A click on one opens viewer.js instead of Gradio's own preview."""
     return gr.Gallery(
         files,

@@ -1,7 +1,7 @@
 """Showcase of a bundled model: finished images and the animation of their denoising, shown before the first run."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from diffusion_demo.validation import read_json
 
@@ -12,7 +12,7 @@ THUMBNAILS = "thumbnails"  # folder with one PNG per class
 class Showcase(NamedTuple):
     """Value of the preview, and the (path, caption) pairs of the gallery."""
 
-    animation: dict | None
+    animation: dict[str, Any] | None
     files: list[tuple[str, None]]
 
 

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from diffusion_demo.training.status import Status
 from diffusion_demo.validation import read_regular
@@ -14,7 +15,7 @@ BANDS = ("Lowest noise", "Low noise", "High noise", "Highest noise")
 Points = Sequence[tuple[float, float]]
 
 
-def curves(status: Status) -> dict:
+def curves(status: Status) -> dict[str, Any]:
     """Return the views of a run's losses.
 
     The first view has the loss as reported, smoothed and on held-out images. The second has the loss by noise level,
@@ -63,7 +64,7 @@ def _accuracy(status: Status) -> dict:
     }
 
 
-def comparison(runs: dict[str, Status]) -> dict:
+def comparison(runs: dict[str, Status]) -> dict[str, Any]:
     """Return a view of the smoothed losses of several runs, by name."""
     lines = [
         {"name": name, "points": thinned(smoothed([(e["step"], e["loss"]) for e in status.steps]))}
@@ -87,7 +88,7 @@ def thinned(points: Points) -> Points:
     return points[::-1][::stride][::-1]
 
 
-def timeline(run: Path, status: Status, empty: str) -> dict:
+def timeline(run: Path, status: Status, empty: str) -> dict[str, Any]:
     """Return the preview images of a run and `empty`, the text shown if there are none.
 
     At most MAX_FRAMES evenly spaced previews are returned, including the first and the last.

@@ -2,6 +2,7 @@
 
 import io
 import json
+from typing import Any
 
 import torch
 from PIL import ExifTags, Image
@@ -46,7 +47,7 @@ def _walk(scene: Scene) -> Tensor:
     return torch.cat(states)
 
 
-def animation(scene: Scene, settings: dict) -> bytes:
+def animation(scene: Scene, settings: dict[str, Any]) -> bytes:
     """Return the walk as an animated WebP, with the settings as JSON in its EXIF image description."""
     walk, count = _walk(scene), min(ANIMATION_FRAMES, scene.t + 1)
     pixels = to_uint8(walk[[round(i * scene.t / (count - 1)) for i in range(count)]])

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ class Scene:
         """Denoiser in fp32."""
         return as_denoiser(self.checkpoint.unet, "fp32")
 
-    def labels(self, count: int) -> dict:
+    def labels(self, count: int) -> dict[str, Any]:
         """Return the model arguments for `count` images: the null class if the model has one, otherwise class 0."""
         metadata = self.checkpoint.description
         if not metadata.class_names:
