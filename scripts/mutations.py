@@ -296,6 +296,27 @@ FAULTS = [
         "",
         "tests/training/test_initialize.py",
     ),
+    Fault(
+        "seeds that torch takes for the same, and the second stage, repeat noise",
+        "sampling/seeds.py",
+        "if stage or not 0 <= seed < 2**32:",
+        "if False:",
+        "tests/sampling/test_seeds.py",
+    ),
+    Fault(
+        "guidance acts at all timesteps by default",
+        "sampling/request.py",
+        "return min(low, high), high",
+        "return 0, len(diffusion) - 1",
+        "tests/sampling/test_request.py",
+    ),
+    Fault(
+        "evaluation has an eta of its own",
+        "cli/evaluate.py",
+        "return Request(**given(parsed, fields_of(Request)))",
+        "return Request(**{'eta': 0.0} | given(parsed, fields_of(Request)))",
+        "tests/ui/sample/test_same_images.py",
+    ),
 ]
 
 

@@ -132,6 +132,7 @@ def test_nothing_unpickles():
         ("diffusion_demo", ["torch", "gradio", "diffusers", "accelerate", "numpy"]),
         ("diffusion_demo.models.load_metadata", ["torch", "gradio", "diffusers", "accelerate"]),
         ("diffusion_demo.cli", ["torch", "gradio", "diffusers", "accelerate"]),
+        ("diffusion_demo.sampling.comparison", ["torch", "gradio", "diffusers", "accelerate"]),
         ("diffusion_demo.diffusion.samplers", ["gradio", "diffusers", "accelerate"]),
         ("diffusion_demo.sampling.generate", ["gradio"]),
         ("diffusion_demo.training.loop", ["gradio"]),

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from statistics import median_low
-from typing import Any
 
 from diffusion_demo.data.preprocess import ImageTransform
 from diffusion_demo.data.source import Source, title_of

@@ -3,12 +3,14 @@
 from bisect import bisect_right
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.sampling.request import Request, class_index, request_timesteps
+
+if TYPE_CHECKING:
+    from diffusion_demo.diffusion.process import Diffusion
 
 MAX_CELLS = 64
 AXES = {
@@ -140,7 +142,7 @@ def _parse_value(name: str, text: str) -> str | int | float:
         raise BadInput(f"A value of the {TITLES.get(name, name)} must be {kind}, not {text!r}.") from error
 
 
-def network_calls(request: Request, diffusion: Diffusion) -> int:
+def network_calls(request: Request, diffusion: "Diffusion") -> int:
     """Return the network calls per image: one a step, and a second one where classifier-free guidance acts."""
     timesteps = request_timesteps(request, diffusion)
     interval = request.resolved(diffusion).guidance_interval
@@ -149,7 +151,7 @@ def network_calls(request: Request, diffusion: Diffusion) -> int:
     return len(timesteps) + sum(interval[0] <= t <= interval[1] for t in timesteps)
 
 
-def fit_steps_to_calls(cell: Cell, diffusion: Diffusion) -> Request:
+def fit_steps_to_calls(cell: Cell, diffusion: "Diffusion") -> Request:
     """Return the cell's request with the largest number of steps that fits its budget of network calls."""
     if cell.calls is None:
         return cell.request

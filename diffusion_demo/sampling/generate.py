@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -110,8 +111,15 @@ def _sample_part(
         condition["gradient"] = _classifier_gradient(checkpoint, request, specs)
     chain = checkpoint.diffusion.respaced(request_timesteps(request, checkpoint.diffusion))
     options = {} if request.sampler == "ddpm" else {"eta": request.eta}
-    try:
+    with non_finite_as_bad_input():
         yield from SAMPLERS[request.sampler](denoiser, chain, noise(), noise, **options, **condition)
+
+
+@contextmanager
+def non_finite_as_bad_input() -> Iterator[None]:
+    """Convert the error of a network that returns NaN or infinite values to BadInput."""
+    try:
+        yield
     except FloatingPointError as error:
         raise BadInput(f"Sampling failed ({error}). Use --precision fp32 or another checkpoint.") from error
 

@@ -19,7 +19,7 @@ from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import resolve_precision
-from diffusion_demo.sampling.generate import device_of, make_noise
+from diffusion_demo.sampling.generate import device_of, make_noise, non_finite_as_bad_input
 from diffusion_demo.sampling.request import MAX_SEED, PRECISIONS, ImageSpec, Request
 from diffusion_demo.validation import check_choice, fields_of, refuses_as_bad_input, setting
 
@@ -78,7 +78,8 @@ def vary(checkpoint: Checkpoint, x0: Tensor, variation: Variation) -> Iterator[S
     copies = x0.to(device_of(checkpoint)).expand(variation.num_images, -1, -1, -1)
     xt = checkpoint.diffusion.q_sample(copies, variation.level(len(checkpoint.diffusion)), noise())
     model, condition = _denoiser_and_condition(checkpoint, variation)
-    yield from reconstruct(model, chain, xt, len(chain) - 1, noise, **condition)
+    with non_finite_as_bad_input():
+        yield from reconstruct(model, chain, xt, len(chain) - 1, noise, **condition)
 
 
 @torch.no_grad()
@@ -94,7 +95,8 @@ def mix(checkpoint: Checkpoint, a: Tensor, b: Tensor, variation: Variation) -> I
     noise, chain = make_noise(checkpoint, variation.image_specs(), "vary"), variation.chain(checkpoint.diffusion)
     model, condition = _denoiser_and_condition(checkpoint, variation)
     weights = torch.linspace(0, 1, count)
-    yield from interpolate(model, chain, a.to(device), b.to(device), weights, len(chain) - 1, noise, **condition)
+    with non_finite_as_bad_input():
+        yield from interpolate(model, chain, a.to(device), b.to(device), weights, len(chain) - 1, noise, **condition)
 
 
 def _denoiser_and_condition(checkpoint: Checkpoint, variation: Variation) -> tuple[Denoiser, dict]:

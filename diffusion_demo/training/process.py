@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-from typing import Any
 
 import psutil
 

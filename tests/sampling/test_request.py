@@ -1,5 +1,6 @@
 """Fields of a sampling request: types, ranges and help, and the usual values in place of None."""
 
+import pickle
 from dataclasses import replace
 
 import pytest
@@ -95,6 +96,13 @@ def test_settings_can_be_given_by_position_and_errors_still_name_the_field():
     with pytest.raises(BadInput) as caught:
         Request(2, "ddpm", 100, "much")  # pyright: ignore[reportArgumentType]
     assert caught.value.field == "eta"
+
+
+def test_a_request_can_be_sent_to_another_process_but_not_changed():
+    request = Request(guidance_scale=2.0, guidance_interval=(1, 2))
+    assert pickle.loads(pickle.dumps(request)) == request
+    with pytest.raises(AttributeError):
+        request.eta = 5  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize(("text", "steps"), [("12", 12), (" 12 ", 12), ("ddim50", "ddim50"), ("10,15", "10,15")])

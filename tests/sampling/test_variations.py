@@ -105,3 +105,11 @@ def test_the_settings_name_the_sources_one_level_deep(checkpoint):
     assert [one["seed"] for one in settings] == [11, 12, 13] and [one["picture"] for one in settings] == [0, 1, 2]
     assert settings[0]["of"] == [{"seed": 3, "made_by": "vary"}, None]
     assert settings[0]["class"] == checkpoint.description.class_names[1]
+
+
+def test_a_network_that_returns_nan_is_reported(random_checkpoint):
+    broken, image = load_checkpoint(random_checkpoint), torch.zeros(1, 3, 16, 16)
+    torch.nn.init.constant_(broken.unet.get_parameter("conv_out.bias"), float("nan"))
+    for steps in (vary(broken, image, VARIATION), mix(broken, image, image, VARIATION)):
+        with pytest.raises(BadInput, match="NaN or infinite"):
+            last_step(steps)

@@ -75,8 +75,3 @@ class _Worker:
         """Wait until the sampler ends, but at most `seconds`."""
         with self._changed:
             self._changed.wait_for(lambda: self._ended, timeout=max(0, seconds))
-
-
-def duration(seconds: float) -> str:
-    """Format a duration: "3.2 s", "42 s" or "10 min"."""
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -6,11 +6,23 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata, has_classifier
+from diffusion_demo.sampling.comparison import (
+    ANY_CLASS,
+    Axis,
+    Cell,
+    Comparison,
+    fit_steps_to_calls,
+    network_calls,
+    parse_axis,
+)
+from diffusion_demo.sampling.presets import SAMPLER_TITLES
+from diffusion_demo.sampling.request import Request
+from diffusion_demo.ui.duration import duration
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.preview import idle_buttons, working_buttons
 from diffusion_demo.ui.sample.compare_image import caption, draw_grid, settings_of
@@ -19,10 +31,6 @@ from diffusion_demo.ui.server import hf_space, limits, warmup
 from diffusion_demo.ui.server.fair_queue import in_fair_queue
 from diffusion_demo.ui.server.model_list import folder_of, model_folders
 from diffusion_demo.ui.settings import settings
-
-if TYPE_CHECKING:
-    from diffusion_demo.sampling.comparison import Axis, Cell, Comparison
-    from diffusion_demo.sampling.request import Request
 
 COMPARE = "Compare"
 NONE = "none"
@@ -46,10 +54,8 @@ def compare(model: str, calls: int, per_cell: int, **form: Any) -> Iterator[dict
         yield from _fill(plan, cells, Path(folder), started)
 
 
-def _plan(model: str, calls: float | None, per_cell: float | None, form: dict[str, Any]) -> "Comparison":
+def _plan(model: str, calls: float | None, per_cell: float | None, form: dict[str, Any]) -> Comparison:
     """Parse the form. Raises BadInput."""
-    from diffusion_demo.sampling.comparison import Comparison
-
     metadata = load_metadata(folder_of(model))
     count = require_number(per_cell, "number of images in a cell")
     if not 1 <= count <= MAX_PER_CELL:
@@ -59,13 +65,10 @@ def _plan(model: str, calls: float | None, per_cell: float | None, form: dict[st
     return Comparison(base, model, across, down, int(require_number(calls, "number of network calls")))
 
 
-def _axes(metadata: CheckpointMetadata, across: str, columns: str, down: str, rows: str) -> "tuple[Axis, Axis | None]":
+def _axes(metadata: CheckpointMetadata, across: str, columns: str, down: str, rows: str) -> tuple[Axis, Axis | None]:
     """Return the axes of the settings across and down with their comma-separated values. Raises BadInput."""
-    from diffusion_demo.diffusion.samplers import SAMPLERS
-    from diffusion_demo.sampling.comparison import ANY_CLASS, parse_axis
-
     choices = {
-        "sampler": list(SAMPLERS),
+        "sampler": list(SAMPLER_TITLES),
         "class": [ANY_CLASS, *metadata.class_names, *map(metadata.title, metadata.class_names)],
         "checkpoint": list(model_folders()),
     }
@@ -78,7 +81,7 @@ def _axes(metadata: CheckpointMetadata, across: str, columns: str, down: str, ro
     return column_axis, row_axis
 
 
-def _with_eta_sampler(base: "Request", axes: "list[Axis | None]") -> "Request":
+def _with_eta_sampler(base: Request, axes: list[Axis | None]) -> Request:
     """Return the request with DDIM instead of DDPM, which ignores eta, if eta is compared and the sampler is not."""
     names = [axis.name for axis in axes if axis]
     if base.sampler == "ddpm" and "eta" in names and "sampler" not in names:
@@ -86,7 +89,7 @@ def _with_eta_sampler(base: "Request", axes: "list[Axis | None]") -> "Request":
     return base
 
 
-def _check(cells: "list[Cell]") -> None:
+def _check(cells: list[Cell]) -> None:
     """Raise BadInput for a cell without its classifier, or for more than the page allows."""
     for cell in cells:
         if cell.request.classifier_scale and not has_classifier(folder_of(cell.checkpoint)):
@@ -96,12 +99,11 @@ def _check(cells: "list[Cell]") -> None:
         limits.check_sampling(images, int(cell.request.steps))
 
 
-def _fill(plan: "Comparison", cells: "list[Cell]", folder: Path, started: float) -> Iterator[dict]:
+def _fill(plan: Comparison, cells: list[Cell], folder: Path, started: float) -> Iterator[dict]:
     """Sample the cells one by one and yield the updates by name; the grids are written to `folder`."""
     from diffusion_demo.images import save_png
-    from diffusion_demo.sampling.comparison import fit_steps_to_calls, network_calls
     from diffusion_demo.sampling.generate import sample
-    from diffusion_demo.ui.preview.progress_stream import duration, watch
+    from diffusion_demo.ui.preview.progress_stream import watch
     from diffusion_demo.ui.server.model_cache import load
 
     results, path = {}, None

@@ -6,6 +6,7 @@ import gradio as gr
 from gradio.components import Component
 
 from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.sampling.comparison import AXES, TITLES
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.preview import INSTANT_EVENT, start_stop_buttons
 from diffusion_demo.ui.sample.compare import COMPARE, MAX_PER_CELL, NONE, compare
@@ -14,17 +15,7 @@ from diffusion_demo.ui.sample.request_form import MIXED, class_choices
 from diffusion_demo.ui.sample.run_events import connect_run
 from diffusion_demo.ui.server.model_list import folder_of, model_choices, model_folders
 
-AXIS_CHOICES = [
-    ("sampler", "sampler"),
-    ("network calls", "calls"),
-    ("steps", "steps"),
-    ("guidance", "guidance_scale"),
-    ("classifier guidance", "classifier_scale"),
-    ("eta", "eta"),
-    ("seed", "seed"),
-    ("class", "class"),
-    ("model", "checkpoint"),
-]
+AXIS_CHOICES = [(TITLES.get(name, name), name) for name in AXES]
 DEFAULT_VALUES = {
     "calls": "8, 16, 32",
     "steps": "4, 8, 16",

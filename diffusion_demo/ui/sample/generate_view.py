@@ -1,5 +1,6 @@
 """Layout of Sample, Make: the form, with the preview and the gallery beside it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -45,7 +46,7 @@ class SampleForm:
 
     fields: dict[str, Component]
     restored: dict[str, Component]
-    optional: dict[str, Component | BlockContext]
+    optional: Mapping[str, Component | BlockContext]
     start: gr.Button
 
 
@@ -108,16 +109,17 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> SampleForm:
     }
     restored = fields | {"new_every_time": seed.new_every_time, "preset": preset}
     quality.connect(preset, advanced.sampler, advanced.steps, advanced.eta)
-    emptied = restored | {"dropped": dropped}
-    restore_file = with_named_outputs(restore.from_file, emptied)
-    dropped.upload(restore_file, dropped, [*emptied.values()], **PRIVATE_EVENT, concurrency_limit=None)
+    _connect_restore(dropped, restored)
     _connect_run(fields, seed, results, start, stop)
-    optional = {
-        "interval": advanced.interval_row,
-        "classifier_scale": advanced.classifier_scale,
-        "twice": advanced.twice,
-    }
+    optional = {"interval": advanced.interval_row} | {name: fields[name] for name in ("classifier_scale", "twice")}
     return SampleForm(fields, restored, optional, start)
+
+
+def _connect_restore(dropped: gr.File, restored: dict[str, Component]) -> None:
+    """Restore the form from a dropped file, and empty the drop zone."""
+    outputs = restored | {"dropped": dropped}
+    handler = with_named_outputs(restore.from_file, outputs)
+    dropped.upload(handler, dropped, [*outputs.values()], **PRIVATE_EVENT, concurrency_limit=None)
 
 
 def _connect_run(

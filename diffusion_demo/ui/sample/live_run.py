@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from diffusion_demo.ui.duration import duration
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.downloads import write_images, write_zip_of
 from diffusion_demo.ui.preview.preview import idle_buttons, working_buttons
@@ -50,7 +51,7 @@ def run_live(run: LiveRun) -> Iterator[dict]:
 def _sample(run: LiveRun, frames: list[dict], started: float) -> "Generator[dict, None, Step]":
     """Sample, append the recorded frames to `frames`, yield live updates, and return the last step."""
     from diffusion_demo.ui.preview.frames import frame, make_animation, recorded_steps
-    from diffusion_demo.ui.preview.progress_stream import duration, watch
+    from diffusion_demo.ui.preview.progress_stream import watch
 
     total, count = run.total_steps, len(run.settings)
     recorded = recorded_steps(total, count * run.side**2)
@@ -72,7 +73,6 @@ def _sample(run: LiveRun, frames: list[dict], started: float) -> "Generator[dict
 def _finish(run: LiveRun, frames: list[dict], last: "Step", seconds: float) -> Iterator[dict]:
     """Write the images and yield the final update."""
     from diffusion_demo.ui.preview.frames import make_animation
-    from diffusion_demo.ui.preview.progress_stream import duration
 
     count = len(run.settings)
     status = f"{count} images in {duration(seconds)}, {count / seconds:.1f} images/s, seed {run.seed}."

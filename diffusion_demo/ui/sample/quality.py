@@ -47,6 +47,6 @@ def connect(preset: gr.Radio, sampler: gr.Radio, steps: gr.Slider, eta: gr.Slide
         field.input(None, numbers, preset, js=_FROM_NUMBERS)
 
 
-def word_for(sampler: str, steps: int, eta: float) -> str:
+def word_for(sampler: str, steps: int, eta: float | None) -> str:
     """Return the name of the preset with these values, or CUSTOM."""
     return next((name for name, preset in PRESETS.items() if preset == (sampler, steps, eta)), CUSTOM)

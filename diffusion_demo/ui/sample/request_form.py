@@ -1,17 +1,14 @@
 """Conversion of the fields of the Sample tab to sampling requests."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.sampling.presets import GUIDANCE_START_PERCENT
+from diffusion_demo.sampling.request import Request, class_index
 from diffusion_demo.ui.server import limits
 from diffusion_demo.ui.server.model_list import upsampler_folders
-
-if TYPE_CHECKING:
-    from diffusion_demo.sampling.request import Request
 
 MIXED = "mixed"
 MAX_FORM_SEED = 2**31 - 1
@@ -24,8 +21,6 @@ def class_choices(metadata: CheckpointMetadata) -> list[tuple[str, str]]:
 
 def parse_class(label: str | None, metadata: CheckpointMetadata) -> int | None:
     """Return the index of a class, or None for mixed classes. Raises BadInput for an unknown class."""
-    from diffusion_demo.sampling.request import class_index
-
     return None if label in (MIXED, None) else class_index(label, metadata)
 
 
@@ -49,13 +44,12 @@ def parse_request(
     guide_from: float | None,
     guide_to: float | None,
     classifier_scale: float,
-) -> "Request":
+) -> Request:
     """Parse the form, by the names that its fields have in the API, into a checked Request.
 
     guide_from and guide_to are percentages of the chain. Raises BadInput for an empty or invalid field.
     """
     from diffusion_demo.runtime.device import resolve_precision
-    from diffusion_demo.sampling.request import Request
     from diffusion_demo.ui.server.model_cache import device
 
     count, num_steps = require_number(num_images, "number of images"), require_number(steps, "number of steps")
@@ -65,13 +59,13 @@ def parse_request(
         num_images=int(count),
         sampler=sampler,
         steps=int(num_steps),
-        eta=float(eta),
+        eta=eta,
         seed=int(require_number(seed, "seed")),
         class_index=parse_class(label, metadata),
-        guidance_scale=float(guidance_scale),
+        guidance_scale=guidance_scale,
         precision=resolve_precision("auto", device()),
         guidance_interval=percent_to_interval(guide_from, guide_to, metadata.num_train_timesteps) if guided else None,
-        classifier_scale=float(classifier_scale),
+        classifier_scale=classifier_scale,
     )
     request.check(metadata)
     return request

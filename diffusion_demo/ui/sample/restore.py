@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.sampling.request import Request, class_index
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.sample import quality
 from diffusion_demo.ui.sample.request_form import (
@@ -21,7 +22,6 @@ from diffusion_demo.ui.server.model_list import folder_of
 if TYPE_CHECKING:
     from diffusion_demo.models.checkpoint import Checkpoint
     from diffusion_demo.models.metadata import CheckpointMetadata
-    from diffusion_demo.sampling.request import Request
 
 UNREADABLE_SETTINGS = "The settings of this image cannot be read. Drop a PNG that was generated on this page."
 
@@ -70,10 +70,8 @@ def from_settings(settings: dict[str, Any]) -> dict[str, Any]:
     return _updates(settings, request, checkpoint.description, upsampler is not None)
 
 
-def _parse(settings: dict[str, Any], metadata: "CheckpointMetadata") -> "Request":
+def _parse(settings: dict[str, Any], metadata: "CheckpointMetadata") -> Request:
     """Return the checked request for one image. Raises BadInput, or any exception of a conversion."""
-    from diffusion_demo.sampling.request import Request, class_index
-
     interval = settings.get("guidance_interval")
     request = Request(
         num_images=1,
@@ -92,7 +90,7 @@ def _parse(settings: dict[str, Any], metadata: "CheckpointMetadata") -> "Request
     return request
 
 
-def _notify(settings: dict[str, Any], request: "Request", checkpoint: "Checkpoint", upsampler: str | None) -> None:
+def _notify(settings: dict[str, Any], request: Request, checkpoint: "Checkpoint", upsampler: str | None) -> None:
     """Show a toast that the settings were restored, with a warning if the image will not be the same."""
     if settings.get("weights") != checkpoint.weights:
         gr.Warning(
@@ -109,7 +107,7 @@ def _notify(settings: dict[str, Any], request: "Request", checkpoint: "Checkpoin
 
 
 def _updates(
-    settings: dict[str, Any], request: "Request", metadata: "CheckpointMetadata", has_upsampler: bool
+    settings: dict[str, Any], request: Request, metadata: "CheckpointMetadata", has_upsampler: bool
 ) -> dict[str, Any]:
     guide_from, guide_to = interval_to_percent(request.guidance_interval, metadata.num_train_timesteps)
     return {

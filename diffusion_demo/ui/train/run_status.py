@@ -13,6 +13,7 @@ from diffusion_demo.training import process
 from diffusion_demo.training.process import last_log_line, send_command
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.status import Status
+from diffusion_demo.ui.duration import duration
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server import model_list, run_ownership
 from diffusion_demo.ui.settings import settings
@@ -177,7 +178,7 @@ def _status_line(run: RunFolder, status: Status) -> str:
         parts.append(f"{status.images_seen:,} images seen in all")
     if state == "running":
         parts += [f"{status.images_per_second:.0f} images/s"] if status.images_per_second else []
-        parts += [f"{_duration(status.seconds_left)} left"] if status.seconds_left is not None else []
+        parts += [f"{duration(status.seconds_left)} left"] if status.seconds_left is not None else []
         parts += [f"{status.memory / 1e9:.1f} GB"] if status.memory else []
     if state in ("empty", "refused"):
         parts.append(html.escape(last_log_line(run)))
@@ -187,9 +188,3 @@ def _status_line(run: RunFolder, status: Status) -> str:
         parts.append(html.escape(status.message))
     folder = "" if settings().public else f'<p class="where">Saved in {html.escape(str(run.path))}</p>'
     return f'<p class="line">{" · ".join(filter(None, parts))}</p>{folder}'
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -10,7 +10,8 @@ from diffusion_demo.diffusion.samplers import Step
 from diffusion_demo.errors import BadInput
 from diffusion_demo.sampling.generate import last_step, sample
 from diffusion_demo.sampling.request import Request
-from diffusion_demo.ui.preview.progress_stream import duration, watch
+from diffusion_demo.ui.duration import duration
+from diffusion_demo.ui.preview.progress_stream import watch
 
 
 def steps(total, before=lambda i: None):
@@ -86,4 +87,4 @@ def test_watching_does_not_change_the_images(checkpoint):
 
 
 def test_duration_format():
-    assert [duration(s) for s in (0.04, 3.21, 42.4, 600)] == ["0.0 s", "3.2 s", "42 s", "10 min"]
+    assert [duration(s) for s in (0.04, 3.21, 42.4, 600, 9000)] == ["0.0 s", "3.2 s", "42 s", "10 min", "2.5 h"]

@@ -20,7 +20,10 @@ SETTINGS = [
     {"guidance_scale": 2.0},
     {"sampler": "ddim", "guidance_scale": 3.0},
 ]
-WITH_CLASSIFIER = [{"sampler": "ddim", "classifier_scale": 2.0}, {"classifier_scale": 2.0, "guidance_scale": 2.0}]
+WITH_CLASSIFIER = [
+    {"sampler": "ddim", "classifier_scale": 2.0, "guidance_scale": 2.0},
+    {"classifier_scale": 2.0, "guidance_scale": 2.0},
+]
 COMMON = {"num_images": 2, "steps": 4, "seed": 5}
 
 

@@ -1,6 +1,5 @@
 // Settings as a person says them.
-const SETTING = { calls: "network calls", guidance_scale: "guidance", classifier_scale: "classifier guidance", checkpoint: "model" };
-const SAMPLER = { dpm_solver: "DPM-Solver++", ddim: "DDIM", ddpm: "DDPM" };
+const SETTING = props.value.settings, SAMPLER = props.value.samplers;
 
 function inWords(s) {
   if (!s) return "This image says nothing of how it was made.";
