@@ -1,6 +1,7 @@
 """Status of a run, read from its run folder alone, so that it survives a restart of the page."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 
