@@ -53,7 +53,7 @@ def on_cpu(random_checkpoint):
 def on_other(on_cpu, random_checkpoint):
     classifier = build_classifier("tiny", 16, 3, CLASSES[::-1])
     classifier.load_state_dict(on_cpu.classifier.state_dict())
-    return replace(load_checkpoint(random_checkpoint, OTHER), classifier=classifier.to(OTHER).eval())
+    return replace(load_checkpoint(random_checkpoint, OTHER), classifier=nn.Module.to(classifier, OTHER).eval())
 
 
 @pytest.fixture(scope="module", params=[(), ("two", "nine", "one")], ids=["no classes", "classes"])
@@ -65,7 +65,7 @@ def upsamplers(request, on_cpu):
     copy.load_state_dict(network.state_dict())
     description = CheckpointMetadata(32, 3, 1000, request.param, task="upsampler", small_size=16)
     upsampler = Checkpoint(network, on_cpu.diffusion, description, "any")
-    return upsampler, replace(upsampler, unet=copy.to(OTHER))
+    return upsampler, replace(upsampler, unet=nn.Module.to(copy, OTHER))
 
 
 def assert_equal_steps(ours, theirs):

@@ -194,8 +194,17 @@ def make_scheduler(
     if beta_schedule in named and not (kind is DDIMScheduler and beta_schedule == "sigmoid"):
         config = common | named[beta_schedule]
         if torch.allclose(make_diffusion(config).betas, diffusion.betas, rtol=1e-12, atol=0):
-            return kind.from_config(config)
-    return kind.from_config(common | {"trained_betas": diffusion.betas.tolist()})
+            return _from_config(kind, config)
+    return _from_config(kind, common | {"trained_betas": diffusion.betas.tolist()})
+
+
+def _from_config(
+    kind: type[DDPMScheduler] | type[DDIMScheduler], config: dict[str, Any]
+) -> DDPMScheduler | DDIMScheduler:
+    """Return a scheduler of a config, of which it ignores keys that it does not know."""
+    scheduler = kind.from_config(config)
+    assert isinstance(scheduler, DDPMScheduler | DDIMScheduler)
+    return scheduler
 
 
 def save_checkpoint(

@@ -164,7 +164,7 @@ def upsample(
     index = {name: i for i, name in enumerate(upsampler.description.class_names)}
 
     def own_class(theirs: int | None) -> int | None:
-        name = class_names[theirs] if theirs is not None and theirs < len(class_names) else None
+        name = class_names[theirs] if theirs is not None and theirs < len(class_names) else ""
         return index.get(name, upsampler.description.null_class)
 
     own_specs = [ImageSpec(seed, own_class(theirs)) for seed, theirs in specs]

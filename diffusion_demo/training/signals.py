@@ -41,6 +41,7 @@ def catch_stop_signals() -> Iterator[StopRequest]:
 
 
 def _signals() -> list[signal.Signals]:
-    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
-    heeds_hangup = hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([hangup] if heeds_hangup else [])]
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not on Windows
+        signals.append(signal.SIGHUP)
+    return signals

@@ -7,11 +7,11 @@ from PIL import Image, ImageSequence
 from playwright.sync_api import expect
 
 from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.paths import CHECKPOINTS
 from diffusion_demo.ui.inspect import panels
 from diffusion_demo.ui.inspect.examples import default_images
 from diffusion_demo.ui.inspect.panels import training
 from diffusion_demo.ui.inspect.panels.scene import load_scene
-from diffusion_demo.ui.server import model_list
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
 
 SOON = 120_000
@@ -55,7 +55,7 @@ def test_the_open_panel_follows_t_with_the_cores_numbers(open_page):
         *default_images(),
         0,
         0.7,
-        load_checkpoint(model_list.ROOT / "checkpoints" / "avatars-32"),
+        load_checkpoint(CHECKPOINTS / "avatars-32"),
     )
     mean, error = (float(number) for number in shown.locator(".simple").inner_text().split(" ± "))
     assert training.estimate_loss(scene) == (pytest.approx(mean, abs=2e-4), pytest.approx(error, abs=2e-4))

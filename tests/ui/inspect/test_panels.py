@@ -13,18 +13,18 @@ from PIL import Image, ImageSequence
 from diffusion_demo.diffusion.losses import decoder_term, kl_term
 from diffusion_demo.diffusion.process import call_model
 from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.paths import CHECKPOINTS
 from diffusion_demo.ui.inspect import panels
 from diffusion_demo.ui.inspect.panels import back, bound, decoder, guidance, markov, training
 from diffusion_demo.ui.inspect.panels.scene import load_scene
-from diffusion_demo.ui.server import model_list
 
-FACE = model_list.ROOT / "checkpoints" / "avatars-32" / "showcase"
+FACE = CHECKPOINTS / "avatars-32" / "showcase"
 
 
 @pytest.fixture(scope="module")
 def scene():
     first, second = sorted(FACE.glob("seed_*.png"))[:2]
-    return load_scene(first, second, 7, 0.3, load_checkpoint(model_list.ROOT / "checkpoints" / "avatars-32"))
+    return load_scene(first, second, 7, 0.3, load_checkpoint(CHECKPOINTS / "avatars-32"))
 
 
 @pytest.fixture(scope="module")
