@@ -250,8 +250,8 @@ FAULTS = [
     Fault(
         "an upsampler takes the class indices of the other model",
         "sampling/generate.py",
-        "return index.get(name, upsampler.description.null_class)",
-        "return theirs if upsampler.description.class_names else None",
+        "return index.get(class_names[theirs], null_class)",
+        "return theirs if index else None",
         "tests/sampling/test_guided_and_upscaled.py",
     ),
     Fault(

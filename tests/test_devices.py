@@ -15,9 +15,12 @@ from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.classifier import build_classifier
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.unet import build_unet
+from diffusion_demo.paths import CHECKPOINTS
 from diffusion_demo.sampling.generate import sample, upsample
 from diffusion_demo.sampling.request import Request, image_specs
 from diffusion_demo.sampling.variations import Variation, mix, vary
+from diffusion_demo.ui.inspect import panels
+from diffusion_demo.ui.inspect.panels.scene import load_scene
 from tests.conftest import CLASSES
 from tests.devices import OTHER, MixedDevices, counted
 
@@ -30,6 +33,10 @@ def with_random_zeros(network):
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
     return network.eval()
+
+
+def on_device(network: nn.Module):
+    return network.to(OTHER).eval()
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +60,7 @@ def on_cpu(random_checkpoint):
 def on_other(on_cpu, random_checkpoint):
     classifier = build_classifier("tiny", 16, 3, CLASSES[::-1])
     classifier.load_state_dict(on_cpu.classifier.state_dict())
-    return replace(load_checkpoint(random_checkpoint, OTHER), classifier=classifier.to(OTHER).eval())
+    return replace(load_checkpoint(random_checkpoint, OTHER), classifier=on_device(classifier))
 
 
 @pytest.fixture(scope="module", params=[(), ("two", "nine", "one")], ids=["no classes", "classes"])
@@ -65,7 +72,7 @@ def upsamplers(request, on_cpu):
     copy.load_state_dict(network.state_dict())
     description = CheckpointMetadata(32, 3, 1000, request.param, task="upsampler", small_size=16)
     upsampler = Checkpoint(network, on_cpu.diffusion, description, "any")
-    return upsampler, replace(upsampler, unet=copy.to(OTHER))
+    return upsampler, replace(upsampler, unet=on_device(copy))
 
 
 def assert_equal_steps(ours, theirs):
@@ -93,6 +100,7 @@ def test_the_devices_refuse_to_mix_as_a_gpu_does():
     assert (theirs * torch.tensor(2.0)).device == OTHER, "a CPU tensor without axes is a number"
     assert theirs[torch.tensor([0, 1])].device == OTHER, "a GPU takes indices from the CPU"
     assert torch.zeros(3, device=OTHER).device == torch.full_like(theirs, 2).device == OTHER
+    assert torch.arange(3, device=OTHER).tolist() == [0, 1, 2] and len(torch.linspace(0, 1, 5, device=OTHER)) == 5
 
 
 def test_copies_and_synchronizations_are_counted():
@@ -164,14 +172,21 @@ def test_the_commands_sample_and_evaluate(random_checkpoint, digits, tmp_path, m
     assert main(["evaluate", *common, "--data", str(digits), *metrics]) == 0
 
 
-WAITS = {"ddpm": 3, "ddim": 3, "dpm_solver": 3}
+@pytest.mark.parametrize("panel", panels.TITLES)
+def test_the_panels_of_the_page(on_other, panel):
+    first, second = sorted((CHECKPOINTS / "avatars-32" / "showcase").glob("seed_*.png"))[:2]
+    assert "<math" in panels.show(panel, load_scene(first, second, 7, 0.01, on_other))
 
 
+@pytest.mark.parametrize("settings", [{}, {"guidance_scale": 2.0}, {"classifier_scale": 1.0}], ids=str)
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_the_waits_of_one_sampling_step(on_other, sampler):
-    steps = sample(on_other, replace(FEW, sampler=sampler, steps=6))
+def test_the_waits_of_one_sampling_step(on_other, sampler, settings):
+    """One wait, for whether the output is finite; ddim looks at t, too, to see whether a classifier guides there."""
+    steps = sample(on_other, replace(FEW, sampler=sampler, steps=6, **settings))
+    next(steps)
     next(steps)
     with counted() as counts:
         next(steps)
-    print(sampler, counts)
-    assert len(counts.synchronizations) <= WAITS[sampler], counts
+    looks_at_t = sampler == "ddim" and "classifier_scale" in settings
+    assert len(counts.synchronizations) == 1 + looks_at_t, counts
+    assert len(counts.copies) <= (22 if "classifier_scale" in settings else 15), counts

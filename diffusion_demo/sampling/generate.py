@@ -151,10 +151,12 @@ def upsample(
     """
     check_upsampling(upsampler.description, small.shape[1], small.shape[-1], request)
     index = {name: i for i, name in enumerate(upsampler.description.class_names)}
+    null_class = upsampler.description.null_class
 
     def own_class(theirs: int | None) -> int | None:
-        name = class_names[theirs] if theirs is not None and theirs < len(class_names) else None
-        return index.get(name, upsampler.description.null_class)
+        if theirs is None or theirs >= len(class_names):
+            return null_class
+        return index.get(class_names[theirs], null_class)
 
     own_specs = [ImageSpec(seed, own_class(theirs)) for seed, theirs in specs]
     return sample_batch(upsampler, _upsampling_request(request), own_specs, to_float(small))
