@@ -230,7 +230,8 @@ FAULTS = [
         "a step of the fast solver shows x_0 from before guidance",
         "diffusion/samplers.py",
         "return _reverse_step(diffusion, t, mean, x0)",
-        "return _reverse_step(diffusion, t, mean, _predict(model, diffusion, xt, t, clip, None, condition).x0)",
+        "p0 = diffusion.p(call_model(model, diffusion, xt, t, **condition), xt, t, clip)\n"
+        "    return _reverse_step(diffusion, t, mean, p0.x0)",
         "tests/diffusion/test_guidance.py",
     ),
     Fault(
