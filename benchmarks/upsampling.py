@@ -58,6 +58,7 @@ def main() -> None:
     upsampler = load_checkpoint(sys.argv[2] if len(sys.argv) > 2 else UPSAMPLER, best_device())
     description = upsampler.description
     size, small_size = description.image_size, description.small_size
+    assert small_size is not None, "a trained upsampler knows the side of its inputs"
     real = data.load(data.scan(source), size, description.channels, held_out=True).images
     small = to_uint8(F.avg_pool2d(to_float(real), size // small_size))
     bicubic = to_uint8(F.interpolate(to_float(small), real.shape[-2:], mode="bicubic"))

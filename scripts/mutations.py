@@ -230,7 +230,8 @@ FAULTS = [
         "a step of the fast solver shows x_0 from before guidance",
         "diffusion/samplers.py",
         "return _reverse_step(diffusion, t, mean, x0)",
-        "return _reverse_step(diffusion, t, mean, _predict(model, diffusion, xt, t, clip, None, condition).x0)",
+        "p0 = diffusion.p(call_model(model, diffusion, xt, t, **condition), xt, t, clip)\n"
+        "    return _reverse_step(diffusion, t, mean, p0.x0)",
         "tests/diffusion/test_guidance.py",
     ),
     Fault(
@@ -250,8 +251,8 @@ FAULTS = [
     Fault(
         "an upsampler takes the class indices of the other model",
         "sampling/generate.py",
-        "return index.get(name, upsampler.description.null_class)",
-        "return theirs if upsampler.description.class_names else None",
+        "return index.get(class_names[theirs], null_class)",
+        "return theirs if index else None",
         "tests/sampling/test_guided_and_upscaled.py",
     ),
     Fault(

@@ -14,13 +14,12 @@ x_T. All further options are keywords:
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from diffusion_demo.diffusion.guidance import Gradient, shift_eps, shift_mean
-from diffusion_demo.diffusion.process import DenoisedFn, Denoiser, Diffusion, Reverse, call_model
+from diffusion_demo.diffusion.process import DenoisedFn, Denoiser, Diffusion, call_model
 from diffusion_demo.diffusion.schedules import log_signal_to_noise
 
 Noise = Callable[[], Tensor]
@@ -52,18 +51,6 @@ def _reverse_step(diffusion: Diffusion, t: int, xt: Tensor, x0: Tensor) -> Step:
     return Step(int(diffusion.timesteps[t]), t_reached, xt, x0, total - t, total)
 
 
-def _predict(
-    model: Denoiser,
-    diffusion: Diffusion,
-    xt: Tensor,
-    t: int,
-    clip: bool,
-    denoised_fn: DenoisedFn | None,
-    condition: dict[str, Any],
-) -> Reverse:
-    return diffusion.p(call_model(model, diffusion, xt, t, **condition), xt, t, clip, denoised_fn)
-
-
 def ddpm_step(
     model: Denoiser,
     diffusion: Diffusion,
@@ -80,7 +67,7 @@ def ddpm_step(
 
     A classifier `gradient` shifts the mean. ADM Algorithm 1.
     """
-    p = _predict(model, diffusion, xt, t, clip, denoised_fn, condition)
+    p = diffusion.p(call_model(model, diffusion, xt, t, **condition), xt, t, clip, denoised_fn)
     if gradient:
         p = shift_mean(p, gradient(xt, diffusion.model_timesteps(t, xt)))
     if t == 0:
@@ -118,7 +105,7 @@ def ddim_step(
     """
     sigma = eta * diffusion.posterior_variance.sqrt()
     direction = (1 - diffusion.abar_prev - sigma**2).clamp(min=0).sqrt()
-    p = _predict(model, diffusion, xt, t, clip, denoised_fn, condition)
+    p = diffusion.p(call_model(model, diffusion, xt, t, **condition), xt, t, clip, denoised_fn)
     if gradient:
         p = shift_eps(diffusion, p, xt, t, gradient(xt, diffusion.model_timesteps(t, xt)))
     mean = diffusion.gather(diffusion.abar_prev.sqrt(), t, xt) * p.x0 + diffusion.gather(direction, t, xt) * p.eps
@@ -157,7 +144,7 @@ def ddim_encode(
     xt, total = x0, len(diffusion)
     for i in range(total):
         t = int(diffusion.timesteps[i])
-        p = _predict(model, diffusion, xt, i, clip, denoised_fn, condition)
+        p = diffusion.p(call_model(model, diffusion, xt, i, **condition), xt, i, clip, denoised_fn)
         xt = diffusion.gather(abar_next.sqrt(), i, xt) * p.x0 + diffusion.gather((1 - abar_next).sqrt(), i, xt) * p.eps
         t_reached = int(diffusion.timesteps[i + 1]) if i + 1 < total else t
         yield Step(t, t_reached, xt, p.x0, i + 1, total)
@@ -186,7 +173,7 @@ def dpm_solver_step(
     without it, the step is of first order. eta = 0 never calls `noise`; eta = 1 is the paper's SDE-DPM-Solver++(2M). A
     `gradient` shifts eps as in ddim_step, before x_0 is clipped. ADM Algorithm 2.
     """
-    p = _predict(model, diffusion, xt, t, clip, denoised_fn, condition)
+    p = diffusion.p(call_model(model, diffusion, xt, t, **condition), xt, t, clip, denoised_fn)
     if gradient:
         p = shift_eps(diffusion, p, xt, t, gradient(xt, diffusion.model_timesteps(t, xt)))
     x0 = diffusion.clip_x0(p.x0) if clip else p.x0

@@ -1,7 +1,6 @@
 """Sample batches in the .npz format of the papers' code."""
 
 import pickle
-from typing import Any
 
 import numpy as np
 import pytest
@@ -112,8 +111,8 @@ def test_stored_statistics_are_the_reference_of_the_papers_features_and_of_no_ot
     stored = {"vectors": statistics_of(0, 6), "spatial": statistics_of(1, 4)}
     arrays = {"mu": stored["vectors"].mean, "sigma": stored["vectors"].covariance}
     arrays |= {"mu_s": stored["spatial"].mean, "sigma_s": stored["spatial"].covariance}
-    stored_arrays: dict[str, Any] = {name: value.numpy() for name, value in arrays.items()}
-    np.savez(tmp_path / "a.npz", IMAGES, **stored_arrays)
+    arrays = {name: value.numpy() for name, value in arrays.items()}
+    np.savez(tmp_path / "a.npz", IMAGES, **arrays)  # pyright: ignore[reportArgumentType]  none is named allow_pickle
     reference = load_reference(tmp_path / "a.npz")
     samples = Samples(torch.from_numpy(IMAGES[::-1].copy()).permute(0, 3, 1, 2), None, {})
     report = compute_metrics(samples, reference, ["fd", "sfd"], Extractor("any", flat_features, 8, is_papers))

@@ -108,6 +108,10 @@ class OtherTensor(torch.Tensor):
     def __repr__(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
         return f"OtherTensor({self.held})"
 
+    def __format__(self, format_spec):
+        """Format a tensor without axes as its number; torch refuses it for subclasses."""
+        return format(self.item() if not self.ndim else repr(self), format_spec)
+
     def tolist(self):
         """Copy to the CPU, as on a GPU; torch refuses it for subclasses."""
         return self.cpu().tolist()
@@ -193,6 +197,9 @@ def _mutated(func: Any, args: tuple, kwargs: dict) -> Any:
             if argument.alias_info is not None and argument.alias_info.before_set & each.alias_info.before_set:
                 returned.append(args[i] if i < len(args) else kwargs[argument.name])
                 break
+    for each in pytree.tree_leaves(returned):
+        if isinstance(each, OtherTensor) and each.shape != each.held.shape:
+            raise NotImplementedError(f"{func} gives a tensor on {OTHER.type} another shape; register it below")
     return returned[0] if len(returned) == 1 else tuple(returned)
 
 
@@ -203,5 +210,8 @@ def _register(name: str) -> None:
 
 
 _library = torch.library.Library("aten", "IMPL")
-for _name in ("empty.memory_format", "empty_strided", "copy_", "_copy_from", "detach", "_to_copy"):
+for _name in (
+    *("empty.memory_format", "empty_strided", "arange", "arange.start", "arange.start_step", "linspace"),
+    *("copy_", "_copy_from", "detach", "_to_copy"),
+):
     _register(_name)

@@ -13,7 +13,7 @@ from diffusion_demo.training.config import config_with_inherited
 from diffusion_demo.training.loop import Budget, train
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.trainer import Trainer
-from tests.devices import CPU, OTHER, counted, training_on
+from tests.on_device.device import CPU, OTHER, counted, training_on
 
 TASKS = {
     "diffusion": {},
