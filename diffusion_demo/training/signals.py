@@ -41,6 +41,8 @@ def catch_stop_signals() -> Iterator[StopRequest]:
 
 
 def _signals() -> list[signal.Signals]:
-    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
-    heeds_hangup = hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN
-    return [signal.SIGINT, signal.SIGTERM, *([hangup] if heeds_hangup else [])]
+    caught = [signal.SIGINT, signal.SIGTERM]
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        caught.append(hangup)
+    return caught
