@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -18,9 +19,9 @@ from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import resolve_precision
 from diffusion_demo.runtime.parallel import parallel_map, split_rows
 from diffusion_demo.sampling.request import ImageSpec, Request, image_specs, request_timesteps
+from diffusion_demo.sampling.seeds import generator_for
 
 MIN_SIGNAL = 1e-3  # the least abar_t at which a classifier guides ddim unless the request names an interval
-UPSAMPLER_SEED_OFFSET = 2**49  # added to the seed of an image for the noise of the upsampler
 
 
 def device_of(checkpoint: Checkpoint) -> torch.device:
@@ -31,10 +32,13 @@ def device_of(checkpoint: Checkpoint) -> torch.device:
 
 
 class SeededNoise:
-    """Standard normal noise, float32 [N, *shape]; row i has its own CPU generator and does not depend on the batch."""
+    """Standard normal noise, float32 [N, *shape]; row i has its own CPU generator and does not depend on the batch.
 
-    def __init__(self, seeds: list[int], shape: tuple[int, ...], device: torch.device):
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    The same seed draws other noise in another stage, see `generator_for`.
+    """
+
+    def __init__(self, seeds: list[int], shape: tuple[int, ...], device: torch.device, stage: str = ""):
+        self.generators = [generator_for(seed, stage) for seed in seeds]
         self.shape, self.device = shape, device
 
     def __call__(self) -> Tensor:
@@ -42,15 +46,15 @@ class SeededNoise:
         return noise.to(self.device, non_blocking=True)  # a blocking copy would wait for the GPU's queue
 
 
-def make_noise(checkpoint: Checkpoint, specs: list[ImageSpec]) -> SeededNoise:
+def make_noise(checkpoint: Checkpoint, specs: list[ImageSpec], stage: str = "") -> SeededNoise:
     """Return the noise source of these images; the first draw is x_T, float32 [N, C, S, S].
 
-    An upsampler uses other seeds than the model whose images it enlarges.
+    An upsampler draws other noise than the model whose images it enlarges.
     """
     description = checkpoint.description
-    offset = UPSAMPLER_SEED_OFFSET if description.task == "upsampler" else 0
+    stage = "upsample" if description.task == "upsampler" else stage
     shape = (description.channels, description.image_size, description.image_size)
-    return SeededNoise([image.seed + offset for image in specs], shape, device_of(checkpoint))
+    return SeededNoise([image.seed for image in specs], shape, device_of(checkpoint), stage)
 
 
 def sample(checkpoint: Checkpoint, request: Request) -> Iterator[Step]:
@@ -71,7 +75,7 @@ def sample_batch(
     small, float [N, C, s, s] in [-1, 1], are the images that an upsampler enlarges. Raises BadInput if the model is of
     the wrong kind for the request, and if the network returns NaN or infinite values.
     """
-    parts = split_rows(len(specs), checkpoint.unet)
+    request, parts = request.resolved(checkpoint.diffusion), split_rows(len(specs), checkpoint.unet)
     samplers = [
         _sample_part(checkpoint, request, specs[part], None if small is None else small[part]) for part in parts
     ]
@@ -107,8 +111,15 @@ def _sample_part(
         condition["gradient"] = _classifier_gradient(checkpoint, request, specs)
     chain = checkpoint.diffusion.respaced(request_timesteps(request, checkpoint.diffusion))
     options = {} if request.sampler == "ddpm" else {"eta": request.eta}
-    try:
+    with non_finite_as_bad_input():
         yield from SAMPLERS[request.sampler](denoiser, chain, noise(), noise, **options, **condition)
+
+
+@contextmanager
+def non_finite_as_bad_input() -> Iterator[None]:
+    """Convert the error of a network that returns NaN or infinite values to BadInput."""
+    try:
+        yield
     except FloatingPointError as error:
         raise BadInput(f"Sampling failed ({error}). Use --precision fp32 or another checkpoint.") from error
 

@@ -41,7 +41,8 @@ def catch_stop_signals() -> Iterator[StopRequest]:
 
 
 def _signals() -> list[signal.Signals]:
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # not on Windows
-        signals.append(signal.SIGHUP)
-    return signals
+    caught = [signal.SIGINT, signal.SIGTERM]
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)  # not on Windows
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        caught.append(hangup)
+    return caught

@@ -214,20 +214,3 @@ def test_a_trainer_killed_at_random_instants_ends_with_the_weights_of_one_that_n
         name for name in straight if not torch.equal(straight[name], killed[name])
     ]
     assert len([event for event in run.events() if event["type"] == "start"]) == kills + 1
-
-
-def test_a_run_with_torch_compile_saves_plain_names_and_resumes_with_and_without_it(
-    environment, digits, tiny, tmp_path
-):
-    """The backend "eager" traces and wraps as any other does, and needs no compiler."""
-    line = [sys.executable, "-m", "diffusion_demo", "train", "--run", "run", "--data", str(digits), *tiny]
-    compiled = {"ACCELERATE_DYNAMO_BACKEND": "EAGER"}
-    for steps, variables in ((1, compiled), (2, compiled), (3, {})):
-        options = ["--max-steps", str(steps), *(["--resume"] if steps > 1 else [])]
-        done = subprocess.run(
-            [*line, *options], cwd=tmp_path, env=environment | variables, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        names = weights_of(latest_checkpoint(tmp_path / "run"))
-        assert names and not [name for name in names if "_orig_mod" in name]
-    assert [event["resumed_from"] for event in of_type(tmp_path / "run", "start")] == [0, 1, 2]

@@ -1,6 +1,7 @@
 """Gradient of a batch, computed on several cores, each with some of the rows."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -56,15 +57,14 @@ def accumulate_gradient(
             # Unlike backward(), torch.autograd.grad() is safe in several threads at once.
             return rows, torch.autograd.grad(loss, weights, allow_unused=True)
 
-    all_rows = []
-    for rows, gradients in parallel_results(gradient_of, range(len(slices))):
-        _add_gradients(weights, gradients)
-        all_rows.append(rows)
-        del gradients  # before waiting for those of the next core
-    return torch.cat(all_rows)
+    # map drops each gradient before it waits for the next one.
+    return torch.cat([*map(partial(_add_gradient, weights), parallel_results(gradient_of, range(len(slices))))])
 
 
-def _add_gradients(weights: list[nn.Parameter], gradients: tuple[Tensor | None, ...]) -> None:
+def _add_gradient(weights: list[nn.Parameter], result: tuple[Tensor, tuple[Tensor | None, ...]]) -> Tensor:
+    """Add the gradient of a core to `.grad` and return its losses."""
+    rows, gradients = result
     for weight, gradient in zip(weights, gradients, strict=True):
         if gradient is not None:
             weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+    return rows
