@@ -55,7 +55,7 @@ def test_the_open_panel_follows_t_with_the_cores_numbers(open_page):
         panel_view.get_image(panel_view.DEFAULT_OTHER),
         0,
         0.7,
-        load_checkpoint(model_list.ROOT / "checkpoints" / "avatars-32"),
+        load_checkpoint(model_list.CHECKPOINTS / "avatars-32"),
     )
     mean, error = (float(number) for number in shown.locator(".simple").inner_text().split(" ± "))
     assert training.estimate_loss(scene) == (pytest.approx(mean, abs=2e-4), pytest.approx(error, abs=2e-4))

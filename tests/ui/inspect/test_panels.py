@@ -18,13 +18,13 @@ from diffusion_demo.ui.inspect.panels import back, bound, decoder, guidance, mar
 from diffusion_demo.ui.inspect.panels.scene import load_scene
 from diffusion_demo.ui.server import model_list
 
-FACE = model_list.ROOT / "checkpoints" / "avatars-32" / "showcase"
+FACE = model_list.CHECKPOINTS / "avatars-32" / "showcase"
 
 
 @pytest.fixture(scope="module")
 def scene():
     first, second = sorted(FACE.glob("seed_*.png"))[:2]
-    return load_scene(first, second, 7, 0.3, load_checkpoint(model_list.ROOT / "checkpoints" / "avatars-32"))
+    return load_scene(first, second, 7, 0.3, load_checkpoint(model_list.CHECKPOINTS / "avatars-32"))
 
 
 @pytest.fixture(scope="module")
