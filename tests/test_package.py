@@ -75,10 +75,9 @@ def installed(wheel, tmp_path_factory):
 
 def test_the_wheel_holds_the_package_with_its_assets_and_checkpoints_and_nothing_else(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    listed = subprocess.run(
-        ["git", "ls-files", "diffusion_demo", "checkpoints"], cwd=ROOT, capture_output=True, text=True
-    )
-    expected = {re.sub("^checkpoints/", "diffusion_demo/checkpoints/", name) for name in listed.stdout.splitlines()}
+    files = [path for top in ("diffusion_demo", "checkpoints") for path in (ROOT / top).rglob("*") if path.is_file()]
+    sources = [path.relative_to(ROOT).as_posix() for path in files if path.parent.name != "__pycache__"]
+    expected = {re.sub("^checkpoints/", "diffusion_demo/checkpoints/", name) for name in sources}
     assert expected and {name for name in names if ".dist-info/" not in name} == expected
 
 

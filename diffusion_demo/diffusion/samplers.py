@@ -14,6 +14,7 @@ x_T. All further options are keywords:
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
