@@ -313,16 +313,16 @@ def test_the_weights_of_the_posterior_mean_keep_a_noiseless_image_noiseless():
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
 def test_images_that_are_not_floating_point_are_refused(dtype):
-    chain, pixels, eps = (
+    chain, images, eps = (
         Diffusion(named_betas("linear", 100)),
         torch.ones(2, 3, 4, 4).to(dtype),
         torch.zeros(2, 3, 4, 4),
     )
     for call in (
-        lambda: chain.q_sample(pixels, 5, eps),
-        lambda: chain.q_step(pixels, 5, eps),
-        lambda: chain.q_mean_variance(pixels, 5),
-        lambda: chain.q_posterior(pixels, pixels, 5),
+        lambda: chain.q_sample(images, 5, eps),
+        lambda: chain.q_step(images, 5, eps),
+        lambda: chain.q_mean_variance(images, 5),
+        lambda: chain.q_posterior(images, images, 5),
     ):
         with pytest.raises(ValueError, match="floating point"):
             call()
