@@ -109,3 +109,8 @@ def test_rate_and_distortion_of_gaussian_data_are_the_known_ones():
     # The rate at t = 0 is at least the mutual information of x_0 and x_1.
     a = float(diffusion.abar[0])
     assert rates[-1] > 0.5 * math.log2(1 + a * variance / (1 - a))
+
+
+def test_the_prior_refuses_images_that_are_not_floating_point():
+    with pytest.raises(ValueError, match="floating point"):
+        prior_bits(Diffusion(named_betas("linear", 100)), torch.ones(1, 1, 2, 2, dtype=torch.uint8))

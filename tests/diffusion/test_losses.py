@@ -253,3 +253,9 @@ def test_min_snr_is_refused_where_it_has_no_meaning():
     diffusion = Diffusion(named_betas("linear", 100), "previous", "fixed_large")
     with pytest.raises(ValueError, match="previous"):
         min_snr_weight(diffusion, torch.tensor([1]), 5.0)
+
+
+def test_the_decoder_refuses_images_that_are_not_floating_point():
+    mean = torch.zeros(1, 1, 2, 2)
+    with pytest.raises(ValueError, match="floating point"):
+        decoder_log_likelihood(torch.ones(1, 1, 2, 2, dtype=torch.uint8), mean, mean)
