@@ -23,6 +23,7 @@ from diffusion_demo.models.metadata import CLASSIFIER, ORACLES, VARIANCE_TYPES, 
 from diffusion_demo.models.openai.network import network_class
 from diffusion_demo.models.oracle_models import build_oracle
 from diffusion_demo.models.unet import LOAD_ERRORS, load_strict
+from diffusion_demo.models.untrusted import check_scheduler
 
 T = TypeVar("T")
 
@@ -110,6 +111,7 @@ def _load_network(path: Path) -> UNet2DModel:
 
 def _load_scheduler(path: Path) -> DDPMScheduler:
     """Load a scheduler's config, also that of a DDIMScheduler."""
+    _read(path, check_scheduler)
     scheduler = _read(path, lambda path: DDPMScheduler.from_pretrained(path, local_files_only=True))
     assert isinstance(scheduler, DDPMScheduler)
     return scheduler

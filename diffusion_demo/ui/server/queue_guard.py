@@ -45,6 +45,18 @@ def is_known(key: str) -> bool:
     return not _guards or _guards[-1].knows(key)
 
 
+def _make_fair(calls: list[Event]) -> None:
+    """Sort waiting calls so that every visitor's first one precedes any visitor's second one."""
+    if len(calls) > 1:
+        seen: Counter[str] = Counter()
+        ranks = {}
+        for call in calls:
+            visitor = call.request.scope.get("visitor", "")
+            ranks[call._id] = seen[visitor]
+            seen[visitor] += 1
+        calls.sort(key=lambda call: ranks[call._id])  # stable
+
+
 class QueueGuard:
     """Puts the limits in front of a queue, whose `push` it replaces."""
 
@@ -63,7 +75,10 @@ class QueueGuard:
         waiting = sum(address_of(call.request) == address for call in self._waiting())
         if self._queue.max_size is not None and waiting >= self._queue.max_size / 2:
             raise HTTPException(429, FULL)
-        return await self._push(body, request, username)
+        pushed = await self._push(body, request, username)
+        for queue in self._queue.event_queue_per_concurrency_id.values():
+            _make_fair(queue.queue)
+        return pushed
 
     def _waiting(self) -> Iterator[Event]:
         for queue in list(self._queue.event_queue_per_concurrency_id.values()):
