@@ -346,3 +346,19 @@ def test_a_local_page_is_shielded_too(url, headers):
     assert httpx.get(url, headers={"sec-fetch-site": "none", "sec-fetch-mode": "navigate"}).status_code == 200
     assert json.loads(httpx.get(f"{url}/config").text)["version"]
     assert os.environ.get("DIFFUSION_DEMO_PUBLIC") is None
+
+
+def test_a_toast_shows_the_text_of_a_dropped_file_as_text(attacker, tmp_path):
+    from diffusion_demo.images import read_settings, save_png
+
+    made = attacker.sample().completed["output"]["data"][1][0]["image"]["path"]
+    (tmp_path / "made.png").write_bytes(attacker.http.get(f"/gradio_api/file={made}").content)
+    evil = "<form action='https://evil.example'><img src=x onerror=alert(1)>"
+    save_png(
+        tmp_path / "evil.png",
+        Image.new("RGB", (8, 8)),
+        read_settings(tmp_path / "made.png") | {"upsampler": evil},
+    )
+    dropped = {"path": upload(attacker, "evil.png", (tmp_path / "evil.png").read_bytes()), "meta": META}
+    answer = attacker.call(attacker.number_of("from_file"), [dropped])
+    assert "&lt;form" in answer.text and "<form" not in answer.text
