@@ -24,6 +24,7 @@ from diffusion_demo.models.metadata import CLASSIFIER, ORACLES, CheckpointMetada
 from diffusion_demo.models.openai.network import network_class
 from diffusion_demo.models.oracle_models import build_oracle
 from diffusion_demo.models.unet import LOAD_ERRORS, forget_path, load_strict
+from diffusion_demo.models.untrusted import check_scheduler
 from diffusion_demo.models.weight_files import WeightFiles, check_sizes, fetch_weights
 
 T = TypeVar("T")
@@ -135,6 +136,7 @@ def _read_scheduler(path: Path, name: str | Path) -> dict[str, Any]:
     config = read_config(path / "scheduler_config.json")
     if not config:
         raise BadInput(f"{path} is damaged or incomplete: scheduler_config.json is missing. Copy the checkpoint again.")
+    _read(path, check_scheduler)
     return scheduler_settings(config, str(name))
 
 

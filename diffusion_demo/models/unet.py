@@ -13,8 +13,19 @@ from torch import Tensor, nn
 
 from diffusion_demo.diffusion.process import Denoiser
 from diffusion_demo.errors import BadInput
+from diffusion_demo.models.untrusted import check_network
 
-LOAD_ERRORS = (OSError, SafetensorError, ValueError, TypeError, RuntimeError, KeyError)
+LOAD_ERRORS = (
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    OSError,
+    SafetensorError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    KeyError,
+)
 Model = TypeVar("Model", bound=ModelMixin)
 
 
@@ -128,6 +139,7 @@ def load_strict(kind: type[Model], folder: Path, variant: str | None = None) -> 
     `variant` is the word in the names of the weight files, such as fp16. Raises ValueError for missing or unexpected
     weights, which diffusers only logs, and any of LOAD_ERRORS otherwise.
     """
+    check_network(kind, folder)
     model, info = kind.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]  a pair with output_loading_info
         folder,
         variant=variant,

@@ -164,7 +164,8 @@ def test_only_the_owner_can_view_and_stop_a_run(server, owned):
 
 
 def test_every_route_requires_the_login(tmp_path):
-    with serving(tmp_path, ON_A_SPACE | {"DIFFUSION_DEMO_LOGIN": "me:secret"}) as server:
+    # not as a Space, whose cookies need HTTPS
+    with serving(tmp_path, {"DIFFUSION_DEMO_PUBLIC": "on", "DIFFUSION_DEMO_LOGIN": "me:secret"}) as server:
         for route in ("config", "gradio_api/info", "gradio_api/file=x"):
             assert httpx.get(f"{server.url}/{route}").status_code == 401
         assert (

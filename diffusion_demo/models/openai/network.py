@@ -111,7 +111,8 @@ OpenAIUNet2DModel.__init__.__signature__ = _full_signature()
 def network_class(folder: Path) -> type[UNet2DModel]:
     """Return the class of the network saved in `folder`."""
     config = UNet2DModel.load_config(folder, local_files_only=True)
-    assert isinstance(config, dict)
+    if not isinstance(config, dict):
+        raise ValueError("config.json is not an object")
     return OpenAIUNet2DModel if config.get("_class_name") == OpenAIUNet2DModel.__name__ else UNet2DModel
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.server import schemas
 from diffusion_demo.ui.server.limits import RateLimiter
-from diffusion_demo.ui.server.queue_guard import QueueGuard
+from diffusion_demo.ui.server.queue_guard import QueueGuard, as_text
 from diffusion_demo.ui.server.visitor_files import VisitorFiles
 from diffusion_demo.ui.server.visitors import visitor_of
 from diffusion_demo.ui.settings import Settings
@@ -74,7 +75,7 @@ class GuardedBlocks(gr.Blocks):
         # A handler may have given this session other choices or another range.
         blocks = [state[block._id] if state and block._id in state else block for block in block_fn.inputs]
         return [
-            schemas.schema_of(own if isinstance(own, gr.blocks.Block) else block).validate(value, self._check_path)
+            schemas.schema_of(own if isinstance(own, Block) else block).validate(value, self._check_path)
             for own, block, value in zip(blocks, block_fn.inputs, inputs, strict=True)
         ]
 
@@ -99,7 +100,10 @@ class GuardedBlocks(gr.Blocks):
         try:
             _check_event(options.get("event_data"))
             return await super().process_api(block_fn, inputs, state, request, iterator, **options)
-        except (gr.Error, StopAsyncIteration):
+        except gr.Error as error:
+            error.message = as_text(error.message)
+            raise
+        except StopAsyncIteration:
             raise
         except Exception as error:
             self._log(error, block_fn)

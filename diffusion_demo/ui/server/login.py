@@ -18,6 +18,7 @@ from diffusion_demo.ui.server.visitors import address_of
 
 MAX_LOGINS = 10_000  # the oldest ones end
 ATTEMPTS_PER_MINUTE, ATTEMPTS_OF_ALL = 10, 200
+START_ROUTE = "/gradio_api/startup-events"  # Gradio's launch() calls it once, and fails if that is refused
 MAX_FORM_BYTES = 10_000
 WRONG = "Incorrect credentials."
 TOO_MANY = "Too many attempts. Wait a minute and try again."
@@ -41,7 +42,7 @@ class RequireLogin:
     def __init__(self, app: ASGIApp, login: tuple[str, str]):
         self.app, self._login = app, tuple(map(_digest, login))
         self._active: OrderedDict[str, None] = OrderedDict()
-        self._attempts = _Attempts()
+        self._attempts, self._started = _Attempts(), False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for the login, or pass it on."""
@@ -56,6 +57,10 @@ class RequireLogin:
         elif path == "/logout":
             self._active.pop(session.pop("login", ""), None)
             response = RedirectResponse("/", 303)
+        elif not self._started and scope["path"] == START_ROUTE:
+            self._started = True
+            await self.app(scope, receive, send)
+            return
         elif session.get("login") in self._active:
             await self.app(scope, receive, send)
             return

@@ -5,6 +5,7 @@ leaves. A caller that never listens would fill it for everybody.
 """
 
 import asyncio
+import html
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -45,11 +46,30 @@ def is_known(key: str) -> bool:
     return not _guards or _guards[-1].knows(key)
 
 
+def as_text(message: Any) -> str:
+    """Return a message in which Gradio's toasts find no HTML."""
+    return html.escape(str(message), quote=False)
+
+
+def _make_fair(calls: list[Event]) -> None:
+    """Sort waiting calls so that every visitor's first one precedes any visitor's second one."""
+    if len(calls) > 1:
+        seen: Counter[str] = Counter()
+        ranks = {}
+        for call in calls:
+            visitor = call.request.scope.get("visitor", "")
+            ranks[call._id] = seen[visitor]
+            seen[visitor] += 1
+        calls.sort(key=lambda call: ranks[call._id])  # stable
+
+
 class QueueGuard:
     """Puts the limits in front of a queue, whose `push` it replaces."""
 
     def __init__(self, queue: Queue):
         self._queue, self._push, self._sweeper = queue, queue.push, None
+        self._log_message = queue.log_message
+        queue.log_message = self.log_message
         queue.push = self.push  # pyright: ignore[reportAttributeAccessIssue]
         _guards[:] = [self]
 
@@ -63,7 +83,14 @@ class QueueGuard:
         waiting = sum(address_of(call.request) == address for call in self._waiting())
         if self._queue.max_size is not None and waiting >= self._queue.max_size / 2:
             raise HTTPException(429, FULL)
-        return await self._push(body, request, username)
+        pushed = await self._push(body, request, username)
+        for queue in self._queue.event_queue_per_concurrency_id.values():
+            _make_fair(queue.queue)
+        return pushed
+
+    def log_message(self, event_id: str, log: str, *arguments: Any, **options: Any) -> None:
+        """Show a toast as Gradio does, as text: it may contain what a visitor sent."""
+        self._log_message(event_id, as_text(log), *arguments, **options)
 
     def _waiting(self) -> Iterator[Event]:
         for queue in list(self._queue.event_queue_per_concurrency_id.values()):

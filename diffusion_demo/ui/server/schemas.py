@@ -55,7 +55,7 @@ class SentFile(BaseModel):
 
     def as_gradio(self, info: ValidationInfo) -> dict:
         """Return the file as Gradio's components expect it, with a checked path and without a URL."""
-        path = info.context["check_path"](self.path, self.url)
+        path = (info.context or {})["check_path"](self.path, self.url)
         kept = {"size": self.size, "orig_name": self.orig_name, "mime_type": self.mime_type}
         return {"path": path, "url": None, "is_stream": False, "meta": {"_type": "gradio.FileData"}} | kept
 
@@ -111,8 +111,9 @@ def is_callable(function: BlockFunction) -> bool:
 @lru_cache(maxsize=1024)
 def _number(name: str, low: float | None, high: float | None) -> InputSchema:
     bounds = Field(ge=-MAX_NUMBER if low is None else low, le=MAX_NUMBER if high is None else high)
+    number: Any = Annotated[Number, bounds]
     words = "be a number" if low is None or high is None else f"be a number from {low:g} to {high:g}"
-    return InputSchema(Annotated[Number, bounds] | None, f"{name} must {words}.")
+    return InputSchema(number | None, f"{name} must {words}.")
 
 
 @lru_cache(maxsize=1024)
@@ -127,13 +128,14 @@ def _choice(name: str, choices: tuple, is_list: bool, max_choices: int | None, c
         one |= Annotated[StrictStr, Field(max_length=MAX_TEXT)]
     if is_list:
         count = max_choices or max(1, len(choices))
-        return InputSchema(Annotated[list[one], Field(max_length=count)] | None, f"Choose {name} from the list.")
+        several: Any = Annotated[list[one], Field(max_length=count)]
+        return InputSchema(several | None, f"Choose {name} from the list.")
     return InputSchema(one | None, f"Choose {name} from the list. Reload the page if it has changed.")
 
 
 @lru_cache(maxsize=1024)
 def _text(name: str, maximum: int) -> InputSchema:
-    annotation = Annotated[StrictStr, Field(max_length=maximum), AfterValidator(_sendable)]
+    annotation: Any = Annotated[StrictStr, Field(max_length=maximum), AfterValidator(_sendable)]
     return InputSchema(annotation | None, f"{name} must be text of at most {maximum} characters.")
 
 

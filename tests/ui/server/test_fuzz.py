@@ -90,7 +90,11 @@ def check_call(page, function, data: list) -> None:
 def fuzz(page, own_file: str, examples: int) -> int:
     callable_ones = [function for function in page.fns.values() if schemas.is_callable(function) and function.inputs]
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    )
     @given(st.data())
     def run(data):
         function = data.draw(st.sampled_from(callable_ones))

@@ -1,6 +1,8 @@
 """Storage of uploaded images."""
 
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -82,3 +84,14 @@ def test_the_synthetic_images_are_generated_once(folder):
     assert uploads.synthetic_images() == first and before == sorted(
         path.stat().st_mtime_ns for path in first.rglob("*.png")
     )
+
+
+def test_visitors_who_store_the_same_files_at_once_all_get_them(tmp_path):
+    (tmp_path / "hash").mkdir()
+    files = [str(tmp_path / "hash" / f"{i}.png") for i in range(20)]
+    for file in files:
+        Path(file).write_bytes(b"pixels" * 1000)
+    with ThreadPoolExecutor(8) as pool:
+        stored = list(pool.map(lambda _: uploads.store(files * 25), range(8)))
+    assert len(set(stored)) == 1 and len(list(stored[0].iterdir())) == 20, "each path is stored once"
+    assert [path.name for path in uploads.UPLOADS.iterdir()] == [stored[0].parent.name], "nothing partial is left"
