@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,8 +40,8 @@ def store(files: list[str]) -> Path:
             shutil.copyfile(zips[0], partial / name)
             return
         (partial / name).mkdir(parents=True)
-        for i, path in enumerate(paths):
-            shutil.copyfile(path, partial / name / f"{i:05d}_{path.name[-100:]}")
+        for path, stored in zip(paths, unique_names(paths), strict=True):
+            shutil.copyfile(path, partial / name / stored)
 
     _write_folder(folder, UPLOADS / f".{digest}.partial", write)
     return folder / name
@@ -66,6 +67,20 @@ def _write_folder(folder: Path, partial: Path, write: Callable[[Path], object]) 
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise BadInput(f"Cannot store the images ({error.strerror or error}). Free some disk space.") from error
+
+
+def unique_names(paths: list[Path]) -> list[str]:
+    """Return the file names, which may hold classes, with a number before the suffix where a name is used already."""
+    used: dict[str, str] = {}
+    counts = Counter[str]()
+    for path in paths:
+        stem, suffix = path.stem.lstrip(".")[:90], path.suffix[:10]
+        name = f"{stem}{suffix}"
+        while name.casefold() in used:  # file systems of macOS and Windows do not tell upper from lower case
+            counts[stem] += 1
+            name = f"{stem} ({counts[stem] + 1}){suffix}"
+        used[name.casefold()] = name
+    return list(used.values())
 
 
 def safe_name(text: str, default: str) -> str:

@@ -82,3 +82,13 @@ def test_the_synthetic_images_are_generated_once(folder):
     assert uploads.synthetic_images() == first and before == sorted(
         path.stat().st_mtime_ns for path in first.rglob("*.png")
     )
+
+
+def test_classes_in_the_names_of_dropped_files_are_kept(folder):
+    (folder / "dropped").mkdir()
+    for i, name in enumerate(["cat_1.png", "cat_2.png", "dog_1.png", "Dog_1.PNG"]):
+        (folder / "dropped" / str(i)).mkdir()
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(folder / "dropped" / str(i) / name)
+    files = sorted(map(str, (folder / "dropped").rglob("*.*")))
+    report = scan(uploads.store(files), class_from="file_name")
+    assert report.classes == {"Dog": 1, "cat": 2, "dog": 1} and len(report.entries) == 4
