@@ -8,6 +8,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.paths import pasted_path
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -114,7 +115,7 @@ def _settings(parsed: argparse.Namespace) -> dict:
 
     settings = {name: getattr(parsed, name) for name in TrainConfig.model_fields if getattr(parsed, name) is not None}
     if "data" in settings:
-        settings["data"] = str(Path(settings["data"]).resolve())
+        settings["data"] = str(Path(pasted_path(settings["data"])).resolve())
     if "init_from" in settings:
         settings["init_from"] = resolve_init_from(settings["init_from"])
     return settings

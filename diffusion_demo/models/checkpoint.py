@@ -194,8 +194,16 @@ def make_scheduler(
     if beta_schedule in named and not (kind is DDIMScheduler and beta_schedule == "sigmoid"):
         config = common | named[beta_schedule]
         if torch.allclose(make_diffusion(config).betas, diffusion.betas, rtol=1e-12, atol=0):
-            return kind.from_config(config)
-    return kind.from_config(common | {"trained_betas": diffusion.betas.tolist()})
+            return _scheduler(kind, config)
+    return _scheduler(kind, common | {"trained_betas": diffusion.betas.tolist()})
+
+
+def _scheduler(
+    kind: type[DDPMScheduler] | type[DDIMScheduler], config: dict[str, Any]
+) -> DDPMScheduler | DDIMScheduler:
+    scheduler = kind.from_config(config)
+    assert not isinstance(scheduler, tuple)  # with return_unused_kwargs only
+    return scheduler
 
 
 def save_checkpoint(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler, ModelMixin, UNet2DModel
+from diffusers import DDIMScheduler, DDPMScheduler, ModelMixin, UNet2DModel
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from torch import Tensor, nn
 
@@ -129,7 +129,11 @@ def save_classifier(folder: Path, classifier: Classifier) -> None:
 
 
 def save_classifier_checkpoint(
-    folder: Path, classifier: Classifier, scheduler: DDPMScheduler, metadata: CheckpointMetadata, card: str
+    folder: Path,
+    classifier: Classifier,
+    scheduler: DDPMScheduler | DDIMScheduler,
+    metadata: CheckpointMetadata,
+    card: str,
 ) -> None:
     """Write a classifier checkpoint with its noise schedule, metadata and model card.
 

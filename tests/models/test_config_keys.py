@@ -3,6 +3,7 @@
 import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -108,7 +109,7 @@ REFUSED = [
 ]
 
 
-def write(folder, scheduler, pipeline=DDPMPipeline, **network):
+def write(folder, scheduler, pipeline: Any = DDPMPipeline, **network):
     """Write a pipeline whose predictions leave [-1, 1], so that clipping matters."""
     if scheduler.config.get("variance_type") == "learned_range":
         network = {"out_channels": 6} | network
@@ -120,7 +121,7 @@ def write(folder, scheduler, pipeline=DDPMPipeline, **network):
 
 
 @torch.no_grad()
-def diffusers_images(folder, pipeline=DDPMPipeline, **options):
+def diffusers_images(folder, pipeline: Any = DDPMPipeline, **options):
     loaded = pipeline.from_pretrained(folder)
     loaded.set_progress_bar_config(disable=True)
     steps = loaded.scheduler.config["num_train_timesteps"]
