@@ -120,6 +120,5 @@ def middleware(settings: Settings, temp_folder: Path) -> list[Middleware]:
         temp_folder=temp_folder,
         max_temp_bytes=settings.disk_gb * 1_000_000_000,
     )
-    # Starlette cuts the header at its first colon, so "[" stands for every IPv6 address. Only names can be rebound.
-    local_hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "["])
+    local_hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "::1", "[::1]"])
     return [guard] if settings.public else [guard, local_hosts]
