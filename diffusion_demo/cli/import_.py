@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.paths import pasted_path
 
 if TYPE_CHECKING:
     from diffusion_demo.models.openai.options import ImportOptions
@@ -19,7 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command to the parser."""
     parser.add_argument(
         "file",
-        type=Path,
+        type=lambda text: Path(pasted_path(text)),
         metavar="FILE.pt",
         help="weights: model*.pt, ema_*.pt or *_classifier.pt; no code in the file is ever run",
     )

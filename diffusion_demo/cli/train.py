@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diffusion_demo.cli.options import add_setting, given
 from diffusion_demo.cli.terminal import discard_lost_output
 from diffusion_demo.errors import BadInput
+from diffusion_demo.paths import pasted_path
 
 if TYPE_CHECKING:
     from diffusion_demo.training.config import TrainConfig
@@ -85,7 +86,7 @@ def _settings(parsed: argparse.Namespace) -> dict:
 
     settings = (_read_settings(parsed.config) if parsed.config else {}) | given(parsed, TrainConfig.model_fields)
     if isinstance(settings.get("data"), str):
-        settings["data"] = str(Path(settings["data"]).resolve())
+        settings["data"] = str(Path(pasted_path(settings["data"])).resolve())
     if isinstance(settings.get("init_from"), str):
         settings["init_from"] = resolve_init_from(settings["init_from"])
     return settings

@@ -70,10 +70,10 @@ class _BoundedReader(io.BufferedReader):
 
     def read(self, size: int | None = -1) -> bytes:
         if (size or 0) > MAX_DIRECTORY_BYTES:
-            raise too_many_files(self._title)
+            raise too_many_files(self._title, MAX_FILES)
         data = super().read(size)
         if data.count(b"PK\x01\x02") > MAX_FILES:
-            raise too_many_files(self._title)
+            raise too_many_files(self._title, MAX_FILES)
         return data
 
 

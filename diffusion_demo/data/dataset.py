@@ -70,7 +70,7 @@ def _check_disk_space(folder: Path, num_bytes: int) -> None:
 
 
 # Increase when decoding gives other pixels for the same bytes: caches of another version are rebuilt.
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +108,7 @@ def load_transformed(
     shape, fill = (len(entries), *transform.shape), partial(_fill, report, entries, transform)
     if cache is not None and entries:
         key = {"decoder": DECODER_VERSION, "framing": asdict(transform), "pictures": _digest(entries)}
+        key |= {"value_range": report.value_range and list(report.value_range)}
         images = load_or_fill_cache(cache, "held_out" if held_out else "training", key, shape, fill)
     else:
         images = np.empty(shape, np.uint8)
@@ -143,7 +144,7 @@ def _digest(entries: Sequence[Entry]) -> str:
 
 def _fill(report: Report, entries: Sequence[Entry], transform: ImageTransform, images: np.ndarray) -> None:
     """Decode the image of each entry into its row of `images`."""
-    rows = {entry.name: row for row, entry in enumerate(entries)}
+    rows, value_range = {entry.name: row for row, entry in enumerate(entries)}, report.value_range
     with open_source(report.source) as listing:
         for member in listing.members:
             if (row := rows.pop(member.label, None)) is None:
@@ -152,7 +153,7 @@ def _fill(report: Report, entries: Sequence[Entry], transform: ImageTransform, i
                 data = member.read()
                 if hashlib.sha256(data).hexdigest() != entries[row].digest:
                     raise UnreadableFile("Its content is different. Restore the original image, or start again.")
-                images[row] = decode(data, transform)
+                images[row] = decode(data, transform, value_range)
             except UnreadableFile as error:
                 raise BadInput(f"{member.label} has changed since the scan. {error}") from error
     if rows:

@@ -5,49 +5,70 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from diffusion_demo.data import names
 from diffusion_demo.data.file_errors import UnreadableFile, readable, reason_for
 from diffusion_demo.errors import BadInput
 
-MAX_FILES = 250_000
+MAX_FILES = 250_000  # of a zip file; a folder may hold as many as fit in memory
+BYTES_PER_FILE = 2_000  # of memory for the name, the listing and the report of one file
+MAX_MEMORY_SHARE = 0.25  # of the available memory, for the listing and the report
+
+
+def max_files_in_memory() -> int:
+    """Return how many files a folder may hold: those for which the available memory suffices, at least MAX_FILES."""
+    return max(MAX_FILES, int(MAX_MEMORY_SHARE * psutil.virtual_memory().available / BYTES_PER_FILE))
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file with the suffix of an image.
+    """One file with the suffix of an image, or without a suffix.
 
     label      unique name in the source, safe to show
-    folder     name of the parent folder, or "" at the top level
+    folders    names of the folders around it, from the outermost
     file_name  file name without folders
     read       function that returns the content, or raises UnreadableFile
     """
 
     label: str
-    folder: str
+    folders: tuple[str, ...]
     file_name: str
     read: Callable[[], bytes]
+
+    @property
+    def path(self) -> str:
+        """Return the folders and the file name, joined by slashes."""
+        return "/".join((*self.folders, self.file_name))
+
+    @property
+    def is_guess(self) -> bool:
+        """Return whether it has no suffix, so that it is an image only if its content is."""
+        return not names.suffix(self.file_name)
 
 
 class Listing:
     """The files of a source.
 
-    title    name of the source in messages
-    members  files with the suffix of an image
-    skipped  label -> reason, for image files that must not be read
-    ignored  number of all other files
+    title        name of the source in messages
+    members      files with the suffix of an image, or without a suffix
+    skipped      label -> reason, for image files that must not be read
+    ignored      number of all other files by their suffix
+    label_files  folders, file name and read function of the files that may hold labels (names.LABEL_FILES)
     """
 
-    def __init__(self, title: str):
-        self.title = title
+    def __init__(self, title: str, max_files: int | None = None):
+        self.title, self.max_files = title, max_files or MAX_FILES
         self.members: list[Member] = []
         self.skipped: dict[str, str] = {}
-        self.ignored = 0
+        self.ignored: Counter[str] = Counter()
+        self.label_files: list[tuple[tuple[str, ...], str, Callable[[], bytes]]] = []
         self._num_files = 0
         self._label_counts: Counter[str] = Counter()
 
@@ -57,8 +78,8 @@ class Listing:
         Raises BadInput if there are too many files.
         """
         self._num_files += 1
-        if self._num_files > MAX_FILES:
-            raise too_many_files(self.title)
+        if self._num_files > self.max_files:
+            raise too_many_files(self.title, self.max_files)
         *folders, file_name = names.safe_parts(parts) or ("",)
         if not file_name or names.is_hidden([*folders, file_name]):
             return
@@ -67,14 +88,28 @@ class Listing:
             problem = f"{suffix.upper()} images are not supported. Save the image as PNG or JPEG."
         elif suffix in names.ARCHIVE_SUFFIXES:
             problem = "Archives inside the source are not read. Unpack it first."
-        elif suffix not in names.IMAGE_SUFFIXES:
-            self.ignored += 1
+        elif file_name.lower() in names.LABEL_FILES and not problem:
+            self.label_files.append((tuple(folders), file_name.lower(), read))
             return
-        if problem:
+        elif suffix and suffix not in names.IMAGE_SUFFIXES:
+            self.ignored[suffix] += 1
+            return
+        if problem and suffix:
             self.skip([*folders, file_name], problem)
+        elif problem:
+            self.ignored[""] += 1
         else:
-            folder = names.shorten(folders[-1], names.MAX_FOLDER) if folders else ""
-            self.members.append(Member(self._label((*folders, file_name)), folder, file_name, read))
+            self.members.append(Member(self._label((*folders, file_name)), tuple(folders), file_name, read))
+
+    def absorb(self, other: "Listing") -> None:
+        """Add everything in another listing, with new labels where they are already used."""
+        self._num_files += other._num_files
+        if self._num_files > self.max_files:
+            raise too_many_files(self.title, self.max_files)
+        self.members += [replace(member, label=self._label((member.label,))) for member in other.members]
+        self.skipped |= {self._label((label,)): reason for label, reason in other.skipped.items()}
+        self.ignored += other.ignored
+        self.label_files += other.label_files
 
     def skip(self, parts: Iterable[str], reason: str) -> None:
         """Add a file or folder that is not read, with the reason."""
@@ -90,9 +125,9 @@ class Listing:
         return label
 
 
-def too_many_files(title: str) -> BadInput:
-    """Return the error for a source with more than MAX_FILES files."""
-    return BadInput(f"{title} contains more than {MAX_FILES:,} files. Split it into parts.")
+def too_many_files(title: str, max_files: int) -> BadInput:
+    """Return the error for a source with more than `max_files` files."""
+    return BadInput(f"{title} contains more than {max_files:,} files. Split it into parts.")
 
 
 MAX_FILE_BYTES = 100_000_000
@@ -109,13 +144,13 @@ def list_folder(root: Path) -> Listing:
 
     Raises BadInput if the folder cannot be opened, or contains too many files.
     """
-    listing, real_root = Listing(names.safe(root.name)), os.path.realpath(root)
+    listing, real_root = Listing(names.safe(root.name), max_files_in_memory()), os.path.realpath(root)
     folders: list[tuple[str, ...]] = [()]
     while folders:
         parts = folders.pop()
         try:
             with os.scandir(os.path.join(root, *parts)) as iterator:
-                entries = sorted(islice(iterator, MAX_FILES + 1), key=lambda entry: entry.name)
+                entries = sorted(islice(iterator, listing.max_files + 1), key=lambda entry: entry.name)
             for entry in entries:
                 _add_entry(listing, folders, (*parts, entry.name), entry, real_root)
         except OSError as error:
@@ -150,7 +185,7 @@ def _add_entry(
 
 def list_files(paths: Iterable[Path]) -> Listing:
     """List single files by their names, without their folders."""
-    listing = Listing("The list")
+    listing = Listing("The list", max_files_in_memory())
     for path in paths:
         name = os.path.basename(os.path.abspath(path))
         if os.path.isdir(path):

@@ -5,9 +5,15 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-IMAGE_SUFFIXES = frozenset({"bmp", "gif", "jpeg", "jpg", "png", "tif", "tiff", "webp"})
-OTHER_IMAGE_SUFFIXES = frozenset(
-    {"avif", "cr2", "dng", "heic", "heif", "ico", "jp2", "jxl", "nef", "psd", "raw", "svg"}
+# Those of preprocess.FORMATS.
+IMAGE_SUFFIXES = frozenset(
+    {"avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tga"}
+    | {"tif", "tiff", "webp"}
+)
+OTHER_IMAGE_SUFFIXES = frozenset({"cr2", "dng", "heic", "heif", "ico", "jxl", "nef", "psd", "raw", "svg"})
+LABEL_FILES = frozenset({"dataset.json", "metadata.csv", "metadata.jsonl"})
+SYSTEM_NAMES = frozenset(
+    {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "thumbs.db", "desktop.ini"}
 )
 ARCHIVE_SUFFIXES = frozenset({"7z", "bz2", "gz", "rar", "tar", "tgz", "xz", "zip"})
 MAX_FOLDER = 100
@@ -36,14 +42,19 @@ def safe_parts(parts: Iterable[str]) -> tuple[str, ...]:
     return tuple(safe(part) for part in parts if part not in ("", ".", ".."))
 
 
+def safe_path(path: str) -> str:
+    """Return a relative path with slashes, spelled as the paths of a listing."""
+    return "/".join(safe_parts(split_member_name(path)))
+
+
 def split_member_name(name: str) -> list[str]:
     """Split the name of a zip member at slashes and backslashes, without a drive letter."""
     return re.split(r"[/\\]", re.sub(r"^[A-Za-z]:", "", name))
 
 
 def is_hidden(parts: Iterable[str]) -> bool:
-    """Return whether a path is hidden: a dot file or folder, or macOS metadata in a zip file."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    """Return whether a path is hidden: a dot file or folder, or one that a system adds (SYSTEM_NAMES)."""
+    return any(part.startswith(".") or part.lower() in SYSTEM_NAMES for part in parts)
 
 
 def suffix(file_name: str) -> str:

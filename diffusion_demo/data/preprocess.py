@@ -3,16 +3,21 @@
 import io
 import re
 import warnings
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from diffusion_demo.data.file_errors import MAX_PIXELS, TOO_MANY_PIXELS, UnreadableFile, decoding, readable
 from diffusion_demo.errors import BadInput
 
-FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"]
+# Those of names.IMAGE_SUFFIXES. TGA comes last, because it has no signature.
+FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA"]
+RANGE_TOPS = (1, 255, 1023, 4095, 16383, 65535)  # of floats, and of 8, 10, 12, 14 and 16 bits
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_TEXT_BYTES = 16_000_000  # in all text chunks of a PNG
 GRAYSCALE_MODES = ("1", "L", "LA")
 
 # Pillow warns about metadata that users cannot fix. An image is either decoded or rejected with a reason.
@@ -24,24 +29,51 @@ def open_image(data: bytes) -> Image.Image:
 
     Raises UnreadableFile if it has more than MAX_PIXELS pixels, and the exceptions of Pillow.
     """
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image = Image.open(io.BytesIO(without_large_text(data)), formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableFile(TOO_MANY_PIXELS)
     return image
 
 
-def load_upright(image: Image.Image, min_side: int) -> Image.Image:
+def has_frames(image: Image.Image) -> bool:
+    """Return whether an image is animated or has several pages, of which only the first is used."""
+    with suppress(Exception):  # a damaged second frame does not make the first one invalid
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))  # MPO: a photo with a depth map
+    return False
+
+
+def load_upright(image: Image.Image, min_side: int, value_range: tuple[float, float] | None = None) -> Image.Image:
     """Decode the first frame of an image in 8 bits and apply its EXIF orientation.
 
     A JPEG may be decoded at a reduced size with both sides at least `min_side`, which takes a tenth of the time.
+    Values of more than 8 bits are mapped from `value_range`, or from the range of this image, to 0 to 255.
     """
     image.draft(None, (min_side, min_side))
     image.load()
     with suppress(Exception):  # an invalid EXIF block does not make the pixels invalid
         ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return _to_eight_bits(np.asarray(image)) if image.mode in ("I", "F") else image
+    if (extremes := value_extremes(image)) is None:
+        return image
+    return _to_eight_bits(np.asarray(image), *(value_range or smallest_range(*extremes)))
+
+
+def value_extremes(image: Image.Image) -> tuple[float, float] | None:
+    """Return the lowest and the highest finite value of a decoded image of more than 8 bits, else None."""
+    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+        return None
+    values = np.asarray(image)
+    values = values[np.isfinite(values)]
+    return float(values.min()), float(values.max())  # raises ValueError if no value is finite
+
+
+def smallest_range(low: float, high: float) -> tuple[float, float]:
+    """Return the range that values from `low` to `high` most likely come from.
+
+    It is 0 to the first of RANGE_TOPS that contains them, and `low` to `high` if there is none or `low` is negative.
+    """
+    if low < 0:
+        return low, high
+    return 0.0, next((float(top) for top in RANGE_TOPS if high <= top), high)
 
 
 def flatten(image: Image.Image, background: str, mode: str) -> Image.Image:
@@ -61,19 +93,37 @@ def is_grayscale(image: Image.Image) -> bool:
     return all(bool((part[..., :1] == part[..., 1:]).all()) for part in (pixels[::16, ::16], pixels))
 
 
-def _to_eight_bits(values: np.ndarray) -> Image.Image:
-    """Convert gray values [H, W] to 8 bits.
-
-    The input range is 0 to 1, 255 or 65535, the smallest that contains the values, or else their minimum to maximum.
-    """
+def _to_eight_bits(values: np.ndarray, low: float, high: float) -> Image.Image:
+    """Convert gray values [H, W] in low to high to 8 bits."""
     values = values.astype(np.float32)
-    finite = values[np.isfinite(values)]
-    low, high = finite.min(), finite.max()
-    if low >= 0:
-        low, high = 0, next((top for top in (1, 255, 65535) if high <= top), high)
-    scale = 255 / max(high - low, np.finfo(np.float32).tiny)
+    scale = 255 / max(high - low, float(np.finfo(np.float32).tiny))
     scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) * scale
     return Image.fromarray(scaled.clip(0, 255).round().astype(np.uint8))
+
+
+def without_large_text(data: bytes) -> bytes:
+    """Return a PNG without the text chunks that Pillow refuses because they unpack to more than a megabyte."""
+    if not data.startswith(PNG_SIGNATURE):
+        return data
+    kept, start, total = [PNG_SIGNATURE], len(PNG_SIGNATURE), 0
+    while start < len(data):
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        size = _text_size(data[start + 4 : start + 8], data[start + 8 : end - 4])
+        total += size
+        if size <= PngImagePlugin.MAX_TEXT_CHUNK and total <= MAX_TEXT_BYTES:
+            kept.append(data[start:end])
+        start = end
+    return data if sum(map(len, kept)) == len(data) else b"".join(kept)
+
+
+def _text_size(kind: bytes, chunk: bytes) -> int:
+    """Return the unpacked size of a text chunk or color profile, at most a little more than Pillow accepts; else 0."""
+    if kind not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
+        return 0
+    for start in (match.start() for match in re.finditer(b"\x78", chunk[:1000])):  # the first byte of a zlib stream
+        with suppress(zlib.error):
+            return len(zlib.decompressobj().decompress(chunk[start:], PngImagePlugin.MAX_TEXT_CHUNK + 1))
+    return len(chunk)
 
 
 FITS = ("crop", "pad", "squash")
@@ -117,10 +167,13 @@ class ImageTransform:
         return self.channels, self.image_size, self.image_size
 
 
-def decode(data: bytes, transform: ImageTransform) -> np.ndarray:
-    """Decode and transform the content of an image file to uint8 [C, S, S]. Raises UnreadableFile."""
+def decode(data: bytes, transform: ImageTransform, value_range: tuple[float, float] | None = None) -> np.ndarray:
+    """Decode and transform the content of an image file to uint8 [C, S, S]. Raises UnreadableFile.
+
+    `value_range` is that of all images of the data set with more than 8 bits; the default is that of this image.
+    """
     with decoding(), readable():
-        image = load_upright(open_image(data), OVERSAMPLING * transform.image_size)
+        image = load_upright(open_image(data), OVERSAMPLING * transform.image_size, value_range)
         image = flatten(image, transform.background, "RGB" if transform.channels == 3 else "L")
         pixels = np.asarray(_square(image, transform))
     channels, side, _ = transform.shape

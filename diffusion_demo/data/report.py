@@ -7,12 +7,21 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from statistics import median_low
 
-from diffusion_demo.data.preprocess import ImageTransform
+from diffusion_demo.data.preprocess import ImageTransform, smallest_range
 from diffusion_demo.data.source import Source, title_of
 
 MIN_TRAINING_IMAGES = 100
 MAX_CLASS_IMBALANCE = 10  # largest class divided by smallest class
+MAX_LISTED_SUFFIXES = 8
 MAX_AFFECTED_SHARE = 0.1  # of all images
+
+
+def list_suffixes(suffixes: dict[str, int]) -> str:
+    """Return the numbers of files by suffix in words, "12 .txt, 3 without a suffix"."""
+    shown = list(suffixes.items())[:MAX_LISTED_SUFFIXES]
+    words = [f"{count:,} {f'.{suffix}' if suffix else 'without a suffix'}" for suffix, count in shown]
+    rest = sum(suffixes.values()) - sum(count for _, count in shown)
+    return ", ".join([*words, *([f"{rest:,} others"] if rest else [])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,8 @@ class Entry:
     width       in pixels, as stored in the file
     height      in pixels, as stored in the file
     gray        whether all pixels are gray
+    has_frames  whether it is animated or has several pages, of which the first is used
+    extremes    lowest and highest value, if it has more than 8 bits
     """
 
     name: str
@@ -35,6 +46,8 @@ class Entry:
     width: int
     height: int
     gray: bool
+    has_frames: bool = False
+    extremes: tuple[float, float] | None = None
 
     @property
     def side(self) -> int:
@@ -49,7 +62,9 @@ class Report:
     source    path, or paths, of the images
     entries   usable images, sorted by name
     rejected  label -> reason, for unusable image files
-    ignored   number of files without the suffix of an image
+    ignored   number of files that are no images
+    suffixes  their numbers by suffix, the most frequent first
+    notes     one sentence for each decision about the classes that the user should know
 
     Reports compare by identity, which tells the page whether it has received a new one.
     """
@@ -58,6 +73,8 @@ class Report:
     entries: tuple[Entry, ...]
     rejected: dict[str, str] = field(default_factory=dict)
     ignored: int = 0
+    suffixes: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -78,6 +95,12 @@ class Report:
         for entry in self.entries:
             groups.setdefault(entry.digest, []).append(entry.name)
         return tuple(tuple(names) for names in groups.values() if len(names) > 1)
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """The range of values that becomes 0 to 255 in all images of more than 8 bits; None if there are none."""
+        extremes = [entry.extremes for entry in self.entries if entry.extremes is not None]
+        return smallest_range(min(low for low, _ in extremes), max(high for _, high in extremes)) if extremes else None
 
     @property
     def copies(self) -> int:
@@ -123,6 +146,10 @@ class Report:
     def warnings_for(self, transform: ImageTransform) -> tuple[str, ...]:
         """Return one sentence for each property of the images that will harm training with this transform."""
         warnings = (
+            *self.notes,
+            self._warn_frames(),
+            self._warn_values(),
+            self._warn_ignored(),
             self._warn_few(),
             self._warn_small(transform),
             self._warn_imbalance(),
@@ -130,6 +157,25 @@ class Report:
             self._warn_gray(transform),
         )
         return tuple(filter(None, warnings))
+
+    def _warn_frames(self) -> str | None:
+        count = sum(entry.has_frames for entry in self.entries)
+        if not count:
+            return None
+        return f"{count:,} images are animated or have several pages. Only the first frame of each is used."
+
+    def _warn_values(self) -> str | None:
+        if (value_range := self.value_range) is None:
+            return None
+        extremes = [entry.extremes for entry in self.entries if entry.extremes is not None]
+        low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
+        return (
+            f"{len(extremes):,} images have more than 8 bits, with values from {low:g} to {high:g}. "
+            f"In all of them {value_range[0]:g} becomes black and {value_range[1]:g} white."
+        )
+
+    def _warn_ignored(self) -> str | None:
+        return f"Not read, because they are no images: {list_suffixes(self.suffixes)}." if self.suffixes else None
 
     def _warn_few(self) -> str | None:
         training = sum(not entry.held_out for entry in self.entries)

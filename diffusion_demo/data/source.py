@@ -1,14 +1,15 @@
-"""Image sources: a folder, a zip file or a list of files."""
+"""Image sources: a folder, a zip file, or a list of files or of several folders and zip files."""
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from diffusion_demo.data import names
 from diffusion_demo.data.archive import list_zip
-from diffusion_demo.data.listing import Listing, list_files, list_folder
+from diffusion_demo.data.listing import Listing, list_files, list_folder, max_files_in_memory
 from diffusion_demo.errors import BadInput
+from diffusion_demo.paths import pasted_path
 
 Source = Path | tuple[Path, ...]
 
@@ -16,19 +17,31 @@ Source = Path | tuple[Path, ...]
 def parse_source(value: str | Path | Iterable[str | Path]) -> Source:
     """Return a path, or the paths of a list. A list of a single folder or zip file is treated as that path.
 
+    Texts are read as pasted paths, with quotes or file:// around them.
+
     Raises BadInput for an empty list.
     """
     if isinstance(value, str | os.PathLike):
-        return Path(value)
-    paths = tuple(map(Path, value))
+        return _path(value)
+    paths = tuple(map(_path, value))
     if not paths:
         raise BadInput("The list of files is empty. Choose images or a zip file of images.")
-    return paths[0] if len(paths) == 1 and (os.path.isdir(paths[0]) or paths[0].suffix.lower() == ".zip") else paths
+    return paths[0] if len(paths) == 1 and _holds_images(paths[0]) else paths
+
+
+def _path(value: str | os.PathLike) -> Path:
+    return Path(pasted_path(value)) if isinstance(value, str) else Path(value)
+
+
+def _holds_images(path: Path) -> bool:
+    return os.path.isdir(path) or path.suffix.lower() == ".zip"
 
 
 def title_of(source: Source) -> str:
     """Return the name of a source without its location."""
     if isinstance(source, tuple):
+        if all(map(_holds_images, source)):
+            return " and ".join(title_of(path) for path in source)
         return f"{len(source):,} files"
     return names.safe(os.path.basename(os.path.abspath(source)))
 
@@ -36,7 +49,13 @@ def title_of(source: Source) -> str:
 @contextmanager
 def open_source(source: Source) -> Iterator[Listing]:
     """List the files of a source, which can be read inside the block. Raises BadInput if the source cannot be used."""
-    if isinstance(source, tuple):
+    if isinstance(source, tuple) and all(map(_holds_images, source)):
+        with ExitStack() as stack:
+            listing = Listing(title_of(source), max_files_in_memory())
+            for path in source:
+                listing.absorb(stack.enter_context(open_source(path)))
+            yield listing
+    elif isinstance(source, tuple):
         yield list_files(source)
     elif os.path.isdir(source):
         yield list_folder(source)

@@ -43,11 +43,12 @@ def main(arguments: list[str] | None = None, program: str = "python app.py") -> 
         print(error, file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # SIGTERM alone would skip the atexit handlers
+    exempt_from_proxy(options.host)
     page = build()
     _start(page, options, port, page_settings)
     housekeeping.start(page)
     print(
-        f"Diffusion Demo is running at http://{options.host}:{port}. Training runs are in {RUNS}. "
+        f"Diffusion Demo is running at http://{_in_url(options.host)}:{port}. Training runs are in {RUNS}. "
         "Press Ctrl-C to stop.",
         flush=True,
     )
@@ -106,7 +107,7 @@ def _choose_port(host: str, port: int | None, program: str) -> int:
 
 def _bind_error(host: str, port: int) -> OSError | None:
     """Return why the server cannot listen on this address, or None if it can."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         if os.name == "posix":
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -116,11 +117,24 @@ def _bind_error(host: str, port: int) -> OSError | None:
     return None
 
 
+def _in_url(host: str) -> str:
+    """Return the host as a URL has it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def exempt_from_proxy(host: str) -> None:
+    """Add this machine to NO_PROXY, because Gradio checks that it runs by a request to its own address."""
+    for name in ("NO_PROXY", "no_proxy"):
+        known = os.environ.get(name, "")
+        missing = [entry for entry in (*LOOPBACK, host) if entry not in known.split(",")]
+        os.environ[name] = ",".join(filter(None, [known, *missing]))
+
+
 def _start(page: gr.Blocks, options: argparse.Namespace, port: int, page_settings: Settings) -> None:
     """Start the server in a thread."""
     page.queue(max_size=2 * page_settings.queue, default_concurrency_limit=4)
     page.launch(
-        server_name=options.host,
+        server_name=_in_url(options.host),
         server_port=port,
         inbrowser=not (options.no_browser or _on_space()),
         prevent_thread_lock=True,

@@ -109,7 +109,7 @@ REFUSED = [
 ]
 
 
-def write(folder, scheduler, pipeline: type = DDPMPipeline, **network):
+def write(folder, scheduler, pipeline: Any = DDPMPipeline, **network):
     """Write a pipeline whose predictions leave [-1, 1], so that clipping matters."""
     if scheduler.config.get("variance_type") == "learned_range":
         network = {"out_channels": 6} | network

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler
 from torch import Tensor, nn
 
 from diffusion_demo.diffusion.process import Diffusion
@@ -49,7 +49,7 @@ class _Conversion:
     task: str
     image_size: int
     classes: int
-    save: Callable[[Path, Any, DDPMScheduler, CheckpointMetadata, str], None]
+    save: Callable[[Path, Any, DDPMScheduler | DDIMScheduler, CheckpointMetadata, str], None]
 
 
 def import_network(file: Path, out: Path, options: ImportOptions, command: str = "") -> ImportResult:

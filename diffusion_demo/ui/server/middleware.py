@@ -164,7 +164,7 @@ def middleware(settings: Settings, temp_folder: Path) -> list[Middleware]:
         VISITOR_SHARE if settings.public else 1.0,
     )
     guard = Middleware(RequestGuard, uploads=UploadRoute(settings.upload_mb * 1_000_000, quota))
-    local_hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
+    local_hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "::1", "[::1]"])
     login = [Middleware(RequireLogin, login=settings.login)] if settings.login else []
     policy = Middleware(BrowserPolicy, settings=settings)
     return [policy, *([] if settings.public else [local_hosts]), *cookie_middleware(), *login, guard]

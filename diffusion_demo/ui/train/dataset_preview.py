@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.paths import pasted_path
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server import limits, warmup, work
 from diffusion_demo.ui.train import fields, uploads
@@ -34,7 +35,7 @@ def scan_path(path: str, class_from: str, *transform: Any, progress=gr.Progress(
     """Scan a folder or zip on this machine. Returns the report and its HTML."""
     if not path.strip():
         return None, ""
-    return _scan(lambda: Path(path.strip()).expanduser().resolve(), class_from, transform, progress)
+    return _scan(lambda: Path(pasted_path(path)).resolve(), class_from, transform, progress)
 
 
 def rescan(report: Any, class_from: str, *transform: Any, progress=gr.Progress()) -> tuple[Any, Any]:

@@ -5,6 +5,7 @@ import os
 import re
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,8 +41,8 @@ def store(files: list[str]) -> Path:
             shutil.copyfile(zips[0], partial / name)
             return
         (partial / name).mkdir(parents=True)
-        for i, path in enumerate(paths):
-            shutil.copyfile(path, partial / name / f"{i:05d}_{path.name[-100:]}")
+        for path, stored in zip(paths, unique_names(paths), strict=True):
+            shutil.copyfile(path, partial / name / stored)
 
     _write_folder(folder, write)
     return folder / name
@@ -72,6 +73,20 @@ def _write_folder(folder: Path, write: Callable[[Path], object]) -> None:
         raise BadInput(f"Cannot store the images ({error.strerror or error}). Free some disk space.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def unique_names(paths: list[Path]) -> list[str]:
+    """Return the file names, which may hold classes, with a number before the suffix where a name is used already."""
+    used: dict[str, str] = {}
+    counts = Counter[str]()
+    for path in paths:
+        stem, suffix = path.stem.lstrip(".")[:90], path.suffix[:10]
+        name = f"{stem}{suffix}"
+        while name.casefold() in used:  # file systems of macOS and Windows do not tell upper from lower case
+            counts[stem] += 1
+            name = f"{stem} ({counts[stem] + 1}){suffix}"
+        used[name.casefold()] = name
+    return list(used.values())
 
 
 def safe_name(text: str, default: str) -> str:

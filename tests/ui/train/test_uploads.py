@@ -95,3 +95,13 @@ def test_visitors_who_store_the_same_files_at_once_all_get_them(tmp_path):
         stored = list(pool.map(lambda _: uploads.store(files * 25), range(8)))
     assert len(set(stored)) == 1 and len(list(stored[0].iterdir())) == 20, "each path is stored once"
     assert [path.name for path in uploads.UPLOADS.iterdir()] == [stored[0].parent.name], "nothing partial is left"
+
+
+def test_classes_in_the_names_of_dropped_files_are_kept(folder):
+    (folder / "dropped").mkdir()
+    for i, name in enumerate(["cat_1.png", "cat_2.png", "dog_1.png", "Dog_1.PNG"]):
+        (folder / "dropped" / str(i)).mkdir()
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(folder / "dropped" / str(i) / name)
+    files = sorted(map(str, (folder / "dropped").rglob("*.*")))
+    report = scan(uploads.store(files), class_from="file_name")
+    assert report.classes == {"Dog": 1, "cat": 2, "dog": 1} and len(report.entries) == 4

@@ -1,0 +1,145 @@
+"""The class of each image: from label files, from the folder level that tells classes apart, or from file names."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from diffusion_demo.data import names
+from diffusion_demo.data.file_errors import UnreadableFile
+from diffusion_demo.data.listing import Listing, Member
+
+SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "holdout"})
+GENERIC = frozenset(
+    {"images", "image", "imgs", "img", "pictures", "photos", "pics", "jpeg", "jpegimages", "jpg", "png"}
+)
+DATE = re.compile(r"(19|20)\d\d([-_.]?(0[1-9]|1[0-2])([-_.]?[0-3]\d)?)?")
+MONTH = re.compile(r"0[1-9]|1[0-2]")
+YEAR = re.compile(r"(19|20)\d\d")
+INSIDE = "folders inside classes"
+SHARD = re.compile(r"\d{3,}|(shard|part|chunk|batch)[-_ ]?\d+", re.IGNORECASE)
+LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
+NAME_COLUMNS = ("file_name", "filename", "file", "image", "path")
+
+ClassOf = Callable[[Member], str]
+
+
+def classes_from_folders(listing: Listing) -> tuple[ClassOf, tuple[str, ...]]:
+    """Return the function from a member to its class, and one sentence for each decision that the user should know.
+
+    A label file (names.LABEL_FILES) comes first. Otherwise the class is the innermost folder, without the levels that
+    only split the images: train and val, dates, numbered shards, and an `images` inside each class.
+    """
+    notes = []
+    for folders, file_name, read in listing.label_files:
+        try:
+            labels = _parse_labels(file_name, read())
+        except (UnreadableFile, ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error):
+            notes.append(f"{file_name} cannot be read as labels, so it is ignored. Check its columns.")
+            continue
+        if not labels:
+            notes.append(f"{file_name} has no labels, so it is ignored.")
+            continue
+        prefix = "".join(f"{folder}/" for folder in folders)
+        by_path = {prefix + path: label for path, label in labels.items()}
+        count = sum(member.path in by_path for member in listing.members)
+        if count:
+            notes.append(f"The classes come from {file_name}, which has {count:,} of {len(listing.members):,} images.")
+            return partial(_label_of, by_path), tuple(notes)
+        notes.append(f"{file_name} names none of the images, so it is ignored. Check its paths.")
+    paths = {member.folders for member in listing.members}
+    classes, level_notes = _informative(paths, listing.members)
+    return (lambda member: classes[member.folders]), (*notes, *level_notes)
+
+
+def _label_of(by_path: Mapping[str, str], member: Member) -> str:
+    return by_path.get(member.path, "")
+
+
+def classes_from_file_names(listing: Listing) -> ClassOf:
+    """Return the function from a member to the part of its file name before the first underscore.
+
+    A file name without an underscore is a class of its own, unless no file name has an underscore.
+    """
+    if any("_" in member.file_name for member in listing.members):
+        return lambda member: names.parse_class(member.file_name)
+    return lambda member: ""
+
+
+def _informative(
+    paths: Iterable[tuple[str, ...]], members: Sequence[Member]
+) -> tuple[dict[tuple[str, ...], str], list[str]]:
+    """Return the class of each folder path, and a sentence for each level of folders that makes no classes."""
+    rest, notes = {path: path for path in paths}, []
+    for level in (0, -1):
+        while kind := _kind_of_level(rest, members, level):
+            found = _names_at(rest.values(), level)
+            if kind != INSIDE:
+                shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
+                notes.append(f"The folders {shown} look like {kind}, so they make no classes.")
+            for path, left in rest.items():
+                if _reaches(left, level):
+                    rest[path] = left[1:] if level == 0 else left[:-1]
+    return {path: names.shorten(left[-1], names.MAX_FOLDER) if left else "" for path, left in rest.items()}, notes
+
+
+def _reaches(path: tuple[str, ...], level: int) -> bool:
+    """Return whether a path has a folder at this level; the innermost one counts only inside another one."""
+    return len(path) > (0 if level == 0 else 1)
+
+
+def _names_at(paths: Iterable[tuple[str, ...]], level: int) -> list[str]:
+    return sorted({path[level] for path in paths if _reaches(path, level)})
+
+
+def _kind_of_level(rest: Mapping[tuple[str, ...], tuple[str, ...]], members: Sequence[Member], level: int) -> str:
+    """Return what the outermost (0) or innermost (-1) folders are if they do not tell classes apart, else ""."""
+    found = _names_at(rest.values(), level)
+    if not found:
+        return ""
+    if all(name.lower() in SPLITS for name in found):
+        return "splits"
+    if all(DATE.fullmatch(name) for name in found) or (level == -1 and _are_months(rest.values())):
+        return "dates"
+    if level == -1 and all(name.lower() in GENERIC for name in found):
+        return INSIDE
+    if len(found) > 1 and all(SHARD.fullmatch(name) for name in found) and _go_on(rest, members, level):
+        return "shards"
+    return ""
+
+
+def _are_months(paths: Iterable[tuple[str, ...]]) -> bool:
+    """Return whether the innermost folders are months, 01 to 12, inside years."""
+    inner = [path for path in paths if len(path) > 1]
+    return all(MONTH.fullmatch(path[-1]) and YEAR.fullmatch(path[-2]) for path in inner)
+
+
+def _go_on(rest: Mapping[tuple[str, ...], tuple[str, ...]], members: Sequence[Member], level: int) -> bool:
+    """Return whether no file name occurs in two of the folders: shards go on counting, classes begin again."""
+    owner: dict[str, str] = {}
+    for member in members:
+        path = rest[member.folders]
+        if _reaches(path, level) and owner.setdefault(member.file_name, path[level]) != path[level]:
+            return False
+    return True
+
+
+def _parse_labels(file_name: str, data: bytes) -> dict[str, str]:
+    """Return the label of each path in a label file; empty if it has none. Raises what its format raises."""
+    text = data.decode("utf-8-sig")
+    if file_name == "dataset.json":  # StyleGAN: {"labels": [["00000/img00000000.png", 3], ...]}
+        pairs = json.loads(text)["labels"] or []
+        return {str(path): str(label) for path, label in pairs}
+    if file_name == "metadata.jsonl":
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    else:
+        rows = list(csv.DictReader(io.StringIO(text)))
+    columns: dict[str, Any] = {str(name).lower().strip(): name for row in rows[:1] for name in row}
+    name = next((columns[column] for column in NAME_COLUMNS if column in columns), None)
+    label = next((columns[column] for column in LABEL_COLUMNS if column in columns), None)
+    if name is None or label is None:
+        return {}
+    return {names.safe_path(str(row[name])): names.shorten(names.safe(str(row[label])), 100) for row in rows}
