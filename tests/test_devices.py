@@ -1,7 +1,7 @@
 """Every path runs on a second device that refuses tensors of the CPU: the walks of tests/on_device, each in a process.
 
-The device cannot be unregistered, and in a process that has it torch's backward pass waits for ever where several
-threads run it on the CPU (torch 2.13), as training on several cores does.
+The device cannot be unregistered, and in a process that has it `torch.accelerator.is_available()` is true, which would
+change what other tests run.
 """
 
 import subprocess
