@@ -143,3 +143,11 @@ def test_an_upsampler_of_at_most_two_million_parameters_keeps_the_image(emoji):
     assert large.shape == (2, 3, 64, 64)
     shrunk = torch.nn.functional.avg_pool2d(large.float(), 2)
     assert (shrunk - small.float()).abs().mean() < 12, "of 255: the enlarged image must keep the small one"
+
+
+@pytest.mark.parametrize("steps", [3, 12, 25])
+def test_ancestral_sampling_in_few_steps_stays_in_range(steps):
+    """A learned variance that leaves its range makes x_t explode; the first final weights did."""
+    checkpoint = load_checkpoint(AVATARS)
+    request = Request(num_images=4, sampler="ddpm", steps=steps, seed=0, precision="fp32")
+    assert max(float(step.xt.abs().max()) for step in sample(checkpoint, request)) < 6
