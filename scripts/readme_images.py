@@ -26,7 +26,7 @@ def main() -> None:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        page = browser.new_page(viewport=VIEWPORT, color_scheme="light")
+        page = browser.new_page(viewport=VIEWPORT, color_scheme="light", reduced_motion="reduce")
         page.goto(f"{address}/?__theme=light")
         page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=180_000)
         page.locator("#gallery button.thumbnail-lg img").first.wait_for(timeout=60_000)
@@ -44,7 +44,7 @@ def main() -> None:
 
 def _film(page: Page) -> list[Image.Image]:
     """Return the stage of the Sample tab at every step of the denoising, noise first."""
-    scrub, stage, frames = page.locator("#stage .scrub"), page.locator("#stage .sheets"), []
+    scrub, stage, frames = page.locator("#stage .scrub"), page.locator("#stage .sheet"), []
     for step in range(int(scrub.get_attribute("max") or 0) + 1):
         scrub.fill(str(step))
         page.wait_for_timeout(100)
