@@ -82,8 +82,8 @@ FAULTS = [
     Fault(
         "a respaced chain passes its own index to the network",
         "diffusion/process.py",
-        "self.timesteps[kept], self.time_scale)",
-        "torch.arange(len(kept)), self.time_scale)",
+        "timesteps=self.timesteps[kept])",
+        "timesteps=torch.arange(len(kept)))",
         "tests/diffusion/test_process.py tests/diffusion/test_samplers.py",
     ),
     Fault(

@@ -3,7 +3,7 @@
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diffusion_demo.cli.options import add_setting, given
 from diffusion_demo.errors import BadInput
@@ -195,7 +195,7 @@ def _check_inputs(
     return samples, request, _load_extractor(parsed.features)
 
 
-def _measure_nll(parsed: argparse.Namespace, checkpoint: "Checkpoint", reference: "Reference") -> dict:
+def _measure_nll(parsed: argparse.Namespace, checkpoint: "Checkpoint", reference: "Reference") -> dict[str, Any]:
     from tqdm import tqdm
 
     from diffusion_demo.evaluation.nll import report_held_out_bound

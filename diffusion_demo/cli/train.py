@@ -79,7 +79,7 @@ def _config(parsed: argparse.Namespace, run: "RunFolder") -> "TrainConfig":
     return _check_end(parsed, config)
 
 
-def _settings(parsed: argparse.Namespace) -> dict:
+def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of TrainConfig that were given on the command line."""
     from diffusion_demo.training.config import TrainConfig
     from diffusion_demo.training.run_folder import resolve_init_from
@@ -92,7 +92,7 @@ def _settings(parsed: argparse.Namespace) -> dict:
     return settings
 
 
-def _read_settings(file: str) -> dict:
+def _read_settings(file: str) -> dict[str, Any]:
     """Return the settings in a JSON file, each with the type of its field. Raises BadInput."""
     from diffusion_demo.training.config import check_settings
 

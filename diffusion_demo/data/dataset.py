@@ -51,7 +51,7 @@ def load_or_fill_cache(
         ) from error
 
 
-def _load_cache(array_file: Path, key_file: Path, key: dict, shape: tuple[int, ...]) -> np.ndarray | None:
+def _load_cache(array_file: Path, key_file: Path, key: dict[str, Any], shape: tuple[int, ...]) -> np.ndarray | None:
     try:
         if json.loads(key_file.read_text(encoding="utf-8")) != key:
             return None

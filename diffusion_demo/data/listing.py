@@ -64,7 +64,8 @@ class Listing:
     """
 
     def __init__(self, title: str, max_files: int | None = None):
-        self.title, self.max_files = title, max_files or MAX_FILES
+        self.title: str = title
+        self.max_files: int = max_files or MAX_FILES
         self.members: list[Member] = []
         self.skipped: dict[str, str] = {}
         self.ignored: Counter[str] = Counter()

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from statistics import median_low
+from typing import Any
 
 from diffusion_demo.data.preprocess import ImageTransform, smallest_range
 from diffusion_demo.data.source import Source, title_of
@@ -121,7 +122,7 @@ class Report:
         """Return this report with exactly the images of these digests held out."""
         return replace(self, entries=tuple(replace(entry, held_out=entry.digest in digests) for entry in self.entries))
 
-    def summary(self) -> dict:
+    def summary(self) -> dict[str, Any]:
         """Return a JSON-compatible summary for the run folder and the model card, independent of the source's path."""
         sides = [entry.side for entry in self.entries]
         return {

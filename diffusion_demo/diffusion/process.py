@@ -65,7 +65,7 @@ class Diffusion:
     time_scale: float = 1.0
     clip_range: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.betas.ndim != 1 or not bool(((1 - self.betas.double() < 1) & (self.betas <= 1)).all()):
             raise ValueError("betas must be a 1-D tensor of values in (0, 1], large enough that 1 - beta is below 1")
         if self.prediction_type not in PREDICTION_TYPES:

@@ -62,7 +62,7 @@ def ddpm_step(
     clip: bool = True,
     denoised_fn: DenoisedFn | None = None,
     gradient: Gradient | None = None,
-    **condition,
+    **condition: Any,
 ) -> Step:
     """Take one ancestral step: x_{t-1} = mu_theta + Sigma_theta^(1/2) z, without noise at t = 0. DDPM Algorithm 2.
 
@@ -76,7 +76,7 @@ def ddpm_step(
     return _reverse_step(diffusion, t, p.mean + torch.exp(0.5 * p.log_variance) * noise(), p.x0)
 
 
-def ddpm(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options) -> Iterator[Step]:
+def ddpm(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options: Any) -> Iterator[Step]:
     """Sample by ancestral sampling: ddpm_step for t = T-1 ... 0. DDPM Algorithm 2."""
     xt = xT
     for t in reversed(range(len(diffusion))):
@@ -96,7 +96,7 @@ def ddim_step(
     clip: bool = True,
     denoised_fn: DenoisedFn | None = None,
     gradient: Gradient | None = None,
-    **condition,
+    **condition: Any,
 ) -> Step:
     """Take one DDIM step: x_{t-1} = sqrt(abar_{t-1}) x_0 + sqrt(1 - abar_{t-1} - sigma^2) eps + sigma z.
 
@@ -113,7 +113,7 @@ def ddim_step(
     return _reverse_step(diffusion, t, mean + diffusion.gather(sigma, t, xt) * noise() if t else mean, p.x0)
 
 
-def ddim(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options) -> Iterator[Step]:
+def ddim(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options: Any) -> Iterator[Step]:
     """Sample by DDIM: ddim_step, whose options include eta, for t = T-1 ... 0. DDIM Eq. 12."""
     xt = xT
     for t in reversed(range(len(diffusion))):
@@ -163,7 +163,7 @@ def dpm_solver_step(
     clip: bool = True,
     denoised_fn: DenoisedFn | None = None,
     gradient: Gradient | None = None,
-    **condition,
+    **condition: Any,
 ) -> Step:
     """Take one step of DPM-Solver++(2M). Lu et al. 2022, Algorithm 2.
 
@@ -197,7 +197,7 @@ def _half_log_snr_step(diffusion: Diffusion, t: int) -> float:
     return float(half_log_snr[t - 1] - half_log_snr[t]) if diffusion.abar[t - 1] else 0.0
 
 
-def dpm_solver(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options) -> Iterator[Step]:
+def dpm_solver(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options: Any) -> Iterator[Step]:
     """Sample by DPM-Solver++(2M), a second-order multistep solver of the probability flow ODE. Lu et al. 2022.
 
     It is dpm_solver_step, whose options include eta, for t = T-1 ... 0, and works best with 5 to 20 steps that are

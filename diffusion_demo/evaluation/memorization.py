@@ -59,7 +59,7 @@ def _flatten(images: Tensor) -> Tensor:
     return images.expand(-1, 3, -1, -1).flatten(1)
 
 
-def _report(distances: Closeness) -> dict:
+def _report(distances: Closeness) -> dict[str, Any]:
     estimates = {"nearer": distances.nearer, "much_nearer": distances.much_nearer, "ratio": distances.ratio}
     parts = {name: {"value": estimate.value} | estimate.spread() for name, estimate in estimates.items()}
     return parts | {"median_distance": distances.median, "typical_distance": distances.typical}

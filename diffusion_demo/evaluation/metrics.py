@@ -44,7 +44,7 @@ class MetricInputs:
         """Return the Frechet distance of the spatial features."""
         return self._frechet("spatial")
 
-    def _frechet(self, kind: str) -> dict:
+    def _frechet(self, kind: str) -> dict[str, Any]:
         samples, reference = getattr(self.sample_features, kind), getattr(self.reference_features, kind)
         stored = self.statistics.get(kind) if self.extractor.is_papers else None
         if stored is not None and len(stored.mean) == samples.shape[1]:

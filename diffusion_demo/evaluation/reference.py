@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -35,7 +36,7 @@ class Reference:
     """
 
     source: data.Report | Tensor
-    summary: dict
+    summary: dict[str, Any]
     preparation: Preparation = Preparation()
     statistics: dict[str, FeatureStatistics] = field(default_factory=dict)
 

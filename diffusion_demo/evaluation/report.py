@@ -15,7 +15,7 @@ def report_lines(report: dict[str, Any]) -> Iterator[str]:
         yield f"Samples saved as {report['saved']}"
 
 
-def _samples(report: dict) -> str:
+def _samples(report: dict[str, Any]) -> str:
     samples, num_images = report["samples"], report["data"]["pictures"]
     settings = [f"{samples['sampler']} with {samples['steps']} steps"] if "sampler" in samples else []
     if samples.get("eta"):
@@ -29,13 +29,13 @@ def _samples(report: dict) -> str:
     )
 
 
-def _nll(nll: dict) -> Iterator[str]:
+def _nll(nll: dict[str, Any]) -> Iterator[str]:
     error = f" ± {nll['standard_error']:.3f}" if nll["standard_error"] is not None else ""
     parts = ", ".join(f"{name} {nll[name]:.4f}" for name in ("L_0", "L_1 to L_T-1", "L_T"))
     yield f"{nll['bits_per_dim']:.3f}{error} bits/dim over {nll['pictures']} images, {nll['steps']} steps: {parts}"
 
 
-def _frechet(title: str, metric: dict) -> Iterator[str]:
+def _frechet(title: str, metric: dict[str, Any]) -> Iterator[str]:
     low, high = metric["interval"]
     yield (
         f"{title} {metric['distance']:.2f} ± {metric['standard_error']:.2f} ({low:.2f} to {high:.2f}),"
@@ -43,7 +43,7 @@ def _frechet(title: str, metric: dict) -> Iterator[str]:
     )
 
 
-def _inception_score(metric: dict) -> Iterator[str]:
+def _inception_score(metric: dict[str, Any]) -> Iterator[str]:
     splits = metric["splits"]
     yield (
         f"Inception Score {metric['score']:.2f} ± {metric['standard_error']:.2f}, range 1 to {metric['classes']};"
@@ -52,7 +52,7 @@ def _inception_score(metric: dict) -> Iterator[str]:
     )
 
 
-def _precision_recall(metric: dict) -> Iterator[str]:
+def _precision_recall(metric: dict[str, Any]) -> Iterator[str]:
     parts = (
         f"{name} {metric[name]['value']:.3f} ± {metric[name]['standard_error']:.3f}" for name in ("precision", "recall")
     )
@@ -60,7 +60,7 @@ def _precision_recall(metric: dict) -> Iterator[str]:
     yield f"{', '.join(parts).capitalize()} ({counts})"
 
 
-def _memorization(metric: dict) -> Iterator[str]:
+def _memorization(metric: dict[str, Any]) -> Iterator[str]:
     yield (
         f"Nearest of {metric['training']} training images and their mirror images,"
         f" compared with {metric['compared_with']}:"
@@ -76,7 +76,7 @@ def _memorization(metric: dict) -> Iterator[str]:
         yield f"Sample | nearest by pixels | nearest by features: {metric['sheet']}"
 
 
-def _percent(estimate: dict) -> str:
+def _percent(estimate: dict[str, Any]) -> str:
     return f"{estimate['value']:.0%} ± {estimate['standard_error']:.0%}"
 
 

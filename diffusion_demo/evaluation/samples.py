@@ -80,7 +80,7 @@ def load_samples(path: str | Path) -> Samples:
     return Samples(images, None, settings)
 
 
-def _shared_settings(settings: list[dict]) -> dict:
+def _shared_settings(settings: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the settings that all images share, with the first and last seed; {} if the settings differ."""
     shared = [{name: value for name, value in one.items() if name not in PER_IMAGE_SETTINGS} for one in settings]
     seeds = [one["seed"] for one in settings if "seed" in one]

@@ -98,7 +98,9 @@ class Comparison:
         order = list(dict.fromkeys(cell.checkpoint for cell in cells))
         return sorted(cells, key=lambda cell: order.index(cell.checkpoint))
 
-    def _cell(self, row: int, column: int, varied: dict, load_metadata: Callable[[str], CheckpointMetadata]) -> Cell:
+    def _cell(
+        self, row: int, column: int, varied: dict[str, Any], load_metadata: Callable[[str], CheckpointMetadata]
+    ) -> Cell:
         checkpoint = varied.pop("checkpoint", self.checkpoint)
         metadata = load_metadata(checkpoint)
         calls = None if "steps" in varied else varied.pop("calls", self.calls)

@@ -38,8 +38,9 @@ class SeededNoise:
     """
 
     def __init__(self, seeds: list[int], shape: tuple[int, ...], device: torch.device, stage: str = ""):
-        self.generators = [generator_for(seed, stage) for seed in seeds]
-        self.shape, self.device = shape, device
+        self.generators: list[torch.Generator] = [generator_for(seed, stage) for seed in seeds]
+        self.shape: tuple[int, ...] = shape
+        self.device: torch.device = device
 
     def __call__(self) -> Tensor:
         noise = torch.stack([torch.randn(self.shape, generator=g) for g in self.generators])

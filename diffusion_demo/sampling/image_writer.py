@@ -87,7 +87,7 @@ def sample_to_folder(
     return paths
 
 
-def _is_written(path: Path, settings: dict) -> bool:
+def _is_written(path: Path, settings: dict[str, Any]) -> bool:
     if not path.exists():
         return False
     try:

@@ -99,7 +99,7 @@ def mix(checkpoint: Checkpoint, a: Tensor, b: Tensor, variation: Variation) -> I
         yield from interpolate(model, chain, a.to(device), b.to(device), weights, len(chain) - 1, noise, **condition)
 
 
-def _denoiser_and_condition(checkpoint: Checkpoint, variation: Variation) -> tuple[Denoiser, dict]:
+def _denoiser_and_condition(checkpoint: Checkpoint, variation: Variation) -> tuple[Denoiser, dict[str, Any]]:
     """Return the denoiser and its class labels: the requested class, else the null class, else each class in turn."""
     description, device, index = checkpoint.description, device_of(checkpoint), variation.class_index
     model = as_denoiser(checkpoint.unet, resolve_precision(variation.precision, device))

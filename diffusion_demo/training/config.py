@@ -250,7 +250,7 @@ class TrainConfig(BaseModel):
         return cls(**{"snr_gamma": 0.0} | settings)
 
 
-def check_settings(settings: dict) -> None:
+def check_settings(settings: dict[str, Any]) -> None:
     """Raise BadInput, naming the field, unless these are some of the settings, each of its type and in its range."""
     for name, value in settings.items():
         if name not in TrainConfig.model_fields:
@@ -263,7 +263,7 @@ def check_settings(settings: dict) -> None:
                 raise as_bad_input(first, TrainConfig.model_fields) from error
 
 
-def config_with_inherited(settings: dict) -> TrainConfig:
+def config_with_inherited(settings: dict[str, Any]) -> TrainConfig:
     """Return the config of some settings and of the checkpoint to fine-tune. Raises BadInput where they conflict."""
     return TrainConfig(**(inherit(settings) if "init_from" in settings else settings))
 
@@ -295,7 +295,7 @@ def inherit(settings: dict[str, Any]) -> dict[str, Any]:
     return {"image_size": description.image_size, "channels": description.channels} | settings | inherited
 
 
-def _check_adaptable(start: "Checkpoint", settings: dict) -> None:
+def _check_adaptable(start: "Checkpoint", settings: dict[str, Any]) -> None:
     """Raise BadInput unless the checkpoint's network can be adapted to the task, image size and channels."""
     from diffusion_demo.models.unet import check_image_size
 

@@ -1,9 +1,12 @@
 """The events of a run, read incrementally: each look parses only the lines that are new."""
 
-import json
 import threading
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
+
+from diffusion_demo.training.events import check_event
+from diffusion_demo.validation import parse_json
 
 KINDS = ("step", "held_out", "preview", "saved")
 MAX_LOGS = 16  # kept in memory
@@ -24,18 +27,19 @@ class EventLog:
 
     def _forget(self) -> None:
         self._offset, self._first_line, self._inode = 0, b"", None
-        self.start: dict | None = None
-        self.end: dict | None = None
-        self.by_kind: dict[str, list[dict]] = {kind: [] for kind in KINDS}
+        self.start: dict[str, Any] | None = None
+        self.end: dict[str, Any] | None = None
+        self.by_kind: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
 
     def update(self) -> None:
         """Read the complete lines that are new; all lines if the file is not the one that was read before.
 
-        Raises OSError if the file cannot be read, and ValueError, KeyError, TypeError or AttributeError for a line that
-        is no event.
+        Raises OSError if the file cannot be read, and ValueError for a line that is no event.
         """
         if not self._file.exists():
             return self._forget()
+        if not self._file.is_file():  # opening a pipe would wait for a writer for ever
+            raise OSError(f"{self._file.name} is not a regular file")
         with self._file.open("rb") as file:
             # The OS reuses inodes, so the first line, which holds the process id, is compared as well.
             inode, first_line = self._file.stat().st_ino, file.read(max(1, len(self._first_line)))
@@ -51,13 +55,13 @@ class EventLog:
                 self._first_line = complete.splitlines(keepends=True)[0]
         try:
             for line in complete.splitlines():
-                self._add(json.loads(line))
+                self._add(check_event(parse_json(line)))
         except BaseException:
             self._forget()
             raise
         self._offset, self._inode = self._offset + len(complete), inode
 
-    def _add(self, event: dict) -> None:
+    def _add(self, event: dict[str, Any]) -> None:
         kind = event["type"]
         if kind == "start":
             self.start, self.end = event, None

@@ -129,7 +129,7 @@ NUM_BANDS = 4  # of a step
 KINDS = (Start, Step, HeldOut, Preview, Saved, Warned, Failed, Finished)
 
 
-def check_event(event: Any) -> dict:
+def check_event(event: Any) -> dict[str, Any]:
     """Return an event read from events.jsonl. Raises ValueError if a field that a reader needs has another type.
 
     Events of a kind that this release does not know are returned as they are.

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import psutil
 
@@ -16,7 +17,7 @@ from diffusion_demo.validation import read_regular
 LOG, SETTINGS = "trainer.log", "settings.json"
 
 
-def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen:
+def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen[bytes]:
     """Start `python -m diffusion_demo train ARGUMENTS` in a new session, so that it outlives this process.
 
     Its output goes to trainer.log in the run folder.
@@ -37,7 +38,7 @@ def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen:
     return child
 
 
-def start(run: RunFolder, settings: dict, max_minutes: float) -> subprocess.Popen:
+def start(run: RunFolder, settings: dict[str, Any], max_minutes: float) -> subprocess.Popen[bytes]:
     """Start a new run with these settings of TrainConfig. The trainer reads them from a file and validates them.
 
     They may come from a visitor of the page, so they are never part of the argument list, where a value could pass for
@@ -49,12 +50,12 @@ def start(run: RunFolder, settings: dict, max_minutes: float) -> subprocess.Pope
     return launch(run, ["--run", str(run.path), "--config", str(file), "--max-minutes", f"{max_minutes:g}"])
 
 
-def resume(run: RunFolder, max_minutes: float) -> subprocess.Popen:
+def resume(run: RunFolder, max_minutes: float) -> subprocess.Popen[bytes]:
     """Continue a run with the settings that it began with."""
     return launch(run, ["--run", str(run.path), "--resume", "--max-minutes", f"{max_minutes:g}"])
 
 
-def make_arguments(settings: dict) -> list[str]:
+def make_arguments(settings: dict[str, Any]) -> list[str]:
     """Return settings of TrainConfig as options of `train`, for a person to read and repeat."""
     arguments = []
     for name, value in settings.items():

@@ -31,11 +31,9 @@ class Processes:
 
     def __init__(self, accelerator: Accelerator):
         self._accelerator = accelerator
-        self.count, self.index, self.is_main = (
-            accelerator.num_processes,
-            accelerator.process_index,
-            accelerator.is_main_process,
-        )
+        self.count: int = accelerator.num_processes
+        self.index: int = accelerator.process_index
+        self.is_main: bool = accelerator.is_main_process
 
     def agree(self, requests: Collection[str], vocabulary: Sequence[str]) -> set[str]:
         """Return the requests of all processes together; each is a word of `vocabulary`, the same in all processes."""

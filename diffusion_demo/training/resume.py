@@ -16,7 +16,7 @@ def resumed_config(run: RunFolder, given: dict[str, Any]) -> TrainConfig:
     """
     config = run.read_config()[0]
     latest = run.latest()
-    counters: dict = {"step": 0} if latest is None else read_counters(latest / "state")
+    counters: dict[str, Any] = {"step": 0} if latest is None else read_counters(latest / "state")
     config = config.replace(**counters.get("schedule", {}))
     changes = {name: given[name] for name in SCHEDULE if name in given}
     resumed = config.replace(**changes, **{name: given[name] for name in MAY_DIFFER if name in given})

@@ -30,13 +30,13 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self.config_file = self.path / "config.json"
-        self.events_file = self.path / "events.jsonl"
-        self.control_file = self.path / "control.jsonl"
-        self.checkpoints = self.path / "checkpoints"
-        self.samples = self.path / "samples"
-        self.cache = self.path / "cache"  # of decoded images
+        self.path: Path = Path(path)
+        self.config_file: Path = self.path / "config.json"
+        self.events_file: Path = self.path / "events.jsonl"
+        self.control_file: Path = self.path / "control.jsonl"
+        self.checkpoints: Path = self.path / "checkpoints"
+        self.samples: Path = self.path / "samples"
+        self.cache: Path = self.path / "cache"  # of decoded images
         self._control_start = 0
 
     @property
@@ -116,7 +116,7 @@ class RunFolder:
                 os.truncate(self.events_file, size)
             raise
 
-    def events(self) -> list[dict]:
+    def events(self) -> list[dict[str, Any]]:
         """Return the events of all complete lines of events.jsonl. Raises OSError or ValueError if it is damaged."""
         if not self.events_file.exists():
             return []

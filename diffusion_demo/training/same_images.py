@@ -1,5 +1,7 @@
 """Check that a run is resumed with the images that it began with."""
 
+from typing import Any
+
 from diffusion_demo import data
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig
@@ -8,7 +10,7 @@ from diffusion_demo.training.config import TrainConfig
 COMPARED = ("pictures", "held_out", "classes", "shorter_sides", "not_square", "greyscale", "copies")
 
 
-def data_summary(report: data.Report) -> dict:
+def data_summary(report: data.Report) -> dict[str, Any]:
     """Return the summary of the images that is stored in config.json, from which they are recognized."""
     return report.summary() | {
         "held_out_digests": sorted(entry.digest for entry in report.entries if entry.held_out),
@@ -17,7 +19,9 @@ def data_summary(report: data.Report) -> dict:
     }
 
 
-def check_same_images(config: TrainConfig, report: data.Report, original: dict) -> tuple[data.Report, tuple[str, ...]]:
+def check_same_images(
+    config: TrainConfig, report: data.Report, original: dict[str, Any]
+) -> tuple[data.Report, tuple[str, ...]]:
     """Return the report with the held-out images of the run's first call, and warnings.
 
     `original` is the summary in config.json. Raises BadInput if the images or their classes are others.

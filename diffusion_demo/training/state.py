@@ -82,7 +82,7 @@ def _load_state(
     optimizer: torch.optim.Optimizer,
     averages: dict[float, EMAModel],
     loss_aware: LossAwareTimesteps | None,
-) -> dict:
+) -> dict[str, Any]:
     weights = load_file(folder / "weights.safetensors")
     # Release 0.1.0 saved the names of torch.compile's wrapper, too.
     unet.load_state_dict({name.replace("_orig_mod.", ""): weight for name, weight in weights.items()})

@@ -75,7 +75,7 @@ def _find_trainer(pid: int) -> psutil.Process | None:
     return process if alive else None
 
 
-def _seconds_left(start: dict, last: dict) -> float | None:
+def _seconds_left(start: dict[str, Any], last: dict[str, Any]) -> float | None:
     """Return the seconds until the first of the two budgets is spent, at the average speed of this call."""
     estimates = []
     if start["max_minutes"] is not None:

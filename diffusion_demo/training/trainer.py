@@ -14,6 +14,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from diffusion_demo import data
+from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.images import save_png
 from diffusion_demo.models.classifier import Classifier
@@ -30,7 +31,7 @@ from diffusion_demo.training.prefetch import Prefetcher
 from diffusion_demo.training.processes import Processes
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.state import load_state, save_state
-from diffusion_demo.training.tasks import make_task
+from diffusion_demo.training.tasks import Classifying, Denoising, make_task
 
 MAX_BYTES_IN_MEMORY = 1_000_000_000  # decoded images above this size are memory-mapped from the cache of the run folder
 RECENT_REPORTS = 20  # reports averaged into the training loss of the model card
@@ -53,19 +54,24 @@ class Trainer:
         run: RunFolder,
         command: str,
     ):
-        self.accelerator, self.precision, self.config, self.run = accelerator, precision, config, run
-        self.processes = Processes(accelerator)
+        self.accelerator: Accelerator = accelerator
+        self.precision: str = precision
+        self.config: TrainConfig = config
+        self.run: RunFolder = run
+        self.processes: Processes = Processes(accelerator)
         torch.manual_seed(config.seed)
         latest = run.latest()
         start = load_or_build(config, latest, report, command)
         assert isinstance(start.unet, UNet2DModel | Classifier)
-        self.diffusion, self.metadata, self.task = start.diffusion, start.description, make_task(start, config)
+        self.diffusion: Diffusion = start.diffusion
+        self.metadata: CheckpointMetadata = start.description
+        self.task: Denoising | Classifying = make_task(start, config)
         self._prepare_network(start.unet, latest)
         self._load_images(report)
         self._prefetcher = Prefetcher(self._make_batch) if self._may_prefetch() else None
-        self.saved_step = self.step
-        self.in_update = False  # while a step changes the weights, they and the counters do not belong together
-        self.save_failed = False
+        self.saved_step: int = self.step
+        self.in_update: bool = False  # while a step changes the weights, they and the counters do not belong together
+        self.save_failed: bool = False
         self._skipped: deque[int] = deque(maxlen=MAX_SKIPPED)
         self.latest_held_out: events.HeldOut | None = None
         self.recent_losses: deque[float] = deque(maxlen=RECENT_REPORTS)
@@ -77,15 +83,20 @@ class Trainer:
             optimize_for_cpu(unet)
         else:
             unet.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  (diffusers' decorator hides self)
-        self.parameters = sum(p.numel() for p in unet.parameters())
-        self.averages = {decay: make_average(unet, decay, config.ema_warmup) for decay in config.ema_decays}
-        self.loss_aware = LossAwareTimesteps(len(self.diffusion)) if config.timestep_sampler == "loss_aware" else None
+        self.parameters: int = sum(p.numel() for p in unet.parameters())
+        self.averages: dict[float, EMAModel] = {
+            decay: make_average(unet, decay, config.ema_warmup) for decay in config.ema_decays
+        }
+        self.loss_aware: LossAwareTimesteps | None = (
+            LossAwareTimesteps(len(self.diffusion)) if config.timestep_sampler == "loss_aware" else None
+        )
         averaged_unet = type(unet).from_config(unet.config)
         assert isinstance(averaged_unet, nn.Module)
         optimizer = torch.optim.AdamW(
             unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
         )
-        self.step, self.initial_images = 0, self.metadata.images_seen
+        self.step: int = 0
+        self.initial_images: int = self.metadata.images_seen
         if latest is not None:
             counters = load_state(latest / "state", unet, optimizer, self.averages, self.loss_aware)
             self.step, self.initial_images = counters["step"], counters["initial_images"]
@@ -95,19 +106,20 @@ class Trainer:
         if config.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
         self._weights = list(unet.parameters())  # walking through the modules took a tenth of a step on a GPU
-        self.unet, self.optimizer = self.accelerator.prepare(unet, optimizer)
+        prepared = self.accelerator.prepare(unet, optimizer)
+        self.unet: nn.Module = prepared[0]
+        self.optimizer: torch.optim.Optimizer = prepared[1]
 
     def _load_images(self, report: data.Report) -> None:
         transform = data.ImageTransform(
             self.metadata.image_size, self.metadata.channels, self.config.fit, self.config.background
         )
-        self.warnings = report.warnings_for(transform)
+        self.warnings: tuple[str, ...] = tuple(report.warnings_for(transform))
         num_bytes = len(report.entries) * math.prod(transform.shape)
         cache = self.run.cache if num_bytes > MAX_BYTES_IN_MEMORY else None
         with self.accelerator.main_process_first():
-            self.dataset, self.held_out = (
-                data.load_transformed(report, transform, held_out=held_out, cache=cache) for held_out in (False, True)
-            )
+            self.dataset: data.ImageTensors = data.load_transformed(report, transform, held_out=False, cache=cache)
+            self.held_out: data.ImageTensors = data.load_transformed(report, transform, held_out=True, cache=cache)
 
     @property
     def images_seen(self) -> int:

@@ -155,7 +155,7 @@ def _set_num_timesteps(value: float | None) -> list:
         return [gr.skip(), gr.update(info=str(error), elem_classes=["wrong"])]
 
 
-def _inspect(path: str | None, seed: int, steps: int) -> dict:
+def _inspect(path: str | None, seed: int, steps: int) -> dict[str, Any]:
     """Return the explorer's value: image, noise and the tables of every schedule. Raises gr.Error."""
     warmup.wait()
     from diffusion_demo.ui.inspect import explorer_data

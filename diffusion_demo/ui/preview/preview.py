@@ -63,16 +63,16 @@ def dispatch_event(elem_id: str, event: str) -> str:
     )
 
 
-def idle_buttons(words: str) -> dict:
+def idle_buttons(words: str) -> dict[str, Any]:
     """Return both buttons, start and stop, as they are without a run."""
     return {"start": gr.Button(words, interactive=True), "stop": gr.Button(interactive=False)}
 
 
-def waiting_buttons(words: str = "Waiting …") -> dict:
+def waiting_buttons(words: str = "Waiting …") -> dict[str, Any]:
     """Return both buttons as they are from the click until the run starts."""
     return {"start": gr.Button(words, interactive=False), "stop": gr.Button(interactive=True)}
 
 
-def working_buttons() -> dict:
+def working_buttons() -> dict[str, Any]:
     """Return both buttons as they are during a run."""
     return waiting_buttons("Working …")

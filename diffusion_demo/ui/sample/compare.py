@@ -38,7 +38,7 @@ MAX_PER_CELL = 4
 
 
 @in_fair_queue(lambda words: {"status": words})
-def compare(model: str, calls: int, per_cell: int, **form: Any) -> Iterator[dict]:
+def compare(model: str, calls: int, per_cell: int, **form: Any) -> Iterator[dict[str, Any]]:
     """Fill a comparison grid and yield updates by name: status, grid, start and stop.
 
     `form` holds across, columns, down and rows (see `_axes`) and the arguments of `parse_request`.
@@ -99,7 +99,7 @@ def _check(cells: list[Cell]) -> None:
         limits.check_sampling(images, int(cell.request.steps))
 
 
-def _fill(plan: Comparison, cells: list[Cell], folder: Path, started: float) -> Iterator[dict]:
+def _fill(plan: Comparison, cells: list[Cell], folder: Path, started: float) -> Iterator[dict[str, Any]]:
     """Sample the cells one by one and yield the updates by name; the grids are written to `folder`."""
     from diffusion_demo.images import save_png
     from diffusion_demo.sampling.generate import sample

@@ -1,7 +1,7 @@
 """Comparison image: a labeled grid, with its settings stored in the PNG."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
@@ -61,7 +61,7 @@ def _footer(plan: "Comparison", metadata: CheckpointMetadata) -> str:
     return f"{sentence}. A call is one question to the network."
 
 
-def settings_of(plan: "Comparison") -> dict:
+def settings_of(plan: "Comparison") -> dict[str, Any]:
     """Return the settings that are stored in the grid's PNG."""
     header = {
         "program": f"diffusion_demo {__version__}",

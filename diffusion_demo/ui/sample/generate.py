@@ -51,7 +51,7 @@ class _Run:
 
 
 @in_fair_queue(waiting_buttons)
-def generate(model: str, twice: bool, **form: Any) -> Iterator[dict]:
+def generate(model: str, twice: bool, **form: Any) -> Iterator[dict[str, Any]]:
     """Sample images and yield updates by name: preview, gallery, archive, last_seed, start and stop.
 
     `form` holds the arguments of `parse_request`.

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
@@ -29,13 +29,13 @@ class LiveRun:
     total_steps: int
     side: int
     seed: int
-    settings: list[dict]
+    settings: list[dict[str, Any]]
     start_label: str
-    first_frame: dict | None = None
+    first_frame: dict[str, Any] | None = None
     name: str = "seed_{seed:08d}.png"
 
 
-def run_live(run: LiveRun) -> Iterator[dict]:
+def run_live(run: LiveRun) -> Iterator[dict[str, Any]]:
     """Sample, and yield updates by name: preview, gallery, archive, start and stop. Raises gr.Error."""
     from diffusion_demo.ui.preview.frames import make_animation
 
@@ -48,7 +48,7 @@ def run_live(run: LiveRun) -> Iterator[dict]:
     yield from _finish(run, frames, last, time.monotonic() - started)
 
 
-def _sample(run: LiveRun, frames: list[dict], started: float) -> "Generator[dict, None, Step]":
+def _sample(run: LiveRun, frames: list[dict[str, Any]], started: float) -> "Generator[dict[str, Any], None, Step]":
     """Sample, append the recorded frames to `frames`, yield live updates, and return the last step."""
     from diffusion_demo.ui.preview.frames import frame, make_animation, recorded_steps
     from diffusion_demo.ui.preview.progress_stream import watch
@@ -70,7 +70,7 @@ def _sample(run: LiveRun, frames: list[dict], started: float) -> "Generator[dict
     return step
 
 
-def _finish(run: LiveRun, frames: list[dict], last: "Step", seconds: float) -> Iterator[dict]:
+def _finish(run: LiveRun, frames: list[dict[str, Any]], last: "Step", seconds: float) -> Iterator[dict[str, Any]]:
     """Write the images and yield the final update."""
     from diffusion_demo.ui.preview.frames import make_animation
 

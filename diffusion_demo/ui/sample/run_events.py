@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -56,5 +57,5 @@ def connect_run(
     return stop.click(become_idle, None, [*buttons.values()], cancels=[run], **INSTANT_EVENT)
 
 
-def _begin(draw_seed: bool, seed: int) -> dict:
+def _begin(draw_seed: bool, seed: int) -> dict[str, Any]:
     return {"seed": random_seed() if draw_seed else seed} | waiting_buttons()

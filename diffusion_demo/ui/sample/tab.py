@@ -114,7 +114,7 @@ def show_classes(model: str, label: str) -> tuple[gr.Dropdown, gr.Slider]:
     )
 
 
-def _show_optional_fields(model: str) -> dict:
+def _show_optional_fields(model: str) -> dict[str, Any]:
     """Return the updates of `SampleForm.optional`, which hide and reset the fields that the model does not support."""
     with user_errors_as_toasts():
         folder = folder_of(model)
@@ -127,7 +127,7 @@ def _show_optional_fields(model: str) -> dict:
     }
 
 
-def _use_settings(event: gr.EventData) -> dict:
+def _use_settings(event: gr.EventData) -> dict[str, Any]:
     """Return the updates that open Make with the settings of the image in the viewer. Raises gr.Error.
 
     The settings come from the browser, so they are checked like those of a file.

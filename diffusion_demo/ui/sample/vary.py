@@ -23,18 +23,18 @@ MAX_VARIATIONS = 16
 
 
 @in_fair_queue(waiting_buttons)
-def vary(model: str, picture: str, **form: Any) -> Iterator[dict]:
+def vary(model: str, picture: str, **form: Any) -> Iterator[dict[str, Any]]:
     """Make variations of an image and yield updates by name, as `run_live`. `form` holds the arguments of `_parse`."""
     yield from _vary("vary", model, [picture], form)
 
 
 @in_fair_queue(waiting_buttons)
-def interpolate(model: str, picture: str, other: str, **form: Any) -> Iterator[dict]:
+def interpolate(model: str, picture: str, other: str, **form: Any) -> Iterator[dict[str, Any]]:
     """Interpolate between two images and yield updates by name, as `run_live`. `form` is as for `vary`."""
     yield from _vary("interpolate", model, [picture, other], form)
 
 
-def _vary(made_by: str, model: str, files: list[str], form: dict[str, Any]) -> Iterator[dict]:
+def _vary(made_by: str, model: str, files: list[str], form: dict[str, Any]) -> Iterator[dict[str, Any]]:
     warmup.wait()
     with user_errors_as_toasts():
         run = _prepare(made_by, model, files, form)
@@ -98,7 +98,7 @@ def _parse(
     return variation
 
 
-def _read(path: str | None, metadata: "CheckpointMetadata") -> "tuple[Tensor, dict | None]":
+def _read(path: str | None, metadata: "CheckpointMetadata") -> "tuple[Tensor, dict[str, Any] | None]":
     """Return the image of a file, float [1, C, S, S] in [-1, 1] at the model's size, and the settings stored in it.
 
     Raises BadInput for a file that is not an image.

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, wraps
+from typing import Any
 
 import gradio as gr
 from gradio.context import LocalContext
@@ -84,7 +85,7 @@ def _network_queue() -> FairQueue:
     return FairQueue(settings().queue)
 
 
-def in_fair_queue(waiting: Callable[[str], dict]) -> Callable:
+def in_fair_queue(waiting: Callable[[str], dict[str, Any]]) -> Callable:
     """Decorate a generator handler so that it runs in the fair queue.
 
     `waiting` maps a status text to updates of the handler's outputs, which are shown until the handler starts.

@@ -5,7 +5,7 @@ import traceback
 from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import gradio as gr
 from gradio.blocks import Block
@@ -30,7 +30,7 @@ _request: ContextVar["gr.Request | None"] = ContextVar("request", default=None) 
 class GuardedBlocks(gr.Blocks):
     """Blocks with a rate limit that check every input against its schema before a component or handler sees it."""
 
-    def __init__(self, settings: Settings, **options):
+    def __init__(self, settings: Settings, **options: Any):
         super().__init__(**options)
         self._rate_limiter, self._public = RateLimiter(settings.calls_a_minute), settings.public
         self._max_file_bytes = settings.upload_mb * 1_000_000
@@ -41,18 +41,20 @@ class GuardedBlocks(gr.Blocks):
         page_files = {path for block in self.blocks.values() for path in block.keep_in_cache}
         return VisitorFiles(page_files, self._max_file_bytes)
 
-    def queue(self, **options):
+    def queue(self, **options: Any) -> Self:
         """Configure the queue as Gradio does, with limits per visitor. Returns the page."""
         super().queue(**options)
         QueueGuard(self._queue)
         return self
 
-    def launch(self, *arguments, **options):
+    def launch(self, *arguments: Any, **options: Any) -> Any:
         """Check that every endpoint has a schema, then launch. Raises TypeError if one has none."""
         schemas.check_page(self)
         return super().launch(*arguments, **options)
 
-    async def preprocess_data(self, block_fn, inputs, state, *arguments, **options):
+    async def preprocess_data(
+        self, block_fn: Any, inputs: list[Any], state: Any, *arguments: Any, **options: Any
+    ) -> Any:
         """Replace the inputs by checked ones, then preprocess as Gradio does. Raises gr.Error for invalid input."""
         try:
             checked = self._validated(block_fn, inputs, state)
@@ -65,7 +67,7 @@ class GuardedBlocks(gr.Blocks):
         except Exception as error:
             raise gr.Error(INVALID_INPUT, print_exception=False) from error
 
-    def _validated(self, block_fn, inputs: list, state) -> list:
+    def _validated(self, block_fn: Any, inputs: list[Any], state: Any) -> list[Any]:
         """Return the checked inputs of a call. Raises BadInput or ValueError."""
         if not schemas.is_callable(block_fn):
             raise BadInput(NOT_CALLABLE)
@@ -84,13 +86,21 @@ class GuardedBlocks(gr.Blocks):
         hosts = {request.headers.get(name, "") for name in ("host", "x-forwarded-host")} if request else set()
         return self.visitor_files.check(visitor_of(request), hosts, path, url)
 
-    async def postprocess_data(self, *arguments, **options):
+    async def postprocess_data(self, *arguments: Any, **options: Any) -> Any:
         """Postprocess as Gradio does. The visitor may then name the files of the answer in later requests."""
         outputs = await super().postprocess_data(*arguments, **options)
         self.visitor_files.remember_sent(visitor_of(_request.get()), outputs)
         return outputs
 
-    async def process_api(self, block_fn, inputs, state=None, request=None, iterator=None, **options):
+    async def process_api(
+        self,
+        block_fn: Any,
+        inputs: list[Any],
+        state: Any = None,
+        request: Any = None,
+        iterator: Any = None,
+        **options: Any,
+    ) -> Any:
         """Count the call, then process it as Gradio does. Raises gr.Error for a call that exceeds the rate limit."""
         if isinstance(request, list):  # of a batch, which this page does not have
             raise gr.Error(INVALID_INPUT, print_exception=False)

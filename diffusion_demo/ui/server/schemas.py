@@ -53,14 +53,14 @@ class SentFile(BaseModel):
     is_stream: Literal[False] = False
     meta: _FileMeta
 
-    def as_gradio(self, info: ValidationInfo) -> dict:
+    def as_gradio(self, info: ValidationInfo) -> dict[str, Any]:
         """Return the file as Gradio's components expect it, with a checked path and without a URL."""
         path = (info.context or {})["check_path"](self.path, self.url)
         kept = {"size": self.size, "orig_name": self.orig_name, "mime_type": self.mime_type}
         return {"path": path, "url": None, "is_stream": False, "meta": {"_type": "gradio.FileData"}} | kept
 
 
-def _unique_files(files: list[dict]) -> list[dict]:
+def _unique_files(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return each file once, so that naming a file many times costs nothing."""
     return list({file["path"]: file for file in files}.values())
 

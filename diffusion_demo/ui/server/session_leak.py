@@ -5,6 +5,8 @@ use), and every update after a gr.skip() creates another component. Both stay un
 megabyte per session and 40 kB per click.
 """
 
+from typing import Any
+
 import gradio as gr
 
 
@@ -14,10 +16,10 @@ class _DiscardedConfigs(dict):
     def __contains__(self, component_id: object) -> bool:
         return True
 
-    def __getitem__(self, component_id: int) -> dict:
+    def __getitem__(self, component_id: int) -> dict[str, Any]:
         return {}
 
-    def __setitem__(self, component_id: int, config: dict) -> None:
+    def __setitem__(self, component_id: int, config: dict[str, Any]) -> None:
         pass
 
 

@@ -56,8 +56,9 @@ class UploadQuota:
     """
 
     def __init__(self, folder: Path, max_bytes: int, max_files: int, share: float):
-        self.folder, self.share = folder, share
-        self.maximum = _Usage(max_bytes, max_files)
+        self.folder: Path = folder
+        self.share: float = share
+        self.maximum: _Usage = _Usage(max_bytes, max_files)
         self._total, self._by_visitor = _Usage(), dict[str, _Usage]()
         self._finished: dict[Path, tuple[str, _Usage]] = {}
         self._lock = threading.Lock()

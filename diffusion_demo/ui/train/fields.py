@@ -1,6 +1,7 @@
 """The training settings as fields of the page. TrainConfig alone says which values are allowed."""
 
 import math
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -133,7 +134,7 @@ def _noise_fields(layout: _Layout) -> gr.Column:
     return noise
 
 
-def chosen(start: dict, names: list[str], values: tuple) -> dict:
+def chosen(start: dict[str, Any], names: list[str], values: tuple) -> dict[str, Any]:
     """Return the settings that differ from their defaults. `start` holds a preset, or a checkpoint to fine-tune.
 
     Raises BadInput for a field that is empty.

@@ -41,12 +41,12 @@ class TrainForm:
         infos = {name: getattr(field, "info", None) for name, field in settings_fields.items()}
         self.infos = {"start_from": start_from.info} | infos
 
-    def settings(self, report: Any, start_from: str | None, values: tuple) -> dict:
+    def settings(self, report: Any, start_from: str | None, values: tuple) -> dict[str, Any]:
         """Return the settings that differ from their defaults. Raises BadInput."""
         initial = self._initial_settings(start_from)
         return {"data": str(report.source)} | initial | fields.chosen(initial, self.names, values)
 
-    def _initial_settings(self, start_from: str | None) -> dict:
+    def _initial_settings(self, start_from: str | None) -> dict[str, Any]:
         """Return the setting of the initial model. Raises BadInput if there is no such model."""
         if start_from in NEW_NETWORKS:
             return {"preset": NEW_NETWORKS[start_from]}
@@ -129,7 +129,7 @@ class TrainForm:
         return gr.Dropdown(names, value=run.path.name), gr.Button(interactive=False)
 
 
-def _make_config(chosen: dict) -> TrainConfig:
+def _make_config(chosen: dict[str, Any]) -> TrainConfig:
     """Return the validated config of these settings. Raises BadInput, also if it exceeds the limits of a public page.
 
     A schedule with an end gets a placeholder for its last step, which `start` computes from the duration.

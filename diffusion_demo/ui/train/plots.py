@@ -31,7 +31,7 @@ def curves(status: Status) -> dict[str, Any]:
     return {"views": [{"name": "Loss", "lines": lines, "note": ""}, details]}
 
 
-def _by_noise(status: Status) -> dict:
+def _by_noise(status: Status) -> dict[str, Any]:
     """Return a view of the smoothed loss in four bands of noise."""
     lines = []
     for i, name in enumerate(BANDS):
@@ -44,7 +44,7 @@ def _by_noise(status: Status) -> dict:
     }
 
 
-def _accuracy(status: Status) -> dict:
+def _accuracy(status: Status) -> dict[str, Any]:
     """Return a view of a classifier's accuracy on held-out images over t, in percent of the chain."""
     measured = [event for event in status.held_out if "bands" in event]
     lines = []

@@ -3,6 +3,7 @@
 import html
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -158,7 +159,7 @@ def _no_run(shown: Snapshot | None) -> list:
     return [snapshot, "", {"frames": [], "empty": NO_RUN}, {"views": []}, *[gr.Button(interactive=False)] * 5, ""]
 
 
-def _curves(run: RunFolder, status: Status, compared: dict[str, Status]) -> dict:
+def _curves(run: RunFolder, status: Status, compared: dict[str, Status]) -> dict[str, Any]:
     views = plots.curves(status)["views"]
     return {"views": [plots.comparison({run.path.name: status} | compared), *views] if compared else views}
 
