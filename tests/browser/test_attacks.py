@@ -131,9 +131,10 @@ def test_settings_of_a_training_are_typed(server, attacker, value):
     number = attacker.number_of("start")
     labels = [attacker.components[i]["props"].get("label") for i in attacker.functions[number]["inputs"]]
     data = [
-        value if label == "Mirror half" else d for label, d in zip(labels, attacker.initial_inputs(number), strict=True)
+        value if label == "Random flips" else d
+        for label, d in zip(labels, attacker.initial_inputs(number), strict=True)
     ]
-    assert attacker.call(number, data).error == "Mirror half must be on or off."
+    assert attacker.call(number, data).error == "Random flips must be on or off."
     assert [path.name for path in server.runs.glob("[!.]*")] == [HIDDEN]
 
 

@@ -73,7 +73,7 @@ def test_vary_and_interpolate(client):
 
 
 def test_what_is_wrong_is_said(client):
-    with pytest.raises(AppError, match="euler"):
+    with pytest.raises(AppError, match="Choose Sampler from the list"):
         client.predict(sampler="euler", api_name="/sample")
     with pytest.raises(AppError, match="oracle-memory has no classifier"):
         client.predict(

@@ -18,6 +18,7 @@ from diffusion_demo.diffusion.schedules import (
     named_betas,
     signal_to_noise,
     terminal_warning,
+    zero_terminal_snr,
 )
 
 
@@ -124,3 +125,13 @@ def test_a_schedule_that_does_not_end_in_noise_is_warned_of():
     short = alphas_cumprod(torch.linspace(1e-4, 0.02, 100, dtype=torch.float64))
     assert "0.364" in (terminal_warning(short) or "") and "cosine" in (terminal_warning(short) or "")
     assert all(terminal_warning(alphas_cumprod(named_betas(name, 1000))) is None for name in SCHEDULES)
+
+
+@pytest.mark.parametrize("name", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+def test_zero_terminal_snr_is_that_of_diffusers_and_ends_in_pure_noise(name):
+    betas = named_betas(name, 1000)
+    found = zero_terminal_snr(betas)
+    expected = DDPMScheduler(trained_betas=betas.tolist(), rescale_betas_zero_snr=True).betas
+    assert alphas_cumprod(found)[-1] == 0 and alphas_cumprod(betas)[-1] > 0
+    torch.testing.assert_close(alphas_cumprod(found), alphas_cumprod(expected.double()), rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(found[0], betas[0])
