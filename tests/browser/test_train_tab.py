@@ -87,14 +87,14 @@ def check_report_and_settings(page):
     assert report.locator("img.crops").evaluate("i => i.naturalWidth > 0")
     open_part(page, "All settings")
     before = report.locator("img.crops").get_attribute("src")
-    choose(page, "Non-square images", "squash")
-    choose(page, "Color", "grayscale")
+    choose(page, "Non-square images", "Squash")
+    choose(page, "Color", "Grayscale")
     expect(page.locator("#setting-channels")).to_contain_text("keep 3 channels", timeout=SOON)
-    choose(page, "Color", "color")
+    choose(page, "Color", "Color")
     choose(page, "Learning-rate schedule", "Constant, then decay")
     page.get_by_label("Batch size").fill("8")
     expect(page.locator("#train-note")).to_contain_text("Training speed", timeout=SOON)
-    expect(page.get_by_label(re.compile("Quick try, 3 min: about [0-9,]+ images"))).to_be_checked()
+    expect(page.get_by_label(re.compile(r"Quick try, 3 min \(about [0-9,]+ images\)"))).to_be_checked()
     assert report.locator("img.crops").get_attribute("src") == before, "square images are not squashed"
     page.screenshot(path=SCREENSHOTS / "train-ready-desktop-light.png", full_page=True)
 
@@ -182,7 +182,7 @@ def test_runs_can_be_compared_downloaded_and_deleted(open_page, trained_run, tmp
     page.keyboard.press("Escape")
     expect(page.locator("#curves .reading")).to_contain_text(re.compile(r"copy \d.*spare \d"))
     page.screenshot(path=SCREENSHOTS / "train-compare-desktop-light.png", full_page=True)
-    page.get_by_role("button", name="Make a zip").click()
+    page.get_by_role("button", name="Export this run").click()
     page.locator("#train-zip").wait_for()
     with page.expect_download() as download:
         page.locator("#train-zip").click()
