@@ -34,9 +34,9 @@ def prior_bits(diffusion: Diffusion, x0: Tensor) -> Tensor:
     Raises ValueError unless x0 is floating point.
     """
     check_floating(x0)
-    q = diffusion.q_mean_variance(x0.double(), len(diffusion) - 1)
-    zero = torch.zeros((), dtype=torch.float64, device=x0.device)
-    return (mean_flat(normal_kl(q.mean, q.log_variance.expand_as(q.mean), zero, zero)) / math.log(2)).to(x0.dtype)
+    q = diffusion.q_mean_variance(x0.cpu().double(), len(diffusion) - 1)  # MPS has no float64
+    zero = torch.zeros((), dtype=torch.float64)
+    return (mean_flat(normal_kl(q.mean, q.log_variance.expand_as(q.mean), zero, zero)) / math.log(2)).to(x0)
 
 
 def bound_terms(

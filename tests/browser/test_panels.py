@@ -83,7 +83,7 @@ def test_the_whole_bound_is_measured_while_one_watches(open_page):
 
 def test_the_walk_can_be_kept_as_an_animation(open_page, tmp_path):
     page = open_inspect(open_page)
-    page.get_by_role("button", name="Make an animation").click()
+    page.get_by_role("button", name="Create animation").click()
     page.locator("#walk").wait_for(timeout=SOON)
     with page.expect_download() as download:
         page.locator("#walk").click()

@@ -121,7 +121,7 @@ def check_progress_after_reload(page):
     expect(page.locator("#train-line")).to_contain_text("Training", timeout=SOON)
     expect(page.locator("#curves polyline.line-1")).to_have_attribute("points", re.compile(r"\d"))
     page.locator("#curves").get_by_text("By noise").click()
-    expect(page.locator("#curves .reading")).to_contain_text("most noise")
+    expect(page.locator("#curves .reading")).to_contain_text("Highest noise")
     page.locator("#timeline .scrub").fill("0")
     expect(page.locator("#timeline .status")).to_contain_text("Before training")
     page.screenshot(path=SCREENSHOTS / "train-running-desktop-light.png", full_page=True)

@@ -71,7 +71,7 @@ def compare_moments(scene: Scene) -> list[tuple[float, ...]]:
 
     Each tuple holds x_0, then sample mean, its standard error and exact mean, then the same three for the variance.
     """
-    values = scene.x0.flatten().sort().values[[0, scene.x0.numel() // 2, -1]].double().cpu()
+    values = scene.x0.flatten().sort().values[[0, scene.x0.numel() // 2, -1]].cpu().double()
     generator = torch.Generator().manual_seed(scene.seed + 2)
     x = values.repeat(NUM_WALKS, 1)
     for i in range(scene.t):
