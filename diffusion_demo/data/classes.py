@@ -96,7 +96,7 @@ def _names_at(paths: Iterable[tuple[str, ...]], level: int) -> list[str]:
 
 
 def _kind_of_level(rest: Mapping[tuple[str, ...], tuple[str, ...]], members: Sequence[Member], level: int) -> str:
-    """Return what the outermost (0) or innermost (-1) folders are if they do not tell classes apart, else ""."""
+    """Return the kind of folders at level 0 (outermost) or -1 (innermost), such as "splits"; "" if they are classes."""
     found = _names_at(rest.values(), level)
     if not found:
         return ""

@@ -8,8 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from diffusion_demo.diffusion.guidance import Gradient, Interval, classifier_free, classifier_gradient
-from diffusion_demo.diffusion.process import Diffusion
+from diffusion_demo.diffusion.guidance import Gradient, classifier_free, classifier_gradient
 from diffusion_demo.diffusion.samplers import SAMPLERS, Step
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import to_float
@@ -20,8 +19,6 @@ from diffusion_demo.runtime.device import resolve_precision
 from diffusion_demo.runtime.parallel import parallel_map, split_rows
 from diffusion_demo.sampling.request import ImageSpec, Request, image_specs, request_timesteps
 from diffusion_demo.sampling.seeds import generator_for
-
-MIN_SIGNAL = 1e-3  # the least abar_t at which a classifier guides ddim unless the request names an interval
 
 
 def device_of(checkpoint: Checkpoint) -> torch.device:
@@ -137,19 +134,7 @@ def _classifier_gradient(checkpoint: Checkpoint, request: Request, specs: list[I
             f" Choose one of its classes ({', '.join(classifier_names)}), or pass another one with --classifier."
         )
     labels = torch.tensor([classifier_names.index(name) for name in wanted], device=device_of(checkpoint))
-    interval = _classifier_interval(request, checkpoint.diffusion)
-    return classifier_gradient(classifier, labels, request.classifier_scale, interval)
-
-
-def _classifier_interval(request: Request, diffusion: Diffusion) -> Interval | None:
-    """Return the interval in which a classifier guides: that of the request, or else all timesteps.
-
-    Without an interval in the request, ddim is not guided at the noisiest timesteps: it does not clip the shifted x_0
-    (ADM Algorithm 2), and the shift is scaled by 1/sqrt(abar), which reaches 20,000 at the end of a cosine schedule.
-    """
-    if request.guidance_interval is not None or request.sampler != "ddim":
-        return request.guidance_interval
-    return 0, int((diffusion.abar >= MIN_SIGNAL).sum()) - 1
+    return classifier_gradient(classifier, labels, request.classifier_scale, request.guidance_interval)
 
 
 def upsample(
