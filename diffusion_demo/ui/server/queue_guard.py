@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from diffusion_demo.ui.server.visitors import address_of
 
 MAX_CALLS = 32  # waiting and running, of one visitor; the page sends about a dozen when it opens
-GRACE_SECONDS = 10.0  # in which the caller has to fetch the results
+GRACE_SECONDS = 30.0  # after the last call, in which the caller has to fetch the results
 SWEEP_SECONDS = 1.0
 TOO_MANY = "You have too many requests at once. Wait until they end."
 FULL = "The server is busy. Try again in a minute."
@@ -69,6 +69,7 @@ class QueueGuard:
     def __init__(self, queue: Queue):
         self._queue, self._push, self._sweeper = queue, queue.push, None
         self._log_message = queue.log_message
+        self._unheard_since: dict[str, float] = {}  # when a session was first seen without a listener
         queue.log_message = self.log_message
         queue.push = self.push  # pyright: ignore[reportAttributeAccessIssue]
         _guards[:] = [self]
@@ -84,6 +85,7 @@ class QueueGuard:
         if self._queue.max_size is not None and waiting >= self._queue.max_size / 2:
             raise HTTPException(429, FULL)
         pushed = await self._push(body, request, username)
+        self._unheard_since.pop(body.session_hash, None)  # its caller has yet to open the stream
         for queue in self._queue.event_queue_per_concurrency_id.values():
             _make_fair(queue.queue)
         return pushed
@@ -102,13 +104,12 @@ class QueueGuard:
             yield from jobs or ()
 
     async def _sweep_forever(self) -> None:
-        since: dict[str, float] = {}  # when a session was first seen without a listener
         while not self._queue.stopped:
             await asyncio.sleep(SWEEP_SECONDS)
             now = time.monotonic()
             unheard = [session for session in list(self._queue.pending_messages_per_session) if self._unheard(session)]
-            since = {session: since.get(session, now) for session in unheard}
-            for session, first in list(since.items()):
+            self._unheard_since = {session: self._unheard_since.get(session, now) for session in unheard}
+            for session, first in list(self._unheard_since.items()):
                 if now - first > GRACE_SECONDS:
                     await self._drop(session)
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import gradio as gr
@@ -75,7 +76,9 @@ def check_call(page, function, data: list) -> None:
     opened.clear()
     watching = True
     try:
-        asyncio.run(page.preprocess_data(function, data, None))
+        # In a thread of its own: Playwright's event loop may run in this one.
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(asyncio.run, page.preprocess_data(function, data, None)).result()
     except gr.Error as error:
         text = str(error.message)
         assert 10 < len(text) < 300 and "\n" not in text and "Traceback" not in text and str(CANARY) not in text, text
