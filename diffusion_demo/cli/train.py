@@ -42,7 +42,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from diffusion_demo.training.run_folder import RunFolder
 
     run = RunFolder(parsed.run_folder)
-    config = _config(parsed, run)
+    config = check_settings_of(parsed, run)
 
     from diffusion_demo.training.events import Failed
     from diffusion_demo.training.loop import Budget, train
@@ -56,12 +56,12 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     return 1 if failed else 0
 
 
-def _config(parsed: argparse.Namespace, run: "RunFolder") -> "TrainConfig":
+def check_settings_of(parsed: argparse.Namespace, run: "RunFolder") -> "TrainConfig":
     """Return the config of a new or a resumed run. Raises BadInput for options that are missing or conflict."""
     from diffusion_demo.training.config import config_with_inherited
     from diffusion_demo.training.resume import resumed_config
 
-    settings = _settings(parsed)
+    settings = given_settings(parsed)
     _check_limits(parsed)
     if parsed.max_steps is not None and settings.get("lr_scheduler", "constant_with_warmup") != "constant_with_warmup":
         settings.setdefault("lr_total_steps", parsed.max_steps)
@@ -79,8 +79,8 @@ def _config(parsed: argparse.Namespace, run: "RunFolder") -> "TrainConfig":
     return _check_end(parsed, config)
 
 
-def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of TrainConfig that were given on the command line."""
+def given_settings(parsed: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of TrainConfig that were given on the command line, with absolute paths."""
     from diffusion_demo.training.config import TrainConfig
     from diffusion_demo.training.run_folder import resolve_init_from
 

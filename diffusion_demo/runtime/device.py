@@ -16,6 +16,11 @@ def best_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
+def num_devices() -> int:
+    """Return the number of devices to train on: all CUDA devices, or one."""
+    return max(1, torch.cuda.device_count())
+
+
 @lru_cache(maxsize=1)
 def fastest_precision(device_type: str) -> str:
     """Return "bf16" if the hardware computes faster in it, otherwise "fp32". The result is constant on one machine.

@@ -5,6 +5,10 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -15,19 +19,26 @@ from diffusion_demo.training.run_folder import COMMANDS, RunFolder
 from diffusion_demo.validation import read_regular
 
 LOG, SETTINGS = "trainer.log", "settings.json"
+PROGRAMS = (
+    "diffusion_demo",
+    "diffusion-demo",
+    "diffusion-demo.exe",
+)  # before "train" in a command line
 
 
-def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen[bytes]:
+def launch(
+    run: RunFolder, arguments: list[str], variables: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.Popen[bytes]:
     """Start `python -m diffusion_demo train ARGUMENTS` in a new session, so that it outlives this process.
 
-    Its output goes to trainer.log in the run folder.
+    Its output goes to trainer.log in the run folder. `variables` are added to its environment.
     """
     run.path.mkdir(parents=True, exist_ok=True)
     with (run.path / LOG).open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "diffusion_demo", "train", *arguments],
             cwd=CHECKOUT or run.path,  # `python -m` looks for the package in the working directory first
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | variables,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -39,20 +50,35 @@ def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen[bytes]:
 
 
 def start(run: RunFolder, settings: dict[str, Any], max_minutes: float) -> subprocess.Popen[bytes]:
-    """Start a new run with these settings of TrainConfig. The trainer reads them from a file and validates them.
+    """Start a new run with these settings of TrainConfig."""
+    write_settings(run, settings)
+    return launch(run, [*start_arguments(run), *budget_arguments(max_minutes, None)])
+
+
+def write_settings(run: RunFolder, settings: dict[str, Any]) -> None:
+    """Write settings of TrainConfig into the folder of a new run. The trainer reads them there and validates them.
 
     They may come from a visitor of the page, so they are never part of the argument list, where a value could pass for
     an option.
     """
     run.path.mkdir(parents=True, exist_ok=True)
-    file = run.path / SETTINGS
-    atomic_write(file, json.dumps(settings, indent=2) + "\n")
-    return launch(run, ["--run", str(run.path), "--config", str(file), "--max-minutes", f"{max_minutes:g}"])
+    atomic_write(run.path / SETTINGS, json.dumps(settings, indent=2) + "\n")
 
 
-def resume(run: RunFolder, max_minutes: float) -> subprocess.Popen[bytes]:
-    """Continue a run with the settings that it began with."""
-    return launch(run, ["--run", str(run.path), "--resume", "--max-minutes", f"{max_minutes:g}"])
+def start_arguments(run: RunFolder) -> list[str]:
+    """Return the arguments of `train` for a new run with the settings in its folder."""
+    return ["--run", str(run.path), "--config", str(run.path / SETTINGS)]
+
+
+def resume_arguments(run: RunFolder) -> list[str]:
+    """Return the arguments of `train` that continue a run with the settings that it began with."""
+    return ["--run", str(run.path), "--resume"]
+
+
+def budget_arguments(max_minutes: float | None, max_steps: int | None) -> list[str]:
+    """Return the arguments of `train` that limit its time and steps."""
+    minutes = [] if max_minutes is None else ["--max-minutes", f"{max_minutes:g}"]
+    return minutes + ([] if max_steps is None else ["--max-steps", str(max_steps)])
 
 
 def make_arguments(settings: dict[str, Any]) -> list[str]:
@@ -70,12 +96,26 @@ def make_arguments(settings: dict[str, Any]) -> list[str]:
 
 def is_running(run: RunFolder) -> bool:
     """Return whether a trainer process of this run exists, even if it is still loading or already ending."""
-    arguments = ["diffusion_demo", "train", "--run", str(run.path)]
-    return any(_contains(process.info["cmdline"] or [], arguments) for process in psutil.process_iter(["cmdline"]))
+    return run.path.resolve() in _running_paths()
 
 
-def _contains(command_line: list[str], arguments: list[str]) -> bool:
-    return any(command_line[i : i + len(arguments)] == arguments for i in range(len(command_line)))
+def running_names(runs: Path) -> set[str]:
+    """Return the names of the runs in this folder that have a trainer process."""
+    folder = runs.resolve()
+    return {path.name for path in _running_paths() if path.parent == folder}
+
+
+def _running_paths() -> set[Path]:
+    """Return the run folders of all trainer processes, which their command lines name."""
+    paths = set()
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if "train" in words and any(Path(word).name in PROGRAMS for word in words[: words.index("train")]):
+            with suppress(psutil.Error, OSError, ValueError, IndexError, StopIteration):
+                place = next(i for i, word in enumerate(words) if word.partition("=")[0] == "--run")
+                name = words[place].partition("=")[2] or words[place + 1]
+                paths.add(Path(process.cwd(), name).resolve())
+    return paths
 
 
 def send_command(run: RunFolder, command: str) -> None:
