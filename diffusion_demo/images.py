@@ -52,6 +52,15 @@ def contact_sheet(pixels: Tensor, columns: int | None = None) -> Image.Image:
     return to_pil(sheet)
 
 
+def split_contact_sheet(sheet: Image.Image, size: int, count: int) -> Tensor:
+    """Return the first `count` images of a contact sheet of images of `size` pixels: uint8 [N, C, S, S]."""
+    array = np.array(sheet)
+    pixels = torch.from_numpy(array if array.ndim == 3 else array[..., None]).permute(2, 0, 1)
+    channels, rows, columns = pixels.shape[0], pixels.shape[1] // size, pixels.shape[2] // size
+    cells = pixels.reshape(channels, rows, size, columns, size).permute(1, 3, 0, 2, 4)
+    return cells.reshape(rows * columns, channels, size, size)[:count]
+
+
 def save_png(path: Path, image: Image.Image, settings: dict[str, Any] | None = None) -> None:
     """Write a PNG atomically, with `settings` embedded as a JSON text chunk. Raises OSError if it cannot be written."""
     metadata = PngImagePlugin.PngInfo()

@@ -122,6 +122,11 @@ class Report:
         """Return this report with exactly the images of these digests held out."""
         return replace(self, entries=tuple(replace(entry, held_out=entry.digest in digests) for entry in self.entries))
 
+    def without_duplicates(self) -> "Report":
+        """Return this report with the first of all byte-identical images alone."""
+        first = {entry.digest: entry for entry in reversed(self.entries)}
+        return replace(self, entries=tuple(entry for entry in self.entries if first[entry.digest] is entry))
+
     def summary(self) -> dict[str, Any]:
         """Return a JSON-compatible summary for the run folder and the model card, independent of the source's path."""
         sides = [entry.side for entry in self.entries]

@@ -63,6 +63,27 @@ def sample_indices(config: TrainConfig, step: int, count: int) -> Tensor:
     return indices
 
 
+@lru_cache(maxsize=1)  # by the identity of the tensor
+def _balanced(labels: Tensor) -> Tensor:
+    """Return indices of images in which every class occurs as often as the largest one, int64 [M].
+
+    The images of smaller classes are repeated, each as often as the others of its class but for one repetition.
+    """
+    groups: dict[int, list[int]] = {}
+    for i, label in enumerate(labels.tolist()):
+        groups.setdefault(label, []).append(i)
+    most = max(map(len, groups.values()))
+    return torch.tensor([group[i % len(group)] for group in groups.values() for i in range(most)])
+
+
+def batch_indices(config: TrainConfig, step: int, labels: Tensor) -> Tensor:
+    """Return the indices of the images of step n among those with these labels: int64 [batch_size]."""
+    if not config.balance_classes:
+        return sample_indices(config, step, len(labels))
+    balanced = _balanced(labels)
+    return balanced[sample_indices(config, step, len(balanced))]
+
+
 def make_batch(
     config: TrainConfig,
     dataset: ImageTensors,
@@ -77,7 +98,7 @@ def make_batch(
     given, else the timestep sampler of the config does.
     """
     generator = torch.Generator().manual_seed(derive_seed(config.seed, 1, step))
-    indices = sample_indices(config, step, len(dataset))
+    indices = batch_indices(config, step, dataset.labels)
     x0, labels = to_float(dataset.images[indices]), dataset.labels[indices]
     if config.flip:
         flipped = torch.rand(len(x0), generator=generator) < 0.5

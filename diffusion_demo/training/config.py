@@ -114,6 +114,13 @@ class TrainConfig(BaseModel):
         ge=0,
         lt=1,
     )
+    early_stopping_patience: int = setting(
+        0,
+        "Stop when the held-out loss has not improved for this many evaluations, one each --save-every steps. The best "
+        "checkpoint is kept. 0 turns it off.",
+        ge=0,
+        le=10_000,
+    )
     fit: str = setting(
         "crop",
         "How images that are not square become square: crop to the center, pad with the background color, or squash.",
@@ -125,6 +132,10 @@ class TrainConfig(BaseModel):
         "Where classes come from: the folder that an image lies in, or the part of its file name before the first "
         "underscore (file_name).",
         CLASS_SOURCES,
+    )
+    drop_duplicates: bool = setting(False, "Use exact copies of an image once.")
+    balance_classes: bool = setting(
+        False, "Draw images of all classes equally often, those of small classes several times an epoch."
     )
     flip: bool = setting(
         True, "Flip half of the images horizontally. Turn off for text and wherever left and right differ."

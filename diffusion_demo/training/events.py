@@ -68,11 +68,17 @@ class HeldOut(Event):
 
 @dataclass(frozen=True)
 class Preview(Event):
-    """Images from the same seeds each time: of the averaged weights (path) and of the raw weights (raw_path)."""
+    """Images from the same seeds each time: of the averaged weights (path) and of the raw weights (raw_path).
+
+    nearest_path  the training image nearest to each image of the averaged weights, by pixels; None without one
+    copies        share of these images that are nearly copies of it
+    """
 
     step: int
     path: str
     raw_path: str
+    nearest_path: str | None = None
+    copies: float | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ class Failed(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """The call ended normally; `reason` is max_steps, max_minutes or stopped."""
+    """The call ended normally; `reason` is max_steps, max_minutes, early_stopped or stopped."""
 
     step: int
     reason: str

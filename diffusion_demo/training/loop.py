@@ -24,7 +24,7 @@ from diffusion_demo.training.trainer import Trainer
 
 REPORT_EVERY = 5  # steps
 FIRST_PREVIEW = 20  # a step, besides every sample_every-th one
-REASONS = ("stopped", "max_steps", "max_minutes")  # of a normal end, in order of precedence
+REASONS = ("stopped", "max_steps", "max_minutes", "early_stopped")  # of a normal end, in order of precedence
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
                 stack.enter_context(run.lock())
             _check_start(config, run, resume, processes.count)
             report = data.scan(config.data, config.class_from)
+            if config.drop_duplicates:
+                report = report.without_duplicates()
             warnings: tuple[str, ...] = ()
             if resume:
                 _, original_summary, command = run.read_config()
@@ -170,6 +172,8 @@ def _limits_reached(trainer: Trainer, budget: Budget, max_steps: int | None, sta
         limits.add("max_steps")
     if budget.max_minutes is not None and time.monotonic() - started >= 60 * budget.max_minutes:
         limits.add("max_minutes")
+    if trainer.early_stopping.is_due:  # in the main process, which measures the held-out loss
+        limits.add("early_stopped")
     return limits
 
 

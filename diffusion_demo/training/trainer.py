@@ -11,19 +11,22 @@ import torch
 from accelerate import Accelerator
 from diffusers.models.unets.unet_2d import UNet2DModel
 from diffusers.training_utils import EMAModel
+from PIL import Image
 from torch import Tensor, nn
 
 from diffusion_demo import data
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
-from diffusion_demo.images import save_png
+from diffusion_demo.images import contact_sheet, save_png, split_contact_sheet
 from diffusion_demo.models.classifier import Classifier
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.training import events
 from diffusion_demo.training.batches import Batch, derive_seed, held_out_batches, make_batch
 from diffusion_demo.training.config import SCHEDULE, TrainConfig
+from diffusion_demo.training.copies import CopyCheck
 from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
 from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient, training_slices
+from diffusion_demo.training.early_stopping import EarlyStopping
 from diffusion_demo.training.failures import NotFinite, describe, free_memory
 from diffusion_demo.training.initialize import load_or_build
 from diffusion_demo.training.meter import Meter, StepMeasures, mean_error_by_noise
@@ -31,7 +34,7 @@ from diffusion_demo.training.prefetch import Prefetcher
 from diffusion_demo.training.processes import Processes
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.state import load_state, save_state
-from diffusion_demo.training.tasks import Classifying, Denoising, make_task
+from diffusion_demo.training.tasks import PREVIEW, Classifying, Denoising, make_task
 
 MAX_BYTES_IN_MEMORY = 1_000_000_000  # decoded images above this size are memory-mapped from the cache of the run folder
 RECENT_REPORTS = 20  # reports averaged into the training loss of the model card
@@ -72,6 +75,7 @@ class Trainer:
         self.saved_step: int = self.step
         self.in_update: bool = False  # while a step changes the weights, they and the counters do not belong together
         self.save_failed: bool = False
+        self._copy_check: CopyCheck | None = None
         self._skipped: deque[int] = deque(maxlen=MAX_SKIPPED)
         self.latest_held_out: events.HeldOut | None = None
         self.recent_losses: deque[float] = deque(maxlen=RECENT_REPORTS)
@@ -96,10 +100,13 @@ class Trainer:
             unet.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
         )
         self.step: int = 0
+        self.early_stopping: EarlyStopping = EarlyStopping(config.early_stopping_patience, config.save_every)
         self.initial_images: int = self.metadata.images_seen
         if latest is not None:
             counters = load_state(latest / "state", unet, optimizer, self.averages, self.loss_aware)
             self.step, self.initial_images = counters["step"], counters["initial_images"]
+            if "early_stopping" in counters:
+                self.early_stopping.load(counters["early_stopping"])
         for average in self.averages.values():
             average.to(device)
         self._averaged = averaged_unet.to(device, memory_format=torch.channels_last)
@@ -115,6 +122,8 @@ class Trainer:
             self.metadata.image_size, self.metadata.channels, self.config.fit, self.config.background
         )
         self.warnings: tuple[str, ...] = tuple(report.warnings_for(transform))
+        if self.config.early_stopping_patience and not any(entry.held_out for entry in report.entries):
+            self.warnings += ("Early stopping is off, because no images are held out to measure the loss on.",)
         num_bytes = len(report.entries) * math.prod(transform.shape)
         cache = self.run.cache if num_bytes > MAX_BYTES_IN_MEMORY else None
         with self.accelerator.main_process_first():
@@ -259,7 +268,21 @@ class Trainer:
                 return None
             path.parent.mkdir(exist_ok=True)
             save_png(path, image)
-        return events.Preview(self.step, *(path.relative_to(self.run.path).as_posix() for path in paths))
+        names = (path.relative_to(self.run.path).as_posix() for path in paths)
+        return events.Preview(self.step, *names, *self._compare_with_training(paths[0]))
+
+    def _compare_with_training(self, preview: Path) -> tuple[str | None, float | None]:
+        """Write the nearest training images of a preview, and return their path in the run and the share of copies."""
+        if self.config.task != "diffusion":
+            return None, None
+        with Image.open(preview) as sheet:
+            samples = split_contact_sheet(sheet, self.metadata.image_size, PREVIEW.num_images)
+        if self._copy_check is None:
+            self._copy_check = CopyCheck(self.dataset.images, self.held_out.images, self.config.flip)
+        nearest = self._copy_check.nearest(samples)
+        path = preview.with_name(f"{preview.stem}_nearest.png")
+        save_png(path, contact_sheet(nearest.images))
+        return path.relative_to(self.run.path).as_posix(), self._copy_check.share_of_copies(nearest.distance)
 
     @torch.no_grad()
     def _measure_held_out(self) -> events.HeldOut:
@@ -294,6 +317,7 @@ class Trainer:
     def _try_to_measure_held_out(self) -> events.HeldOut | events.Warned:
         try:
             self.latest_held_out = self._measure_held_out()
+            self.early_stopping.add(self.step, self.latest_held_out.loss)
             return self.latest_held_out
         except Exception as error:  # the checkpoint matters more
             warning = f"There is no held-out loss of step {self.step}. {describe(error, self.config)}"
@@ -318,6 +342,7 @@ class Trainer:
         self.task.save(folder, self._averaged_unet(), metadata, training_loss)
         schedule = {name: getattr(self.config, name) for name in SCHEDULE}
         counters = {"step": self.step, "initial_images": self.initial_images, "schedule": schedule}
+        counters["early_stopping"] = self.early_stopping.state()
         save_state(folder / "state", self._unwrapped_unet(), self.optimizer, self.averages, self.loss_aware, counters)
 
     def _checkpoint_metadata(self) -> CheckpointMetadata:

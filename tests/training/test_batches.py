@@ -5,7 +5,7 @@ import torch
 
 from diffusion_demo.data import ImageTensors, load, scan
 from diffusion_demo.images import to_float
-from diffusion_demo.training.batches import held_out_batches, make_batch, sample_indices
+from diffusion_demo.training.batches import batch_indices, held_out_batches, make_batch, sample_indices
 from diffusion_demo.training.config import TrainConfig
 
 
@@ -68,3 +68,13 @@ def test_images_are_mirrored_half_of_the_time_or_never(digits):
         x0 = make_batch(TrainConfig(data="digits", batch_size=1000, flip=flip), dataset, None, 1000, 1).x0
         share = sum(image.numpy().tobytes() in originals for image in x0) / 1000
         assert low <= share <= high
+
+
+def test_balanced_batches_hold_every_class_equally_often_and_every_image():
+    labels = torch.tensor([0] * 40 + [1] * 4 + [2] * 7)
+    config = TrainConfig(data="", batch_size=30, balance_classes=True)
+    seen = torch.cat([batch_indices(config, step, labels) for step in range(1, 5)])  # an epoch of 3 x 40
+    assert labels[seen].bincount().tolist() == [40, 40, 40]
+    assert seen.bincount(minlength=51).min() >= 1 and seen[labels[seen] == 1].bincount()[40:].tolist() == [10] * 4
+    off = TrainConfig(data="", batch_size=30)
+    assert torch.equal(batch_indices(off, 3, labels), sample_indices(off, 3, 51))

@@ -1,0 +1,81 @@
+"""Whether generated images are copies of training images: their nearest training images, by pixels."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+MAX_COMPARED = 20_000  # training images, evenly spaced, so that a comparison takes about a second
+MAX_TYPICAL = 200  # images that the typical distance is measured on
+BLOCK = 2048
+COPY_RATIO = 0.5  # of the typical distance; below it an image counts as a copy
+
+
+class Nearest(NamedTuple):
+    """The nearest training image of each of N images, flipped if it is nearer so: uint8 [N, C, S, S]; and the root mean
+    square difference of the pixels: float32 [N].
+    """
+
+    images: Tensor
+    distance: Tensor
+
+
+class CopyCheck:
+    """Compares generated images with training images.
+
+    An image is a copy if it is nearer to its nearest training image than COPY_RATIO times the typical distance: the
+    median distance of held-out images to theirs or, without any, of training images to their nearest other one.
+
+    Args:
+        training, held_out: Images uint8 [M, C, S, S] and [H, C, S, S].
+        flip: Whether training flips images.
+    """
+
+    def __init__(self, training: Tensor, held_out: Tensor, flip: bool):
+        self._flip = flip
+        self._training = training[_spaced(len(training), MAX_COMPARED)]
+        self._held_out = held_out
+        self._typical: float | None = None
+
+    def nearest(self, images: Tensor) -> Nearest:
+        """Return the nearest training images of images uint8 [N, C, S, S]."""
+        return self._nearest(images, None)
+
+    def share_of_copies(self, distance: Tensor) -> float:
+        """Return the share of images with these distances, float32 [N], that are copies."""
+        return float((distance < COPY_RATIO * self.typical_distance()).float().mean())
+
+    def typical_distance(self) -> float:
+        """Return the distance of an image that is no copy. It is measured once."""
+        if self._typical is None:
+            if len(self._held_out):
+                distance = self._nearest(self._held_out[_spaced(len(self._held_out), MAX_TYPICAL)], None).distance
+            else:
+                rows = _spaced(len(self._training), MAX_TYPICAL)
+                distance = self._nearest(self._training[rows], rows).distance
+            self._typical = float(distance.median())
+        return self._typical
+
+    def _nearest(self, images: Tensor, own_rows: Tensor | None) -> Nearest:
+        """Return the nearest training images, for training images (with `own_rows`) the nearest others."""
+        queries = images.flatten(1).float()
+        best = torch.full((len(images),), torch.inf)
+        found = images.clone()
+        for start in range(0, len(self._training), BLOCK):
+            block = self._training[start : start + BLOCK]
+            for view in (block, block.flip(3)) if self._flip else (block,):
+                distances = torch.cdist(queries, view.flatten(1).float())
+                if own_rows is not None:
+                    distances[own_rows[:, None] == torch.arange(start, start + len(block))] = torch.inf
+                nearest = distances.min(dim=1)
+                is_nearer = nearest.values < best
+                best = torch.where(is_nearer, nearest.values, best)
+                found[is_nearer] = view[nearest.indices[is_nearer]]
+        # The rounding error of cdist is as large as the distance of a near copy.
+        exact = (queries - found.flatten(1).float()).square().mean(dim=1).sqrt()
+        return Nearest(found, torch.where(best.isinf(), torch.inf, exact))
+
+
+def _spaced(total: int, count: int) -> Tensor:
+    """Return at most `count` evenly spaced indices below `total`, int64."""
+    return torch.arange(total) if total <= count else torch.arange(count) * total // count
