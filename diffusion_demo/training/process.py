@@ -15,6 +15,7 @@ import psutil
 
 from diffusion_demo.atomic import atomic_write
 from diffusion_demo.paths import CHECKOUT
+from diffusion_demo.training.pending import sent_at
 from diffusion_demo.training.run_folder import COMMANDS, RunFolder
 from diffusion_demo.validation import read_regular
 
@@ -123,7 +124,7 @@ def send_command(run: RunFolder, command: str) -> None:
     if command not in COMMANDS:
         raise ValueError(f"command must be one of {', '.join(COMMANDS)}, not {command!r}")
     with run.control_file.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"type": command}) + "\n")
+        file.write(json.dumps({"type": command} | sent_at(run.events_file)) + "\n")
 
 
 def last_log_line(run: RunFolder) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import psutil
 
 from diffusion_demo.training.event_log import read_log
+from diffusion_demo.training.pending import pending_commands
 from diffusion_demo.training.run_folder import RunFolder
 
 STATES = ("empty", "running", "finished", "failed", "interrupted")
@@ -19,6 +20,8 @@ class Status:
                   failed: it ended with an error, given in `message`; interrupted: its process was killed
     seconds_left  None without a budget to estimate it from
     memory        bytes of the training process; None unless it is running
+    reason        why a finished run ended, as in its last event
+    pending       commands that were sent to the trainer and that it has not carried out yet
     steps, held_out, previews, saved  events of these types, oldest first
     """
 
@@ -31,6 +34,8 @@ class Status:
     seconds_left: float | None = None
     memory: int | None = None
     message: str = ""
+    reason: str = ""
+    pending: frozenset[str] = frozenset()
     steps: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     held_out: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     previews: tuple[dict[str, Any], ...] = field(default=(), repr=False)
@@ -58,6 +63,8 @@ def read_status(run: RunFolder) -> Status:
         seconds_left=_seconds_left(start, last) if process and last else None,
         memory=process.memory_info().rss if process else None,
         message=end.get("message", "") if end else "",
+        reason=end.get("reason", "") if end else "",
+        pending=pending_commands(run.control_file, log) if process else frozenset(),
         steps=tuple(log.by_kind["step"]),
         held_out=tuple(log.by_kind["held_out"]),
         previews=tuple(log.by_kind["preview"]),

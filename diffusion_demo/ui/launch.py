@@ -21,6 +21,7 @@ from diffusion_demo.ui.server import housekeeping, malloc, middleware, warmup
 from diffusion_demo.ui.server.model_list import RUNS
 from diffusion_demo.ui.settings import MAX_SESSIONS, PREFIX, Settings, settings
 from diffusion_demo.ui.theme import CONTRAST_CSS, THEME
+from diffusion_demo.ui.train import queue_thread
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DEFAULT_PORT, PORTS_TRIED = 7860, 100
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None, program: str = "python app.py") -> 
     page = build()
     _start(page, options, port, page_settings)
     housekeeping.start(page)
+    queue_thread.start()
     print(
         f"Diffusion Demo is running at http://{_in_url(options.host)}:{port}. Training runs are in {RUNS}. "
         "Press Ctrl-C to stop.",
@@ -140,7 +142,12 @@ def _start(page: gr.Blocks, options: argparse.Namespace, port: int, page_setting
         prevent_thread_lock=True,
         theme=THEME,
         css=CONTRAST_CSS,
-        css_paths=[ASSETS / "style.css", ASSETS / "inspect" / "inspector.css", ASSETS / "inspect" / "panels.css"],
+        css_paths=[
+            ASSETS / "style.css",
+            ASSETS / "train" / "train.css",
+            ASSETS / "inspect" / "inspector.css",
+            ASSETS / "inspect" / "panels.css",
+        ],
         ssr_mode=False,
         run_history=False,
         footer_links=["api"],

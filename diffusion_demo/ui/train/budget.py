@@ -14,6 +14,11 @@ NEW_NETWORKS = {
     "a new medium network, for a GPU": "medium",
 }
 DURATIONS = {"Quick try, 3 min": 3, "15 min": 15, "1 hour": 60, "4 hours": 240}
+LONG_MINUTES = 60  # from here on, a run stops early by default
+PATIENCE = 4  # of the twelve evaluations of a long run
+# Images that training has to see before its previews show something. With 20,000, faces of a new small network become
+# readable (docs/training.md, "The recipe of new networks"); an existing model takes on new images within 3,000.
+IMAGES_NEEDED = {"new": 20_000, "fine-tuned": 3_000}
 
 
 def available_durations() -> dict[str, int]:
@@ -65,6 +70,34 @@ def _measure_speed(start_from: str, image_size: int, channels: int, batch_size: 
     config = TrainConfig(data="", image_size=image_size, channels=channels)
     adapted = adapt_to_data(source, config, source.description.class_names)
     return images_per_second(adapted.unet, source.diffusion, batch_size)
+
+
+def times_seen(images: float, num_training: int) -> str:
+    """Return in words how often each of the training images is seen: "each image about 4 times"."""
+    times = images / max(1, num_training)
+    if times < 0.95:
+        return f"{max(1, round(100 * times))} % of the images once"
+    if times < 1.5:
+        return "each image about once"
+    return f"each image about {round_to_two_digits(times):,} times"
+
+
+def duration_choices(images_per_second: float, num_training: int, images_needed: int) -> list[tuple[str, str]]:
+    """Return (label with the number of epochs, label) of the available durations.
+
+    The shortest one that trains on `images_needed` images is recommended; if none does, the longest.
+    """
+    available = available_durations()
+    enough = [label for label, minutes in available.items() if images_per_second * 60 * minutes >= images_needed]
+    recommended = next(iter(enough), list(available)[-1])
+    return [
+        (
+            f"{label} ({times_seen(images_per_second * 60 * minutes, num_training)})"
+            + (", recommended" if label == recommended else ""),
+            label,
+        )
+        for label, minutes in available.items()
+    ]
 
 
 def round_to_two_digits(count: float) -> int:

@@ -1,6 +1,5 @@
-"""Scan of the images on the Train tab, and a preview of what the network will see of them."""
+"""Scan of the images on the Train tab, and the report on them, with one-click fixes."""
 
-import html
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,39 +10,41 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import pasted_path
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server import limits, warmup, work
-from diffusion_demo.ui.train import fields, uploads
+from diffusion_demo.ui.train import fields, report_view, uploads
+from diffusion_demo.ui.train.fixes import fixes_for
 
 TRANSFORM_FIELDS = ("image_size", "channels", "fit", "background")
-NUM_EXAMPLES = 16
-MAX_REJECTED = 50  # files listed with a reason
-
+FIXED_FIELDS = ("image_size", "channels", "fit", "drop_duplicates", "balance_classes")
+SHOWN_FIELDS = ("start_from", *TRANSFORM_FIELDS, "drop_duplicates", "balance_classes")  # that the report depends on
 
 # A report is a diffusion_demo.data.Report or None. It is annotated as Any because diffusion_demo.data imports torch.
 
 
-def scan_files(files: list[str] | None, class_from: str, *transform: Any, progress=gr.Progress()) -> tuple[Any, Any]:
-    """Store and scan uploaded files. Returns the report and its HTML."""
-    return _scan(lambda: uploads.store(files), class_from, transform, progress) if files else (None, "")
+def scan_files(
+    files: list[tuple[str, str]] | None, class_from: str, *values: Any, progress=gr.Progress()
+) -> tuple[Any, Any]:
+    """Store and scan uploaded files, given as (path, name with folders). Returns the report and its HTML."""
+    return _scan(lambda: uploads.store(files), class_from, values, progress) if files else (None, "")
 
 
-def scan_synthetic(class_from: str, *transform: Any, progress=gr.Progress()) -> tuple[Any, Any]:
+def scan_synthetic(class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any]:
     """Scan the synthetic images. Returns the report and its HTML."""
-    return _scan(uploads.synthetic_images, class_from, transform, progress)
+    return _scan(uploads.synthetic_images, class_from, values, progress)
 
 
-def scan_path(path: str, class_from: str, *transform: Any, progress=gr.Progress()) -> tuple[Any, Any]:
-    """Scan a folder or zip on this machine. Returns the report and its HTML."""
+def scan_path(path: str, class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any]:
+    """Scan a folder or ZIP on this machine. Returns the report and its HTML."""
     if not path.strip():
         return None, ""
-    return _scan(lambda: Path(pasted_path(path)).resolve(), class_from, transform, progress)
+    return _scan(lambda: Path(pasted_path(path)).resolve(), class_from, values, progress)
 
 
-def rescan(report: Any, class_from: str, *transform: Any, progress=gr.Progress()) -> tuple[Any, Any]:
+def rescan(report: Any, class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any]:
     """Scan the images of a report again with another source of classes. Returns the new report and its HTML."""
-    return _scan(lambda: report.source, class_from, transform, progress) if report else (None, "")
+    return _scan(lambda: report.source, class_from, values, progress) if report else (None, "")
 
 
-def _scan(get_source: Callable[[], Path], class_from: str, transform: tuple, progress: gr.Progress) -> tuple[Any, Any]:
+def _scan(get_source: Callable[[], Path], class_from: str, values: tuple, progress: gr.Progress) -> tuple[Any, Any]:
     limits.check_training_enabled()
     warmup.wait()
     from diffusion_demo import data
@@ -56,43 +57,37 @@ def _scan(get_source: Callable[[], Path], class_from: str, transform: tuple, pro
 
     with user_errors_as_toasts():
         report = data.scan(get_source(), class_from, progress=show_progress)
-    return report, show(report, *transform)
+    return report, show(report, *values)
 
 
-def show(report: Any, *transform: Any) -> Any:
-    """Return a report as HTML: examples after the transform, counts, warnings, and rejected files with reasons.
+def show(report: Any, *values: Any) -> Any:
+    """Return a report as HTML. `values` are those of SHOWN_FIELDS.
 
-    `transform` has the values of TRANSFORM_FIELDS. Returns gr.skip() if one is invalid, which the form reports.
+    Returns gr.skip() if one is invalid, which the form reports.
     """
     if report is None:
         return ""
     from diffusion_demo import data
-    from diffusion_demo.images import contact_sheet
-    from diffusion_demo.ui.preview.frames import image_data_uri
 
+    chosen = dict(zip(SHOWN_FIELDS, values, strict=True))
+    transform = [chosen[name] for name in TRANSFORM_FIELDS]
     try:
-        image_transform = data.ImageTransform(**fields.chosen({}, list(TRANSFORM_FIELDS), transform))
+        image_transform = data.ImageTransform(**fields.chosen({}, list(TRANSFORM_FIELDS), tuple(transform)))
+        if chosen["drop_duplicates"]:
+            return report_view.render(report.without_duplicates(), image_transform, fixes_for(report, chosen))
     except BadInput:
         return gr.skip()
-    examples = image_data_uri(contact_sheet(data.examples(report, NUM_EXAMPLES, image_transform), 8))
-    warnings = "".join(f"<li>{html.escape(text)}</li>" for text in report.warnings_for(image_transform))
-    return (
-        f'<div class="report"><img class="crops" src="{examples}" alt="the images as the network will see them">'
-        f"{_counts(report.summary())}"
-        f"{f'<ul>{warnings}</ul>' if warnings else ''}"
-        f"{_rejected_files(report.rejected)}</div>"
-    )
+    return report_view.render(report, image_transform, fixes_for(report, chosen))
 
 
-def _counts(summary: dict[str, Any]) -> str:
-    counts = f"{summary['pictures']:,} images; {summary['held_out']:,} set aside for validation"
-    classes = ", ".join(f"{html.escape(name)} ({count:,})" for name, count in summary["classes"].items())
-    return f"<p><b>{counts}.</b>{f' Classes: {classes}.' if classes else ' No classes.'}</p>"
+def apply_fix(event: gr.EventData, report: Any, *values: Any) -> list:
+    """Apply the fix of the button that was pressed, or undo it. Returns the fields of FIXED_FIELDS.
 
-
-def _rejected_files(rejected: dict[str, str]) -> str:
-    items = "".join(
-        f"<li><b>{html.escape(name)}</b>: {html.escape(reason)}</li>"
-        for name, reason in list(rejected.items())[:MAX_REJECTED]
-    )
-    return f"<details><summary>Not usable: {len(rejected):,}</summary><ul>{items}</ul></details>" if items else ""
+    `values` are those of SHOWN_FIELDS. The browser names a fix; field and value are those that the report suggests.
+    """
+    key = event._data.get("fix") if isinstance(event._data, dict) else None
+    chosen = dict(zip(SHOWN_FIELDS, values, strict=True))
+    fix = next((fix for fix in fixes_for(report, chosen) if fix.key == key), None) if report is not None else None
+    if fix is None:
+        raise gr.Error("These images have no such problem any more.", print_exception=False)
+    return [gr.update(value=fix.new_value) if name == fix.field else gr.skip() for name in FIXED_FIELDS]

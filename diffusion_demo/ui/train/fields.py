@@ -52,7 +52,7 @@ def build() -> tuple[dict[str, Component], gr.Column]:
 def _image_fields(layout: _Layout) -> None:
     gr.Markdown("Images", elem_classes="group")
     with gr.Row():
-        layout.choose("image_size", "Image size (pixels)", [16, 32, 64, 128, 256])
+        layout.choose("image_size", "Image size (pixels)", [16, 32, 64, 128, 256], "Twice the side: 4 times slower.")
         layout.choose("channels", "Color", [("Color", 3), ("Grayscale", 1)])
     with gr.Row():
         layout.choose("fit", "Non-square images", [("Crop to center", "crop"), ("Pad", "pad"), ("Squash", "squash")])
@@ -62,16 +62,19 @@ def _image_fields(layout: _Layout) -> None:
     with gr.Row():
         layout.add("background", gr.ColorPicker, "Background")
         layout.add("flip", gr.Checkbox, "Random flips", "Turn off for text.")
+    with gr.Row():
+        layout.add("drop_duplicates", gr.Checkbox, "Drop exact duplicates")
+        layout.add("balance_classes", gr.Checkbox, "Balance classes", "Draw all classes equally often.")
 
 
 def _step_fields(layout: _Layout) -> None:
     gr.Markdown("Steps", elem_classes="group")
     with gr.Row():
-        layout.add("batch_size", gr.Number, "Batch size", precision=0)
-        layout.add("learning_rate", gr.Number, "Learning rate", step=1e-5)
+        layout.add("batch_size", gr.Number, "Batch size", "Images per step.", precision=0)
+        layout.add("learning_rate", gr.Number, "Learning rate", "Lower it if the loss jumps.", step=1e-5)
     with gr.Row():
-        layout.add("warmup_steps", gr.Number, "Warm-up steps", precision=0)
-        layout.add("ema_decays", gr.Number, "EMA decay", step=1e-4)
+        layout.add("warmup_steps", gr.Number, "Warm-up steps", "The rate rises from 0.", precision=0)
+        layout.add("ema_decays", gr.Number, "EMA decay", "Averages the weights.", step=1e-4)
     layout.choose(
         "lr_scheduler",
         "Learning-rate schedule",
@@ -82,22 +85,34 @@ def _step_fields(layout: _Layout) -> None:
         ],
         "A decay ends with the training time. Constant can be continued later.",
     )
+    layout.add(
+        "early_stopping_patience",
+        gr.Number,
+        "Early stopping patience",
+        "Evaluations without a better validation loss until training stops. 0 = off.",
+        precision=0,
+    )
     with gr.Row():
-        layout.add("label_dropout", gr.Number, "Label dropout", step=0.05)
-        layout.add("weight_decay", gr.Number, "Weight decay", step=0.01)
+        layout.add("label_dropout", gr.Number, "Label dropout", "0 = no guidance.", step=0.05)
+        layout.add("weight_decay", gr.Number, "Weight decay", "The papers use 0.", step=0.01)
     with gr.Row():
-        layout.add("grad_clip", gr.Number, "Gradient clipping", step=0.1)
-        layout.add("seed", gr.Number, "Seed", precision=0)
+        layout.add("grad_clip", gr.Number, "Gradient clipping", "Largest norm.", step=0.1)
+        layout.add("seed", gr.Number, "Seed", "Same seed, same run.", precision=0)
 
 
 def _loss_fields(layout: _Layout) -> None:
     layout.add("small_noise", gr.Number, "Low-res noise", "Upscaler only: noise added to its input.", step=0.01)
     with gr.Row():
-        layout.choose("loss", "Loss", ["hybrid", "simple", "kl", "rescaled_kl"])
+        layout.choose(
+            "loss",
+            "Loss",
+            [("Hybrid", "hybrid"), ("Simple", "simple"), ("KL", "kl"), ("Rescaled KL", "rescaled_kl")],
+        )
         layout.choose(
             "timestep_sampler",
             "Timestep sampling",
             [("Stratified", "stratified"), ("Uniform", "uniform"), ("Loss-aware", "loss_aware")],
+            "How t is drawn.",
         )
     layout.add(
         "snr_gamma", gr.Number, "Min-SNR gamma", "0 gives every noise level the same weight, as in DDPM.", step=0.5
@@ -107,8 +122,8 @@ def _loss_fields(layout: _Layout) -> None:
 def _memory_fields(layout: _Layout) -> None:
     gr.Markdown("Memory and speed", elem_classes="group")
     with gr.Row():
-        layout.add("accumulation", gr.Number, "Gradient accumulation", precision=0)
-        layout.choose("precision", "Precision", ["auto", "fp32", "bf16"])
+        layout.add("accumulation", gr.Number, "Gradient accumulation", "Parts of a batch.", precision=0)
+        layout.choose("precision", "Precision", [("Automatic", "auto"), "fp32", "bf16"])
     layout.add("gradient_checkpointing", gr.Checkbox, "Gradient checkpointing", "Less memory, slower.")
 
 
@@ -119,17 +134,24 @@ def _noise_fields(layout: _Layout) -> gr.Column:
             layout.choose(
                 "beta_schedule",
                 "Schedule",
-                [("cosine", "squaredcos_cap_v2"), "linear", ("quadratic", "scaled_linear"), "sigmoid"],
+                [
+                    ("Cosine", "squaredcos_cap_v2"),
+                    ("Linear", "linear"),
+                    ("Quadratic", "scaled_linear"),
+                    ("Sigmoid", "sigmoid"),
+                ],
             )
             layout.add("num_train_timesteps", gr.Number, "Timesteps", precision=0)
         with gr.Row():
             layout.choose(
-                "prediction_type", "Predicts", [("noise", "epsilon"), ("image", "sample"), ("v", "v_prediction")]
+                "prediction_type",
+                "Prediction",
+                [("Noise (epsilon)", "epsilon"), ("Image (x_0)", "sample"), ("v", "v_prediction")],
             )
             layout.choose(
                 "variance_type",
                 "Variance",
-                [("learned", "learned_range"), ("beta", "fixed_large"), ("beta~", "fixed_small")],
+                [("Learned", "learned_range"), ("Large (beta)", "fixed_large"), ("Small (beta~)", "fixed_small")],
             )
     return noise
 

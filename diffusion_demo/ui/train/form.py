@@ -11,14 +11,13 @@ from gradio.components import Component
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import ORACLES
-from diffusion_demo.training import process
 from diffusion_demo.training.config import TrainConfig, config_with_inherited
 from diffusion_demo.training.lr_schedule import LR_SCHEDULERS
-from diffusion_demo.training.run_folder import RunFolder, resolve_init_from
+from diffusion_demo.training.run_folder import resolve_init_from
 from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.server import limits, model_list, run_ownership, warmup
+from diffusion_demo.ui.server import limits, model_list, warmup
 from diffusion_demo.ui.settings import settings
-from diffusion_demo.ui.train import budget, fields, run_list, uploads
+from diffusion_demo.ui.train import budget, expectations, fields, run_list, run_queue, uploads
 from diffusion_demo.ui.train.budget import NEW_NETWORKS
 
 
@@ -91,7 +90,10 @@ class TrainForm:
             marks = self._mark_fields(invalid_field, error.field, str(error))
             return [note, gr.Button(interactive=False), gr.skip(), error.field, *marks]
         marks = self._mark_fields(invalid_field, None, "")
-        return [_speed_note(speed), gr.Button(interactive=True), gr.Radio(_durations(speed)), None, *marks]
+        num_training = sum(not entry.held_out for entry in report.entries)
+        needed = expectations.images_needed(config.init_from is None)
+        durations = gr.Radio(budget.duration_choices(speed, num_training, needed))
+        return [_speed_note(speed), gr.Button(interactive=True), durations, None, *marks]
 
     def _mark_fields(self, old: str | None, new: str | None, message: str) -> list:
         """Return updates of all fields: the invalid field `new` shows the message, and `old` its own text again."""
@@ -104,9 +106,10 @@ class TrainForm:
     def start(
         self, owner_token: object, report: Any, start_from: str | None, duration: str | None, *values: Any
     ) -> tuple[gr.Dropdown, gr.Button]:
-        """Start a training run. Returns the list of runs with the new one selected, and the disabled Start button.
+        """Queue a training run, which starts at once if no other is trained.
 
-        Raises gr.Error if the form is invalid or no other run may start.
+        Returns the list of runs with the new one selected, and the Start button. Raises gr.Error if the form is invalid
+        or the queue takes no further run.
         """
         limits.check_training_enabled()
         warmup.wait()
@@ -121,12 +124,11 @@ class TrainForm:
                 chosen["lr_total_steps"] = round(60 * minutes * speed / config.batch_size)
                 config_with_inherited(chosen)
         steps = budget.steps_between_previews(speed, config.batch_size, minutes)
-        with run_list.start_slot():
-            run = RunFolder(model_list.RUNS / _unused_name(report.summary()["source"]))
-            run_ownership.claim(run, owner_token)
-            process.start(run, chosen | {"sample_every": steps, "save_every": 2 * steps}, minutes)
-        names = run_list.visible_names(owner_token)
-        return gr.Dropdown(names, value=run.path.name), gr.Button(interactive=False)
+        # Early stopping looks at the held-out loss of each checkpoint, so long runs save one with each preview.
+        saves = steps if minutes >= budget.LONG_MINUTES else 2 * steps
+        name = _unused_name(report.summary()["source"])
+        run_queue.add_new(name, chosen | {"sample_every": steps, "save_every": saves}, minutes, owner_token)
+        return gr.Dropdown(run_list.visible_names(owner_token), value=name), gr.Button(interactive=True)
 
 
 def _make_config(chosen: dict[str, Any]) -> TrainConfig:
@@ -147,12 +149,11 @@ def _measure_speed(start_from: str | None, config: TrainConfig) -> float:
     return budget.measure_speed(initial, config.image_size, config.channels, config.batch_size)
 
 
-def _durations(speed: float) -> list[tuple[str, str]]:
-    """Return (label with the number of images, label) of the available durations."""
-    return [
-        (f"{label} (about {budget.round_to_two_digits(speed * 60 * minutes):,} images)", label)
-        for label, minutes in budget.available_durations().items()
-    ]
+def patience_of(duration: str | None) -> int:
+    """Return the early stopping patience of a duration: 0 in short runs, which end before it could act."""
+    with suppress(BadInput):
+        return budget.PATIENCE if budget.parse_duration(duration) >= budget.LONG_MINUTES else 0
+    return 0
 
 
 def _speed_note(speed: float) -> str:

@@ -1,6 +1,7 @@
 """Layout of the Train tab. The functions return the components that `tab` connects to their handlers."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import gradio as gr
 from gradio.components import Component
@@ -9,6 +10,7 @@ from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.server.hf_space import NOTHING_LASTS
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import budget, fields, form, run_status
+from diffusion_demo.ui.train.upload_area import hidden_files, upload_area
 
 EVERYBODY_SEES = (
     "Everybody who comes here sees your run and can make images with its model; "
@@ -18,17 +20,17 @@ EVERYBODY_SEES = (
 
 @dataclass(frozen=True)
 class ImageInputs:
-    """Components that select the training images, and the report on them."""
+    """Components that select the training images. The upload area fills `uploaded` and clicks `sent`, both hidden."""
 
-    files: gr.File
+    uploaded: gr.File
+    sent: gr.Button
     synthetic: gr.Button
     path: gr.Textbox
-    report: gr.HTML
 
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Components that configure, start and stop a run. `noise` is the column of the noise schedule's fields."""
+    """Components that configure and start a run. `noise` is the column of the noise schedule's fields."""
 
     start_from: gr.Dropdown
     duration: gr.Radio
@@ -36,7 +38,17 @@ class RunSettings:
     noise: gr.Column
     note: gr.HTML
     start: gr.Button
-    stop: gr.Button
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The two views of the third step: the report on the images, and the selected run."""
+
+    report_view: gr.Column
+    report: gr.HTML
+    to_training: gr.Button
+    training_view: gr.Column
+    to_report: gr.Button
 
 
 @dataclass(frozen=True)
@@ -47,26 +59,28 @@ class RunProgress:
     line: gr.HTML
     timeline: gr.HTML
     curves: gr.HTML
+    stop: gr.Button
     open_in_sample: gr.Button
     resume: gr.Button
     sample_now: gr.Button
     save_now: gr.Button
+    more: gr.Accordion
+    others: gr.Dropdown
     command: gr.Code
 
 
 @dataclass(frozen=True)
 class RunManager:
-    """The table of all runs, the comparison of losses, and the buttons to download and delete a run."""
+    """The list of all runs. Its rows click the hidden buttons, which act on the run named in `row`."""
 
-    accordion: gr.Accordion
     table: gr.HTML
-    others: gr.Dropdown
-    pack: gr.Button
+    row: gr.Textbox
+    new_name: gr.Textbox
+    actions: dict[str, gr.Button]
     download: gr.DownloadButton
-    delete: gr.Button
-    confirmation: gr.Row
-    confirm: gr.Button
-    cancel: gr.Button
+
+
+ROW_ACTIONS = ("open", "resume", "export", "rename", "delete", "move_up", "remove", "pause")
 
 
 def lay_out_notices() -> None:
@@ -78,15 +92,11 @@ def lay_out_notices() -> None:
 
 
 def lay_out_images() -> ImageInputs:
-    """Add the components that select the training images."""
-    files = gr.File(
-        label="Your images (files or one ZIP)",
-        file_count="multiple",
-        file_types=["image", ".zip"],
-        height=150,
-        elem_id="train-files",
-    )
-    gr.Markdown("To keep folder names as classes, upload a ZIP.", elem_classes="hint")
+    """Add the first step: the components that select the training images."""
+    gr.Markdown("## 1 Images", elem_classes="step")
+    upload_area()
+    uploaded = hidden_files()
+    sent = gr.Button("Uploaded", visible="hidden", elem_id="train-uploaded")
     synthetic = gr.Button("No images? Use sample images", size="sm", elem_id="train-drawn")
     path = gr.Textbox(
         label="Or a folder or ZIP on this computer",
@@ -94,12 +104,13 @@ def lay_out_images() -> ImageInputs:
         submit_btn="Load",
         visible=settings().anywhere,
     )
-    return ImageInputs(files, synthetic, path, gr.HTML(elem_id="train-report"))
+    return ImageInputs(uploaded, sent, synthetic, path)
 
 
 def lay_out_settings() -> RunSettings:
-    """Add the components that configure, start and stop a run."""
+    """Add the second step: the components that configure and start a run."""
     anywhere = settings().anywhere
+    gr.Markdown("## 2 Settings", elem_classes="step")
     start_from = gr.Dropdown(
         form.initial_models(),
         label="Start from",
@@ -109,59 +120,81 @@ def lay_out_settings() -> RunSettings:
         interactive=True,
     )
     durations = list(budget.available_durations())
-    duration = gr.Radio(durations, value=durations[0], label="Training time", interactive=True)
+    duration = gr.Radio(
+        durations, value=durations[0], label="Training time", interactive=True, elem_id="train-duration"
+    )
     with gr.Accordion("All settings", open=False, elem_id="train-settings"):
         settings_fields, noise = fields.build()
     note = gr.HTML(elem_id="train-note")
-    with gr.Row():
-        start = gr.Button("Start", variant="primary", interactive=False, scale=3, min_width=120, elem_id="train-start")
-        stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80, elem_id="train-stop")
-    return RunSettings(start_from, duration, settings_fields, noise, note, start, stop)
+    with gr.Row(elem_id="train-go"):
+        start = gr.Button("Start", variant="primary", interactive=False, min_width=120, elem_id="train-start")
+    return RunSettings(start_from, duration, settings_fields, noise, note, start)
 
 
-def lay_out_progress() -> RunProgress:
-    """Add the components that show the selected run."""
+def lay_out_stage() -> tuple[Stage, RunProgress]:
+    """Add the third step: the report on the images until training starts, then the selected run."""
+    gr.Markdown("## 3 Training", elem_classes="step")
+    with gr.Column(visible=False) as report_view:
+        report = gr.HTML(elem_id="train-report", js_on_load=read_asset("train/report.js"))
+        to_training = gr.Button("Show training", size="sm", elem_id="train-to-training")
+    with gr.Column() as training_view:
+        progress = _lay_out_progress()
+        to_report = gr.Button("Show my images", size="sm", visible=False, elem_id="train-to-report")
+    return Stage(report_view, report, to_training, training_view, to_report), progress
+
+
+def _lay_out_progress() -> RunProgress:
     run = gr.Dropdown([], label="Run", interactive=True, elem_id="train-run")
     line = gr.HTML(elem_id="train-line")
     timeline = gr.HTML(
-        {"frames": [], "empty": run_status.NO_RUN},
+        {"frames": [], "empty": run_status.NO_RUN, "none": True},
         html_template=read_asset("train/timeline.html"),
         js_on_load=read_asset("train/timeline.js"),
         elem_id="timeline",
     )
+    with gr.Row(elem_id="train-actions"):
+        button = partial(gr.Button, interactive=False, min_width=100, size="sm")
+        stop = button(run_status.STOP, variant="stop", elem_id="train-stop")
+        sample_now = button(run_status.SAMPLE_NOW, elem_id="train-sample-now")
+        save_now = button(run_status.SAVE_NOW, elem_id="train-save-now")
+        resume = button("Continue training", elem_id="train-resume")
+        open_in_sample = button("Open in Sample", elem_id="train-open")
     curves = gr.HTML(
         {"views": []},
         html_template=read_asset("train/curves.html"),
         js_on_load=read_asset("train/curves.js"),
         elem_id="curves",
     )
-    with gr.Row():
-        open_in_sample = gr.Button("Open in Sample", interactive=False, min_width=110, elem_id="train-open")
-        resume = gr.Button("Continue training", interactive=False, min_width=80, elem_id="train-resume")
-        sample_now = gr.Button("Preview now", interactive=False, min_width=100)
-        save_now = gr.Button("Save now", interactive=False, min_width=80)
-    with gr.Accordion("Command line", open=False):
-        command = gr.Code(interactive=False, show_label=False, wrap_lines=True, elem_id="train-command")
-    return RunProgress(run, line, timeline, curves, open_in_sample, resume, sample_now, save_now, command)
+    with gr.Accordion("Compare and repeat", open=False, elem_id="train-more") as more:
+        others = gr.Dropdown(
+            [], label="Compare loss with", multiselect=True, max_choices=3, interactive=True, elem_id="train-compare"
+        )
+        command = gr.Code(
+            interactive=False,
+            label="Command line",
+            visible=not settings().public,
+            lines=1,
+            max_lines=8,
+            wrap_lines=True,
+            elem_id="train-command",
+        )
+    return RunProgress(
+        run, line, timeline, curves, stop, open_in_sample, resume, sample_now, save_now, more, others, command
+    )
 
 
 def lay_out_runs() -> RunManager:
-    """Add the table of all runs and the components that compare, download and delete runs."""
-    with gr.Accordion("All runs", open=False, elem_id="train-runs") as accordion:
-        table = gr.HTML(elem_id="train-table")
-        others = gr.Dropdown(
-            [],
-            label="Compare loss with",
-            multiselect=True,
-            max_choices=3,
-            interactive=True,
-            elem_id="train-compare",
-        )
-        with gr.Row():
-            pack = gr.Button("Export this run (ZIP)", min_width=110)
-            download = gr.DownloadButton("Download (ZIP)", visible=False, min_width=110, elem_id="train-zip")
-            delete = gr.Button("Delete this run", min_width=110)
-        with gr.Row(visible=False) as confirmation:
-            confirm = gr.Button("Delete permanently", variant="stop", min_width=110, elem_id="train-delete")
-            cancel = gr.Button("Cancel", min_width=110)
-    return RunManager(accordion, table, others, pack, download, delete, confirmation, confirm, cancel)
+    """Add the list of all runs."""
+    gr.Markdown("## Runs", elem_classes="step")
+    table = gr.HTML(
+        {"runs": [], "queue": {}},
+        html_template=read_asset("train/run_list.html"),
+        js_on_load=read_asset("train/run_list.js"),
+        apply_default_css=False,
+        elem_id="train-table",
+    )
+    download = gr.DownloadButton("Download", visible=False, size="sm", elem_id="train-zip")
+    row = gr.Textbox(label="Run", max_length=200, visible="hidden")
+    new_name = gr.Textbox(label="New name", max_length=200, visible="hidden")
+    actions = {name: gr.Button(name, visible="hidden", elem_id=f"train-row-{name}") for name in ROW_ACTIONS}
+    return RunManager(table, row, new_name, actions, download)

@@ -10,6 +10,7 @@ from diffusion_demo.validation import read_regular
 
 MAX_PREVIEW_BYTES = 20_000_000
 MAX_POINTS, MAX_FRAMES, SMOOTHING = 300, 24, 0.9
+STEP, LOSS = "Training step", "Loss (log scale)"
 BANDS = ("Lowest noise", "Low noise", "High noise", "Highest noise")
 
 Points = Sequence[tuple[float, float]]
@@ -23,12 +24,12 @@ def curves(status: Status) -> dict[str, Any]:
     """
     losses: Points = [(event["step"], event["loss"]) for event in status.steps]
     lines = [
-        {"name": "each report", "points": thinned(losses), "faint": True},
-        {"name": "smoothed", "points": thinned(smoothed(losses))},
-        {"name": "held-out images", "points": thinned([(e["step"], e["loss"]) for e in status.held_out])},
+        {"name": "Every 5 steps", "points": thinned(losses), "faint": True},
+        {"name": "Training (smoothed)", "points": thinned(smoothed(losses))},
+        {"name": "Validation", "points": thinned([(e["step"], e["loss"]) for e in status.held_out])},
     ]
     details = _accuracy(status) if status.task == "classifier" else _by_noise(status)
-    return {"views": [{"name": "Loss", "lines": lines, "note": ""}, details]}
+    return {"views": [{"name": "Loss", "lines": lines, "note": "", "x": STEP, "y": LOSS}, details]}
 
 
 def _by_noise(status: Status) -> dict[str, Any]:
@@ -38,8 +39,10 @@ def _by_noise(status: Status) -> dict[str, Any]:
         points = [(event["step"], event["bands"][i]) for event in status.steps if event["bands"][i] is not None]
         lines.append({"name": name, "points": thinned(smoothed(points))})
     return {
-        "name": "By noise",
+        "name": "By noise level",
         "lines": lines,
+        "x": STEP,
+        "y": "Error (log scale)",
         "note": "The overall loss can look flat while low-noise steps still improve.",
     }
 
@@ -48,7 +51,7 @@ def _accuracy(status: Status) -> dict[str, Any]:
     """Return a view of a classifier's accuracy on held-out images over t, in percent of the chain."""
     measured = [event for event in status.held_out if "bands" in event]
     lines = []
-    for name, event in (("at first", measured[0]), ("now", measured[-1])) if measured else ():
+    for name, event in (("First", measured[0]), ("Latest", measured[-1])) if measured else ():
         error_rates = event["bands"]
         points = [
             (100 * (i + 0.5) / len(error_rates), 1 - error_rate)
@@ -59,7 +62,9 @@ def _accuracy(status: Status) -> dict[str, Any]:
     return {
         "name": "Accuracy",
         "lines": lines,
-        "note": "From no noise (left) to pure noise (right).",
+        "x": "Noise, % of the steps (0 = clean image, 100 = pure noise)",
+        "y": "Accuracy on validation images",
+        "note": "",
         "share": True,
     }
 
@@ -70,7 +75,8 @@ def comparison(runs: dict[str, Status]) -> dict[str, Any]:
         {"name": name, "points": thinned(smoothed([(e["step"], e["loss"]) for e in status.steps]))}
         for name, status in runs.items()
     ]
-    return {"name": "Compare", "lines": lines, "note": "Comparable only with the same loss and data."}
+    note = "Comparable only with the same loss and data."
+    return {"name": "Compare", "lines": lines, "note": note, "x": STEP, "y": LOSS}
 
 
 def smoothed(points: Points) -> Points:
@@ -88,10 +94,11 @@ def thinned(points: Points) -> Points:
     return points[::-1][::stride][::-1]
 
 
-def timeline(run: Path, status: Status, empty: str) -> dict[str, Any]:
+def timeline(run: Path, status: Status, empty: str, shows_training_images: bool = True) -> dict[str, Any]:
     """Return the preview images of a run and `empty`, the text shown if there are none.
 
-    At most MAX_FRAMES evenly spaced previews are returned, including the first and the last.
+    The nearest training images of the previews are left out unless `shows_training_images`. At most MAX_FRAMES evenly
+    spaced previews are returned, including the first and the last.
     """
     previews = list(status.previews)
     if len(previews) > MAX_FRAMES:
@@ -101,6 +108,8 @@ def timeline(run: Path, status: Status, empty: str) -> dict[str, Any]:
             "step": event["step"],
             "averaged": _data_uri(run, event["path"]),
             "raw": _data_uri(run, event.get("raw_path", "")),
+            "nearest": _data_uri(run, event.get("nearest_path") or "") if shows_training_images else None,
+            "copies": event.get("copies"),
         }
         for event in previews
     ]

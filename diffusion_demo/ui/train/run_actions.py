@@ -1,6 +1,7 @@
-"""Actions of an owner on a run: download it as a zip, delete it."""
+"""Actions of an owner on a run: export it as a ZIP, rename it, delete it."""
 
 import os
+import secrets
 import shutil
 import tempfile
 import zipfile
@@ -9,9 +10,12 @@ from pathlib import Path
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.training.process import SETTINGS
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server import model_list, run_ownership
-from diffusion_demo.ui.train import run_list, uploads
+from diffusion_demo.ui.settings import settings
+from diffusion_demo.ui.train import run_list, run_queue, uploads
+from diffusion_demo.validation import read_json
 
 RUN_NOT_FOUND = "This run no longer exists. Choose another one."
 
@@ -25,40 +29,83 @@ def owned_run(name: str | None, owner_token: object) -> RunFolder:
     return run
 
 
-def delete(name: str | None, owner_token: object) -> tuple[gr.Dropdown, str]:
-    """Delete a run, and its uploaded images unless another run uses them. Returns the new list of runs and table.
+def delete(name: str | None, owner_token: object) -> gr.Dropdown:
+    """Delete a run, and its uploaded images unless another run uses them. Returns the new list of runs.
 
-    Raises gr.Error if the run is being trained or cannot be deleted.
+    A run that waits in the queue is taken out of it. Raises gr.Error if the run is being trained or cannot be deleted.
     """
     run = owned_run(name, owner_token)
-    if run_list.is_training(run):
-        raise gr.Error("This run is being trained. Stop it first.", print_exception=False)
     upload = uploads_of_run(run)
-    hidden = run.path.with_name(f".{name}.deleted")
-    try:
-        run.path.rename(hidden)  # removes it from all lists at once, however long the deletion takes
-    except OSError as error:
-        raise gr.Error(
-            f"Cannot delete the run ({error.strerror or error}). Check the permissions of its folder.",
-            print_exception=False,
-        ) from error
+    entry = run_list.read_queue_or_empty().find(run.path.name)
+    if entry is not None and entry.waiting:
+        run_queue.remove(name, owner_token)
+    check_not_trained(run, "deleted")
+    hidden = run.path.with_name(f".{name}.{secrets.token_hex(4)}.deleted")
+    _rename(run, hidden, "delete")  # removes it from all lists at once, however long the deletion takes
     shutil.rmtree(hidden, ignore_errors=True)
     other_uploads = (uploads_of_run(RunFolder(model_list.RUNS / other)) for other in run_list.all_names())
     if upload and upload not in other_uploads:
         shutil.rmtree(upload, ignore_errors=True)
-    names = run_list.visible_names(owner_token)
-    return gr.Dropdown(names, value=run_list.default_run(owner_token)), run_list.runs_table(owner_token)
+    return gr.Dropdown(run_list.visible_names(owner_token), value=run_list.default_run(owner_token))
+
+
+def rename(name: str | None, owner_token: object, new_name: str) -> gr.Dropdown:
+    """Rename a run. Returns the new list of runs, with it selected.
+
+    Raises gr.Error if the run is being trained or queued, or there is a run of that name.
+    """
+    run = owned_run(name, owner_token)
+    check_not_trained(run, "renamed")
+    if run_list.read_queue_or_empty().find(run.path.name):
+        raise gr.Error("This run is in the queue. Remove it from there before you rename it.", print_exception=False)
+    new = uploads.safe_name(new_name or "", "")
+    if not new:
+        raise gr.Error("Use letters, digits, dots, dashes and underscores for the name.", print_exception=False)
+    if not settings().watch:
+        new += f"-{secrets.token_hex(8)}"  # names of private runs cannot be guessed
+    if new != run.path.name:
+        if new.casefold() in {other.casefold() for other in run_list.all_names()} or (model_list.RUNS / new).exists():
+            raise gr.Error(f"There is a run {new} already. Choose another name.", print_exception=False)
+        _rename(run, model_list.RUNS / new, "rename")
+    return gr.Dropdown(run_list.visible_names(owner_token), value=new)
+
+
+def check_not_trained(run: RunFolder, deed: str) -> None:
+    """Raise gr.Error if a trainer of this run is active."""
+    if run_list.is_training(run):
+        raise gr.Error(f"This run is being trained. Stop it before it is {deed}.", print_exception=False)
+
+
+def _rename(run: RunFolder, target: Path, deed: str) -> None:
+    try:
+        if run.path.exists():  # a run that was removed from the queue has gone already
+            run.path.rename(target)
+    except OSError as error:
+        raise gr.Error(
+            f"Cannot {deed} the run ({error.strerror or error}). Check the permissions of its folder.",
+            print_exception=False,
+        ) from error
 
 
 def uploads_of_run(run: RunFolder) -> Path | None:
     """Return the folder of the uploaded images that a run is trained on, or None if it was not trained on uploads."""
     try:
-        data, folder = Path(run.read_config()[0].data).resolve(), uploads.UPLOADS.resolve()
+        data, folder = Path(_data_of(run)).resolve(), uploads.UPLOADS.resolve()
     except (BadInput, OSError, RuntimeError, ValueError):
         return None
     if data == folder or not data.is_relative_to(folder):
         return None
     return uploads.UPLOADS / data.relative_to(folder).parts[0]
+
+
+def _data_of(run: RunFolder) -> str:
+    """Return the path of the images of a run; one that waits for its start has no config.json yet."""
+    if run.exists:
+        return run.read_config()[0].data
+    settings_read = read_json(run.path / SETTINGS)
+    if not isinstance(settings_read, dict) or not isinstance(settings_read.get("data"), str):
+        raise ValueError("the settings name no data")
+    return settings_read["data"]
 
 
 def _is_own_file(folder: Path, path: Path) -> bool:
@@ -67,7 +114,7 @@ def _is_own_file(folder: Path, path: Path) -> bool:
 
 
 def pack(name: str | None, owner_token: object) -> gr.DownloadButton:
-    """Write a run to a zip: config, events, previews, and the latest and best model, without the optimizer state.
+    """Write a run to a ZIP: config, events, previews, and the latest and best model, without the optimizer state.
 
     Returns the button that downloads it. Raises gr.Error if the zip cannot be written.
     """
@@ -83,7 +130,7 @@ def pack(name: str | None, owner_token: object) -> gr.DownloadButton:
     except OSError as error:
         shutil.rmtree(zip_file.parent, ignore_errors=True)
         raise gr.Error(
-            f"Cannot create the zip ({error.strerror or error}). Free some disk space and try again.",
+            f"Cannot create the ZIP ({error.strerror or error}). Free some disk space and try again.",
             print_exception=False,
         ) from error
-    return gr.DownloadButton(value=str(zip_file), visible=True)
+    return gr.DownloadButton(f"Download {name}.zip", value=str(zip_file), visible=True)

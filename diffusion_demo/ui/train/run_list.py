@@ -1,23 +1,22 @@
-"""List of training runs: which exist, which a visitor may view, and whether another one may start."""
+"""List of training runs: which exist, which a visitor may view, and in which state they are."""
 
-import html
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
-import gradio as gr
-
-from diffusion_demo.training.process import is_running
+from diffusion_demo.errors import BadInput
+from diffusion_demo.training.process import LOG, SETTINGS, is_running
+from diffusion_demo.training.queue import Queue, read_queue
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.status import Status, read_status
-from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.server import disk_quota, limits, model_list, run_ownership
-from diffusion_demo.ui.settings import settings
+from diffusion_demo.ui.server import model_list, run_ownership
 
 STATE_LABELS = {
+    "queued": "In the queue",
     "empty": "Starting",
     "running": "Training",
+    "stopping": "Stopping",
     "finished": "Finished",
+    "stopped": "Stopped",
+    "early_stopped": "Finished early",
     "failed": "Stopped by an error",
     "interrupted": "Interrupted from outside",
     "refused": "Could not start",
@@ -28,14 +27,12 @@ DAMAGED_RUN = (
     "Delete the run, or repair the files in the folder below."
 )
 
-_start_lock = threading.Lock()
-
 
 def all_names() -> list[str]:
     """Return the names of all runs, newest first."""
     changed: dict[str, float] = {}
     for path in model_list.RUNS.glob("[!.]*/*"):
-        if path.name in ("config.json", "trainer.log"):
+        if path.name in ("config.json", LOG, SETTINGS):
             with suppress(OSError):  # deleted since the folder was listed
                 changed[path.parent.name] = path.parent.stat().st_ctime
     return sorted(changed, key=lambda name: changed[name], reverse=True)
@@ -68,55 +65,30 @@ def status_or_damaged(run: RunFolder) -> Status:
         return Status("damaged", message=DAMAGED_RUN)
 
 
-def state_of(run: RunFolder, status: Status) -> str:
-    """Return the state of the status, or "refused" if a trainer was started and exited before the first step."""
-    return "refused" if status.state == "empty" and not is_running(run) else status.state
+def read_queue_or_empty() -> Queue:
+    """Return the queue of runs, an empty one if its file is damaged, which the scheduler reports."""
+    try:
+        return read_queue(model_list.RUNS)
+    except BadInput:
+        return Queue()
+
+
+def state_of(run: RunFolder, status: Status, queue: Queue) -> str:
+    """Return the state of a run, a key of STATE_LABELS.
+
+    Besides the states of `Status` there are "queued", "stopping", "stopped" and "early_stopped" (why it finished), and
+    "refused": a trainer was started and exited before the first step.
+    """
+    entry = queue.find(run.path.name)
+    if entry is not None and entry.waiting:
+        return "queued"
+    if status.state == "empty" and entry is None and not is_running(run):
+        return "refused"
+    if status.state == "running" and "stop" in status.pending:
+        return "stopping"
+    return status.reason if status.state == "finished" and status.reason in STATE_LABELS else status.state
 
 
 def is_training(run: RunFolder) -> bool:
     """Return whether a trainer of this run is active or starting."""
     return status_or_damaged(run).state == "running" or is_running(run)
-
-
-@contextmanager
-def start_slot() -> Iterator[None]:
-    """Allow the block to start a trainer. One block runs at a time.
-
-    Raises gr.Error if training is disabled, the maximum number of runs is active, or the disk or its quota is full.
-    """
-    with _start_lock:
-        limits.check_training_enabled()
-        if sum(is_training(RunFolder(model_list.RUNS / name)) for name in all_names()) >= settings().runs_at_once:
-            raise gr.Error("Training is already running. Stop it, or wait until it ends.", print_exception=False)
-        try:
-            with user_errors_as_toasts():
-                disk_quota.check()
-                yield
-        except OSError as error:
-            raise gr.Error(
-                f"Cannot write to the runs folder ({error.strerror or error}). Free some disk space.",
-                print_exception=False,
-            ) from error
-
-
-def runs_table(owner_token: object) -> str:
-    """Return an HTML table of all runs that this visitor may view, or an empty string if there are none."""
-    rows = [_table_row(RunFolder(model_list.RUNS / name)) for name in visible_names(owner_token)]
-    if not rows:
-        return ""
-    head = "<tr><th>Run</th><th></th><th>Steps</th><th>Images seen</th><th>Held-out loss</th><th>On disk</th></tr>"
-    table = f'<table class="runs"><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table>'
-    return f'<div class="scrolling" tabindex="0">{table}</div>'
-
-
-def _table_row(run: RunFolder) -> str:
-    run_status = status_or_damaged(run)
-    cells = [
-        html.escape(run.path.name),
-        STATE_LABELS[state_of(run, run_status)],
-        f"{run_status.step:,}",
-        f"{run_status.images_seen:,}",
-        f"{min(event['loss'] for event in run_status.held_out):.4f}" if run_status.held_out else "",
-        f"{disk_quota.folder_size(run.path) / 1e6:,.0f} MB",
-    ]
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"

@@ -10,7 +10,7 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import checkpoint_name
-from diffusion_demo.training import process
+from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.process import last_log_line, send_command
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.status import Status
@@ -18,7 +18,7 @@ from diffusion_demo.ui.duration import duration
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server import model_list, run_ownership
 from diffusion_demo.ui.settings import settings
-from diffusion_demo.ui.train import budget, plots, run_actions, run_list
+from diffusion_demo.ui.train import budget, expectations, plots, run_actions, run_list, run_queue, run_rows
 
 NOT_A_DIFFUSION_MODEL = {
     "classifier": (
@@ -27,8 +27,17 @@ NOT_A_DIFFUSION_MODEL = {
     ),
     "upsampler": "This model enlarges images. On the Sample tab, open More settings and tick Upscale 2x.",
 }
-NO_RUN = "Nothing trained yet. Add images on the left and press Start."
-NUM_OUTPUTS = 10  # of `poll`
+NO_RUN = "Nothing trained yet. Add your images in step 1, or use the sample images, and press Start."
+CHOOSE_RUN = "Choose a run from the list below."
+FIRST_PREVIEW = "First preview after 20 steps."
+IN_QUEUE = "Previews appear here when this run has its turn."
+# Labels of the buttons, and what they say while the trainer has not carried out the command.
+STOP, STOPPING = "Stop", "Stopping..."
+SAMPLE_NOW, SAMPLING = "Preview now", "Making a preview..."
+SAVE_NOW, SAVING = "Save now", "Saving..."
+WAITING_LABELS = {"stop": STOPPING, "sample_now": SAMPLING, "save_now": SAVING}
+START, ADD_TO_QUEUE, STARTING = "Start", "Add to queue", "Starting..."
+NUM_OUTPUTS = 12  # of `poll`
 
 
 @dataclass(frozen=True)
@@ -42,23 +51,24 @@ class Snapshot:
     num_checkpoints: int = 0
     exists: bool = False
     line: str = ""
+    pending: frozenset[str] = frozenset()
     compared_steps: tuple[tuple[str, int], ...] = ()
+    rows: str = ""
 
 
 def resume(name: str | None, owner_token: object, duration: str | None) -> gr.Button:
-    """Continue a run for the selected duration. Raises gr.Error if it cannot be continued."""
+    """Queue the continuation of a run for the selected duration. Raises gr.Error if it cannot be continued."""
     run = run_actions.owned_run(name, owner_token)
     if not run.exists:
         raise gr.Error(run_actions.RUN_NOT_FOUND, print_exception=False)
     with user_errors_as_toasts():
         minutes = budget.parse_duration(duration)
-    with run_list.start_slot():
-        process.resume(run, minutes)
+    run_queue.add_resumed(run.path.name, minutes, owner_token)
     return gr.Button(interactive=False)
 
 
 def send(name: str | None, owner_token: object, command: str) -> gr.Button:
-    """Send a command to the trainer of a run. The button stays disabled until the next poll."""
+    """Send a command to the trainer of a run. The button says so until the trainer has carried it out."""
     run = run_actions.owned_run(name, owner_token)
     try:
         send_command(run, command)
@@ -67,7 +77,7 @@ def send(name: str | None, owner_token: object, command: str) -> gr.Button:
             f"Cannot send the command to the trainer ({error.strerror or error}). Free some disk space.",
             print_exception=False,
         ) from error
-    return gr.Button(interactive=False)
+    return gr.Button(WAITING_LABELS[command], interactive=False)
 
 
 def open_latest(name: str | None, owner_token: object) -> tuple[gr.Tabs, gr.Dropdown]:
@@ -90,34 +100,53 @@ def open_latest(name: str | None, owner_token: object) -> tuple[gr.Tabs, gr.Drop
 
 
 def poll(name: str | None, others: list[str] | None, owner_token: object, shown: Snapshot | None) -> list:
-    """Return the status of a run and its losses next to those of `others`.
+    """Return the status of a run, its losses next to those of `others`, and the list of all runs.
 
     `shown` is the snapshot of the last call; outputs that have not changed since are skipped.
     """
+    rows = run_rows.rows(owner_token)
     run = run_list.find_run(name, owner_token)
     if run is None:
-        return _no_run(shown)
+        return _no_run(shown, rows)
+    queue = run_list.read_queue_or_empty()
     status, is_owner = run_list.status_or_damaged(run), run_ownership.owns(run, owner_token)
     compared = _statuses(others or [], name, owner_token)
+    state = run_list.state_of(run, status, queue)
     snapshot = Snapshot(
         name,
-        run_list.state_of(run, status),
+        state,
         status.step,
         len(status.previews),
         len(status.saved),
         run.exists,
-        _status_line(run, status),
+        _status_line(run, status, state),
+        status.pending,
         tuple((other, other_status.step) for other, other_status in compared.items()),
+        repr(rows),
     )
     if snapshot == shown:
         return [gr.skip()] * NUM_OUTPUTS
     return [
         snapshot,
         snapshot.line,
-        *_changed_views(run, status, compared, snapshot, shown),
+        *_changed_views(run, status, compared, snapshot, shown, is_owner),
         *_buttons(run, snapshot, is_owner),
         gr.skip() if _same(snapshot, shown, "exists") else _command(run),
+        *_list_outputs(rows, snapshot, shown),
     ]
+
+
+def _list_outputs(rows: dict[str, Any], snapshot: Snapshot, shown: Snapshot | None) -> list:
+    """Return the list of runs and the label of the Start button, or gr.skip() if they have not changed."""
+    if shown is not None and shown.rows == snapshot.rows:
+        return [gr.skip(), gr.skip()]
+    return [rows, gr.Button(start_label(rows))]
+
+
+def start_label(rows: dict[str, Any]) -> str:
+    """Return the label of the Start button, which adds to the queue while a run is being trained or waits."""
+    busy = any(row["state"] in ("queued", "empty", "running", "stopping") for row in rows["runs"])
+    return ADD_TO_QUEUE if busy else START
 
 
 def _statuses(names: list[str], current: str | None, owner_token: object) -> dict[str, Status]:
@@ -134,29 +163,50 @@ def _same(snapshot: Snapshot, shown: Snapshot | None, *attributes: str) -> bool:
 
 
 def _changed_views(
-    run: RunFolder, status: Status, compared: dict[str, Status], snapshot: Snapshot, shown: Snapshot | None
+    run: RunFolder,
+    status: Status,
+    compared: dict[str, Status],
+    snapshot: Snapshot,
+    shown: Snapshot | None,
+    is_owner: bool,
 ) -> list:
     """Return the timeline and the curves, or gr.skip() for those that have not changed."""
     timeline = curves = gr.skip()
-    if not _same(snapshot, shown, "num_previews"):
-        timeline = plots.timeline(run.path, status, "First preview after 20 steps.")
+    if not _same(snapshot, shown, "num_previews", "state"):
+        empty = IN_QUEUE if snapshot.state == "queued" else FIRST_PREVIEW if snapshot.state == "running" else ""
+        # On a public page others watch the run, but the images are its owner's.
+        timeline = plots.timeline(run.path, status, empty, shows_training_images=is_owner)
     if not _same(snapshot, shown, "step", "compared_steps"):
         curves = _curves(run, status, compared)
     return [timeline, curves]
 
 
 def _buttons(run: RunFolder, snapshot: Snapshot, is_owner: bool) -> list[gr.Button]:
-    """Return the buttons below a run (stop, resume, open, preview, save), enabled where they apply."""
+    """Return the buttons of a run (stop, resume, open, preview, save), enabled where they apply."""
     running, has_checkpoint = is_owner and snapshot.state == "running", run.latest() is not None
-    resumable = is_owner and snapshot.state in ("finished", "failed", "interrupted") and has_checkpoint
-    return [gr.Button(interactive=enabled) for enabled in (running, resumable, has_checkpoint, running, running)]
+    resumable = is_owner and snapshot.state in run_rows.ENDED and has_checkpoint
+    pending = snapshot.pending
+
+    def command(name: str, label: str) -> gr.Button:
+        waits = name in pending
+        return gr.Button(WAITING_LABELS[name] if waits else label, interactive=running and not waits)
+
+    return [
+        command("stop", STOP),
+        gr.Button(interactive=resumable),
+        gr.Button(interactive=has_checkpoint),
+        command("sample_now", SAMPLE_NOW),
+        command("save_now", SAVE_NOW),
+    ]
 
 
-def _no_run(shown: Snapshot | None) -> list:
-    snapshot = Snapshot(None)
+def _no_run(shown: Snapshot | None, rows: dict[str, Any]) -> list:
+    snapshot = Snapshot(None, rows=repr(rows))
     if shown == snapshot:
         return [gr.skip()] * NUM_OUTPUTS
-    return [snapshot, "", {"frames": [], "empty": NO_RUN}, {"views": []}, *[gr.Button(interactive=False)] * 5, ""]
+    nothing = {"frames": [], "empty": CHOOSE_RUN if rows["runs"] else NO_RUN, "none": not rows["runs"]}
+    buttons = [gr.Button(interactive=False)] * 5
+    return [snapshot, "", nothing, {"views": []}, *buttons, "", *_list_outputs(rows, snapshot, shown)]
 
 
 def _curves(run: RunFolder, status: Status, compared: dict[str, Status]) -> dict[str, Any]:
@@ -170,22 +220,55 @@ def _command(run: RunFolder) -> str:
     return ""
 
 
-def _status_line(run: RunFolder, status: Status) -> str:
-    """Return one line of HTML with the state, progress, speed, remaining time and memory, and the run's folder."""
-    state = run_list.state_of(run, status)
-    parts = [f'<b class="state {state}">{run_list.STATE_LABELS[state]}</b>']
-    if status.step:
-        parts.append(f"step {status.step:,}" + (f" of {status.max_steps:,}" if status.max_steps else ""))
-        parts.append(f"{status.images_seen:,} images seen in all")
+def _config(run: RunFolder) -> tuple[TrainConfig, int] | None:
+    """Return the config of a run and the number of its training images; None if they cannot be read."""
+    with suppress(BadInput, TypeError):
+        config, data, _ = run.read_config()
+        count = data["pictures"] - data["held_out"] if {"pictures", "held_out"} <= data.keys() else 0
+        return config, count
+    return None
+
+
+def _status_line(run: RunFolder, status: Status, state: str) -> str:
+    """Return the state, progress, speed, remaining time and memory as HTML, what to expect, and the run's folder."""
+    known = _config(run) if run.exists else None
+    parts = [f'<b class="state {state}">{run_list.STATE_LABELS[state]}</b>', *_progress(status, state, known)]
     if state == "running":
         parts += [f"{status.images_per_second:.0f} images/s"] if status.images_per_second else []
-        parts += [f"{duration(status.seconds_left)} left"] if status.seconds_left is not None else []
+        parts += [_time_left(status)] if status.seconds_left is not None else []
         parts += [f"{status.memory / 1e9:.1f} GB"] if status.memory else []
     if state in ("empty", "refused"):
-        parts.append(html.escape(last_log_line(run)))
-    if state == "interrupted":
-        parts.append("killed, or out of memory. Press Continue training to take it up again")
-    if status.message:
-        parts.append(html.escape(status.message))
+        parts.append(html.escape(last_log_line(run)) or "loading, which takes some seconds")
+    parts += [html.escape(text) for text in (_how_it_ended(status, state), status.message) if text]
+    hint = expectations.expectation(status, known[0]) if known and state not in ("queued", "stopping") else ""
+    hint = f'<p class="expect">{html.escape(hint)}</p>' if hint else ""
     folder = "" if settings().public else f'<p class="where">Saved in {html.escape(str(run.path))}</p>'
-    return f'<p class="line">{" · ".join(filter(None, parts))}</p>{folder}'
+    return f'<p class="line">{" · ".join(filter(None, parts))}</p>{hint}{folder}'
+
+
+def _progress(status: Status, state: str, known: tuple[TrainConfig, int] | None) -> list[str]:
+    if not status.step:
+        return []
+    steps = f"step {status.step:,}" + (f" of {status.max_steps:,}" if status.max_steps else "")
+    if not known or known[1] < 1:
+        return [steps]
+    return [steps, f"has seen {budget.times_seen(expectations.images_trained(status, known[0]), known[1])}"]
+
+
+def _time_left(status: Status) -> str:
+    if status.seconds_left:
+        return f"{duration(status.seconds_left)} left"
+    return "time is up: saving and making the last preview"
+
+
+def _how_it_ended(status: Status, state: str) -> str:
+    if state == "stopping":
+        saved = status.saved and status.saved[-1]["step"] >= status.step
+        return "saved; making the last preview" if saved else "finishing this step, then saving"
+    if state == "stopped":
+        return "everything is saved; press Continue training to go on"
+    if state == "early_stopped":
+        return "the validation loss no longer improved"
+    if state == "interrupted":
+        return "killed, or out of memory; press Continue training to take it up again"
+    return ""

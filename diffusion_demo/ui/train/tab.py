@@ -7,16 +7,33 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from gradio.events import Dependency
 
 from diffusion_demo.ui.sample.tab import show_classes
 from diffusion_demo.ui.server import run_ownership
 from diffusion_demo.ui.settings import settings
-from diffusion_demo.ui.train import dataset_preview, form, layout, run_actions, run_list, run_status
+from diffusion_demo.ui.train import (
+    dataset_preview,
+    form,
+    layout,
+    run_actions,
+    run_list,
+    run_queue,
+    run_rows,
+    run_status,
+)
+from diffusion_demo.ui.train.upload_area import SENT_FILES
 
 # Options of event listeners.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 IMMEDIATE: dict[str, Any] = QUIET | {"queue": False}
 LATEST: dict[str, Any] = QUIET | {"trigger_mode": "always_last"}
+READING = '<p class="reading">Reading the images...</p>'
+# The inputs of the hidden buttons that the rows of the list of runs click (run_list.js).
+ROW = "(run, ...rest) => [window.trainRow.run, ...rest]"
+NAMED_ROW = "(run, owner, name) => [window.trainRow.run, owner, window.trainRow.name]"
+# Gradio renders the link of the download first.
+CLICK_DOWNLOAD = "() => setTimeout(() => document.querySelector('#train-zip').click(), 500)"
 
 
 @dataclass(frozen=True)
@@ -44,25 +61,25 @@ def build(page: gr.Blocks, tabs: gr.Tabs, sample_inputs: list[Component]) -> Non
         if not settings().training:
             with gr.Column(scale=2, min_width=300):
                 gr.Markdown(settings().why_no_training, elem_id="train-off")
-        with gr.Column(scale=2, min_width=300, visible=settings().training):
+        with gr.Column(scale=2, min_width=300, visible=settings().training, elem_id="train-form"):
             layout.lay_out_notices()
             images = layout.lay_out_images()
             setup = layout.lay_out_settings()
-        with gr.Column(scale=5, min_width=320, elem_classes="results", elem_id="train-results"):
-            progress = layout.lay_out_progress()
+        with gr.Column(scale=5, min_width=320, elem_id="train-results"):
+            stage, progress = layout.lay_out_stage()
             manager = layout.lay_out_runs()
     report, followed, invalid_field, shown = gr.State(None), gr.State(None), gr.State(None), gr.State(None)
     timer = gr.Timer(1.0)
     state = TabState(report, followed, invalid_field, shown, run_ownership.browser_token_component())
     train_form = form.TrainForm(setup.start_from, setup.fields, settings().anywhere)
 
-    _connect_images(images, setup, state)
-    _connect_form(page, train_form, images, setup, state)
+    _connect_images(images, setup, stage, state)
+    _connect_form(page, train_form, setup, stage, state)
     poll = _Poll(setup, progress, manager, state)
-    _connect_start(train_form, setup, progress, state, poll)
-    _connect_run(tabs, sample_inputs, setup, progress, manager, state, poll)
-    _connect_manager(progress, manager, state)
-    _connect_refresh(page, timer, setup, progress, state, poll)
+    _connect_start(train_form, setup, stage, progress, state, poll)
+    _connect_run(tabs, sample_inputs, setup, progress, state, poll)
+    _connect_rows(setup, stage, progress, manager, state, poll)
+    _connect_refresh(page, timer, setup, progress, manager, state, poll)
 
 
 class _Poll:
@@ -71,23 +88,35 @@ class _Poll:
     def __init__(
         self, setup: layout.RunSettings, progress: layout.RunProgress, manager: layout.RunManager, state: TabState
     ):
-        self.inputs: list[Component] = [progress.run, manager.others, state.owner, state.shown]
+        self.inputs: list[Component] = [progress.run, progress.others, state.owner, state.shown]
         self.outputs: list[Component] = [
             state.shown,
             progress.line,
             progress.timeline,
             progress.curves,
-            setup.stop,
+            progress.stop,
             progress.resume,
             progress.open_in_sample,
             progress.sample_now,
             progress.save_now,
             progress.command,
+            manager.table,
+            setup.start,
         ]
 
+    def after(self, event: Dependency) -> None:
+        """Poll at once after an event, whether it succeeded or not."""
+        event.then(run_status.poll, self.inputs, self.outputs, **IMMEDIATE)
 
-def _transform_fields(setup: layout.RunSettings) -> list[Component]:
-    return [setup.fields[name] for name in dataset_preview.TRANSFORM_FIELDS]
+
+def _show_report(is_report: bool) -> tuple[gr.Column, gr.Column]:
+    """Return updates of the two views of the stage."""
+    return gr.Column(visible=is_report), gr.Column(visible=not is_report)
+
+
+def _report_inputs(setup: layout.RunSettings) -> list[Component]:
+    names = dataset_preview.SHOWN_FIELDS[1:]
+    return [setup.start_from, *(setup.fields[name] for name in names)]
 
 
 def _input_events(form_fields: Sequence[Component]) -> list[Callable]:
@@ -95,67 +124,90 @@ def _input_events(form_fields: Sequence[Component]) -> list[Callable]:
     return [field.input for field in form_fields]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _connect_images(images: layout.ImageInputs, setup: layout.RunSettings, state: TabState) -> None:
-    """Scan the images when they are selected."""
-    outputs = [state.report, images.report]
+def _connect_images(
+    images: layout.ImageInputs, setup: layout.RunSettings, stage: layout.Stage, state: TabState
+) -> None:
+    """Scan the images when they are selected, and show the report on the stage."""
+    outputs, views = [state.report, stage.report], [stage.report_view, stage.training_view]
     class_from = setup.fields["class_from"]
-    scan_settings = [class_from, *_transform_fields(setup)]
+    scan_settings = [class_from, *_report_inputs(setup)]
     scanning: dict[str, Any] = {
         "api_visibility": "private",
         "concurrency_limit": 2,
-        "concurrency_id": "pictures",
-        "show_progress_on": [images.report],
+        "concurrency_id": "images",
+        "show_progress_on": [stage.report],
     }
-    images.files.upload(dataset_preview.scan_files, [images.files, *scan_settings], outputs, **scanning)
-    images.synthetic.click(dataset_preview.scan_synthetic, scan_settings, outputs, **scanning)
     (on_class_input,) = _input_events([class_from])
-    on_class_input(dataset_preview.rescan, [state.report, *scan_settings], outputs, **scanning)
+    scans = [
+        (images.sent.click, dataset_preview.scan_files, [images.uploaded, *scan_settings], SENT_FILES),
+        (images.synthetic.click, dataset_preview.scan_synthetic, scan_settings, None),
+    ]
     if settings().anywhere:
-        images.path.submit(dataset_preview.scan_path, [images.path, *scan_settings], outputs, **scanning)
-    images.files.clear(lambda: (None, ""), None, outputs, **IMMEDIATE)
+        scans.append((images.path.submit, dataset_preview.scan_path, [images.path, *scan_settings], None))
+    for trigger, scan, inputs, js in scans:
+        trigger(lambda: (*_show_report(True), READING), None, [*views, stage.report], **IMMEDIATE)
+        scanned = trigger(scan, inputs, outputs, js=js, **scanning)
+        scanned.failure(lambda: (*_show_report(False), None, ""), None, [*views, *outputs], **IMMEDIATE)
+    on_class_input(dataset_preview.rescan, [state.report, *scan_settings], outputs, **scanning)
+    stage.to_training.click(lambda: _show_report(False), None, views, **IMMEDIATE)
+    stage.to_report.click(lambda: _show_report(True), None, views, **IMMEDIATE)
+    state.report.change(
+        lambda report: gr.Button(visible=report is not None), state.report, stage.to_report, **IMMEDIATE
+    )
 
 
 def _connect_form(
-    page: gr.Blocks,
-    train_form: form.TrainForm,
-    images: layout.ImageInputs,
-    setup: layout.RunSettings,
-    state: TabState,
+    page: gr.Blocks, train_form: form.TrainForm, setup: layout.RunSettings, stage: layout.Stage, state: TabState
 ) -> None:
-    """Adapt the form to the initial model, and validate it and update the preview on every change."""
+    """Adapt the form to the initial model, and validate it and update the report on every change."""
     all_fields = list(setup.fields.values())
     for trigger in (setup.start_from.change, page.load):
         trigger(train_form.follow, setup.start_from, [state.followed, setup.noise, *all_fields], **QUIET)
-    transform = _transform_fields(setup)
+    report_inputs = [state.report, *_report_inputs(setup)]
+    check_inputs = [state.invalid_field, state.report, setup.start_from, setup.duration, *all_fields]
+    check_outputs = [setup.note, setup.start, setup.duration, state.invalid_field, setup.start_from, *all_fields]
+    validating: dict[str, Any] = LATEST | {"concurrency_limit": 4}
     gr.on(
-        [state.followed.change, *_input_events(transform)],
+        [state.followed.change, *_input_events(report_inputs[2:])],
         dataset_preview.show,
-        [state.report, *transform],
-        images.report,
+        report_inputs,
+        stage.report,
         **LATEST,
     )
-    validating: dict[str, Any] = LATEST | {"concurrency_limit": 4}
     # One listener for all fields, so that no older result overwrites a newer one.
     gr.on(
         [state.report.change, state.followed.change, *_input_events([setup.duration, *all_fields])],
         train_form.check,
-        [state.invalid_field, state.report, setup.start_from, setup.duration, *all_fields],
-        [setup.note, setup.start, setup.duration, state.invalid_field, setup.start_from, *all_fields],
+        check_inputs,
+        check_outputs,
         **validating,
     )
+    fixed = [setup.fields[name] for name in dataset_preview.FIXED_FIELDS]
+    fix = stage.report.select(dataset_preview.apply_fix, report_inputs, fixed, **QUIET)
+    fix.success(dataset_preview.show, report_inputs, stage.report, **QUIET)
+    fix.success(train_form.check, check_inputs, check_outputs, **validating)
+    setup.duration.input(form.patience_of, setup.duration, setup.fields["early_stopping_patience"], **IMMEDIATE)
 
 
 def _connect_start(
     train_form: form.TrainForm,
     setup: layout.RunSettings,
+    stage: layout.Stage,
     progress: layout.RunProgress,
     state: TabState,
     poll: _Poll,
 ) -> None:
-    """Start a run with the settings of the form."""
+    """Queue a run with the settings of the form, and show it."""
     inputs = [state.owner, state.report, setup.start_from, setup.duration, *setup.fields.values()]
+    setup.start.click(lambda: gr.Button(run_status.STARTING, interactive=False), None, setup.start, **IMMEDIATE)
     started = setup.start.click(train_form.start, inputs, [progress.run, setup.start], **QUIET)
-    started.then(run_status.poll, poll.inputs, poll.outputs, **IMMEDIATE)
+    started.success(lambda: _show_report(False), None, [stage.report_view, stage.training_view], **IMMEDIATE)
+    started.failure(_restore_start, state.owner, setup.start, **IMMEDIATE)
+    poll.after(started)
+
+
+def _restore_start(owner_token: object) -> gr.Button:
+    return gr.Button(run_status.start_label(run_rows.rows(owner_token)), interactive=True)
 
 
 def _connect_run(
@@ -163,45 +215,64 @@ def _connect_run(
     sample_inputs: list[Component],
     setup: layout.RunSettings,
     progress: layout.RunProgress,
-    manager: layout.RunManager,
     state: TabState,
     poll: _Poll,
 ) -> None:
     """Show the selected run, and connect the buttons that act on it."""
     owned = [progress.run, state.owner]
-    for selection in (progress.run, manager.others):
+    for selection in (progress.run, progress.others):
         selection.change(
             lambda name, others, owner_token: run_status.poll(name, others, owner_token, None),
-            [progress.run, manager.others, state.owner],
+            [progress.run, progress.others, state.owner],
             poll.outputs,
             **IMMEDIATE,
         )
-    commands = ((setup.stop, "stop"), (progress.sample_now, "sample_now"), (progress.save_now, "save_now"))
+    commands = ((progress.stop, "stop"), (progress.sample_now, "sample_now"), (progress.save_now, "save_now"))
     for button, command in commands:
         send = partial(run_status.send, command=command)
-        button.click(send, owned, button, api_name=f"{command}_run", **IMMEDIATE)
-    progress.resume.click(run_status.resume, [*owned, setup.duration], progress.resume, **QUIET)
+        poll.after(button.click(send, owned, button, api_name=f"{command}_run", **IMMEDIATE))
+    poll.after(progress.resume.click(run_status.resume, [*owned, setup.duration], progress.resume, **QUIET))
     opened = progress.open_in_sample.click(run_status.open_latest, owned, [tabs, sample_inputs[0]], **QUIET)
     opened.then(show_classes, sample_inputs[:2], sample_inputs[1:], **QUIET)
+    progress.more.expand(
+        lambda owner_token: gr.Dropdown(run_list.visible_names(owner_token)), state.owner, progress.others, **QUIET
+    )
 
 
-def _connect_manager(progress: layout.RunProgress, manager: layout.RunManager, state: TabState) -> None:
-    """List all runs, and download or delete the selected one."""
-    owned = [progress.run, state.owner]
-    manager.accordion.expand(
-        lambda owner_token: (run_list.runs_table(owner_token), gr.Dropdown(run_list.visible_names(owner_token))),
-        state.owner,
-        [manager.table, manager.others],
-        api_name="list_runs",
-        **QUIET,
-    )
-    manager.pack.click(
-        run_actions.pack, owned, manager.download, api_visibility="private", show_progress_on=[manager.pack]
-    )
-    manager.delete.click(lambda: gr.Row(visible=True), None, manager.confirmation, **IMMEDIATE)
-    manager.cancel.click(lambda: gr.Row(visible=False), None, manager.confirmation, **IMMEDIATE)
-    deleted = manager.confirm.click(run_actions.delete, owned, [progress.run, manager.table], **QUIET)
-    deleted.then(lambda: gr.Row(visible=False), None, manager.confirmation, **IMMEDIATE)
+def _connect_rows(
+    setup: layout.RunSettings,
+    stage: layout.Stage,
+    progress: layout.RunProgress,
+    manager: layout.RunManager,
+    state: TabState,
+    poll: _Poll,
+) -> None:
+    """Connect the hidden buttons that the rows of the list click. The row in question comes from run_list.js."""
+    owned, actions = [manager.row, state.owner], manager.actions
+    views = [stage.report_view, stage.training_view]
+
+    def connect(action: str, handler: Callable, inputs: list[Component], outputs: list[Component]) -> Dependency:
+        event = actions[action].click(handler, inputs, outputs, js=NAMED_ROW if action == "rename" else ROW, **QUIET)
+        poll.after(event)
+        return event
+
+    connect("open", _open_run, owned, [progress.run, *views])
+    connect("resume", run_status.resume, [*owned, setup.duration], [progress.resume])
+    connect("rename", run_actions.rename, [*owned, manager.new_name], [progress.run])
+    connect("delete", run_actions.delete, owned, [progress.run])
+    connect("move_up", run_queue.move_up, owned, [])
+    connect("remove", run_queue.remove, owned, [])
+    poll.after(actions["pause"].click(run_queue.pause, None, None, **QUIET))
+    packed = connect("export", run_actions.pack, owned, [manager.download])
+    packed.success(None, None, None, js=CLICK_DOWNLOAD)
+
+
+def _open_run(name: str | None, owner_token: object) -> tuple[gr.Dropdown, gr.Column, gr.Column]:
+    """Show a run of the list on the stage."""
+    names = run_list.visible_names(owner_token)
+    if name not in names:
+        raise gr.Error(run_actions.RUN_NOT_FOUND, print_exception=False)
+    return gr.Dropdown(names, value=name), *_show_report(False)
 
 
 def _connect_refresh(
@@ -209,10 +280,11 @@ def _connect_refresh(
     timer: gr.Timer,
     setup: layout.RunSettings,
     progress: layout.RunProgress,
+    manager: layout.RunManager,
     state: TabState,
     poll: _Poll,
 ) -> None:
-    """Update the lists when the page loads, and the selected run every second."""
+    """Update the lists when the page loads, and the selected run and the list of runs every second."""
     refreshed = page.load(
         _refresh, [setup.start_from, state.owner], [progress.run, setup.start_from, state.owner], **QUIET
     )
@@ -223,6 +295,7 @@ def _connect_refresh(
         **IMMEDIATE,
     )
     timer.tick(run_status.poll, poll.inputs, poll.outputs, trigger_mode="once", **IMMEDIATE)
+    page.load(run_rows.rows, state.owner, manager.table, api_name="list_runs", **QUIET)
 
 
 def _refresh(start_from: str | None, owner_token: object) -> tuple[gr.Dropdown, gr.Dropdown, str]:

@@ -1,10 +1,14 @@
-"""Storage of uploaded images: a folder or zip inside the runs folder, kept as long as a run uses it."""
+"""Storage of uploaded images: a folder or ZIP inside the runs folder, kept as long as a run uses it.
+
+Files that come with folders are stored as a ZIP, so that nothing that a visitor sends becomes a path on this machine.
+"""
 
 import hashlib
 import os
 import re
 import secrets
 import shutil
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,38 +18,80 @@ from diffusion_demo.ui.server import disk_quota
 from diffusion_demo.ui.server.model_list import RUNS
 
 UPLOADS = RUNS / ".uploads"
+MAX_PART = 60  # characters of a folder or file name in a ZIP
 
 
-def store(files: list[str]) -> Path:
-    """Copy one zip or any number of images, and return the path of the zip or the image folder.
+def store(files: list[tuple[str, str]]) -> Path:
+    """Copy one ZIP or any number of images, and return the path of the ZIP or the image folder.
 
-    Storing the same files again returns the same path. Raises BadInput for several zips, a zip among images, or if
-    the disk quota or the disk is full.
+    `files` has the path of each file and the name that the browser gave it, with its folders. Storing the same files
+    again returns the same path. Raises BadInput for several ZIPs, a ZIP among images, or if the disk quota or the disk
+    is full.
     """
-    paths = sorted(set(map(Path, files)))
-    zips = [path for path in paths if path.suffix.lower() == ".zip"]
-    if zips and len(paths) > 1:
-        raise BadInput("A zip cannot be combined with other files. Drop either one zip or images.")
-    # Gradio names the folder of an upload by the hash of its content.
-    digest = hashlib.sha256("\n".join(f"{path.parent.name}/{path.name}" for path in paths).encode()).hexdigest()[:12]
-    folder = UPLOADS / digest
-    name = Path(safe_name(zips[0].stem, "pictures")).with_suffix(".zip").name if zips else "pictures"
+    sources = {Path(path): name for path, name in sorted(files)}
+    zips = [path for path in sources if path.suffix.lower() == ".zip"]
+    if zips and len(sources) > 1:
+        raise BadInput("A ZIP cannot be combined with other files. Add either one ZIP or images.")
+    members = {path: _member_name(name) for path, name in sources.items()}
+    in_folders = not zips and any("/" in member for member in members.values())
+    folder = UPLOADS / _digest(sources, members if in_folders else {})
+    name = _stored_name(zips, list(members.values()) if in_folders else [])
     if (folder / name).exists():
         folder.touch()  # housekeeping deletes unused uploads by age
         return folder / name
-    disk_quota.check(sum(path.stat().st_size for path in paths if path.is_file()))
+    disk_quota.check(sum(path.stat().st_size for path in sources if path.is_file()))
 
     def write(partial: Path) -> None:
+        partial.mkdir(parents=True)
         if zips:
-            partial.mkdir(parents=True)
             shutil.copyfile(zips[0], partial / name)
-            return
-        (partial / name).mkdir(parents=True)
-        for path, stored in zip(paths, unique_names(paths), strict=True):
-            shutil.copyfile(path, partial / name / stored)
+        elif in_folders:
+            _write_zip(partial / name, members)
+        else:
+            _copy_files(partial / name, sources)
 
     _write_folder(folder, write)
     return folder / name
+
+
+def _member_name(name: str) -> str:
+    """Return the name of a file inside a ZIP: its folders and its own name, each of them safe."""
+    from diffusion_demo.data import names
+
+    parts = names.safe_parts(names.split_member_name(name))
+    return "/".join(names.shorten(part, MAX_PART) for part in parts) or "image"
+
+
+def _digest(sources: dict[Path, str], members: dict[Path, str]) -> str:
+    """Return a hash of the files and, where they have folders, of their names in the ZIP."""
+    # Gradio names the folder of an upload by the hash of its content.
+    lines = (f"{path.parent.name}/{path.name}/{members.get(path, '')}" for path in sources)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
+
+
+def _stored_name(zips: list[Path], members: list[str]) -> str:
+    if zips:
+        return Path(safe_name(zips[0].stem, "images")).with_suffix(".zip").name
+    if not members:
+        return "images"
+    tops = {member.partition("/")[0] for member in members if "/" in member}
+    return f"{safe_name(next(iter(tops)), 'images') if len(tops) == 1 else 'images'}.zip"
+
+
+def _write_zip(file: Path, members: dict[Path, str]) -> None:
+    counts = Counter[str]()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for path, member in members.items():
+            counts[member] += 1
+            stem, dot, suffix = member.rpartition(".")
+            numbered = f"{stem or member} ({counts[member]}){dot}{suffix if stem else ''}"
+            archive.write(path, member if counts[member] == 1 else numbered)
+
+
+def _copy_files(folder: Path, sources: dict[Path, str]) -> None:
+    folder.mkdir()
+    for path, stored in zip(sources, unique_names(list(sources)), strict=True):
+        shutil.copyfile(path, folder / stored)
 
 
 def synthetic_images() -> Path:

@@ -22,9 +22,12 @@ def test_thinning_keeps_the_last_point():
 def test_curves_and_timeline_of_a_run(trained_run):
     status = read_status(RunFolder(trained_run))
     total, noise = plots.curves(status)["views"]
-    assert [line["name"] for line in total["lines"]] == ["each report", "smoothed", "held-out images"]
+    assert [line["name"] for line in total["lines"]] == ["Every 5 steps", "Training (smoothed)", "Validation"]
     assert [step for step, _ in total["lines"][2]["points"]] == [6, 12]
+    assert all(view["x"] == "Training step" and "log scale" in view["y"] for view in (total, noise))
     assert len(noise["lines"]) == 4 and all(line["points"] for line in noise["lines"])
     frames = plots.timeline(trained_run, status, "")["frames"]
     assert [frame["step"] for frame in frames] == [12]
-    assert all(frames[0][kind].startswith("data:image/png;base64,") for kind in ("averaged", "raw"))
+    assert all(frames[0][kind].startswith("data:image/png;base64,") for kind in ("averaged", "raw", "nearest"))
+    hidden = plots.timeline(trained_run, status, "", shows_training_images=False)["frames"]
+    assert hidden[0]["raw"] and hidden[0]["nearest"] is None, "on a public page the images are their owner's alone"

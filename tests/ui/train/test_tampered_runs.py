@@ -9,7 +9,7 @@ import pytest
 
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server import model_list
-from diffusion_demo.ui.train import plots, run_actions, run_list, run_status, uploads
+from diffusion_demo.ui.train import plots, run_actions, run_list, run_rows, run_status, uploads
 
 
 @pytest.fixture
@@ -84,9 +84,9 @@ def test_a_damaged_run_is_listed_and_the_rest_works(runs, file, content):
     (runs / "bad" / file).parent.mkdir(exist_ok=True)
     (runs / "bad" / file).write_text(content)
     assert set(run_list.visible_names("")) == {"bad", "good"}
-    table = run_list.runs_table("")
-    assert "good" in table and "bad" in table
+    rows = {row["name"]: row for row in run_rows.rows("")["runs"]}
+    assert rows.keys() == {"good", "bad"}
     assert any(name.startswith("good/") for name in model_list.model_folders())
     assert run_status.poll("bad", ["good"], "", None)[0].name == "bad"
     if file == "events.jsonl":
-        assert "Damaged" in table
+        assert rows["bad"]["label"] == "Damaged" and "delete" in rows["bad"]["actions"]

@@ -1,0 +1,98 @@
+// One row for each run, with its actions. A row is built anew only if its actions have changed, so that nobody loses a half-typed name.
+const find = (selector) => element.querySelector(selector), rows = new Map();
+const LABELS = { resume: "Continue", export: "Export", rename: "Rename", delete: "Delete", move_up: "Move up", remove: "Remove" };
+const WAITING = { resume: "Continuing...", export: "Packing...", delete: "Deleting...", rename: "Renaming...", move_up: "Moving...", remove: "Removing..." };
+
+// The hidden button of an action takes the run, and a new name, from here.
+function act(action, run, name) {
+  window.trainRow = { run: run || "", name: name || "" };
+  document.querySelector("#train-row-" + action).click();
+}
+
+function button(text, title, onClick) {
+  const made = document.createElement("button");
+  Object.assign(made, { type: "button", textContent: text, title });
+  made.setAttribute("aria-label", title);
+  made.addEventListener("click", onClick);
+  return made;
+}
+
+function actionButton(action, run, row) {
+  const title = LABELS[action] + " " + run.name;
+  const made = button(LABELS[action], title, () => {
+    if (action === "rename") return askName(run, row);
+    if (action === "delete") return confirm(run, row);
+    wait(made, action);
+    act(action, run.name);
+  });
+  made.className = action;
+  return made;
+}
+
+// Says so until the row changes, or for ten seconds if the server refuses.
+function wait(made, action) {
+  const before = made.textContent;
+  made.textContent = WAITING[action];
+  made.disabled = true;
+  setTimeout(() => { made.textContent = before; made.disabled = false; }, action === "export" ? 4000 : 10000);
+}
+
+function confirm(run, row) {
+  const actions = row.querySelector(".actions"), before = [...actions.childNodes];
+  const sure = button("Delete permanently", "Delete " + run.name + " permanently", () => { wait(sure, "delete"); act("delete", run.name); });
+  sure.className = "danger";
+  const back = button("Cancel", "Keep " + run.name, () => { actions.replaceChildren(...before); actions.querySelector(".delete").focus(); });
+  actions.replaceChildren(sure, back);
+  back.focus();
+}
+
+function askName(run, row) {
+  const actions = row.querySelector(".actions"), before = [...actions.childNodes], input = document.createElement("input");
+  Object.assign(input, { type: "text", value: run.name, maxLength: 40 });
+  input.setAttribute("aria-label", "New name of " + run.name);
+  const back = () => actions.replaceChildren(...before);
+  const done = () => { if (input.value.trim() && input.value.trim() !== run.name) act("rename", run.name, input.value.trim()); back(); };
+  input.addEventListener("keydown", (event) => { if (event.key === "Enter") done(); if (event.key === "Escape") back(); });
+  actions.replaceChildren(input, button("Save", "Save the new name", done), button("Cancel", "Keep the name " + run.name, back));
+  input.select();
+}
+
+function build(run) {
+  const row = document.createElement("li");
+  row.innerHTML = '<span class="head"><span class="label"></span><span class="facts"></span></span><span class="actions"></span>';
+  const open = button(run.name, "Show " + run.name, () => act("open", run.name));
+  open.className = "open";
+  row.querySelector(".head").prepend(open);
+  row.querySelector(".actions").append(...run.actions.map((action) => actionButton(action, run, row)));
+  return row;
+}
+
+function draw() {
+  const value = props.value || {}, runs = value.runs || [], queue = value.queue || {};
+  for (const name of rows.keys()) if (!runs.some((run) => run.name === name)) { rows.get(name).node.remove(); rows.delete(name); }
+  runs.forEach((run, place) => {
+    const mark = JSON.stringify([run.actions, run.state]);
+    let row = rows.get(run.name);
+    if (!row || row.mark !== mark) {
+      const node = build(run);
+      if (row) row.node.replaceWith(node);
+      rows.set(run.name, (row = { node, mark }));
+    }
+    row.node.querySelector(".label").textContent = run.label;
+    row.node.querySelector(".label").className = "label " + run.state;
+    row.node.querySelector(".facts").textContent = run.facts.join(" \u00b7 ");
+    const list = find(".rows");
+    if (list.children[place] !== row.node) list.insertBefore(row.node, list.children[place] || null);
+  });
+  find(".none").hidden = runs.length > 0;
+  find(".queue").hidden = !queue.waiting && !queue.paused;
+  find(".queue .words").textContent = (queue.waiting === 1 ? "1 run waits in the queue" : (queue.waiting || 0) + " runs wait in the queue") + (queue.paused ? ", which is paused." : ". They start one after the other.");
+  find(".pause").hidden = !queue.may_pause;
+  find(".pause").textContent = queue.paused ? "Resume queue" : "Pause queue";
+  find(".problem").hidden = !queue.problem;
+  find(".problem").textContent = queue.problem || "";
+}
+
+find(".pause").addEventListener("click", () => act("pause"));
+watch("value", draw);
+draw();

@@ -1,0 +1,43 @@
+"""What to expect of the previews of a run, and when."""
+
+from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.status import Status
+from diffusion_demo.ui.duration import duration
+from diffusion_demo.ui.train.budget import IMAGES_NEEDED
+
+COPY_SHARE = 0.25  # of the images of a preview, from which on they are called copies
+COPIES = (
+    "The previews start to copy training images ({share:.0f} % of the last one). Compare them below. More images, "
+    "random flips or dropout help; training longer does not."
+)
+
+
+def images_needed(is_new: bool) -> int:
+    """Return how many images training has to see before its previews show something."""
+    return IMAGES_NEEDED["new" if is_new else "fine-tuned"]
+
+
+def images_trained(status: Status, config: TrainConfig) -> int:
+    """Return the training images that a run has seen itself, without those of the model that it started from."""
+    return status.step * config.batch_size
+
+
+def expectation(status: Status, config: TrainConfig) -> str:
+    """Return what to expect of the previews at this point of a run; an empty text when they speak for themselves."""
+    if status.task == "classifier" or not status.step:
+        return ""
+    share = next((preview.get("copies") for preview in reversed(status.previews)), None)
+    if share is not None and share >= COPY_SHARE:
+        return COPIES.format(share=100 * share)
+    needed, seen = images_needed(config.init_from is None), images_trained(status, config)
+    if seen >= needed:
+        return ""
+    is_new = config.init_from is None
+    subject = "noise, then blurred colors" if is_new else "the images of the model that it started from"
+    if status.state != "running":
+        return (
+            f"This run has seen {seen:,} images. Up to about {needed:,}, previews show {subject}. "
+            "Continue training to see more."
+        )
+    wait = f", in about {duration((needed - seen) / status.images_per_second)}" if status.images_per_second else ""
+    return f"Expect {subject} at first. Your images appear after about {needed:,} training images{wait}."

@@ -1,0 +1,75 @@
+"""The report on the scanned images as HTML: crops, sizes, classes, fixes, warnings, and files that were left out."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+from diffusion_demo.ui.train.fixes import Fix
+
+MAX_REJECTED = 50  # files listed with a reason
+MAX_CLASSES = 24  # listed with a count
+COLUMNS, ROWS = 8, 3
+
+
+def render(report: Any, image_transform: Any, fixes: Sequence[Fix]) -> str:
+    """Return the report (a data.Report) on images after a transform (a data.ImageTransform)."""
+    from diffusion_demo import data
+    from diffusion_demo.images import contact_sheet
+    from diffusion_demo.ui.preview.frames import image_data_uri
+
+    crops = contact_sheet(data.examples(report, COLUMNS * ROWS, image_transform), COLUMNS)
+    size = image_transform.image_size
+    return (
+        '<div class="report">'
+        f"{_headline(report.summary())}"
+        f'<img class="crops" src="{image_data_uri(crops)}" alt="Examples, cropped and resized as for training">'
+        f'<p class="caption">Examples as the network will see them, {size} x {size} pixels.</p>'
+        f"{_classes(report.classes)}{_fix_buttons(fixes)}"
+        f"{_list('warnings', report.warnings_for(image_transform))}"
+        f"{_rejected_files(report.rejected)}</div>"
+    )
+
+
+def _headline(summary: dict[str, Any]) -> str:
+    sides = summary["shorter_sides"]
+    facts = [f"<b>{summary['pictures']:,} images</b> ({summary['held_out']:,} set aside for validation)"]
+    if sides:
+        facts.append(
+            f"shorter side {sides['smallest']:,} px"
+            if sides["smallest"] == sides["largest"]
+            else f"shorter side {sides['smallest']:,} to {sides['largest']:,} px, median {sides['median']:,}"
+        )
+    if summary["not_square"]:
+        facts.append(f"{summary['not_square']:,} not square")
+    return f'<p class="counts">{" · ".join(facts)}</p>'
+
+
+def _classes(classes: dict[str, int]) -> str:
+    if not classes:
+        return '<p class="classes">No classes. Images in subfolders get the names of these as classes.</p>'
+    shown = sorted(classes.items(), key=lambda item: item[0])[:MAX_CLASSES]
+    words = ", ".join(f"{html.escape(name)} ({count:,})" for name, count in shown)
+    rest = f", and {len(classes) - len(shown):,} more" if len(classes) > len(shown) else ""
+    return f'<p class="classes"><b>{len(classes):,} classes:</b> {words}{rest}</p>'
+
+
+def _fix_buttons(fixes: Sequence[Fix]) -> str:
+    buttons = "".join(
+        f'<button type="button" data-fix="{fix.key}" aria-pressed="{str(fix.applied).lower()}">'
+        f"{html.escape(fix.label)}</button>"
+        for fix in fixes
+    )
+    return f'<p class="fixes">{buttons}</p>' if buttons else ""
+
+
+def _list(kind: str, texts: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(text)}</li>" for text in texts)
+    return f'<ul class="{kind}">{items}</ul>' if items else ""
+
+
+def _rejected_files(rejected: dict[str, str]) -> str:
+    items = "".join(
+        f"<li><b>{html.escape(name)}</b>: {html.escape(reason)}</li>"
+        for name, reason in list(rejected.items())[:MAX_REJECTED]
+    )
+    return f"<details><summary>Unreadable files: {len(rejected):,}</summary><ul>{items}</ul></details>" if items else ""
