@@ -157,6 +157,33 @@ def test_hidden_runs_are_named_nowhere_and_cannot_be_used(attacker):
     assert not any(HIDDEN in answer.text for answer in answers[1:2] + answers[3:])
 
 
+def test_nobody_changes_the_runs_or_the_queue_of_others(attacker, server):
+    before = sorted(str(path) for path in server.runs.rglob("*") if ".uploads" not in path.parts)
+    for name in (HIDDEN, "..", "../runs", ".queue.json", "", None):
+        for action, more in (("move_up", []), ("remove", []), ("rename", ["mine"]), ("delete", []), ("pack", [])):
+            answer = attacker.call(attacker.number_of(action), [name, "", *more])
+            assert not answer.succeeded and answer.error and HIDDEN not in answer.error, (action, name)
+    assert "cannot be paused" in str(attacker.call(attacker.number_of("pause"), []).error)
+    for event in (None, {}, {"fix": "duplicates"}, {"fix": ["x"]}, {"fix": "../x", "field": "data", "value": "/etc"}):
+        number = attacker.number_of("apply_fix")
+        assert not attacker.call(number, attacker.initial_inputs(number), event_data=event).succeeded
+    assert before == sorted(str(path) for path in server.runs.rglob("*") if ".uploads" not in path.parts)
+
+
+@pytest.mark.parametrize("name", ["../../../../tmp/pwned/1.png", "/etc/1.png", "a/" * 400 + "1.png", "..\\..\\1.png"])
+def test_the_folders_of_an_upload_become_names_in_a_zip_alone(server, name):
+    visitor = Visitor(server.url)
+    number = visitor.number_of("scan_files")
+    data = visitor.initial_inputs(number)
+    data[0] = [{"path": upload(visitor, "1.png", png()), "orig_name": name, "meta": META}]
+    answer = visitor.call(number, data)
+    assert answer.succeeded and "1 images" in answer.text
+    (stored,) = [path for path in (server.runs / ".uploads").glob("*/*") if path.stat().st_mtime > time.time() - 60][
+        -1:
+    ]
+    assert stored.is_file() and stored.parent.parent == server.runs / ".uploads" and not Path("/tmp/pwned").exists()
+
+
 @pytest.mark.parametrize("key", ["x" * 65, "x" * 1_900_000, "", "a b", "a\nFORGED", "../x", 5, None, ["a"]])
 def test_keys_are_short_and_plain(attacker, key):
     body = {"data": [], "fn_index": attacker.number_of("random_seed"), "session_hash": key}

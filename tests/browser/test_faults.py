@@ -88,7 +88,7 @@ def test_training_continues_when_the_server_is_killed_and_the_restarted_page_sho
         page.get_by_role("tab", name="Train").click()
         expect(line).to_contain_text(re.compile(r"Training.*step \d+"), timeout=SOON)
         page.get_by_role("tabpanel").get_by_role("button", name="Stop", exact=True).click()
-        expect(line).to_contain_text("Finished", timeout=SOON)
+        expect(line).to_contain_text("Stopped", timeout=SOON)
         assert json.loads((run / "events.jsonl").read_text().splitlines()[-1])["type"] == "finished"
         page.context.close()
 

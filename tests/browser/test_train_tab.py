@@ -54,7 +54,12 @@ def open_train(open_page, viewport=DESKTOP, theme="light"):
 
 
 def drop(page, *files):
-    page.locator("#train-files input[type=file]").set_input_files([str(file) for file in files])
+    page.locator("#train-files input.files").set_input_files([str(file) for file in files])
+
+
+def row(page, name):
+    """The row of a run in the list."""
+    return page.locator("#train-table li").filter(has=page.get_by_role("button", name=f"Show {name}", exact=True))
 
 
 def choose(page, label, option):
@@ -65,7 +70,9 @@ def choose(page, label, option):
 def test_initial_state(open_page):
     page = open_train(open_page)
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
-    expect(page.locator("#train-files")).to_contain_text("Your images (files or one ZIP)")
+    expect(page.locator("#train-files")).to_contain_text("Drop a folder, images or one ZIP here")
+    titles = [heading.inner_text() for heading in page.locator(".step h2").all()]
+    assert titles == ["1 Images", "2 Settings", "3 Training", "Runs"]
 
 
 def test_from_a_dropped_zip_to_sampled_images(open_page, archive):
@@ -81,7 +88,10 @@ def check_report_and_settings(page):
     """Check the report on the zip, and change settings that depend on it."""
     report = page.locator("#train-report")
     expect(report).to_contain_text("120 images", timeout=SOON)
-    expect(report).to_contain_text("one (40), three (40), two (40)")
+    expect(report).to_contain_text("3 classes: one (40), three (40), two (40)")
+    expect(report).to_contain_text("shorter side 32 px")
+    box = report.locator("img.crops").bounding_box()
+    assert box and box["width"] / 8 >= 90, "the crops are large enough to see"
     report.locator("summary").click()
     expect(report).to_contain_text("two/broken.png")
     assert report.locator("img.crops").evaluate("i => i.naturalWidth > 0")
@@ -94,7 +104,8 @@ def check_report_and_settings(page):
     choose(page, "Learning-rate schedule", "Constant, then decay")
     page.get_by_label("Batch size").fill("8")
     expect(page.locator("#train-note")).to_contain_text("Training speed", timeout=SOON)
-    expect(page.get_by_label(re.compile(r"Quick try, 3 min \(about [0-9,]+ images\)"))).to_be_checked()
+    expect(page.get_by_label(re.compile(r"Quick try, 3 min \(each image about \d+ times\)"))).to_be_checked()
+    expect(page.locator("#train-start")).to_be_in_viewport()
     assert report.locator("img.crops").get_attribute("src") == before, "square images are not squashed"
     page.screenshot(path=SCREENSHOTS / "train-ready-desktop-light.png", full_page=True)
 
@@ -104,12 +115,20 @@ def start_training(page):
     page.get_by_role("button", name="Start", exact=True).click()
     line = page.locator("#train-line")
     expect(line).to_contain_text("Starting", timeout=SOON)
-    expect(line).to_contain_text(re.compile(r"Training.*step \d+.*images seen.*images/s.*left.*GB"), timeout=SOON)
+    expect(page.locator("#train-start")).to_have_text("Add to queue")
+    expect(page.locator("#train-start")).to_be_enabled()
+    expect(line).to_contain_text(re.compile(r"Training.*step \d+.*has seen .*images/s.*left.*GB"), timeout=SOON)
+    expect(line).to_contain_text("Your images appear after about 3,000 training images")
     expect(line).to_contain_text("my-digits-1")
     expect(page.locator("#timeline .status")).to_contain_text("Before training", timeout=SOON)
     expect(page.locator("#timeline .status")).to_contain_text("Step 20, preview 2 of 2", timeout=SOON)
-    open_part(page, "Command line")
+    for name, alt in (("Raw weights", "Preview of the raw weights"), ("Nearest training images",) * 2):
+        page.get_by_role("button", name=name).click()
+        expect(page.locator("#timeline img.other")).to_have_attribute("alt", f"{alt} at step 20")
+    open_part(page, "Compare and repeat")
     expect(page.locator("#train-command")).to_contain_text("python -m diffusion_demo train --run")
+    box = page.locator("#train-command").bounding_box()
+    assert box and box["height"] < 300, "the command takes no more room than its text"
     decay = re.compile(r"--lr-scheduler warmup_stable_decay.* --lr-total-steps \d+")
     expect(page.locator("#train-command")).to_contain_text(decay)
 
@@ -120,7 +139,8 @@ def check_progress_after_reload(page):
     page.get_by_role("tab", name="Train").click()
     expect(page.locator("#train-line")).to_contain_text("Training", timeout=SOON)
     expect(page.locator("#curves polyline.line-1")).to_have_attribute("points", re.compile(r"\d"))
-    page.locator("#curves").get_by_text("By noise").click()
+    expect(page.locator("#curves .title").first).to_have_text("Training step")
+    page.locator("#curves").get_by_text("By noise level").click()
     expect(page.locator("#curves .reading")).to_contain_text("Highest noise")
     page.locator("#timeline .scrub").fill("0")
     expect(page.locator("#timeline .status")).to_contain_text("Before training")
@@ -130,9 +150,14 @@ def check_progress_after_reload(page):
 def stop_and_sample(page):
     """Stop the run, and sample from its model."""
     page.get_by_role("button", name="Save now").click()
-    page.get_by_role("tabpanel").get_by_role("button", name="Stop", exact=True).click()
-    expect(page.locator("#train-line")).to_contain_text("Finished", timeout=SOON)
+    expect(page.locator("#train-save-now")).to_have_text("Saving...")
+    page.locator("#train-stop").click()
+    expect(page.locator("#train-stop")).to_have_text("Stopping...")
+    expect(page.locator("#train-line")).to_contain_text("Stopping")
+    expect(page.locator("#train-line")).to_contain_text("Stopped", timeout=SOON)
+    expect(page.locator("#train-stop")).to_have_text("Stop")
     expect(page.locator("#train-resume")).to_be_enabled()
+    expect(page.locator("#train-start")).to_have_text("Start")
     page.get_by_role("button", name="Open in Sample").click()
     expect(page.get_by_role("combobox", name="Model")).to_have_value(re.compile(r"my-digits-1/step_\d+"))
     page.get_by_label("number input for Images").fill("2")
@@ -148,7 +173,7 @@ def test_invalid_settings_are_reported_at_their_fields(open_page, archive, tmp_p
     other.write_bytes(archive.read_bytes())
     page = open_train(open_page)
     drop(page, archive, other)
-    expect(page.get_by_test_id("toast-body")).to_contain_text("either one zip or images")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("either one ZIP or images")
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
 
     page = open_train(open_page)
@@ -171,40 +196,95 @@ def test_invalid_settings_are_reported_at_their_fields(open_page, archive, tmp_p
     expect(start).to_be_disabled()
 
 
-def test_runs_can_be_compared_downloaded_and_deleted(open_page, trained_run, tmp_path):
+def test_runs_can_be_opened_compared_exported_renamed_and_deleted(open_page, trained_run, tmp_path):
     for name in ("copy", "spare"):
         shutil.copytree(trained_run, trained_run.parent / name)
     page = open_train(open_page)
-    open_part(page, "All runs")
-    expect(page.locator("#train-table")).to_contain_text("spare", timeout=SOON)
-    choose(page, "Run", "copy")
+    row(page, "copy").get_by_role("button", name="Show copy", exact=True).click()
+    expect(page.get_by_role("combobox", name="Run", exact=True)).to_have_value("copy")
+    open_part(page, "Compare and repeat")
     choose(page, "Compare loss with", "spare")
     page.keyboard.press("Escape")
     expect(page.locator("#curves .reading")).to_contain_text(re.compile(r"copy \d.*spare \d"))
     page.screenshot(path=SCREENSHOTS / "train-compare-desktop-light.png", full_page=True)
-    page.get_by_role("button", name="Export this run").click()
-    page.locator("#train-zip").wait_for()
     with page.expect_download() as download:
-        page.locator("#train-zip").click()
+        row(page, "copy").get_by_role("button", name="Export copy").click()
     download.value.save_as(tmp_path / "copy.zip")
     with zipfile.ZipFile(tmp_path / "copy.zip") as archive:
         archive.extractall(tmp_path)
         assert not [name for name in archive.namelist() if "/state/" in name]
     assert load_checkpoint(resolve_checkpoint(tmp_path / "copy")).description.steps == 12
-    page.get_by_role("button", name="Delete this run").click()
-    page.get_by_role("button", name="Cancel").click()
-    page.get_by_role("button", name="Delete this run").click()
-    page.locator("#train-delete").click()
-    expect(page.locator("#train-table")).not_to_contain_text("copy", timeout=SOON)
-    assert not (trained_run.parent / "copy").exists() and (trained_run.parent / "spare").exists()
+    expect(page.locator("#train-zip")).to_have_text("Download copy.zip")
+    rename_and_delete(page, trained_run.parent)
     shutil.rmtree(trained_run.parent / "spare")
+    expect(row(page, "spare")).to_have_count(0, timeout=SOON)
+
+
+def rename_and_delete(page, runs):
+    """Rename a run in its row, and delete it after one cancellation."""
+    row(page, "copy").get_by_role("button", name="Rename copy").click()
+    page.get_by_label("New name of copy").fill("my / digits")
+    page.keyboard.press("Enter")
+    renamed = row(page, "my-digits")
+    expect(renamed).to_be_visible(timeout=SOON)
+    assert (runs / "my-digits").is_dir() and not (runs / "copy").exists()
+    renamed.get_by_role("button", name="Delete my-digits").click()
+    page.get_by_role("button", name="Keep my-digits").click()
+    renamed.get_by_role("button", name="Delete my-digits").click()
+    page.get_by_role("button", name="Delete my-digits permanently").click()
+    expect(renamed).to_have_count(0, timeout=SOON)
+    assert not (runs / "my-digits").exists() and (runs / "spare").exists()
+
+
+def test_a_folder_keeps_its_classes_fixes_are_one_click_and_runs_wait_in_an_ordered_queue(open_page, digits, tmp_path):
+    folder = tmp_path / "my set"
+    shutil.copytree(digits, folder)
+    shutil.copy(folder / "one" / "000.png", folder / "one" / "again.png")
+    (folder / "notes.txt").write_text("words")
+    page = open_train(open_page)
+    page.locator("#train-files input.folder").set_input_files(folder)
+    report = page.locator("#train-report")
+    expect(report).to_contain_text("61 images", timeout=SOON)
+    expect(report).to_contain_text("one (21), three (20), two (20)")
+    expect(page.locator("#train-files")).to_contain_text("Left out, no images: 1")
+    fix = report.get_by_role("button", name="Drop 1 exact duplicates")
+    fix.click()
+    expect(report).to_contain_text("60 images")
+    expect(fix).to_have_attribute("aria-pressed", "true")
+    report.get_by_role("button", name="Train at 16 x 16 pixels").click()
+    expect(report).to_contain_text("16 x 16 pixels.")
+    choose(page, "Start from", "a new tiny network")
+    check_queue(page)
+
+
+def check_queue(page):
+    """Queue three runs, pause, reorder and remove them, and stop the one that trains."""
+    for name in ("my-set-1", "my-set-2", "my-set-3"):
+        expect(page.locator("#train-start")).to_be_enabled(timeout=SOON)
+        page.locator("#train-start").click()
+        expect(row(page, name)).to_be_visible(timeout=SOON)
+    expect(row(page, "my-set-2")).to_contain_text(re.compile("In the queue.*number 1, starts in about"), timeout=SOON)
+    expect(row(page, "my-set-3")).to_contain_text("number 2")
+    page.get_by_role("button", name="Pause queue").click()
+    expect(row(page, "my-set-2")).to_contain_text("paused")
+    page.get_by_role("button", name="Move up my-set-3").click()
+    expect(row(page, "my-set-3")).to_contain_text("number 1")
+    page.screenshot(path=SCREENSHOTS / "train-queue-desktop-light.png", full_page=True)
+    for name in ("my-set-2", "my-set-3"):
+        page.get_by_role("button", name=f"Remove {name}").click()
+        expect(row(page, name)).to_have_count(0, timeout=SOON)
+    page.get_by_role("button", name="Resume queue").click()
+    row(page, "my-set-1").get_by_role("button", name="Show my-set-1").click()
+    expect(page.locator("#train-stop")).to_be_enabled(timeout=SOON)
+    page.locator("#train-stop").click()
+    expect(page.locator("#train-line")).to_contain_text("Stopped", timeout=SOON)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("name", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
 def test_the_train_tab_fits_the_screen(open_page, name, viewport, theme):
     page = open_train(open_page, viewport, theme)
-    expect(page.locator("#train-line")).not_to_be_empty()
+    page.locator("#train-table .open").first.wait_for()
     page.wait_for_timeout(1500)
     page.screenshot(path=SCREENSHOTS / f"train-{name}-{theme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -135,19 +135,10 @@ def test_the_same_files_in_other_folders_are_another_upload(folder):
     assert uploads.store(files) != uploads.store([(files[0][0], "b/1.png"), files[1]])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "../../x/1.png",
-        "/etc/1.png",
-        "C:\\a\\1.png",
-        "a/../../b/1.png",
-        "a/\x00/1.png",
-        "a/" + "n" * 5000 + ".png",
-        "\ud800/1.png",
-    ]
-    + ["a//1.png", "./a/1.png", "a/.", "a\nb/1.png"],
-)
+HOSTILE = ["../../x/1.png", "/etc/1.png", "C:\\a\\1.png", "a/../../b/1.png", "a/\x00/1.png", "\ud800/1.png", "a//1.png"]
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, "./a/1.png", "a/.", "a\nb/1.png", f"a/{'n' * 5000}.png"])
 def test_a_name_with_folders_never_leaves_the_upload(folder, name):
     stored = uploads.store(in_folders(folder, name, "a/2.png"))
     assert stored.parent.parent == uploads.UPLOADS and len(scan(stored).entries) >= 1
