@@ -8,7 +8,6 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -27,9 +26,7 @@ PROGRAMS = (
 )  # before "train" in a command line
 
 
-def launch(
-    run: RunFolder, arguments: list[str], variables: Mapping[str, str] = MappingProxyType({})
-) -> subprocess.Popen[bytes]:
+def launch(run: RunFolder, arguments: list[str], variables: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
     """Start `python -m diffusion_demo train ARGUMENTS` in a new session, so that it outlives this process.
 
     Its output goes to trainer.log in the run folder. `variables` are added to its environment.
@@ -39,7 +36,7 @@ def launch(
         child = subprocess.Popen(
             [sys.executable, "-m", "diffusion_demo", "train", *arguments],
             cwd=CHECKOUT or run.path,  # `python -m` looks for the package in the working directory first
-            env=os.environ | {"PYTHONUNBUFFERED": "1"} | variables,
+            env=os.environ | {"PYTHONUNBUFFERED": "1", **(variables or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -268,8 +268,8 @@ class Trainer:
                 return None
             path.parent.mkdir(exist_ok=True)
             save_png(path, image)
-        names = (path.relative_to(self.run.path).as_posix() for path in paths)
-        return events.Preview(self.step, *names, *self._compare_with_training(paths[0]))
+        preview, raw = (path.relative_to(self.run.path).as_posix() for path in paths)
+        return events.Preview(self.step, preview, raw, *self._compare_with_training(paths[0]))
 
     def _compare_with_training(self, preview: Path) -> tuple[str | None, float | None]:
         """Write the nearest training images of a preview, and return their path in the run and the share of copies."""

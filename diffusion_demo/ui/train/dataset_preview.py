@@ -69,7 +69,7 @@ def show(report: Any, *values: Any) -> Any:
         return ""
     from diffusion_demo import data
 
-    chosen = dict(zip(SHOWN_FIELDS, values, strict=True))
+    chosen: dict[str, Any] = dict(zip(SHOWN_FIELDS, values, strict=True))
     transform = [chosen[name] for name in TRANSFORM_FIELDS]
     try:
         image_transform = data.ImageTransform(**fields.chosen({}, list(TRANSFORM_FIELDS), tuple(transform)))
@@ -86,7 +86,7 @@ def apply_fix(event: gr.EventData, report: Any, *values: Any) -> list:
     `values` are those of SHOWN_FIELDS. The browser names a fix; field and value are those that the report suggests.
     """
     key = event._data.get("fix") if isinstance(event._data, dict) else None
-    chosen = dict(zip(SHOWN_FIELDS, values, strict=True))
+    chosen: dict[str, Any] = dict(zip(SHOWN_FIELDS, values, strict=True))
     fix = next((fix for fix in fixes_for(report, chosen) if fix.key == key), None) if report is not None else None
     if fix is None:
         raise gr.Error("These images have no such problem any more.", print_exception=False)

@@ -251,7 +251,7 @@ def _connect_rows(
     owned, actions = [manager.row, state.owner], manager.actions
     views = [stage.report_view, stage.training_view]
 
-    def connect(action: str, handler: Callable, inputs: list[Component], outputs: list[Component]) -> Dependency:
+    def connect(action: str, handler: Callable, inputs: list[Component], outputs: list[Any]) -> Dependency:
         event = actions[action].click(handler, inputs, outputs, js=NAMED_ROW if action == "rename" else ROW, **QUIET)
         poll.after(event)
         return event
