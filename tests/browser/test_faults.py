@@ -10,6 +10,7 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
+from diffusion_demo.training.run_folder import RunFolder
 from tests.browser.conftest import DESKTOP, open_part
 from tests.browser.servers import Visitor, serving
 
@@ -69,7 +70,7 @@ def kill_trainers(tmp_path):
 
 
 @pytest.mark.usefixtures("kill_trainers")
-def test_training_continues_when_the_server_is_killed_and_the_restarted_page_shows_it(chromium, tmp_path):
+def test_training_and_the_queue_go_on_when_the_server_is_killed_and_the_restarted_page_shows_it(chromium, tmp_path):
     with serving(tmp_path, {}) as server:
         page = open_page(chromium, server)
         page.get_by_role("tab", name="Train").click()
@@ -82,14 +83,22 @@ def test_training_continues_when_the_server_is_killed_and_the_restarted_page_sho
         line = page.locator("#train-line")
         expect(line).to_contain_text(re.compile(r"Training.*step \d+"), timeout=SOON)
         (run,) = [path for path in server.runs.iterdir() if not path.name.startswith(".")]
+        page.get_by_role("button", name="Add to queue").click()
+        second = page.locator("#train-table li").filter(has_text="In the queue")
+        expect(second).to_have_count(1, timeout=SOON)
         server.kill()
         server.start()
         page.reload()
         page.get_by_role("tab", name="Train").click()
         expect(line).to_contain_text(re.compile(r"Training.*step \d+"), timeout=SOON)
-        page.get_by_role("tabpanel").get_by_role("button", name="Stop", exact=True).click()
+        expect(second).to_have_count(1)
+        page.locator("#train-stop").click()
         expect(line).to_contain_text("Stopped", timeout=SOON)
         assert json.loads((run / "events.jsonl").read_text().splitlines()[-1])["type"] == "finished"
+        assert len([event for event in RunFolder(run).events() if event["type"] == "start"]) == 1
+        expect(page.locator("#train-table li").filter(has_text=re.compile("Starting|Training"))).to_have_count(
+            1, timeout=SOON
+        )
         page.context.close()
 
 

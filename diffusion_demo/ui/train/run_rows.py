@@ -19,11 +19,16 @@ ENDED = ("finished", "stopped", "early_stopped", "failed", "interrupted")
 
 
 def rows(owner_token: object) -> dict[str, Any]:
-    """Return the runs that this visitor may view, waiting ones first in their order, and the state of the queue."""
+    """Return the runs that this visitor may view, and the state of the queue.
+
+    The runs in training come first, then the waiting ones in their order, then the others, newest first.
+    """
     queue = run_list.read_queue_or_empty()
     waits = run_queue.seconds_until_start(queue) if queue.waiting else {}
     names = run_list.visible_names(owner_token)
-    ordered = [*(name for name in waits if name in names), *(name for name in names if name not in waits)]
+    started = [name for name in names if name in {entry.run for entry in queue.started}]
+    order = list(dict.fromkeys([*started, *waits, *names]))
+    ordered = sorted(names, key=order.index)
     places = {name: place for place, name in enumerate(waits, start=1)}
     return {
         "runs": [_row(name, owner_token, queue, waits, places) for name in ordered],
