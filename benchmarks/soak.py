@@ -38,7 +38,7 @@ def train(visitor: Visitor) -> None:
     name = started.completed["output"]["data"][0]["value"]
     follow(visitor, name, "Training")
     assert visitor.call(visitor.number_of("stop_run"), [name, ""]).succeeded
-    follow(visitor, name, "Finished")
+    follow(visitor, name, "Stopped")
     while not visitor.call(visitor.number_of("delete"), [name, ""]).succeeded:
         time.sleep(0.5)
 
