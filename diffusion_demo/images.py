@@ -77,7 +77,7 @@ def read_settings(path: str | Path) -> dict[str, Any]:
             # Only the chunks before the pixels, where save_png writes: `image.text` would decode the whole image.
             settings = parse_json(image.info[PNG_KEY])
     except (OSError, ValueError, TypeError, KeyError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadInput("This image contains no settings. Choose a PNG that was generated here.") from error
+        raise BadInput("No settings found in this image. Use a PNG that was generated here.") from error
     if not isinstance(settings, dict):
-        raise BadInput("The settings of this image cannot be read. Choose a PNG that was generated here.")
+        raise BadInput("The settings of this image cannot be read. Use a PNG that was generated here.")
     return settings

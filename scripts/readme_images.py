@@ -1,7 +1,8 @@
 """Make the README's images from the page: `python -m scripts.readme_images`, with Chromium installed.
 
 Writes docs/images: sample.png and inspect.png, screenshots of the two tabs, and denoising.webp, the stage of the Sample
-tab from noise to images. They show the bundled model only, so nothing is sampled or trained.
+tab from noise to images; and the image of link previews, a screenshot of its size. They show the bundled model only, so
+nothing is sampled or trained.
 """
 
 import io
@@ -12,6 +13,7 @@ from PIL import Image
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from benchmarks.page_start import served
+from diffusion_demo.ui.server.page_head import IMAGE_FILE, IMAGE_SIZE
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 VIEWPORT = ViewportSize(width=1280, height=800)
@@ -29,14 +31,18 @@ def main() -> None:
         page = browser.new_page(viewport=VIEWPORT, color_scheme="light", reduced_motion="reduce")
         page.goto(f"{address}/?__theme=light")
         page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=180_000)
-        page.locator("#gallery button.thumbnail-lg img").first.wait_for(timeout=60_000)
+        page.locator("#stage .cell").first.wait_for(timeout=60_000)
         page.wait_for_timeout(2000)  # fonts and images
-        _save(Image.open(io.BytesIO(page.screenshot())), "sample.png")
+        _save(_screenshot(page), IMAGES / "sample.png")
+        page.set_viewport_size({"width": IMAGE_SIZE[0], "height": IMAGE_SIZE[1]})
+        page.wait_for_timeout(1000)
+        _save(_screenshot(page), IMAGE_FILE)
+        page.set_viewport_size(VIEWPORT)
         _save_animation(_film(page), "denoising.webp")
         page.get_by_role("tab", name="Inspect").click()
         page.locator("#inspector .t-value").wait_for(timeout=60_000)
         page.wait_for_timeout(4000)  # strips and curves
-        _save(Image.open(io.BytesIO(page.screenshot())), "inspect.png")
+        _save(_screenshot(page), IMAGES / "inspect.png")
         browser.close()
     if (size := sum(path.stat().st_size for path in IMAGES.iterdir())) > MAX_BYTES:
         raise SystemExit(f"The images have {size:,} bytes, more than {MAX_BYTES:,}. Make the viewport smaller.")
@@ -52,9 +58,13 @@ def _film(page: Page) -> list[Image.Image]:
     return frames
 
 
-def _save(image: Image.Image, name: str) -> None:
+def _screenshot(page: Page) -> Image.Image:
+    return Image.open(io.BytesIO(page.screenshot()))
+
+
+def _save(image: Image.Image, path: Path) -> None:
     # 256 colors are enough for a page of flat colors and make the file a third as large.
-    image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+    image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def _save_animation(frames: list[Image.Image], name: str) -> None:

@@ -19,10 +19,10 @@ TASKS = ("diffusion", "classifier", "upsampler")
 CLASSIFIER = "classifier"
 # Optimal denoisers in closed form (models/oracle_models.py): names that are accepted as checkpoints, and their titles.
 ORACLES = {
-    "oracle-memory": "perfect: knows the sixteen images by heart",
-    "oracle-mixture": "perfect: knows them, give or take a little",
-    "oracle-gaussian": "perfect: knows their mean and covariance",
-    "oracle-pixels": "perfect: knows every pixel on its own",
+    "oracle-memory": "Exact: memorizes 16 example images",
+    "oracle-mixture": "Exact: those 16 images, slightly blurred",
+    "oracle-gaussian": "Exact: Gaussian fit to those images",
+    "oracle-pixels": "Exact: independent pixels",
 }
 
 

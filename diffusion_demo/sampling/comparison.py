@@ -30,6 +30,7 @@ TITLES = {
     "classifier_scale": "classifier guidance",
     "checkpoint": "model",
 }
+PLURALS = {"calls": "network calls", "steps": "steps", "seed": "seeds"}
 ANY_CLASS = "mixed"
 
 
@@ -140,8 +141,9 @@ def _parse_value(name: str, text: str) -> str | int | float:
     try:
         return AXES[name](text)
     except ValueError as error:
-        kind = "a whole number" if AXES[name] is int else "a number"
-        raise BadInput(f"A value of the {TITLES.get(name, name)} must be {kind}, not {text!r}.") from error
+        kind = "whole numbers" if AXES[name] is int else "numbers"
+        title = PLURALS.get(name, f"{TITLES.get(name, name)} values")
+        raise BadInput(f'{title[:1].upper()}{title[1:]} must be {kind} ("{text}" isn\'t one).') from error
 
 
 def network_calls(request: Request, diffusion: "Diffusion") -> int:

@@ -8,6 +8,7 @@ import gradio as gr
 from diffusion_demo.ui.inspect import tab as inspect_tab
 from diffusion_demo.ui.sample import tab as sample_tab
 from diffusion_demo.ui.server.input_guard import GuardedBlocks
+from diffusion_demo.ui.server.page_head import TITLE
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import tab as train_tab
 
@@ -24,16 +25,16 @@ def build() -> gr.Blocks:
     """Build the whole page. No model is loaded here."""
     max_age = 60 * settings().temporary_minutes
     with GuardedBlocks(
-        settings(), title="Diffusion Demo", analytics_enabled=False, delete_cache=(min(max_age, 3600), max_age)
+        settings(), title=TITLE, analytics_enabled=False, delete_cache=(min(max_age, 3600), max_age)
     ) as page:
         where = "right in this Space" if settings().space else "right on this computer"
         gr.Markdown(INTRODUCTION.format(where=where), elem_id="introduction")
         with gr.Tabs() as tabs:
-            with gr.Tab("Sample", id="sample"):
+            with gr.Tab("Sample", id="sample", elem_id="sample-tab"):
                 model_fields = sample_tab.build(page)
-            with gr.Tab("Train", id="train"):
+            with gr.Tab("Train", id="train", elem_id="train-tab"):
                 train_tab.build(page, tabs, model_fields)
-            with gr.Tab("Inspect", id="inspect"):
+            with gr.Tab("Inspect", id="inspect", elem_id="inspect-tab"):
                 inspect_tab.build(page, tabs)
         gr.Markdown(CREDITS, elem_id="credits")
     return page

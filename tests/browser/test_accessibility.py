@@ -87,6 +87,18 @@ def test_tabs_can_be_switched_with_the_keyboard(open_page):
         expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
 
 
+def test_a_dropdown_closes_when_the_focus_leaves_it(open_page):
+    page = open_page()
+    for key in ("ArrowDown", None):  # open, or passed by
+        page.get_by_role("combobox", name="Model").focus()
+        if key:
+            page.keyboard.press(key)
+            expect(page.get_by_role("listbox")).to_have_count(1)
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("listbox")).to_have_count(0)
+        expect(page.locator("#class-cards").get_by_role("radio", name="All classes")).to_be_focused()
+
+
 def test_reduced_motion_stops_all_animations(open_page):
     page = open_page()
     page.emulate_media(reduced_motion="reduce")

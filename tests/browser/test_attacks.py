@@ -183,9 +183,23 @@ def test_the_folders_of_an_upload_become_names_in_a_zip_alone(server, name):
     assert not Path("/tmp/pwned").exists()
 
 
+def test_a_resumed_run_is_checked_like_a_dropped_file(attacker):
+    """The browser keeps the settings of a run that a reload cuts short, so they may say anything."""
+    settings = {"checkpoint": "avatars-32", "sampler": "ddim", "steps": 2, "eta": 0, "seed": 1, "guidance_scale": 1}
+    run, number = {"settings": settings, "num_images": 2, "label": "mixed"}, attacker.number_of("_resume")
+    assert attacker.call(number, [], event_data=run).succeeded
+    wrong = [{"num_images": value} for value in (0, 17, 2**70, True, "2", 2.0, None, [1])]
+    wrong += [{"label": value} for value in ("nine", 5, ["robot"], None, "</style>")]
+    wrong += [{"settings": value} for value in (None, "x", {}, settings | {"checkpoint": "/etc/passwd"})]
+    wrong += [{"settings": settings | {"steps": 10**9}}, {"settings": settings | {"seed": -1}}]
+    for change in wrong:
+        answer = attacker.call(number, [], event_data=run | change)
+        assert not answer.succeeded and answer.error and "Traceback" not in answer.text, change
+
+
 @pytest.mark.parametrize("key", ["x" * 65, "x" * 1_900_000, "", "a b", "a\nFORGED", "../x", 5, None, ["a"]])
 def test_keys_are_short_and_plain(attacker, key):
-    body = {"data": [], "fn_index": attacker.number_of("random_seed"), "session_hash": key}
+    body = {"data": [], "fn_index": attacker.number_of("_ask_for_second"), "session_hash": key}
     assert attacker.http.post("/gradio_api/queue/join", json=body).status_code == 400
     if isinstance(key, str) and len(key) < 1000:
         for route in ("queue/data", "upload_progress"):
@@ -211,7 +225,7 @@ def test_keys_are_short_and_plain(attacker, key):
     ],
 )
 def test_malformed_calls_are_refused_in_one_sentence(attacker, change):
-    body = {"data": [], "fn_index": attacker.number_of("random_seed"), "session_hash": attacker.session} | change
+    body = {"data": [], "fn_index": attacker.number_of("_ask_for_second"), "session_hash": attacker.session} | change
     if "event_data" in change:
         called = attacker.call(body["fn_index"], body["data"], event_data=body["event_data"])
         assert not called.succeeded and called.error

@@ -84,7 +84,7 @@ def test_what_is_wrong_is_said(client):
             down="none",
             api_name="/compare",
         )
-    with pytest.raises(AppError, match="whole number, not 'x'"):
+    with pytest.raises(AppError, match="Seeds must be whole numbers"):
         client.predict(across="seed", columns="x", down="none", api_name="/compare")
 
 

@@ -13,7 +13,7 @@ from tests.browser.test_sample_tab import set_number
 STATUS = "#compare-status"
 
 
-def turn_to(page, rows="sampler", columns="network calls"):
+def turn_to(page, rows="Sampler", columns="Network calls"):
     page.get_by_role("tab", name="Compare").click()
     for side, setting in (("Columns", columns), ("Rows", rows)):
         choice = page.get_by_role("combobox", name=side, exact=True)
@@ -41,9 +41,9 @@ def grid_of(page, path):
 def test_two_settings_against_each_other_in_one_image_with_its_settings(open_page, tmp_path, name, viewport, theme):
     page = open_page(viewport, theme)
     turn_to(page)
-    page.get_by_label("Values of the columns").fill("2, 4")
+    page.get_by_label("Column values").fill("2, 4")
     page.get_by_role("checkbox", name="DDPM").uncheck()
-    set_number(page, "Images in a cell", 1)
+    set_number(page, "Images per cell", 1)
     compare(page, 4)
     settings, pixels = grid_of(page, tmp_path / "grid.png")
     assert settings["across"] == {"setting": "calls", "values": [2, 4]}
@@ -54,18 +54,22 @@ def test_two_settings_against_each_other_in_one_image_with_its_settings(open_pag
     page.screenshot(path=SCREENSHOTS / f"sample-compared-{name}-{theme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.locator("#history .strip button").click()
-    expect(page.locator(".viewer .words")).to_have_text("Compared: network calls 2, 4 × sampler DPM-Solver++, DDIM.")
-    expect(page.get_by_role("button", name="Vary", exact=True)).to_be_hidden()
+    expect(page.locator(".viewer .words")).to_have_text("Comparison: network calls 2, 4 × sampler DPM-Solver++, DDIM.")
+    expect(page.locator(".viewer .vary")).to_be_hidden()
 
 
 def test_models_and_classes_are_chosen_by_name(open_page, tmp_path):
     page = open_page()
-    turn_to(page, rows="class", columns="model")
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.locator("#compare-way .hint")).to_contain_text("network calls of its column")
+    expect(page.get_by_label("number input for Network calls per image")).to_be_hidden()
+    turn_to(page, rows="Class", columns="Model")
+    expect(page.locator("#compare-way .hint")).to_contain_text("Each cell uses the same number of network calls")
     expect(page.get_by_role("checkbox", name="block person", exact=True)).to_be_checked()
     expect(page.get_by_role("checkbox", name="smiley", exact=True)).not_to_be_checked()
-    turn_to(page, rows="none", columns="class")
-    set_number(page, "Images in a cell", 1)
-    set_number(page, "Network calls an image", 2)
+    turn_to(page, rows="None", columns="Class")
+    set_number(page, "Images per cell", 1)
+    set_number(page, "Network calls per image", 2)
     compare(page, 3)
     settings, _ = grid_of(page, tmp_path / "grid.png")
     assert len(settings["across"]["values"]) == 3 and "down" not in settings
@@ -73,8 +77,8 @@ def test_models_and_classes_are_chosen_by_name(open_page, tmp_path):
 
 def test_stop_leaves_what_is_done_and_the_page_ready(open_page, tmp_path):
     page = open_page()
-    turn_to(page, rows="none", columns="steps")
-    page.get_by_label("Values of the columns").fill("1, 200")
+    turn_to(page, rows="None", columns="Steps")
+    page.get_by_label("Column values").fill("1, 200")
     page.locator("#compare").click()
     expect(page.locator(STATUS)).to_contain_text("Cell 2 of 2, step", timeout=60_000)
     page.keyboard.press("Escape")
@@ -82,22 +86,22 @@ def test_stop_leaves_what_is_done_and_the_page_ready(open_page, tmp_path):
     expect(page.locator("#compare")).to_be_enabled()
     settings, _ = grid_of(page, tmp_path / "part.png")
     assert settings["across"]["values"] == [1, 200]
-    page.get_by_label("Values of the columns").fill("1")
+    page.get_by_label("Column values").fill("1")
     compare(page, 1)
 
 
 @pytest.mark.parametrize(
     ("columns", "values", "words"),
     [
-        ("steps", "1, two", "must be a whole number, not 'two'"),
-        ("seed", ", ".join(map(str, range(22))), "66 cells, more than the limit of 64"),
-        ("network calls", "1", "at least 2 network calls"),
+        ("Steps", "1, two", 'Steps must be whole numbers ("two"'),
+        ("Seed", ", ".join(map(str, range(22))), "66 cells, more than the limit of 64"),
+        ("Network calls", "1", "at least 2 network calls"),
     ],
 )
 def test_what_cannot_be_compared_is_one_sentence(open_page, columns, values, words):
     page = open_page()
     turn_to(page, columns=columns)
-    page.get_by_label("Values of the columns").fill(values)
+    page.get_by_label("Column values").fill(values)
     page.locator("#compare").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text(words)
     expect(page.locator("#compare")).to_be_enabled()

@@ -1,8 +1,9 @@
-"""Sample, Make: browser tests."""
+"""Sample, Generate: browser tests."""
 
 import json
 import re
 import zipfile
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -21,9 +22,9 @@ def set_number(page: Page, label: str, value: int | float) -> None:
 
 
 def set_seed(page: Page, seed: int) -> None:
-    page.get_by_label("New seed every time").uncheck()
-    page.get_by_label("Seed", exact=True).fill(str(seed))
-    page.get_by_label("Seed", exact=True).blur()
+    page.locator("#seed input").fill(str(seed))
+    page.locator("#seed input").blur()
+    expect(page.get_by_label("Randomize seed").first).not_to_be_checked()
 
 
 def open_more(page: Page) -> None:
@@ -43,22 +44,42 @@ def generate(page: Page, images: int = 4, steps: int = 4) -> None:
     expect(page.locator("#stage .status")).to_contain_text("images/s, seed", timeout=120_000)
 
 
+def choose_model(page: Page, title: str) -> None:
+    page.get_by_role("combobox", name="Model").first.click()
+    # Gradio's dropdown keeps the old choices if they are replaced while it is open
+    with page.expect_response(lambda response: "/run/" in response.url):
+        page.get_by_role("option", name=title, exact=True).click()
+    page.wait_for_timeout(500)
+
+
+def choose_class(page: Page, name: str) -> None:
+    page.locator("#class-cards").get_by_role("radio", name=name, exact=True).check()
+
+
+def restore(page: Page, path) -> None:
+    if not page.locator("#restore").is_visible():
+        open_part(page, "Load settings from an image")
+    page.locator("#restore input[type=file]").set_input_files(path)
+
+
 def download_first(page: Page):
-    page.locator("#gallery button.thumbnail-lg").first.click()
+    page.locator("#stage .cell").first.click()
     with page.expect_download() as download:
-        page.locator(".viewer").get_by_role("link", name="Download").click()
+        page.locator(".viewer").get_by_role("link", name="Download PNG").click()
     page.keyboard.press("Escape")
     return download.value
 
 
 def test_finished_images_stand_there_before_any_click(open_page):
     page = open_page()
-    thumbnails = page.locator("#gallery button.thumbnail-lg img")
-    expect(thumbnails).to_have_count(16)
-    assert page.evaluate(
-        "[...document.querySelectorAll('#gallery img, #stage img')].every(i => i.complete && i.naturalWidth > 0)"
-    )
+    expect(page.locator("#stage .cell")).to_have_count(16)
     expect(page.locator("#stage .status")).to_contain_text("Example result")
+    expect(page.locator("#stage .caption")).to_have_text(
+        "Avatars, 32x32 (bundled) · All classes · Seeds 0 to 15 · DPM-Solver++, 12 steps · Guidance 2"
+    )
+    assert page.locator("#stage img.xt").evaluate("image => image.complete && image.naturalWidth === 128")
+    names = page.locator("#stage .cell").evaluate_all("cells => cells.map((cell) => cell.getAttribute('aria-label'))")
+    assert len(set(names)) == 16 and re.fullmatch(r"Enlarge image 1: [A-Z][a-z ]+, seed 0", names[0])
 
 
 def test_sixteen_images_appear_step_by_step(open_page):
@@ -69,7 +90,7 @@ def test_sixteen_images_appear_step_by_step(open_page):
     first = page.locator("#stage img.xt").get_attribute("src")
     expect(page.locator("#stage img.xt")).not_to_have_attribute("src", first)
     expect(page.locator("#stage .status")).to_contain_text("16 images in", timeout=120_000)
-    expect(page.locator("#gallery button.thumbnail-lg")).to_have_count(16)
+    expect(page.locator("#stage .cell")).to_have_count(16)
     assert page.evaluate("getComputedStyle(document.querySelector('#stage img.xt')).imageRendering") == "pixelated"
     assert page.locator("#stage img.xt").bounding_box()["width"] > 300
 
@@ -86,9 +107,9 @@ def test_stop_in_the_middle_leaves_the_page_ready(open_page):
     page.wait_for_timeout(2000)
     assert page.locator("#stage .status").inner_text() == stopped
     page.locator("#stage .scrub").fill("0")
-    expect(page.locator("#stage .status")).to_have_text("The noise it starts from, t = 1000. Stopped.")
+    expect(page.locator("#stage .status")).to_contain_text("Pure noise, t = 1000. Stopped.")
     generate(page)
-    expect(page.locator("#gallery button.thumbnail-lg")).to_have_count(4)
+    expect(page.locator("#stage .cell")).to_have_count(4)
 
 
 def test_the_slider_scrubs_through_the_steps_without_a_request(open_page):
@@ -99,7 +120,7 @@ def test_the_slider_scrubs_through_the_steps_without_a_request(open_page):
     page.on("request", lambda request: requests.append(request.url) if not request.url.startswith("data:") else None)
     last = page.locator("#stage img.x0").get_attribute("src")
     page.locator("#stage .scrub").fill("0")
-    expect(page.locator("#stage .status")).to_contain_text("The noise it starts from, t = 1000")
+    expect(page.locator("#stage .status")).to_contain_text("Pure noise, t = 1000")
     page.locator("#stage .scrub").fill("5")
     expect(page.locator("#stage .status")).to_contain_text("Step 5 of 5, t = 0")
     page.locator("#stage .scrub").fill("1")
@@ -124,11 +145,11 @@ def test_a_downloaded_image_carries_its_settings_and_gives_them_back(open_page, 
 
     other = open_page()
     open_more(other)
-    other.locator("#restore input[type=file]").set_input_files(path)
+    restore(other, path)
     expect(other.get_by_label("number input for Steps")).to_have_value("3")
     expect(other.get_by_label("number input for Images")).to_have_value("1")
-    expect(other.get_by_label("Seed", exact=True)).to_have_value("41")
-    expect(other.get_by_label("New seed every time")).not_to_be_checked()
+    expect(other.locator("#seed input")).to_have_value("41")
+    expect(other.get_by_label("Randomize seed")).not_to_be_checked()
     other.get_by_role("button", name="Generate", exact=True).click()
     expect(other.locator("#stage .status")).to_contain_text("seed 41", timeout=120_000)
     again = download_first(other)
@@ -140,8 +161,9 @@ def test_a_downloaded_image_carries_its_settings_and_gives_them_back(open_page, 
 def test_a_foreign_image_is_refused_with_a_sentence(open_page, tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "foreign.png")
     page = open_page()
-    page.locator("#restore input[type=file]").set_input_files(tmp_path / "foreign.png")
-    expect(page.get_by_test_id("toast-body")).to_contain_text("contains no settings")
+    restore(page, tmp_path / "foreign.png")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("No settings found in this image")
+    expect(page.locator("#restore input[type=file]")).to_have_count(1)  # the field takes the next file
     generate(page)
 
 
@@ -149,18 +171,17 @@ def test_all_images_come_as_one_zip(open_page, tmp_path):
     page = open_page()
     set_seed(page, 5)
     generate(page, images=3, steps=2)
-    expect(page.locator("#zip")).to_be_visible()
+    expect(page.locator("#zip")).to_be_enabled()
     with page.expect_download() as download:
         page.locator("#zip").click()
-    download.value.save_as(tmp_path / "pictures.zip")
-    with zipfile.ZipFile(tmp_path / "pictures.zip") as archive:
+    download.value.save_as(tmp_path / "images.zip")
+    with zipfile.ZipFile(tmp_path / "images.zip") as archive:
         assert archive.namelist() == [f"seed_0000000{i}.png" for i in (5, 6, 7)]
 
 
 def test_the_class_chosen_is_the_class_made(open_page, tmp_path):
     page = open_page()
-    page.get_by_role("combobox", name="Class").click()
-    page.get_by_role("option", name="robot", exact=True).click()
+    choose_class(page, "robot")
     generate(page, images=2, steps=2)
     download_first(page).save_as(tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as image:
@@ -169,13 +190,10 @@ def test_the_class_chosen_is_the_class_made(open_page, tmp_path):
 
 def test_the_newest_checkpoint_of_a_run_can_be_sampled(open_page, tmp_path):
     page = open_page()
-    page.get_by_role("combobox", name="Model").click()
-    # Gradio's dropdown keeps the old choices if they are replaced while it is open
-    with page.expect_response(lambda response: "/run/" in response.url):
-        page.get_by_role("option", name="run/step_000012", exact=True).click()
-    page.wait_for_timeout(500)
-    page.get_by_role("combobox", name="Class").click()
-    page.get_by_role("option", name="three", exact=True).click()
+    choose_model(page, "run, step 12")
+    expect(page.locator("#stage .invitation")).to_contain_text("Nothing generated with run, step 12 yet.")
+    expect(page.locator("#stage .cell")).to_have_count(0)
+    choose_class(page, "three")
     generate(page, images=2, steps=3)
     download_first(page).save_as(tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as image:
@@ -194,8 +212,9 @@ def test_the_newest_checkpoint_of_a_run_can_be_sampled(open_page, tmp_path):
 
 def test_a_perfect_model_is_sampled_like_any_other(open_page, tmp_path):
     page = open_page()
-    page.get_by_role("combobox", name="Model").click()
-    page.get_by_role("option", name="perfect: knows the sixteen images by heart").click()
+    choose_model(page, "Exact: memorizes 16 example images")
+    expect(page.locator("#stage .known")).to_be_visible()
+    expect(page.locator("#class-cards")).to_be_hidden()
     expect(page.get_by_label("number input for Guidance")).to_be_disabled()
     generate(page, images=2, steps=12)
     download_first(page).save_as(tmp_path / "one.png")
@@ -212,12 +231,27 @@ def test_a_perfect_model_is_sampled_like_any_other(open_page, tmp_path):
 def test_seeds_random_reused_and_kept(open_page):
     page = open_page()
     generate(page, images=1, steps=1)
-    used = page.get_by_label("Seed", exact=True).input_value()
-    page.get_by_role("button", name="Random seed").click()
-    expect(page.get_by_label("Seed", exact=True)).not_to_have_value(used)
-    page.get_by_role("button", name="Reuse last").click()
-    expect(page.get_by_label("Seed", exact=True)).to_have_value(used)
-    expect(page.get_by_label("New seed every time")).not_to_be_checked()
+    used, seed = page.locator("#seed input").input_value(), page.locator("#seed input")
+    generate(page, images=1, steps=1)
+    expect(seed).not_to_have_value(used)
+    last = seed.input_value()
+    seed.fill("3")
+    expect(page.get_by_label("Randomize seed")).not_to_be_checked()
+    page.get_by_role("button", name="Reuse last seed").click()
+    expect(seed).to_have_value(last)
+
+
+def test_an_invalid_seed_is_one_sentence_where_it_was_typed(open_page):
+    page = open_page()
+    for wrong in ("-5", "99999999999"):
+        page.locator("#seed input").fill(wrong)
+        expect(page.locator(".seed .problem")).to_have_text("Enter a whole number from 0 to 2,147,483,647.")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("Seed must be a number from 0 to 2,147,483,647.")
+    expect(page.locator("#stage .status")).to_have_text("Nothing was generated.")
+    page.locator("#seed input").fill("5")
+    expect(page.locator(".seed .problem")).to_have_count(0)
+    generate(page, images=1, steps=1)
 
 
 def test_page_and_command_line_make_the_same_images(open_page, tmp_path):
@@ -246,32 +280,35 @@ def test_page_and_command_line_make_the_same_images(open_page, tmp_path):
 
 def test_quality_words_set_the_numbers_and_numbers_by_hand_are_custom(open_page):
     page = open_page()
-    expect(page.get_by_role("radio", name="balanced")).to_be_checked()
-    expect(page.get_by_role("radio", name="custom")).to_be_hidden()
-    page.get_by_role("radio", name="best").check()
+    expect(page.get_by_role("radio", name="Balanced")).to_be_checked()
+    expect(page.get_by_role("radio", name="Custom")).to_be_hidden()
+    page.get_by_role("radio", name="Best").check()
     open_more(page)
     expect(page.get_by_role("radio", name="DDPM", exact=True)).to_be_checked()
     expect(page.get_by_label("number input for Steps")).to_have_value("100")
     set_number(page, "Steps", 9)
-    expect(page.get_by_role("radio", name="custom")).to_be_checked()
-    page.get_by_role("radio", name="DPM-Solver++").check()
+    expect(page.get_by_role("radio", name="Custom")).to_be_checked()
+    for sampler, steps in (("DDIM", "25"), ("DDPM", "100"), ("DPM-Solver++", "12")):
+        page.get_by_role("radio", name=sampler, exact=True).check()
+        expect(page.get_by_label("number input for Steps")).to_have_value(steps)
+    expect(page.get_by_role("radio", name="Balanced")).to_be_checked()
     set_number(page, "Steps", 8)
-    expect(page.get_by_role("radio", name="quick")).to_be_checked()
-    expect(page.get_by_role("radio", name="custom")).to_be_hidden()
+    expect(page.get_by_role("radio", name="Quick")).to_be_checked()
+    expect(page.get_by_role("radio", name="Custom")).to_be_hidden()
 
 
 def test_a_quality_word_is_in_force_for_a_click_right_after(open_page):
     page = open_page()
     set_number(page, "Images", 1)
-    page.get_by_role("radio", name="quick").check()
+    page.get_by_role("radio", name="Quick").check()
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.locator("#stage .status")).to_contain_text("Step 8 of 8", timeout=120_000)
 
 
 def test_keys_start_and_stop(open_page):
     page = open_page()
-    page.get_by_role("radio", name="best").check()
-    page.get_by_label("Seed", exact=True).focus()
+    page.get_by_role("radio", name="Best").check()
+    page.locator("#seed input").focus()
     page.keyboard.press("Control+Enter")
     expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step [2-9] of 100"))
     page.keyboard.press("Escape")
@@ -282,19 +319,89 @@ def test_keys_start_and_stop(open_page):
 def test_guidance_can_be_kept_to_some_of_the_noise_and_comes_back(open_page, tmp_path):
     page = open_page()
     open_more(page)
-    page.get_by_label("Guided from").fill("20")
-    page.get_by_label("Guided to").fill("80")
-    page.get_by_label("Guided to").blur()
+    page.get_by_label("Apply guidance from").fill("20")
+    page.get_by_label("Apply guidance to").fill("80")
+    page.get_by_label("Apply guidance to").blur()
     generate(page, images=1, steps=3)
     download_first(page).save_as(tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as image:
         assert json.loads(image.info["diffusion_demo"])["guidance_interval"] == [200, 799]
     other = open_page()
     open_more(other)
-    other.locator("#restore input[type=file]").set_input_files(tmp_path / "one.png")
-    expect(other.get_by_label("Guided from")).to_have_value("20")
-    expect(other.get_by_label("Guided to")).to_have_value("80")
-    expect(other.get_by_role("radio", name="custom")).to_be_checked()
+    restore(other, tmp_path / "one.png")
+    expect(other.get_by_label("Apply guidance from")).to_have_value("20")
+    expect(other.get_by_label("Apply guidance to")).to_have_value("80")
+    expect(other.get_by_role("radio", name="Custom")).to_be_checked()
+
+
+@pytest.mark.parametrize("viewport", [{"width": 1280, "height": 720}, PHONE])
+def test_the_first_screen_has_the_stage_and_generate(open_page, viewport):
+    page = open_page(viewport)
+    for part in ("#generate", "#stage .sheet", "#stage .scrub"):
+        box = page.locator(part).bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= viewport["height"], part
+    headings = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((heading) => heading.tagName)")
+    assert headings[0] == "H1" and headings.count("H1") == 1
+    assert all(int(after[1]) <= int(before[1]) + 1 for before, after in pairwise(headings))
+    cards = page.locator("#class-cards label")
+    expect(cards).to_have_count(11)
+    images = cards.evaluate_all("all => all.map((card) => getComputedStyle(card, '::before').backgroundImage)")
+    assert len(set(images)) == 11 and all(image.startswith("url(") for image in images)
+
+
+def test_sheet_animation_and_enlarged_image_can_be_downloaded(open_page, tmp_path):
+    page = open_page()
+    set_seed(page, 21)
+    generate(page, images=4, steps=3)
+    paths = {}
+    for button in ("#zip-sheet", "#zip-animation"):
+        expect(page.locator(button)).to_be_enabled()
+        with page.expect_download() as download:
+            page.locator(button).click()
+        paths[button] = tmp_path / download.value.suggested_filename
+        download.value.save_as(paths[button])
+    page.locator("#stage .cell").nth(1).click()
+    with page.expect_download() as download:
+        page.locator(".viewer").get_by_role("link", name="Download 8x larger").click()
+    download.value.save_as(tmp_path / "8x.png")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".viewer .words")).to_contain_text("seed 23")
+    page.keyboard.press("Escape")
+    expect(page.locator("#stage .cell").nth(2)).to_be_focused()
+    with Image.open(paths["#zip-sheet"]) as sheet, Image.open(tmp_path / "8x.png") as large:
+        assert sheet.size == (512, 512) and large.size == (256, 256)
+        assert json.loads(large.info["diffusion_demo"])["seed"] == 22
+        enlarged = np.asarray(sheet.convert("RGB"))[:256, 256:]
+        np.testing.assert_array_equal(enlarged, np.asarray(large.convert("RGB")))
+    with Image.open(paths["#zip-animation"]) as animation:
+        assert (animation.format, getattr(animation, "n_frames", 1)) == ("WEBP", 3)
+
+
+def test_a_reload_keeps_the_tab_and_the_results_of_a_run(chromium, url):
+    page = chromium.new_page(
+        viewport=DESKTOP
+    )  # not of open_page: Gradio logs an error for the stream that is cut short
+    page.set_default_timeout(60_000)
+    page.goto(f"{url}/?__theme=light")
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled(timeout=120_000)
+    set_seed(page, 77)
+    set_number(page, "Images", 2)
+    choose_class(page, "robot")
+    set_steps(page, 40)
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step [2-9]\d? of 40"))
+    page.reload()
+    expect(page.locator("#stage .status")).to_contain_text("2 images in", timeout=120_000)
+    expect(page.locator("#stage .caption")).to_contain_text("Robot · Seeds 77 to 78 · DPM-Solver++, 40 steps")
+    expect(page.locator("#history .strip button")).to_have_count(2)
+    page.get_by_role("tab", name="Train").click()
+    page.wait_for_url("**tab=train**")
+    page.reload()
+    expect(page.get_by_role("tab", name="Train")).to_have_attribute("aria-selected", "true")
+    page.get_by_role("tab", name="Sample").click()
+    expect(page.locator("#history .strip button")).to_have_count(2)
+    expect(page.locator("#stage .status")).to_contain_text("Example result")
+    page.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -309,7 +416,7 @@ def test_nothing_is_wider_than_the_screen(open_page, name, viewport, theme):
         page.screenshot(path=SCREENSHOTS / f"{tab.lower()}-{name}-{theme}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     page.get_by_role("tab", name="Sample").click()
-    for way in ("Compare", "Vary"):
+    for way in ("Compare", "Variations"):
         page.get_by_role("tab", name=way).click()
         page.locator("#compare" if way == "Compare" else "#vary").wait_for()
         page.wait_for_timeout(500)
@@ -319,40 +426,37 @@ def test_nothing_is_wider_than_the_screen(open_page, name, viewport, theme):
 
 def test_a_classifier_guides_and_an_upsampler_doubles_by_a_click_each(open_page, tmp_path):
     page = open_page()
-    page.get_by_role("combobox", name="Model").click()
-    with page.expect_response(lambda response: "/run/" in response.url):
-        page.get_by_role("option", name="emoji-32", exact=True).click()
-    page.wait_for_timeout(500)
-    page.get_by_label("Class", exact=True).click()
-    page.get_by_role("option", name="smileys").click()
+    choose_model(page, "Emoji, 32x32 (bundled)")
+    expect(page.locator("#stage .caption")).to_contain_text("Emoji, 32x32 (bundled)")
+    choose_class(page, "smileys")
     open_more(page)
     set_number(page, "Classifier guidance", 2)
-    page.get_by_label("Twice the size").check()
+    page.get_by_label("Upscale 2x").check()
     generate(page, images=4, steps=6)
     page.screenshot(path=SCREENSHOTS / "sample-twice-desktop-light.png", full_page=True)
     download_first(page).save_as(tmp_path / "one.png")
     made = Image.open(tmp_path / "one.png")
     settings = json.loads(made.info["diffusion_demo"])
     assert made.size == (64, 64) and settings["upsampler"] == "emoji-64" and settings["classifier_scale"] == 2
-    page.locator("#restore input[type=file]").set_input_files(tmp_path / "one.png")
-    expect(page.get_by_text("were restored").first).to_be_visible()
-    expect(page.get_by_label("Twice the size")).to_be_checked()
+    restore(page, tmp_path / "one.png")
+    expect(page.get_by_text("Settings restored").first).to_be_visible()
+    expect(page.get_by_label("Upscale 2x")).to_be_checked()
     expect(page.get_by_label("number input for Classifier guidance")).to_have_value("2")
 
 
 def test_an_openai_file_is_dropped_told_about_and_chosen(open_page, tmp_path):
     torch.save(random_unet(Settings()).state_dict(), tmp_path / "ema_0.9999.pt")
     page = open_page()
-    page.get_by_role("button", name="Bring a model of OpenAI's").click()
-    page.locator("#bring-file input[type=file]").set_input_files(tmp_path / "ema_0.9999.pt")
+    page.get_by_role("button", name="Import an OpenAI checkpoint").click()
+    page.locator("#import-file input[type=file]").set_input_files(tmp_path / "ema_0.9999.pt")
     start = page.get_by_role("button", name="Import", exact=True)
     expect(start).to_be_enabled()
     start.click()
     expect(page.get_by_text("needs more options").first).to_be_visible()
-    page.get_by_label("What the file does not tell").fill(
+    page.get_by_label("Extra options").fill(
         "--num-heads 1 --beta-schedule cosine --num-train-timesteps 100 --image-size 16"
     )
     start.click()
-    expect(page.locator("#bring-report")).to_contain_text("parameters", timeout=60_000)
-    expect(page.get_by_label("Model", exact=True)).to_have_value(re.compile("ema_0"))
+    expect(page.locator("#import-report")).to_contain_text("parameters", timeout=60_000)
+    expect(page.get_by_label("Model", exact=True)).to_have_value(re.compile("ema_0.*imported"))
     generate(page, images=1, steps=3)

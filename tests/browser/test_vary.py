@@ -1,4 +1,4 @@
-"""Sample, Vary: browser tests of variations and interpolation."""
+"""Sample, Variations: browser tests of variations and blends."""
 
 import json
 import re
@@ -9,17 +9,17 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.conftest import SCREENSHOTS, open_part
-from tests.browser.test_sample_tab import generate, set_number, set_seed
+from tests.browser.test_sample_tab import choose_class, generate, set_number, set_seed
 
 KEPT = "#history .strip button"
-DONE = "images in"
+DONE = re.compile("images? in")
 
 
 def open_vary(page, made_images=2, steps=3):
-    page.get_by_role("tab", name="Vary").click()
+    page.get_by_role("tab", name="Variations").click()
     set_number(page, "Number of images", made_images)
     open_part(page, "More settings")
-    set_number(page, "Steps back", steps)
+    set_number(page, "Denoising steps", steps)
 
 
 def finish(page, button):
@@ -46,10 +46,10 @@ def test_a_visitor_can_vary_at_once_and_less_noise_stays_nearer(open_page, tmp_p
     first = np.asarray(Image.open(_saved(page, shown, tmp_path / "first.png")).convert("RGB"), int)
     apart = {}
     for far in (10, 95):
-        set_number(page, "How far, %", far)
+        set_number(page, "Strength (%)", far)
         finish(page, "#vary")
         names = zipped(page, tmp_path)
-        expect(page.locator("#vary-gallery button.thumbnail-lg")).to_have_count(2)
+        expect(page.locator("#vary-stage .cell")).to_have_count(2)
         apart[far] = np.mean([np.abs(np.asarray(Image.open(tmp_path / name), int) - first).mean() for name in names])
     assert apart[10] < 0.5 * apart[95]
     page.screenshot(path=SCREENSHOTS / "sample-varied-desktop-light.png", full_page=True)
@@ -62,19 +62,17 @@ def _saved(page, image, path):
 
 def test_an_image_is_varied_from_the_viewer_with_its_own_class_and_model(open_page, tmp_path):
     page = open_page()
-    page.get_by_role("combobox", name="Class").click()
-    page.get_by_role("option", name="robot", exact=True).click()
+    choose_class(page, "robot")
     set_seed(page, 60)
     generate(page, images=1, steps=2)
-    page.get_by_role("combobox", name="Class").click()
-    page.get_by_role("option", name="mixed", exact=True).click()
-    page.locator("#gallery button.thumbnail-lg").first.click()
-    page.get_by_role("button", name="Vary", exact=True).click()
-    expect(page.get_by_role("combobox", name="Class")).to_have_value("robot")
+    choose_class(page, "All classes")
+    page.locator("#stage .cell").first.click()
+    page.locator(".viewer").get_by_role("button", name="Make variations").click()
+    expect(page.locator("#class-cards").get_by_role("radio", name="robot", exact=True)).to_be_checked()
     open_vary(page)
     expect(page.locator("#vary-one img")).to_have_attribute("src", re.compile("seed_00000060"))
-    page.get_by_label("New seed every time").last.uncheck()
     page.locator("#vary-seed input").fill("5")
+    expect(page.get_by_label("Randomize seed").last).not_to_be_checked()
     finish(page, "#vary")
     names = zipped(page, tmp_path)
     assert names == ["vary_seed_00000005_00.png", "vary_seed_00000005_01.png"]
@@ -89,7 +87,9 @@ def test_an_image_is_varied_from_the_viewer_with_its_own_class_and_model(open_pa
     assert settings["of"][0]["seed"] == 60
     expect(page.locator(KEPT)).to_have_count(3)
     page.locator(KEPT).first.click()
-    expect(page.locator(".viewer .words")).to_contain_text("A variation, 50 % far, robot, seed 5")
+    expect(page.locator(".viewer .words")).to_contain_text(
+        "Avatars, 32x32 (bundled): variation, strength 50 %, robot, seed 5"
+    )
     expect(page.get_by_role("button", name="Use these settings")).to_be_hidden()
 
 
@@ -98,13 +98,16 @@ def test_between_two_images_from_the_history(open_page, tmp_path):
     set_seed(page, 70)
     generate(page, images=2, steps=2)
     expect(page.locator(KEPT)).to_have_count(2)
-    for index, button in ((0, "Vary"), (1, "Mix with another")):
+    for index, button, field in ((0, "Blend with another…", "#vary-one"), (1, "Use as second image", "#vary-two")):
         page.locator(KEPT).nth(index).click()
         page.get_by_role("button", name=button, exact=True).click()
-        expect(page.locator("#vary-one img" if index == 0 else "#vary-two img")).to_be_visible()
+        expect(page.locator(f"{field} img")).to_have_attribute("src", re.compile(f"seed_0000007{index}"))
+        if index == 0:  # the second image is still to be chosen
+            expect(page.get_by_test_id("toast-body")).to_contain_text("add the second image")
+            expect(page.locator("#vary-two img")).to_have_count(0)
     open_vary(page, made_images=3)
-    set_number(page, "How far, %", 5)
-    finish(page, "#mix")
+    set_number(page, "Strength (%)", 5)
+    finish(page, "#blend")
     names = zipped(page, tmp_path)
     made = [np.asarray(Image.open(tmp_path / name), int) for name in names]
     with Image.open(tmp_path / names[0]) as image:
@@ -121,12 +124,13 @@ def test_a_file_that_is_no_image_is_one_sentence(open_page, tmp_path):
         page.locator("#vary-one").get_by_label("Remove Image")
     ).first.click()
     page.locator("#vary").click()
-    expect(page.get_by_test_id("toast-body")).to_contain_text("Drop an image first")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("No image yet")
     page.get_by_test_id("toast-close").click()
     page.locator("#vary-one input[type=file]").set_input_files(tmp_path / "broken.png")
-    page.wait_for_timeout(1000)
-    page.locator("#vary").click()
-    expect(page.get_by_test_id("toast-body")).to_contain_text("cannot be read as an image")
+    expect(page.get_by_test_id("toast-body")).to_have_count(1)
+    expect(page.get_by_test_id("toast-body")).to_contain_text("isn't a readable image")
+    expect(page.locator("#vary-one img")).to_have_count(0)
+    expect(page.locator("#vary-one input[type=file]")).to_have_count(1)
     expect(page.locator("#vary")).to_be_enabled()
 
 

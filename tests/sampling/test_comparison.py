@@ -116,9 +116,9 @@ def test_compared_samplers_use_their_default_eta_unless_eta_is_an_axis(checkpoin
     ("name", "words", "message"),
     [
         ("sampler", "euler", "no sampler 'euler'"),
-        ("steps", "3, many", "whole number, not 'many'"),
-        ("steps", "2.5", "whole number"),
-        ("eta", "much", "must be a number"),
+        ("steps", "3, many", 'Steps must be whole numbers \\("many" isn.t one'),
+        ("steps", "2.5", "Steps must be whole numbers"),
+        ("eta", "much", "Eta values must be numbers"),
         ("seed", " , ", "at least one value of the seed"),
         ("color", "red", "no setting 'color'"),
     ],

@@ -7,10 +7,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from diffusion_demo.errors import BadInput
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+ENLARGED = 8  # the factor of a contact sheet and an animation, if they stay below the sizes that follow
+MAX_SHEET_SIDE, MAX_ANIMATION_SIDE = 4096, 384  # pixels
+MAX_ANIMATION_FRAMES = 16  # with that side about 0.5 s of encoding on one core
+FRAME_MS, LAST_FRAME_MS = 160, 2500
 
 
 @contextmanager
@@ -24,22 +31,52 @@ def write_images(
     """
     from diffusion_demo.images import save_png, to_pil, to_uint8
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _disk_errors():
         paths = [Path(folder) / name.format(**image_settings) for image_settings in settings]
-        try:
-            for path, pixels, image_settings in zip(paths, to_uint8(x), settings, strict=True):
-                save_png(path, to_pil(pixels), image_settings)
-        except OSError as error:
-            raise BadInput(
-                f"The images cannot be written ({error.strerror or error}). Free disk space and try again."
-            ) from error
+        for path, pixels, image_settings in zip(paths, to_uint8(x), settings, strict=True):
+            save_png(path, to_pil(pixels), image_settings)
         yield paths
 
 
 def write_zip_of(paths: list[Path]) -> Path:
     """Write one zip of these files into their folder and return its path."""
-    archive = paths[0].parent / "pictures.zip"
+    archive = paths[0].parent / "images.zip"
     with zipfile.ZipFile(archive, "w") as file:
         for path in paths:
             file.write(path, path.name)
     return archive
+
+
+def write_sheet(sheet: Image.Image, folder: Path) -> Path:
+    """Write a contact sheet, enlarged without smoothing, into the folder and return its path."""
+    path = folder / "contact_sheet.png"
+    sheet.resize(_enlarged_size(sheet, MAX_SHEET_SIDE), Image.Resampling.NEAREST).save(path)
+    return path
+
+
+def write_animation(sheets: list[Image.Image], folder: Path) -> Path:
+    """Write the contact sheets of a denoising as an animated WebP into the folder and return its path."""
+    path = folder / "denoising.webp"
+    count = min(len(sheets), MAX_ANIMATION_FRAMES)
+    chosen = [sheets[round(i * (len(sheets) - 1) / max(1, count - 1))] for i in range(count)]
+    size = _enlarged_size(sheets[-1], MAX_ANIMATION_SIDE)  # an upsampler starts from smaller ones
+    first, *others = [sheet.convert("RGB").resize(size, Image.Resampling.NEAREST) for sheet in chosen]
+    durations = [FRAME_MS] * len(others) + [LAST_FRAME_MS]
+    first.save(path, save_all=True, append_images=others, duration=durations, loop=0, quality=80, method=0)
+    return path
+
+
+def _enlarged_size(image: Image.Image, max_side: int) -> tuple[int, int]:
+    factor = max(1, min(ENLARGED, max_side // max(image.size)))
+    return image.width * factor, image.height * factor
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """Raise BadInput in place of an OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise BadInput(
+            f"The images cannot be written ({error.strerror or error}). Free disk space and try again."
+        ) from error

@@ -26,7 +26,12 @@ def frame(step: Step) -> dict[str, Any]:
 
 def tensor_data_uri(x: Tensor) -> str:
     """Return the contact sheet of images x, float [N, C, H, W] in [-1, 1], as the data URI of a JPEG."""
-    return image_data_uri(contact_sheet(to_uint8(x)))
+    return image_data_uri(sheet_of(x))
+
+
+def sheet_of(x: Tensor) -> Image.Image:
+    """Return the contact sheet of images x, float [N, C, H, W] in [-1, 1]."""
+    return contact_sheet(to_uint8(x))
 
 
 def image_data_uri(sheet: Image.Image) -> str:

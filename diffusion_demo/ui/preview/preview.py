@@ -1,10 +1,11 @@
 """Preview of a sampling run, its gallery, and the states of its start and stop buttons."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
 from diffusion_demo.paths import read_asset
+from diffusion_demo.ui.sample import words
 
 # Arguments of event listeners: without an endpoint of the API, and without a progress overlay; the second outside the
 # queue, so that buttons react at once.
@@ -24,18 +25,39 @@ def preview(animation: dict[str, Any] | None, elem_id: str) -> gr.HTML:
 
 
 def gallery(files: list[Any], elem_id: str) -> gr.Gallery:
-    """Return the gallery of finished images. A click on one opens viewer.js instead of Gradio's own preview."""
+    """Return the gallery of finished images, which the API returns. The page shows them on the stage (style.css)."""
     return gr.Gallery(
         files,
-        label="Finished images",
-        columns=8,
-        object_fit="contain",
+        label=words.RESULTS,
         format="png",
-        buttons=["download", "fullscreen"],
         interactive=False,
         elem_id=elem_id,
-        elem_classes="pictures",
+        elem_classes="finished",
+        buttons=[],
     )
+
+
+class Downloads(NamedTuple):
+    """The buttons below the stage."""
+
+    archive: gr.DownloadButton
+    sheet: gr.DownloadButton
+    animation: gr.DownloadButton
+
+
+def downloads(elem_id: str) -> Downloads:
+    """Return the download buttons, which are off until a run is complete."""
+    with gr.Row(elem_classes="downloads"):
+        return Downloads(
+            *(
+                gr.DownloadButton(title, interactive=False, size="sm", min_width=130, elem_id=f"{elem_id}{suffix}")
+                for title, suffix in (
+                    (words.DOWNLOAD_ALL, ""),
+                    (words.DOWNLOAD_SHEET, "-sheet"),
+                    (words.DOWNLOAD_ANIMATION, "-animation"),
+                )
+            )
+        )
 
 
 def start_stop_buttons(*elem_ids: str) -> list[gr.Button]:
@@ -50,8 +72,9 @@ def start_stop_buttons(*elem_ids: str) -> list[gr.Button]:
         "min_width": 120,
         "elem_classes": "starts",
     }
-    starts = [gr.Button("Loading …", visible=elem_id == elem_ids[0], elem_id=elem_id, **look) for elem_id in elem_ids]
-    return [*starts, gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80, elem_classes="stops")]
+    starts = [gr.Button(words.LOADING, visible=elem_id == elem_ids[0], elem_id=elem_id, **look) for elem_id in elem_ids]
+    stop = gr.Button(words.STOP, variant="stop", interactive=False, scale=1, min_width=80, elem_classes="stops")
+    return [*starts, stop]
 
 
 def dispatch_event(elem_id: str, event: str) -> str:
@@ -63,16 +86,16 @@ def dispatch_event(elem_id: str, event: str) -> str:
     )
 
 
-def idle_buttons(words: str) -> dict[str, Any]:
+def idle_buttons(label: str) -> dict[str, Any]:
     """Return both buttons, start and stop, as they are without a run."""
-    return {"start": gr.Button(words, interactive=True), "stop": gr.Button(interactive=False)}
+    return {"start": gr.Button(label, interactive=True), "stop": gr.Button(interactive=False)}
 
 
-def waiting_buttons(words: str = "Waiting …") -> dict[str, Any]:
+def waiting_buttons(label: str = words.WAITING) -> dict[str, Any]:
     """Return both buttons as they are from the click until the run starts."""
-    return {"start": gr.Button(words, interactive=False), "stop": gr.Button(interactive=True)}
+    return {"start": gr.Button(label, interactive=False), "stop": gr.Button(interactive=True)}
 
 
 def working_buttons() -> dict[str, Any]:
     """Return both buttons as they are during a run."""
-    return waiting_buttons("Working …")
+    return waiting_buttons(words.WORKING)

@@ -25,6 +25,7 @@ from diffusion_demo.sampling.request import Request
 from diffusion_demo.ui.duration import duration
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.preview import idle_buttons, working_buttons
+from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.sample.compare_image import caption, draw_grid, settings_of
 from diffusion_demo.ui.sample.request_form import parse_request, require_number
 from diffusion_demo.ui.server import hf_space, limits, warmup
@@ -32,7 +33,6 @@ from diffusion_demo.ui.server.fair_queue import in_fair_queue
 from diffusion_demo.ui.server.model_list import folder_of, model_folders
 from diffusion_demo.ui.settings import settings
 
-COMPARE = "Compare"
 NONE = "none"
 MAX_PER_CELL = 4
 
@@ -126,4 +126,4 @@ def _fill(plan: Comparison, cells: list[Cell], folder: Path, started: float) -> 
         if len(results) < len(cells):
             yield {"status": f"{len(results)} of {len(cells)} cells", "grid": str(path)}
     status = f"{len(cells)} cells in {duration(time.monotonic() - started)}."
-    yield {"status": status, "grid": str(path)} | idle_buttons(COMPARE)
+    yield {"status": status, "grid": str(path)} | idle_buttons(words.COMPARE)

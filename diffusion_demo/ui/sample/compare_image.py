@@ -7,7 +7,10 @@ from PIL import Image
 
 from diffusion_demo import __version__
 from diffusion_demo.models.metadata import CheckpointMetadata
+from diffusion_demo.sampling.comparison import ANY_CLASS
 from diffusion_demo.sampling.presets import SAMPLER_TITLES
+from diffusion_demo.ui.sample import words
+from diffusion_demo.ui.server.model_list import title_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +34,10 @@ def draw_grid(
 
 
 def _header(axis: "Axis", value: str | int | float, metadata: CheckpointMetadata) -> str:
+    if value == ANY_CLASS:
+        return words.ALL_CLASSES
+    if axis.name == "checkpoint":
+        return title_of(str(value))
     if isinstance(value, str):
         return SAMPLER_TITLES.get(value) or metadata.title(value)
     return f"{value} {axis.title}" if axis.name in ("calls", "steps") else f"{axis.title} {value:g}"
@@ -39,18 +46,18 @@ def _header(axis: "Axis", value: str | int | float, metadata: CheckpointMetadata
 def caption(request: "Request", calls: int) -> str:
     """Return the caption of a cell: its numbers of steps and network calls per image."""
     steps = f"{request.steps} step{'s' * (request.steps != 1)}"
-    words = f"{steps}, {calls} call{'s' * (calls != 1)}"
-    return f"{words} and {request.steps} of the classifier" if request.classifier_scale else words
+    cost = f"{steps}, {calls} call{'s' * (calls != 1)}"
+    return f"{cost} and {request.steps} of the classifier" if request.classifier_scale else cost
 
 
 def _footer(plan: "Comparison", metadata: CheckpointMetadata) -> str:
     """Return the settings that all cells share."""
     base, varied = plan.base, {axis.name for axis in (plan.across, plan.down) if axis}
     names = metadata.class_names
-    class_title = metadata.title(names[base.class_index]) if names and base.class_index is not None else "mixed"
+    class_title = "all classes" if base.class_index is None else f"class {metadata.title(names[base.class_index])}"
     shared = {
-        "checkpoint": f"model {plan.checkpoint}",
-        "class": f"class {class_title}" if names else "",
+        "checkpoint": f"model {title_of(plan.checkpoint)}",
+        "class": class_title if names else "",
         "sampler": SAMPLER_TITLES[base.sampler],
         "guidance_scale": f"guidance {base.guidance_scale:g}" if base.guidance_scale != 1 else "",
         "classifier_scale": f"classifier guidance {base.classifier_scale:g}" if base.classifier_scale else "",
@@ -58,7 +65,7 @@ def _footer(plan: "Comparison", metadata: CheckpointMetadata) -> str:
         "seed": f"seed {base.seed}",
     }
     sentence = ", ".join(words for name, words in shared.items() if words and name not in varied)
-    return f"{sentence}. A call is one question to the network."
+    return f"{sentence[:1].upper()}{sentence[1:]}. {words.ONE_CALL}"
 
 
 def settings_of(plan: "Comparison") -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Layout of Sample, Compare: two varied settings, with the grid beside them."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import gradio as gr
 from gradio.components import Component
@@ -9,13 +10,15 @@ from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.sampling.comparison import AXES, TITLES
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.preview import INSTANT_EVENT, start_stop_buttons
-from diffusion_demo.ui.sample.compare import COMPARE, MAX_PER_CELL, NONE, compare
+from diffusion_demo.ui.sample import words
+from diffusion_demo.ui.sample.compare import MAX_PER_CELL, NONE, compare
 from diffusion_demo.ui.sample.generate_view import SAMPLER_CHOICES, SampleForm
 from diffusion_demo.ui.sample.request_form import MIXED, class_choices
 from diffusion_demo.ui.sample.run_events import connect_run
 from diffusion_demo.ui.server.model_list import folder_of, model_choices, model_folders
 
-AXIS_CHOICES = [(TITLES.get(name, name), name) for name in AXES]
+AXIS_CHOICES = [(TITLES.get(name, name).capitalize(), name) for name in AXES]
+NO_AXIS = (NONE.capitalize(), NONE)
 DEFAULT_VALUES = {
     "calls": "8, 16, 32",
     "steps": "4, 8, 16",
@@ -24,11 +27,7 @@ DEFAULT_VALUES = {
     "eta": "0, 0.5, 1",
     "seed": "0, 1, 2, 3",
 }
-EQUAL = "Every cell asks the network equally often. A guided step costs two calls. All else is as under Make."
-EMPTY = (
-    '<p class="nothing">Choose what the columns and the rows vary, and press Compare. '
-    "The grid grows here, cell by cell.</p>"
-)
+EMPTY = f'<p class="nothing">{words.COMPARE_EMPTY}</p>'
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,45 +42,41 @@ class Side:
     chosen: gr.CheckboxGroup
 
 
-def build(model: gr.Dropdown, label: gr.Dropdown, form: SampleForm) -> gr.Button:
-    """Lay out Compare, connect its events and return its start button."""
-    with gr.Row():
-        with gr.Column(scale=2, min_width=300):
-            sides = [_side("Columns", "calls", AXIS_CHOICES), _side("Rows", "sampler", [*AXIS_CHOICES, (NONE, NONE)])]
-            calls = gr.Slider(
-                1, 200, 16, step=1, precision=0, label="Network calls an image", buttons=[], interactive=True
-            )
-            per_cell = gr.Slider(
-                1, MAX_PER_CELL, 4, step=1, precision=0, label="Images in a cell", buttons=[], interactive=True
-            )
-            gr.Markdown(EQUAL, elem_classes="hint")
-            with gr.Row(elem_classes="go"):
-                start, stop = start_stop_buttons("compare")
-        status, grid = _results()
-    for side in sides:
-        side.setting.input(_value_fields, [side.setting, model], [side.typed, side.chosen], **INSTANT_EVENT)
-        side.chosen.input(None, side.chosen, side.typed, js="(chosen) => chosen.join(', ')")
-    across, down = sides
-    inputs: dict[str, Component] = {
-        "model": model,
-        "label": label,
-        "across": across.setting,
-        "columns": across.typed,
-        "down": down.setting,
-        "rows": down.typed,
-        "calls": calls,
-        "per_cell": per_cell,
-    }
-    inputs |= {name: field for name, field in form.fields.items() if name not in (*inputs, "num_images", "twice")}
-    outputs: dict[str, Component] = {"status": status, "grid": grid, "start": start, "stop": stop}
-    stopped = connect_run(compare, "compare", COMPARE, inputs, outputs, grid)
-    # in a second step, because the last update of the run may still arrive after the first
-    stopped.then(lambda: "Stopped; what was done stays.", None, status, **INSTANT_EVENT)
-    return start
+@dataclass(frozen=True, eq=False)
+class CompareForm:
+    """The fields of the columns, the rows and the cost of a cell, and the buttons."""
+
+    across: Side
+    down: Side
+    calls: gr.Slider
+    per_cell: gr.Slider
+    hint: gr.Markdown
+    start: gr.Button
+    stop: gr.Button
 
 
-def _results() -> tuple[gr.HTML, gr.Image]:
-    with gr.Column(scale=5, min_width=320):
+class CompareResults(NamedTuple):
+    """The line above the grid, and the grid."""
+
+    status: gr.HTML
+    grid: gr.Image
+
+
+def form() -> CompareForm:
+    """Lay out the form of Compare."""
+    across = _side(words.COLUMNS, words.COLUMN_VALUES, "calls", AXIS_CHOICES)
+    down = _side(words.ROWS, words.ROW_VALUES, "sampler", [*AXIS_CHOICES, NO_AXIS])
+    calls = gr.Slider(1, 200, 16, step=1, precision=0, label=words.CALLS, buttons=[], interactive=True, visible=False)
+    per_cell = gr.Slider(1, MAX_PER_CELL, 4, step=1, precision=0, label=words.PER_CELL, buttons=[], interactive=True)
+    hint = gr.Markdown(_cost_of("calls", "sampler"), elem_classes="hint")
+    with gr.Row(elem_classes="go"):
+        start, stop = start_stop_buttons("compare")
+    return CompareForm(across, down, calls, per_cell, hint, start, stop)
+
+
+def results() -> CompareResults:
+    """Lay out the grid and the line above it."""
+    with gr.Column(elem_classes="results", elem_id="compare-results"):
         status = gr.HTML(EMPTY, elem_id="compare-status")
         grid = gr.Image(
             type="filepath",
@@ -91,18 +86,62 @@ def _results() -> tuple[gr.HTML, gr.Image]:
             buttons=["download", "fullscreen"],
             elem_id="grid",
         )
-    return status, grid
+    return CompareResults(status, grid)
 
 
-def _side(title: str, setting: str, choices: list[tuple[str, str]]) -> Side:
+def connect(
+    model: gr.Dropdown, label: gr.Radio, sample_form: SampleForm, form: CompareForm, results: CompareResults
+) -> None:
+    """Connect the events of Compare."""
+    sides = (form.across, form.down)
+    settings = [side.setting for side in sides]
+    for side in sides:
+        side.setting.input(_value_fields, [side.setting, model], [side.typed, side.chosen], **INSTANT_EVENT)
+        side.setting.input(_cost_fields, settings, [form.calls, form.hint], **INSTANT_EVENT)
+        side.chosen.input(None, side.chosen, side.typed, js="(chosen) => chosen.join(', ')")
+    inputs: dict[str, Component] = {
+        "model": model,
+        "label": label,
+        "across": form.across.setting,
+        "columns": form.across.typed,
+        "down": form.down.setting,
+        "rows": form.down.typed,
+        "calls": form.calls,
+        "per_cell": form.per_cell,
+    }
+    inputs |= {
+        name: field for name, field in sample_form.fields.items() if name not in (*inputs, "num_images", "twice")
+    }
+    outputs: dict[str, Component] = {**results._asdict(), "start": form.start, "stop": form.stop}
+    stopped = connect_run(compare, "compare", words.COMPARE, inputs, outputs, results.grid)
+    # in a second step, because the last update of the run may still arrive after the first
+    stopped.then(lambda: words.COMPARE_STOPPED, None, results.status, **INSTANT_EVENT)
+
+
+def _side(title: str, values_title: str, setting: str, choices: list[tuple[str, str]]) -> Side:
     numbers, samplers = DEFAULT_VALUES.get(setting), [name for _, name in SAMPLER_CHOICES]
-    label = f"Values of the {title.lower()}"
     with gr.Group():
         return Side(
             gr.Dropdown(choices, value=setting, label=title, interactive=True),
-            gr.Textbox(numbers or ", ".join(samplers), label=label, visible=bool(numbers), interactive=True),
-            gr.CheckboxGroup(SAMPLER_CHOICES, value=samplers, label=label, visible=not numbers, interactive=True),
+            gr.Textbox(numbers or ", ".join(samplers), label=values_title, visible=bool(numbers), interactive=True),
+            gr.CheckboxGroup(
+                SAMPLER_CHOICES, value=samplers, label=values_title, visible=not numbers, interactive=True
+            ),
         )
+
+
+def _cost_of(across: str, down: str) -> str:
+    """Return the sentence on the network calls of a cell."""
+    if "steps" in (across, down):
+        return words.COST_OF_STEPS
+    if "calls" in (across, down):
+        return words.COST_OF_CALLS.format(side="column" if across == "calls" else "row")
+    return words.EQUAL_COST
+
+
+def _cost_fields(across: str, down: str) -> list:
+    """Return the updates of the calls per image, which an axis may replace, and of the sentence on the cost."""
+    return [gr.Slider(visible=not {"steps", "calls"} & {across, down}), _cost_of(across, down)]
 
 
 def _value_fields(setting: str, model: str) -> list:

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.errors import user_errors_as_toasts
+from diffusion_demo.ui.preview.captions import image_captions, run_caption
 from diffusion_demo.ui.preview.preview import waiting_buttons
+from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.sample.live_run import LiveRun, run_live
 from diffusion_demo.ui.sample.request_form import parse_request, upsampler_for
 from diffusion_demo.ui.server import hf_space, warmup
 from diffusion_demo.ui.server.fair_queue import in_fair_queue
-from diffusion_demo.ui.server.model_list import folder_of
+from diffusion_demo.ui.server.model_list import folder_of, model_title
 
 if TYPE_CHECKING:
     from diffusion_demo.diffusion.samplers import Step
     from diffusion_demo.models.checkpoint import Checkpoint
     from diffusion_demo.sampling.request import ImageSpec, Request
-
-GENERATE = "Generate"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class _Run:
 
 @in_fair_queue(waiting_buttons)
 def generate(model: str, twice: bool, **form: Any) -> Iterator[dict[str, Any]]:
-    """Sample images and yield updates by name: preview, gallery, archive, last_seed, start and stop.
+    """Sample images and yield updates by name, as `run_live`, besides last_seed.
 
     `form` holds the arguments of `parse_request`.
     """
@@ -65,14 +65,19 @@ def generate(model: str, twice: bool, **form: Any) -> Iterator[dict[str, Any]]:
         run = _prepare(model, form, twice)
     seed = run.request.seed
     provenance = {"upsampler": run.upsampler.name} if run.upsampler else {}
+    settings = settings_of(run.request, run.specs, model, run.checkpoint, **provenance)
+    metadata = run.checkpoint.description
+    caption = run_caption(settings, model_title(model, run.folder), metadata)
     live_run = LiveRun(
         lambda: _steps(run),
         run.total_steps,
         run.image_size,
         seed,
-        settings_of(run.request, run.specs, model, run.checkpoint, **provenance),
-        GENERATE,
+        settings,
+        {"caption": caption, "cells": image_captions(settings, metadata)},
+        words.GENERATE,
         first_frame(make_noise(run.checkpoint, run.specs)(), len(run.checkpoint.diffusion)),
+        resume={"settings": settings[0], "label": form["label"], "num_images": len(settings)},
     )
     for updates in run_live(live_run):
         yield updates | {"last_seed": seed}
@@ -90,7 +95,7 @@ def _prepare(model: str, form: dict[str, Any], twice: bool) -> _Run:
     request = parse_request(metadata, **form)
     match = upsampler_for(metadata) if twice else None
     if twice and not match:
-        raise BadInput('No upsampler fits this model. Turn off "Twice the size", or choose another model.')
+        raise BadInput(words.NO_UPSCALER)
     upsampler = _Upsampler(*match, load(match[1])) if match else None
     if upsampler:
         check_upsampling(upsampler.checkpoint.description, metadata.channels, metadata.image_size, request)

@@ -1,8 +1,9 @@
-"""Layout of Sample, Make: the form, with the preview and the gallery beside it."""
+"""Layout of Sample, Generate: the form, the stage with the results, and their events."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.blocks import BlockContext
@@ -20,20 +21,51 @@ from diffusion_demo.ui.preview import showcase
 from diffusion_demo.ui.preview.preview import (
     INSTANT_EVENT,
     PRIVATE_EVENT,
+    Downloads,
     dispatch_event,
+    downloads,
     gallery,
     preview,
     start_stop_buttons,
 )
-from diffusion_demo.ui.sample import quality, restore
-from diffusion_demo.ui.sample.generate import GENERATE, generate
+from diffusion_demo.ui.sample import quality, restore, words
+from diffusion_demo.ui.sample.generate import generate
 from diffusion_demo.ui.sample.request_form import MAX_FORM_SEED
-from diffusion_demo.ui.sample.run_events import connect_run, random_seed
+from diffusion_demo.ui.sample.run_events import connect_run
 from diffusion_demo.ui.server.model_list import model_folders
 from diffusion_demo.ui.settings import settings
 
 SAMPLER_CHOICES = [(title, name) for name, title in reversed(SAMPLER_TITLES.items())]
-KEYS = "Ctrl+Enter starts, Esc stops. Click an image to see it large; arrow keys or a swipe go to the next."
+_SEED_PROBLEM = f'<p class="problem" role="alert">{words.SEED_INVALID.format(maximum=f"{MAX_FORM_SEED:,}")}</p>'
+# JavaScript of an event listener: the sentence below the field of a seed that cannot be used, as soon as it is typed.
+_SEED_CHECK = (
+    "(seed, random) => random || (Number.isInteger(seed) && seed >= 0 && "
+    f"seed <= {MAX_FORM_SEED}) ? '' : {json.dumps(_SEED_PROBLEM)}"
+)
+
+
+class SeedFields(NamedTuple):
+    """The seed, the switch that draws a new one for each run, and the sentence for an invalid one."""
+
+    seed: gr.Number
+    randomize: gr.Checkbox
+    problem: gr.HTML
+
+
+class Results(NamedTuple):
+    """The stage, its images and its downloads."""
+
+    preview: gr.HTML
+    gallery: gr.Gallery
+    downloads: Downloads
+
+    def outputs(self) -> dict[str, Component]:
+        """Return the outputs of a run by name, in the order of the API."""
+        return {"preview": self.preview, "gallery": self.gallery, "archive": self.downloads.archive}
+
+    def later_outputs(self) -> dict[str, Component]:
+        """Return the outputs that release 0.1.0 did not have, which stand last."""
+        return {"sheet": self.downloads.sheet, "animation": self.downloads.animation}
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,20 +73,16 @@ class SampleForm:
     """The components that other parts of the tab read or set.
 
     fields: the inputs of `generate`, by their names in the API. restored: the outputs of `restore.from_settings`.
-    optional: the row of the guidance interval, the classifier scale and the doubling, which only some models support.
+    optional: the row of the guidance interval, the classifier scale and the upscaling, which only some models support.
     """
 
     fields: dict[str, Component]
     restored: dict[str, Component]
     optional: Mapping[str, Component | BlockContext]
-    start: gr.Button
-
-
-class _SeedFields(NamedTuple):
-    seed: gr.Number
-    new_every_time: gr.Checkbox
-    random: gr.Button
+    seed: SeedFields
     reuse: gr.Button
+    start: gr.Button
+    stop: gr.Button
 
 
 class _Advanced(NamedTuple):
@@ -68,31 +96,19 @@ class _Advanced(NamedTuple):
     twice: gr.Checkbox
 
 
-class _Results(NamedTuple):
-    preview: gr.HTML
-    gallery: gr.Gallery
-    archive: gr.DownloadButton
-
-
-def build(model: gr.Dropdown, label: gr.Dropdown) -> SampleForm:
-    """Lay out Make and connect its events."""
-    with gr.Row():
-        with gr.Column(scale=2, min_width=300):
-            count = gr.Slider(
-                1, settings().images, 16, step=1, precision=0, label="Images", buttons=[], interactive=True
-            )
-            preset = quality.radio()
-            guidance = _guidance_slider()
-            seed = _seed_fields()
-            with gr.Row(elem_classes="go"):
-                start, stop = start_stop_buttons("generate")
-            gr.Markdown(KEYS, elem_classes="hint keys")
-            with gr.Accordion("More settings", open=False):
-                advanced = _advanced_fields()
-            dropped = gr.File(
-                label="Settings from an image made here", file_types=[".png"], height=160, elem_id="restore"
-            )
-        results = _results()
+def form(model: gr.Dropdown, label: gr.Radio) -> SampleForm:
+    """Lay out the form of Generate."""
+    count = gr.Slider(1, settings().images, 16, step=1, precision=0, label=words.IMAGES, buttons=[], interactive=True)
+    preset = quality.radio()
+    guidance = _guidance_slider()
+    seed = seed_fields("seed")
+    reuse = gr.Button(words.REUSE_SEED, size="sm", elem_id="reuse-seed")
+    with gr.Accordion(words.MORE, open=False):
+        advanced = _advanced_fields()
+    with gr.Accordion(words.RESTORE, open=False, elem_id="restore-part"):
+        dropped = gr.File(label=words.RESTORE_FILE, file_types=[".png"], height=120, elem_id="restore")
+    with gr.Row(elem_classes="go"):
+        start, stop = start_stop_buttons("generate")
     fields: dict[str, Component] = {
         "model": model,
         "label": label,
@@ -107,32 +123,64 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> SampleForm:
         "classifier_scale": advanced.classifier_scale,
         "twice": advanced.twice,
     }
-    restored = fields | {"new_every_time": seed.new_every_time, "preset": preset}
+    restored = fields | {"randomize": seed.randomize, "preset": preset}
     quality.connect(preset, advanced.sampler, advanced.steps, advanced.eta)
     _connect_restore(dropped, restored)
-    _connect_run(fields, seed, results, start, stop)
     optional = {"interval": advanced.interval_row} | {name: fields[name] for name in ("classifier_scale", "twice")}
-    return SampleForm(fields, restored, optional, start)
+    return SampleForm(fields, restored, optional, seed, reuse, start, stop)
+
+
+def results() -> Results:
+    """Lay out the stage of Generate, which replays the example of the first model."""
+    example = showcase.read(next(iter(model_folders().values())))
+    with gr.Column(elem_classes="results", elem_id="make-results"):
+        return Results(preview(example.animation, "stage"), gallery(example.files, "gallery"), downloads("zip"))
+
+
+def connect(form: SampleForm, results: Results) -> None:
+    """Connect Generate, Stop and the button that brings the last seed back."""
+    last_seed, seed = gr.State(0), form.seed
+    form.reuse.click(lambda last: (last, False, ""), last_seed, [*seed], **INSTANT_EVENT)
+    connect_stage(form.start, form.stop, "stage")
+    outputs = results.outputs() | {"last_seed": last_seed, "start": form.start, "stop": form.stop}
+    outputs |= results.later_outputs()
+    connect_run(generate, "sample", words.GENERATE, form.fields, outputs, results.gallery, "stage", seed.randomize)
+
+
+def connect_stage(start: gr.Button, stop: gr.Button, stage: str) -> None:
+    """Tell the stage of the start and of the stop at once, in the browser."""
+    start.click(None, None, None, js=dispatch_event(stage, "run-started"))
+    stop.click(None, None, None, js=dispatch_event(stage, "run-stopped"))
+
+
+def seed_fields(elem_id: str) -> SeedFields:
+    """Lay out the fields of a seed, which says at once if it is invalid."""
+    with gr.Group(elem_classes="seed"):
+        seed = gr.Number(
+            0,
+            label=words.SEED,
+            info=words.SEED_HINT,
+            precision=0,
+            minimum=0,
+            maximum=MAX_FORM_SEED,
+            interactive=True,
+            elem_id=elem_id,
+        )
+        problem = gr.HTML(elem_classes="field-problem")
+        randomize = gr.Checkbox(True, label=words.RANDOMIZE_SEED, interactive=True)
+    inputs: Any = [seed, randomize]
+    # A seed that somebody types is a seed that they want.
+    seed.input(None, None, randomize, js="() => false").then(None, inputs, problem, js=_SEED_CHECK)
+    randomize.input(None, inputs, problem, js=_SEED_CHECK)
+    return SeedFields(seed, randomize, problem)
 
 
 def _connect_restore(dropped: gr.File, restored: dict[str, Component]) -> None:
-    """Restore the form from a dropped file, and empty the drop zone."""
+    """Restore the form from a dropped file, and empty the drop zone, also after a file that was refused."""
     outputs = restored | {"dropped": dropped}
     handler = with_named_outputs(restore.from_file, outputs)
-    dropped.upload(handler, dropped, [*outputs.values()], **PRIVATE_EVENT, concurrency_limit=None)
-
-
-def _connect_run(
-    fields: dict[str, Component], seed: _SeedFields, results: _Results, start: gr.Button, stop: gr.Button
-) -> None:
-    """Connect the seed buttons, Generate and Stop."""
-    last_seed = gr.State(0)
-    seed.random.click(random_seed, None, seed.seed, **INSTANT_EVENT)
-    seed.reuse.click(lambda last: (last, False), last_seed, [seed.seed, seed.new_every_time], **INSTANT_EVENT)
-    start.click(None, None, None, js=dispatch_event("stage", "run-started"))
-    stop.click(None, None, None, js=dispatch_event("stage", "run-stopped"))
-    outputs = results._asdict() | {"last_seed": last_seed, "start": start, "stop": stop}
-    connect_run(generate, "sample", GENERATE, fields, outputs, results.gallery, seed.new_every_time)
+    uploaded = dropped.upload(handler, dropped, [*outputs.values()], **PRIVATE_EVENT, concurrency_limit=None)
+    uploaded.failure(lambda: None, None, dropped, **INSTANT_EVENT)
 
 
 def _guidance_slider() -> gr.Slider:
@@ -141,79 +189,42 @@ def _guidance_slider() -> gr.Slider:
         8,
         USUAL_GUIDANCE_SCALE,
         step=0.1,
-        label="Guidance",
-        info="1 is off. More sticks to the class.",
+        label=words.GUIDANCE,
+        info=words.GUIDANCE_HINT,
         buttons=[],
         interactive=True,
     )
 
 
-def _seed_fields() -> _SeedFields:
-    with gr.Group():
-        seed = gr.Number(0, label="Seed", precision=0, minimum=0, maximum=MAX_FORM_SEED, interactive=True)
-        new_every_time = gr.Checkbox(True, label="New seed every time", interactive=True)
-        with gr.Row(elem_id="seed-row"):
-            random_button = gr.Button("Random seed", size="sm", min_width=80)
-            reuse = gr.Button("Reuse last", size="sm", min_width=80)
-    return _SeedFields(seed, new_every_time, random_button, reuse)
-
-
-def _results() -> _Results:
-    finished = showcase.read(next(iter(model_folders().values())))
-    with gr.Column(scale=5, min_width=320, elem_classes="results"):
-        return _Results(
-            preview(finished.animation, "stage"),
-            gallery(finished.files, "gallery"),
-            gr.DownloadButton("Download all as zip", visible=False, size="sm", elem_id="zip"),
-        )
-
-
 def _advanced_fields() -> _Advanced:
+    usual_sampler, usual_steps, usual_eta = PRESETS[DEFAULT]
     sampler = gr.Radio(
-        SAMPLER_CHOICES,
-        value=PRESETS[DEFAULT][0],
-        label="Sampler",
-        info="DPM-Solver++ is best at 8 to 20 steps, DDIM from 25. DDPM is the papers' own, for 100 and more.",
-        interactive=True,
+        SAMPLER_CHOICES, value=usual_sampler, label=words.SAMPLER, info=words.SAMPLER_HINT, interactive=True
     )
     steps = gr.Slider(
         1,
         settings().steps,
-        PRESETS[DEFAULT][1],
+        usual_steps,
         step=1,
         precision=0,
-        label="Steps",
-        info="More is finer and slower.",
+        label=words.STEPS,
+        info=words.STEPS_HINT,
         buttons=[],
         interactive=True,
     )
-    eta = gr.Slider(
-        0,
-        1,
-        PRESETS[DEFAULT][2],
-        step=0.05,
-        label="Eta",
-        info="Fresh noise in each step; DDPM has its own.",
-        buttons=[],
-        interactive=True,
-    )
+    eta = gr.Slider(0, 1, usual_eta, step=0.05, label=words.ETA, info=words.ETA_HINT, buttons=[], interactive=True)
     return _Advanced(sampler, steps, eta, *_interval_fields(), *_second_model_fields())
 
 
 def _interval_fields() -> tuple[gr.Number, gr.Number, gr.Row]:
     """Return the fields of the guidance interval and their row."""
     with gr.Row(elem_id="guide-within") as row:
-        guide_from = gr.Number(
-            GUIDANCE_START_PERCENT,
-            label="Guided from",
-            info="% of the noise",
-            minimum=0,
-            maximum=100,
-            min_width=100,
-            interactive=True,
-        )
-        guide_to = gr.Number(
-            100, label="Guided to", info="100 is all noise", minimum=0, maximum=100, min_width=100, interactive=True
+        guide_from, guide_to = (
+            gr.Number(value, label=label, info=info, minimum=0, maximum=100, min_width=100, interactive=True)
+            for value, label, info in (
+                (GUIDANCE_START_PERCENT, words.GUIDE_FROM, words.GUIDE_FROM_HINT),
+                (100, words.GUIDE_TO, words.GUIDE_TO_HINT),
+            )
         )
     return guide_from, guide_to, row
 
@@ -225,13 +236,11 @@ def _second_model_fields() -> tuple[gr.Slider, gr.Checkbox]:
         10,
         0,
         step=0.1,
-        label="Classifier guidance",
-        info="0 is off. A second network says what looks like the class.",
+        label=words.CLASSIFIER,
+        info=words.CLASSIFIER_HINT,
         buttons=[],
         visible=False,
         interactive=True,
     )
-    twice = gr.Checkbox(
-        False, label="Twice the size", info="A second model enlarges the images.", visible=False, interactive=True
-    )
+    twice = gr.Checkbox(False, label=words.UPSCALE, info=words.UPSCALE_HINT, visible=False, interactive=True)
     return classifier_scale, twice

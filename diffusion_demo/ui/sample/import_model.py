@@ -10,32 +10,26 @@ from gradio.events import Dependency
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.errors import user_errors_as_toasts
+from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.server import model_list, warmup
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import uploads
 
-HINT = (
-    "A U-Net or noisy classifier of guided-diffusion or improved-diffusion. What no tensor tells is asked for in a "
-    "sentence; for a released network it says what to type. Nothing in the file is run."
-)
 COMMAND_LINE_ONLY = ("--out", "--class-names", "--json")
 
 
 def build(model: gr.Dropdown) -> Dependency:
     """Lay out the drop zone and connect it. Return the import event, after which the new model is selected."""
-    with gr.Accordion("Bring a model of OpenAI's (.pt)", open=False, elem_id="bring"):
-        gr.Markdown(HINT, elem_classes="hint")
-        with gr.Row():
-            file = gr.File(label="Its file", file_types=[".pt", ".pth"], height=120, elem_id="bring-file")
-            with gr.Column():
-                options = gr.Textbox(
-                    label="What the file does not tell",
-                    placeholder="--num-head-channels 64 --beta-schedule cosine --num-train-timesteps 1000 "
-                    "--image-size 64",
-                    elem_id="bring-told",
-                )
-                start = gr.Button("Import", interactive=False, elem_id="bring-start")
-        report = gr.HTML(elem_id="bring-report")
+    with gr.Accordion(words.IMPORT, open=False, elem_id="import"):
+        gr.Markdown(words.IMPORT_HINT, elem_classes="hint")
+        file = gr.File(label=words.IMPORT_FILE, file_types=[".pt", ".pth"], height=120, elem_id="import-file")
+        options = gr.Textbox(
+            label=words.IMPORT_OPTIONS,
+            placeholder="--num-head-channels 64 --beta-schedule cosine --num-train-timesteps 1000 --image-size 64",
+            elem_id="import-options",
+        )
+        start = gr.Button(words.IMPORT_START, interactive=False, elem_id="import-start")
+        report = gr.HTML(elem_id="import-report")
     private: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": 1}
     for event in (file.upload, file.clear):
         event(lambda path: gr.Button(interactive=path is not None), file, start, queue=False, **private)
@@ -63,13 +57,13 @@ def import_file(path: str | None, options: str | None) -> tuple:
         if not settings().anywhere:
             raise BadInput("This page does not import models. Run the program on your own machine.")
         if path is None:
-            raise BadInput("No file was dropped. Drop a .pt file first.")
+            raise BadInput("No file yet. Drop a .pt file first.")
         out = _new_folder(Path(path).stem)
         parsed = _parser(import_).parse_args([path, "--out", str(out), *_split_options(options)])
         imported = import_network(
             parsed.file, parsed.out, import_.parse_import_options(parsed), f"the page's import of {Path(path).name}"
         )
-    line = f"<p>{imported.parameters:,} parameters; it is in {model_list.IMPORTED / out.name}.</p>"
+    line = f"<p>Imported: {imported.parameters:,} parameters. Saved in {model_list.IMPORTED / out.name}.</p>"
     generates_images = imported.description.task == "diffusion"
     return line, gr.Dropdown(model_list.model_choices(), value=out.name) if generates_images else gr.skip()
 

@@ -4,16 +4,19 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from diffusion_demo.ui.duration import duration
 from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.preview.downloads import write_images, write_zip_of
+from diffusion_demo.ui.preview.downloads import write_animation, write_images, write_sheet, write_zip_of
 from diffusion_demo.ui.preview.preview import idle_buttons, working_buttons
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from diffusion_demo.diffusion.samplers import Step
 
 
@@ -22,7 +25,9 @@ class LiveRun:
     """A checked request that is ready to run.
 
     steps: starts the sampler. side: of the finished images, in pixels. settings: of each image, as stored in its PNG.
-    start_label: of the start button. first_frame: of the initial noise, if it is shown. name: of the files, a format.
+    captions: `caption` of the run and `cells` of its images. start_label: of the start button. first_frame: of the
+    initial noise, if it is shown. name: of the files, a format. resume: what `browser_history` needs to start this run
+    again after a reload of the page.
     """
 
     steps: "Callable[[], Iterator[Step]]"
@@ -30,27 +35,41 @@ class LiveRun:
     side: int
     seed: int
     settings: list[dict[str, Any]]
+    captions: dict[str, Any]
     start_label: str
     first_frame: dict[str, Any] | None = None
     name: str = "seed_{seed:08d}.png"
+    resume: dict[str, Any] | None = None
+
+
+def no_results() -> dict[str, Any]:
+    """Return the updates, by name, that empty the gallery and switch the downloads off."""
+    return {"gallery": []} | {name: gr.DownloadButton(interactive=False) for name in ("archive", "sheet", "animation")}
 
 
 def run_live(run: LiveRun) -> Iterator[dict[str, Any]]:
-    """Sample, and yield updates by name: preview, gallery, archive, start and stop. Raises gr.Error."""
+    """Sample, and yield updates by name: preview, gallery, archive, sheet, animation, start and stop. Raises gr.Error.
+
+    The animation comes last, after everything else is on the page.
+    """
     from diffusion_demo.ui.preview.frames import make_animation
 
     started, status = time.monotonic(), f"Step 0 of {run.total_steps}"
     frames = [run.first_frame] if run.first_frame else []
     opening = make_animation(frames, run.total_steps, status, live=True) if frames else {"frames": [], "empty": status}
-    yield {"preview": opening} | working_buttons()
+    opening |= {"caption": run.captions["caption"], "resume": run.resume}
+    yield {"preview": opening} | no_results() | working_buttons()
+    sheets: list[Image.Image] = []
     with user_errors_as_toasts():
-        last = yield from _sample(run, frames, started)
-    yield from _finish(run, frames, last, time.monotonic() - started)
+        last = yield from _sample(run, frames, sheets, started)
+    yield from _finish(run, frames, sheets, last, time.monotonic() - started)
 
 
-def _sample(run: LiveRun, frames: list[dict[str, Any]], started: float) -> "Generator[dict[str, Any], None, Step]":
-    """Sample, append the recorded frames to `frames`, yield live updates, and return the last step."""
-    from diffusion_demo.ui.preview.frames import frame, make_animation, recorded_steps
+def _sample(
+    run: LiveRun, frames: list[dict[str, Any]], sheets: "list[Image.Image]", started: float
+) -> "Generator[dict[str, Any], None, Step]":
+    """Sample, append the recorded frames and their contact sheets, yield live updates, and return the last step."""
+    from diffusion_demo.ui.preview.frames import frame, make_animation, recorded_steps, sheet_of
     from diffusion_demo.ui.preview.progress_stream import watch
 
     total, count = run.total_steps, len(run.settings)
@@ -60,25 +79,37 @@ def _sample(run: LiveRun, frames: list[dict[str, Any]], started: float) -> "Gene
         for new_steps in updates:
             new_frames = [frame(step) for step in new_steps]
             frames += [one for one, step in zip(new_frames, new_steps, strict=True) if step.index in recorded]
+            sheets += [sheet_of(step.xt) for step in new_steps if step.index in recorded]
             step = new_steps[-1]
             if step.index < total:
                 each = (time.monotonic() - started) / step.index
                 remaining, rate = duration(each * (total - step.index)), count / (each * total)
                 status = f"Step {step.index} of {total}, {remaining} left, {rate:.1f} images/s"
-                yield {"preview": make_animation(new_frames[-1:], total, status, live=True)}
+                live = make_animation(new_frames[-1:], total, status, live=True)
+                yield {"preview": live | {"caption": run.captions["caption"]}}
     assert step is not None, "a sampler yields at least one step"
     return step
 
 
-def _finish(run: LiveRun, frames: list[dict[str, Any]], last: "Step", seconds: float) -> Iterator[dict[str, Any]]:
-    """Write the images and yield the final update."""
+def _finish(
+    run: LiveRun, frames: list[dict[str, Any]], sheets: "list[Image.Image]", last: "Step", seconds: float
+) -> Iterator[dict[str, Any]]:
+    """Write the files and yield the final updates."""
     from diffusion_demo.ui.preview.frames import make_animation
 
     count = len(run.settings)
-    status = f"{count} images in {duration(seconds)}, {count / seconds:.1f} images/s, seed {run.seed}."
+    images = f"{count} image{'s' * (count != 1)}"
+    status = f"{images} in {duration(seconds)}, {count / seconds:.1f} images/s, seed {run.seed}."
     with user_errors_as_toasts(), write_images(last.xt, run.settings, run.name) as paths:
+        folder = paths[0].parent
         yield {
-            "preview": make_animation(frames, run.total_steps, status),
+            "preview": make_animation(frames, run.total_steps, status) | run.captions,
             "gallery": [(str(path), None) for path in paths],
-            "archive": gr.DownloadButton(value=str(write_zip_of(paths)), visible=True),
+            "archive": _download(write_zip_of(paths)),
+            "sheet": _download(write_sheet(sheets[-1], folder)),
         } | idle_buttons(run.start_label)
+        yield {"animation": _download(write_animation(sheets, folder))}
+
+
+def _download(path: Path) -> gr.DownloadButton:
+    return gr.DownloadButton(value=str(path), interactive=True)

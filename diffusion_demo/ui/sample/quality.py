@@ -5,8 +5,12 @@ import json
 import gradio as gr
 
 from diffusion_demo.sampling.presets import DEFAULT, DEFAULT_ETA, PRESETS
+from diffusion_demo.ui.sample import words
+from diffusion_demo.ui.settings import settings
 
 CUSTOM = "custom"
+# What a choice of the sampler sets: the fewest steps at which docs/results.md finds it near its best, with a margin.
+USUAL_STEPS = {"dpm_solver": 12, "ddim": 25, "ddpm": 100}
 
 # JavaScript: the presets as an object, and the name of the preset that equals the array `numbers`.
 _PRESETS = f"({json.dumps(PRESETS)})"
@@ -17,21 +21,18 @@ _MATCHING_NAME = (
 # JavaScript of event listeners.
 _FROM_PRESET = f"(word, ...numbers) => {_PRESETS}[word] || numbers"
 _FROM_NUMBERS = f"(...numbers) => {_MATCHING_NAME}"
-_FROM_SAMPLER = (
-    f"(sampler, steps) => {{ const numbers = [sampler, steps, ({json.dumps(DEFAULT_ETA)})[sampler] || 0];"
-    f" return [numbers[2], {_MATCHING_NAME}]; }}"
-)
 
 
 def radio() -> gr.Radio:
     """Return the choice of presets. style.css shows "custom" only while it is selected."""
     return gr.Radio(
-        [*PRESETS, CUSTOM],
+        [(words.QUALITIES[name], name) for name in (*PRESETS, CUSTOM)],
         value=DEFAULT,
-        label="Quality",
-        info="Better takes longer.",
+        label=words.QUALITY,
+        info=words.QUALITY_HINT,
         interactive=True,
         elem_id="quality",
+        elem_classes="segments",
     )
 
 
@@ -42,9 +43,17 @@ def connect(preset: gr.Radio, sampler: gr.Radio, steps: gr.Slider, eta: gr.Slide
     """
     numbers = [sampler, steps, eta]
     preset.input(None, [preset, *numbers], numbers, js=_FROM_PRESET)
-    sampler.input(None, [sampler, steps], [eta, preset], js=_FROM_SAMPLER)
+    sampler.input(None, sampler, [steps, eta, preset], js=_from_sampler(settings().steps))
     for field in (steps, eta):
         field.input(None, numbers, preset, js=_FROM_NUMBERS)
+
+
+def _from_sampler(max_steps: int) -> str:
+    """Return JavaScript that sets the steps, the eta and the preset that suit a sampler."""
+    return (
+        f"(sampler) => {{ const numbers = [sampler, Math.min(({json.dumps(USUAL_STEPS)})[sampler], {max_steps}),"
+        f" ({json.dumps(DEFAULT_ETA)})[sampler] || 0]; return [numbers[1], numbers[2], {_MATCHING_NAME}]; }}"
+    )
 
 
 def word_for(sampler: str, steps: int, eta: float | None) -> str:

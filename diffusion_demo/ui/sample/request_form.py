@@ -2,21 +2,29 @@
 
 from pathlib import Path
 
+import gradio as gr
+
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.sampling.presets import GUIDANCE_START_PERCENT
 from diffusion_demo.sampling.request import Request, class_index
+from diffusion_demo.ui.sample.words import ALL_CLASSES
 from diffusion_demo.ui.server import limits
 from diffusion_demo.ui.server.model_list import upsampler_folders
 
-MIXED = "mixed"
+MIXED = "mixed"  # the value of "All classes" in the API
 MAX_FORM_SEED = 2**31 - 1
 
 
 def class_choices(metadata: CheckpointMetadata) -> list[tuple[str, str]]:
-    """Return the (title, value) choices of the class dropdown."""
-    return [(MIXED, MIXED), *((metadata.title(name), name) for name in metadata.class_names)]
+    """Return the (title, value) choices of the class."""
+    return [(ALL_CLASSES, MIXED), *((metadata.title(name), name) for name in metadata.class_names)]
+
+
+def class_update(metadata: CheckpointMetadata, selected: str) -> gr.Radio:
+    """Return the update of the class cards, which a model without classes does not show."""
+    return gr.Radio(class_choices(metadata), value=selected, visible=bool(metadata.class_names))
 
 
 def parse_class(label: str | None, metadata: CheckpointMetadata) -> int | None:

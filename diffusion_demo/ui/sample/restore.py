@@ -8,11 +8,11 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.sampling.request import Request, class_index
 from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.sample import quality
+from diffusion_demo.ui.sample import quality, words
 from diffusion_demo.ui.sample.request_form import (
     MAX_FORM_SEED,
     MIXED,
-    class_choices,
+    class_update,
     interval_to_percent,
     upsampler_for,
 )
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from diffusion_demo.models.checkpoint import Checkpoint
     from diffusion_demo.models.metadata import CheckpointMetadata
 
-UNREADABLE_SETTINGS = "The settings of this image cannot be read. Drop a PNG that was generated on this page."
+UNREADABLE_SETTINGS = "The settings of this image cannot be read. Use a PNG downloaded from this page."
 
 
 def from_file(path: str) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def from_file(path: str) -> dict[str, Any]:
 
     with user_errors_as_toasts():
         if not isinstance(path, str):
-            raise BadInput("No file was dropped. Drop a PNG that was downloaded from this page.")
+            raise BadInput(words.NO_SETTINGS_FILE)
         settings = read_settings(path)
     return from_settings(settings) | {"dropped": None}
 
@@ -51,10 +51,7 @@ def from_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
     with user_errors_as_toasts():
         if settings.get("made_by") or "compare" in settings:
-            raise BadInput(
-                "This image is a variation or a comparison, whose settings cannot be restored. "
-                "Drop it under Vary to make variations of it."
-            )
+            raise BadInput(words.NOT_RESTORABLE)
         try:
             checkpoint = load(folder_of(settings["checkpoint"]))
             request = _parse(settings, checkpoint.description)
@@ -93,17 +90,11 @@ def _parse(settings: dict[str, Any], metadata: "CheckpointMetadata") -> Request:
 def _notify(settings: dict[str, Any], request: Request, checkpoint: "Checkpoint", upsampler: str | None) -> None:
     """Show a toast that the settings were restored, with a warning if the image will not be the same."""
     if settings.get("weights") != checkpoint.weights:
-        gr.Warning(
-            f"The settings were restored, but the weights of {settings['checkpoint']} have changed. "
-            "The image will differ."
-        )
+        gr.Warning(words.RESTORED_OTHER_WEIGHTS.format(model=settings["checkpoint"]))
     elif settings.get("upsampler") and upsampler != settings["upsampler"]:
-        gr.Warning(
-            f"The settings were restored, but the upsampler {settings['upsampler']} is not available. "
-            "The image will differ."
-        )
+        gr.Warning(words.RESTORED_NO_UPSCALER.format(model=settings["upsampler"]))
     else:
-        gr.Info(f"The settings of seed {request.seed} were restored.")
+        gr.Info(words.RESTORED.format(seed=request.seed))
 
 
 def _updates(
@@ -112,7 +103,7 @@ def _updates(
     guide_from, guide_to = interval_to_percent(request.guidance_interval, metadata.num_train_timesteps)
     return {
         "model": settings["checkpoint"],
-        "label": gr.Dropdown(class_choices(metadata), value=settings.get("class", MIXED)),
+        "label": class_update(metadata, settings.get("class", MIXED)),
         "num_images": 1,
         "sampler": request.sampler,
         "steps": request.steps,
@@ -123,6 +114,6 @@ def _updates(
         "guide_to": guide_to,
         "classifier_scale": request.classifier_scale,
         "twice": bool(settings.get("upsampler")) and has_upsampler,
-        "new_every_time": False,
+        "randomize": False,
         "preset": quality.word_for(request.sampler, int(request.steps), request.eta),
     }

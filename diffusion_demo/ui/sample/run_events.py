@@ -1,23 +1,25 @@
 """Events of a run on the Sample tab: its start, its results, its end and Stop."""
 
-import random
+import json
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
 from diffusion_demo.ui.named_outputs import with_named_outputs
-from diffusion_demo.ui.preview.preview import INSTANT_EVENT, idle_buttons, waiting_buttons
-from diffusion_demo.ui.sample import browser_history
+from diffusion_demo.ui.preview.preview import INSTANT_EVENT, dispatch_event, idle_buttons
+from diffusion_demo.ui.sample import browser_history, words
 
 RANDOM_SEEDS = 1_000_000
-
-
-def random_seed() -> int:
-    """Return a random seed below RANDOM_SEEDS."""
-    return random.randrange(RANDOM_SEEDS)
+# JavaScript of event listeners: the buttons from the click until the run starts, and a seed drawn if it is asked for.
+# In the browser, so that a click is acknowledged without a request.
+_WAITING = (
+    f"{{__type__: 'update', value: {json.dumps(words.WAITING)}, interactive: false}}, "
+    "{__type__: 'update', interactive: true}"
+)
+_BEGIN = f"() => [{_WAITING}]"
+_BEGIN_WITH_SEED = f"(random, seed) => [{_WAITING}, random ? Math.floor({RANDOM_SEEDS} * Math.random()) : seed]"
 
 
 def connect_run(
@@ -27,23 +29,24 @@ def connect_run(
     inputs: Mapping[str, Component],
     outputs: Mapping[str, Component],
     images: Component,
-    new_seed: gr.Checkbox | None = None,
+    stage: str | None = None,
+    randomize: gr.Checkbox | None = None,
 ) -> Dependency:
     """Connect a run to the buttons `start` and `stop` of `outputs`, and return the event of Stop.
 
     handler: gets the inputs by name, which are those of the API too, and yields updates by the names of `outputs`.
-    images: the output whose images go to the history. new_seed: whether each run draws a new seed for inputs["seed"].
+    images: the output whose images go to the history. stage: the elem_id of the preview, which is told of a failure.
+    randomize: whether each run draws a new seed for inputs["seed"].
     """
     buttons = {name: outputs[name] for name in ("start", "stop")}
     start: gr.Button = buttons["start"]  # pyright: ignore[reportAssignmentType]
     stop: gr.Button = buttons["stop"]  # pyright: ignore[reportAssignmentType]
     become_idle = with_named_outputs(lambda: idle_buttons(start_label), buttons)
-    if new_seed is None:
-        clicked = start.click(with_named_outputs(waiting_buttons, buttons), None, [*buttons.values()], **INSTANT_EVENT)
+    if randomize is None:
+        clicked = start.click(None, None, [*buttons.values()], js=_BEGIN)
     else:
-        seeded = buttons | {"seed": inputs["seed"]}
-        begin = with_named_outputs(_begin, seeded)
-        clicked = start.click(begin, [new_seed, inputs["seed"]], [*seeded.values()], **INSTANT_EVENT)
+        seed = inputs["seed"]
+        clicked = start.click(None, [randomize, seed], [*buttons.values(), seed], js=_BEGIN_WITH_SEED)
     run = clicked.then(
         with_named_outputs(handler, outputs),
         inputs_kwargs=dict(inputs),
@@ -54,8 +57,6 @@ def connect_run(
     )
     run.success(None, images, None, js=browser_history.ADD_RESULTS)
     run.failure(become_idle, None, [*buttons.values()], **INSTANT_EVENT)
+    if stage:
+        run.failure(None, None, None, js=dispatch_event(stage, "run-failed"))
     return stop.click(become_idle, None, [*buttons.values()], cancels=[run], **INSTANT_EVENT)
-
-
-def _begin(draw_seed: bool, seed: int) -> dict[str, Any]:
-    return {"seed": random_seed() if draw_seed else seed} | waiting_buttons()

@@ -1,27 +1,38 @@
-"""Sample tab: generate images, compare settings, make variations, and keep a history."""
+"""Sample tab: generate images, make variations, compare settings, and keep a history."""
 
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
+from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
-from diffusion_demo.models.metadata import has_classifier
+from diffusion_demo.models.metadata import CheckpointMetadata, has_classifier
 from diffusion_demo.sampling.presets import USUAL_GUIDANCE_SCALE
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.named_outputs import with_named_outputs
+from diffusion_demo.ui.preview import showcase
 from diffusion_demo.ui.preview.preview import INSTANT_EVENT, PRIVATE_EVENT
-from diffusion_demo.ui.sample import browser_history, compare_view, generate_view, import_model, restore, vary_view
-from diffusion_demo.ui.sample.request_form import MIXED, class_choices, upsampler_for
+from diffusion_demo.ui.sample import (
+    browser_history,
+    compare_view,
+    generate_view,
+    import_model,
+    restore,
+    vary_view,
+    words,
+)
+from diffusion_demo.ui.sample.live_run import no_results
+from diffusion_demo.ui.sample.request_form import MIXED, class_choices, class_update, upsampler_for
 from diffusion_demo.ui.server import warmup
-from diffusion_demo.ui.server.model_list import folder_of, model_choices, model_folders
+from diffusion_demo.ui.server.model_list import folder_of, model_choices, model_folders, model_title
 from diffusion_demo.ui.settings import settings
 
 SHOWS = {
     "ddpm": "sampler",
     "ddim": "sampler",
     "dpm_solver": "sampler",
-    "p": "what the network expects",
+    "p": "predicted image",
     "spaced_timesteps": "steps",
     "log_snr_timesteps": "steps",
     "respaced": "steps",
@@ -35,6 +46,7 @@ SHOWS = {
     "pixels": "model",
 }
 UNLIMITED_EVENT: dict[str, Any] = PRIVATE_EVENT | {"concurrency_limit": None}
+CARDS = "#class-cards"
 
 
 def build(page: gr.Blocks) -> list[gr.components.Component]:
@@ -45,56 +57,93 @@ def build(page: gr.Blocks) -> list[gr.components.Component]:
     listed = model_folders()
     first = next(iter(listed))
     metadata = load_metadata(listed[first])
-    with gr.Row(elem_id="sample-what"):
-        model = gr.Dropdown(model_choices(), value=first, label="Model", min_width=140, interactive=True)
-        label = gr.Dropdown(class_choices(metadata), value=MIXED, label="Class", min_width=140, interactive=True)
-    with gr.Tabs(elem_id="sample-ways") as modes:
-        with gr.Tab("Make", id="make"):
-            form = generate_view.build(model, label)
-        with gr.Tab("Compare", id="compare"):
-            compare = compare_view.build(model, label, form)
-        with gr.Tab("Vary", id="vary"):
-            vary = vary_view.build(model, label, form)
-    gallery = browser_history.history()
-    if settings().anywhere:
-        imported = import_model.build(model)
+    with gr.Row(elem_id="sample"):
+        with gr.Column(elem_id="sample-form", min_width=300):
+            model = gr.Dropdown(model_choices(), value=first, label=words.MODEL, interactive=True, elem_id="model")
+            label = _class_cards(metadata)
+            card_style = gr.HTML(_card_style(first), elem_id="card-style", apply_default_css=False)
+            with gr.Tabs(elem_id="sample-ways") as modes:
+                with gr.Tab(words.WAYS["make"], id="make", elem_id="make-way"):
+                    form = generate_view.form(model, label)
+                with gr.Tab(words.WAYS["vary"], id="vary", elem_id="vary-way-tab"):
+                    vary_form = vary_view.form()
+                with gr.Tab(words.WAYS["compare"], id="compare", elem_id="compare-way"):
+                    compare_form = compare_view.form()
+            imported = import_model.build(model) if settings().anywhere else None
+        with gr.Column(elem_id="sample-results", min_width=320):
+            made, varied, compared = generate_view.results(), vary_view.results(), compare_view.results()
+            gallery = browser_history.history()
+    generate_view.connect(form, made)
+    vary_view.connect(model, label, form, vary_form, varied)
+    compare_view.connect(model, label, form, compare_form, compared)
+    if imported:
         imported.success(show_classes, [model, label], [label, form.fields["guidance_scale"]], **INSTANT_EVENT)
-    _connect_history(gallery, modes, model, label, form, vary)
-    page.load(_enable_start_buttons, None, [form.start, compare, *vary.starts], **UNLIMITED_EVENT)
+    _connect_history(gallery, modes, model, label, form, vary_form)
+    starts = [form.start, *vary_form.starts, compare_form.start]
+    page.load(_enable_start_buttons, None, starts, **UNLIMITED_EVENT)
+    _connect_model(page, model, label, form, made, varied, card_style)
+    return [model, label, form.fields["guidance_scale"]]
+
+
+def _class_cards(metadata: CheckpointMetadata) -> gr.Radio:
+    return gr.Radio(
+        class_choices(metadata), value=MIXED, label=words.CLASS, interactive=True, elem_id=CARDS.removeprefix("#")
+    )
+
+
+def _card_style(model: str) -> str:
+    """Return the HTML that gives the class cards the thumbnails of the model, if it has any."""
+    folder = folder_of(model)
+    return f"<style>{showcase.thumbnail_css(folder, load_metadata(folder), CARDS, MIXED)}</style>"
+
+
+def _connect_model(
+    page: gr.Blocks,
+    model: gr.Dropdown,
+    label: gr.Radio,
+    form: generate_view.SampleForm,
+    made: generate_view.Results,
+    varied: generate_view.Results,
+    card_style: gr.HTML,
+) -> None:
+    """Connect what a choice of the model changes: classes, optional fields, and both stages."""
     page.load(_refresh_models, model, model, **UNLIMITED_EVENT)
     model.input(show_classes, [model, label], [label, form.fields["guidance_scale"]], **INSTANT_EVENT)
     show_optional_fields = with_named_outputs(_show_optional_fields, form.optional)
     gr.on([page.load, model.change], show_optional_fields, model, [*form.optional.values()], **INSTANT_EVENT)
-    return [model, label, form.fields["guidance_scale"]]
+    stages = made.outputs() | made.later_outputs() | {"card_style": card_style, "vary_preview": varied.preview}
+    model.change(with_named_outputs(_clear_stages, stages), model, [*stages.values()], **INSTANT_EVENT)
 
 
 def _connect_history(
     gallery: gr.HTML,
     modes: gr.Tabs,
     model: gr.Dropdown,
-    label: gr.Dropdown,
+    label: gr.Radio,
     form: generate_view.SampleForm,
     vary: vary_view.VaryForm,
 ) -> None:
-    """Connect the events of the image viewer, which history.js triggers on the history component."""
+    """Connect the events of the image viewer and of a reload, which history.js triggers on the history component."""
     events: Any = gallery  # gr.HTML creates custom events on attribute access
     used = form.restored | {"modes": modes}
     events.use_this(with_named_outputs(_use_settings, used), None, [*used.values()], **UNLIMITED_EVENT)
+    resumed = events.resume_this(with_named_outputs(_resume, used), None, [*used.values()], **UNLIMITED_EVENT)
+    resumed.success(None, None, None, js=browser_history.PRESS_GENERATE)
+    opened = [modes, vary.mode, model, label]
     for event, mode, image in (
-        (events.vary_this, vary_view.ONE, vary.one),
-        (events.mix_this, vary_view.TWO, vary.two),
+        (events.vary_this, words.ONE, vary.one),
+        (events.blend_this, words.TWO, vary.one),
+        (events.blend_with_this, words.TWO, vary.two),
     ):
         event(None, None, image, js=browser_history.SENT_IMAGE)
-        event(_switch_to_vary(mode), [model, label], [modes, vary.mode, model, label], **UNLIMITED_EVENT)
+        event(_switch_to_vary(mode), [model, label], opened, **UNLIMITED_EVENT)
+    events.blend_this(_ask_for_second, None, vary.two, **UNLIMITED_EVENT)
 
 
 def _enable_start_buttons() -> list[gr.Button]:
     """Return the updates of the start buttons once warm-up is complete."""
     warmup.wait()
-    return [
-        gr.Button(words, interactive=True)
-        for words in (generate_view.GENERATE, compare_view.COMPARE, vary_view.VARY, vary_view.MIX)
-    ]
+    return [gr.Button(label, interactive=True) for label in (words.GENERATE, words.VARY, words.BLEND, words.COMPARE)]
 
 
 def _refresh_models(model: str) -> gr.Dropdown:
@@ -102,16 +151,13 @@ def _refresh_models(model: str) -> gr.Dropdown:
     return gr.Dropdown(model_choices(), value=model if model in names else names[0])
 
 
-def show_classes(model: str, label: str) -> tuple[gr.Dropdown, gr.Slider]:
+def show_classes(model: str, label: str) -> tuple[gr.Radio, gr.Slider]:
     """Return the updates of the class and of the guidance scale for a model. Raises gr.Error."""
     with user_errors_as_toasts():
         metadata = load_metadata(folder_of(model))
     selected = label if label in metadata.class_names else MIXED
     guidance = USUAL_GUIDANCE_SCALE if metadata.guidance else 1.0
-    return (
-        gr.Dropdown(class_choices(metadata), value=selected),
-        gr.Slider(value=guidance, interactive=metadata.guidance),
-    )
+    return class_update(metadata, selected), gr.Slider(value=guidance, interactive=metadata.guidance)
 
 
 def _show_optional_fields(model: str) -> dict[str, Any]:
@@ -127,8 +173,17 @@ def _show_optional_fields(model: str) -> dict[str, Any]:
     }
 
 
+def _clear_stages(model: str) -> dict[str, Any]:
+    """Return the updates after another model was chosen: its own example or an invitation, never another's images."""
+    with user_errors_as_toasts():
+        folder = folder_of(model)
+        example, style = showcase.read(folder), _card_style(model)
+    shown = {"preview": example.animation, "vary_preview": vary_view.EMPTY | {"idle": True}, "card_style": style}
+    return no_results() | {"gallery": example.files} | shown
+
+
 def _use_settings(event: gr.EventData) -> dict[str, Any]:
-    """Return the updates that open Make with the settings of the image in the viewer. Raises gr.Error.
+    """Return the updates that open Generate with the settings of the image in the viewer. Raises gr.Error.
 
     The settings come from the browser, so they are checked like those of a file.
     """
@@ -138,18 +193,38 @@ def _use_settings(event: gr.EventData) -> dict[str, Any]:
     return restore.from_settings(image_settings) | {"modes": gr.Tabs(selected="make")}
 
 
+def _resume(event: gr.EventData) -> dict[str, Any]:
+    """Return the updates that open Generate with the settings of the run that a reload has cut short. Raises gr.Error.
+
+    They come from the browser, so they are checked like those of a file.
+    """
+    updates, count, label = _use_settings(event), getattr(event, "num_images", None), getattr(event, "label", None)
+    with user_errors_as_toasts():
+        metadata = load_metadata(folder_of(updates["model"]))
+        if type(count) is not int or not 1 <= count <= settings().images or label not in (MIXED, *metadata.class_names):
+            raise BadInput(restore.UNREADABLE_SETTINGS)
+    return updates | {"num_images": count, "label": class_update(metadata, label)}
+
+
+def _ask_for_second() -> None:
+    """Empty the second image of a blend, and say that it is the next to choose."""
+    gr.Info(words.SECOND_MISSING)
+
+
 def _switch_to_vary(mode: str) -> Callable:
-    """Return the handler that opens Vary with the model and the class of the image, if they are available."""
+    """Return the handler that opens Variations with the model and the class of the image, if they are available."""
 
     def switch(model: str, label: str, event: gr.EventData) -> list:
         checkpoint, listed = getattr(event, "checkpoint", None), model_folders()
         selected = checkpoint if isinstance(checkpoint, str) and checkpoint in listed else model
         with user_errors_as_toasts():
             metadata = load_metadata(folder_of(selected))
+        if selected != model:
+            gr.Info(words.MODEL_CHANGED.format(model=model_title(selected, listed[selected])))
         class_name = MIXED
-        if mode == vary_view.ONE:  # two images may have two classes
+        if mode == words.ONE:  # two images may have two classes
             candidates = (getattr(event, "class", None), label)
             class_name = next((name for name in candidates if name in metadata.class_names), MIXED)
-        return [gr.Tabs(selected="vary"), mode, selected, gr.Dropdown(class_choices(metadata), value=class_name)]
+        return [gr.Tabs(selected="vary"), mode, selected, class_update(metadata, class_name)]
 
     return switch

@@ -1,16 +1,21 @@
 """Make variations on the Sample tab: add noise to one image and denoise it, or interpolate between two images."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import gradio as gr
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.errors import user_errors_as_toasts
+from diffusion_demo.ui.preview.captions import image_captions, run_caption
 from diffusion_demo.ui.preview.preview import waiting_buttons
+from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.sample.live_run import LiveRun, run_live
 from diffusion_demo.ui.sample.request_form import parse_class, require_number
 from diffusion_demo.ui.server import hf_space, limits, warmup
 from diffusion_demo.ui.server.fair_queue import in_fair_queue
-from diffusion_demo.ui.server.model_list import folder_of
+from diffusion_demo.ui.server.model_list import folder_of, model_title
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +23,6 @@ if TYPE_CHECKING:
     from diffusion_demo.models.metadata import CheckpointMetadata
     from diffusion_demo.sampling.variations import Variation
 
-VARY, MIX = "Make variations", "Mix them"
 MAX_VARIATIONS = 16
 
 
@@ -53,13 +57,16 @@ def _prepare(made_by: str, model: str, files: list[str], form: dict[str, Any]) -
     sources = [_read(path, metadata) for path in files]
     images, source_settings = [x0 for x0, _ in sources], [settings for _, settings in sources]
     sampler = variations.vary if made_by == "vary" else variations.mix
+    settings = variations.settings_of(variation, model, checkpoint, made_by, source_settings)
+    caption = run_caption(settings, model_title(model, folder), metadata)
     return LiveRun(
         lambda: hf_space.steps(sampler, checkpoint, folder, *images, variation),
         len(variation.chain(checkpoint.diffusion)),
         metadata.image_size,
         variation.seed,
-        variations.settings_of(variation, model, checkpoint, made_by, source_settings),
-        VARY if made_by == "vary" else MIX,
+        settings,
+        {"caption": caption, "cells": image_captions(settings, metadata)},
+        words.VARY if made_by == "vary" else words.BLEND,
         name=f"{made_by}_seed_{variation.seed:08d}_{{picture:02d}}.png",
     )
 
@@ -98,6 +105,23 @@ def _parse(
     return variation
 
 
+def unreadable_images_removed(path: str | None) -> Any:
+    """Return the update of an image field after an upload: it is emptied, with a warning, if its file is no image.
+
+    The browser would show a broken image, and the field would refuse the next one.
+    """
+    warmup.wait()
+    from diffusion_demo.data import UNREADABLE, ImageTransform, decode
+
+    try:
+        if path:
+            decode(Path(path).read_bytes(), ImageTransform(16, 3))
+        return gr.skip()
+    except UNREADABLE:
+        gr.Warning(words.NOT_AN_IMAGE)
+        return None
+
+
 def _read(path: str | None, metadata: "CheckpointMetadata") -> "tuple[Tensor, dict[str, Any] | None]":
     """Return the image of a file, float [1, C, S, S] in [-1, 1] at the model's size, and the settings stored in it.
 
@@ -109,12 +133,12 @@ def _read(path: str | None, metadata: "CheckpointMetadata") -> "tuple[Tensor, di
     from diffusion_demo.images import read_settings, to_float
 
     if not path:
-        raise BadInput("No image was dropped. Drop an image first, or choose one from the history.")
+        raise BadInput(words.NO_IMAGE)
     try:
         with open(path, "rb") as file:
             pixels = decode(file.read(), ImageTransform(metadata.image_size, metadata.channels))
     except UNREADABLE as error:
-        raise BadInput("This file cannot be read as an image. Drop a PNG, JPEG or WebP.") from error
+        raise BadInput(words.NOT_AN_IMAGE) from error
     try:
         settings = read_settings(path)
     except BadInput:

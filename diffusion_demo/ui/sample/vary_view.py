@@ -1,4 +1,4 @@
-"""Layout of Sample, Vary: variations of one image, or an interpolation between two."""
+"""Layout of Sample, Variations: variations of one image, or a blend of two, with their stage and events."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,87 +7,116 @@ import gradio as gr
 from gradio.components import Component
 
 from diffusion_demo.ui.preview import showcase
-from diffusion_demo.ui.preview.preview import INSTANT_EVENT, dispatch_event, gallery, preview, start_stop_buttons
-from diffusion_demo.ui.sample.generate_view import SampleForm
-from diffusion_demo.ui.sample.request_form import MAX_FORM_SEED
+from diffusion_demo.ui.preview.preview import (
+    INSTANT_EVENT,
+    PRIVATE_EVENT,
+    downloads,
+    gallery,
+    preview,
+    start_stop_buttons,
+)
+from diffusion_demo.ui.sample import words
+from diffusion_demo.ui.sample.generate_view import Results, SampleForm, SeedFields, connect_stage, seed_fields
 from diffusion_demo.ui.sample.run_events import connect_run
-from diffusion_demo.ui.sample.vary import MAX_VARIATIONS, MIX, VARY, interpolate, vary
+from diffusion_demo.ui.sample.vary import MAX_VARIATIONS, interpolate, unreadable_images_removed, vary
 from diffusion_demo.ui.server.model_list import model_folders
 
-ONE, TWO = "Variations of one", "Between two"
-EMPTY = {"frames": [], "empty": "Drop an image, or choose one below, and see what is near it."}
-HOW_FAR = (
-    "How much noise is put in, and taken out again. A little keeps the image, much only its colors, all of it nothing."
-)
-
-
-@dataclass(frozen=True, eq=False)
-class VaryForm:
-    """The components that the history sets: the mode and the two images; and the start buttons."""
-
-    mode: gr.Radio
-    one: gr.Image
-    two: gr.Image
-    starts: list[gr.Button]
-
-
-class _Fields(NamedTuple):
-    how_far: gr.Slider
-    count: gr.Slider
-    steps: gr.Slider
-    seed: gr.Number
-    new_seed: gr.Checkbox
-
-
-class _Results(NamedTuple):
-    preview: gr.HTML
-    gallery: gr.Gallery
-    archive: gr.DownloadButton
+EMPTY = {"frames": [], "empty": words.VARY_EMPTY}
 
 
 class _Buttons(NamedTuple):
     vary: gr.Button
-    mix: gr.Button
+    blend: gr.Button
     stop: gr.Button
 
 
-def build(model: gr.Dropdown, label: gr.Dropdown, form: SampleForm) -> VaryForm:
-    """Lay out Vary and connect its events."""
-    paths = [path for path, _ in showcase.read(next(iter(model_folders().values()))).files[:2]] or [None, None]
-    with gr.Row():
-        with gr.Column(scale=2, min_width=300):
-            mode = gr.Radio(
-                [ONE, TWO], value=ONE, show_label=False, container=False, interactive=True, elem_id="vary-way"
-            )
-            with gr.Row(elem_id="vary-pictures"):
-                one = _image("The image", paths[0], "vary-one")
-                two = _image("The other", paths[-1], "vary-two", visible=False)
-            how_far, count = _amount_fields()
-            with gr.Row(elem_classes="go"):
-                controls = _Buttons(*start_stop_buttons("vary", "mix"))
-            with gr.Accordion("More settings", open=False):
-                fields = _Fields(how_far, count, *_advanced_fields())
-        results = _results()
-    mode.change(_show_mode, mode, [two, controls.vary, controls.mix], **INSTANT_EVENT)
+@dataclass(frozen=True, eq=False)
+class VaryForm:
+    """The components that the history sets, the mode and the two images; the fields and the buttons."""
+
+    mode: gr.Radio
+    one: gr.Image
+    two: gr.Image
+    how_far: gr.Slider
+    count: gr.Slider
+    steps: gr.Slider
+    seed: SeedFields
+    buttons: _Buttons
+
+    @property
+    def starts(self) -> list[gr.Button]:
+        """The start buttons of both modes."""
+        return [self.buttons.vary, self.buttons.blend]
+
+
+def form() -> VaryForm:
+    """Lay out the form of Variations."""
+    example = showcase.read(next(iter(model_folders().values())))
+    paths = [path for path, _ in example.files[:2]] or [None, None]
+    mode = gr.Radio(
+        [words.ONE, words.TWO],
+        value=words.ONE,
+        show_label=False,
+        container=False,
+        interactive=True,
+        elem_id="vary-way",
+        elem_classes="segments",
+    )
+    with gr.Row(elem_id="vary-images"):
+        one = _image(words.IMAGE, paths[0], "vary-one")
+        two = _image(words.SECOND, paths[-1], "vary-two", visible=False)
+    how_far = gr.Slider(
+        1, 100, 50, step=1, label=words.STRENGTH, info=words.STRENGTH_HINT, buttons=[], interactive=True
+    )
+    count = gr.Slider(
+        1, MAX_VARIATIONS, 8, step=1, precision=0, label=words.NUMBER_OF_IMAGES, buttons=[], interactive=True
+    )
+    with gr.Accordion(words.MORE, open=False):
+        steps = gr.Slider(
+            1,
+            250,
+            25,
+            step=1,
+            precision=0,
+            label=words.DENOISING_STEPS,
+            info=words.DENOISING_STEPS_HINT,
+            buttons=[],
+            interactive=True,
+        )
+        seed = seed_fields("vary-seed")
+    with gr.Row(elem_classes="go"):
+        buttons = _Buttons(*start_stop_buttons("vary", "blend"))
+    return VaryForm(mode, one, two, how_far, count, steps, seed, buttons)
+
+
+def results() -> Results:
+    """Lay out the stage of Variations."""
+    with gr.Column(elem_classes="results", elem_id="vary-results"):
+        return Results(preview(EMPTY, "vary-stage"), gallery([], "vary-gallery"), downloads("vary-zip"))
+
+
+def connect(model: gr.Dropdown, label: gr.Radio, sample_form: SampleForm, form: VaryForm, results: Results) -> None:
+    """Connect the events of Variations."""
+    shown = [form.one, form.two, form.buttons.vary, form.buttons.blend]
+    form.mode.change(_show_mode, form.mode, shown, **INSTANT_EVENT)
+    for image in (form.one, form.two):
+        image.upload(unreadable_images_removed, image, image, **PRIVATE_EVENT)
     inputs: dict[str, Component] = {
-        "how_far": fields.how_far,
-        "num_images": fields.count,
+        "how_far": form.how_far,
+        "num_images": form.count,
         "label": label,
-        "guidance_scale": form.fields["guidance_scale"],
-        "steps": fields.steps,
-        "seed": fields.seed,
+        "guidance_scale": sample_form.fields["guidance_scale"],
+        "steps": form.steps,
+        "seed": form.seed.seed,
     }
-    start_stop = dispatch_event("vary-stage", "run-started"), dispatch_event("vary-stage", "run-stopped")
-    controls.stop.click(None, None, None, js=start_stop[1])
-    one_image: dict[str, Component] = {"model": model, "picture": one}
-    for start, handler, name, words, images in (
-        (controls.vary, vary, "vary", VARY, one_image),
-        (controls.mix, interpolate, "interpolate", MIX, one_image | {"other": two}),
+    one_image: dict[str, Component] = {"model": model, "picture": form.one}
+    for start, handler, name, title, images in (
+        (form.buttons.vary, vary, "vary", words.VARY, one_image),
+        (form.buttons.blend, interpolate, "interpolate", words.BLEND, one_image | {"other": form.two}),
     ):
-        start.click(None, None, None, js=start_stop[0])
-        outputs = results._asdict() | {"start": start, "stop": controls.stop}
-        connect_run(handler, name, words, images | inputs, outputs, results.gallery, fields.new_seed)
-    return VaryForm(mode, one, two, [controls.vary, controls.mix])
+        connect_stage(start, form.buttons.stop, "vary-stage")
+        outputs = results.outputs() | {"start": start, "stop": form.buttons.stop} | results.later_outputs()
+        connect_run(handler, name, title, images | inputs, outputs, results.gallery, "vary-stage", form.seed.randomize)
 
 
 def _image(label: str, path: str | None, elem_id: str, visible: bool = True) -> gr.Image:
@@ -110,42 +139,12 @@ def _image(label: str, path: str | None, elem_id: str, visible: bool = True) -> 
     return image
 
 
-def _amount_fields() -> tuple[gr.Slider, gr.Slider]:
-    """Return the fields for the amount of noise and for the number of images."""
-    how_far = gr.Slider(1, 100, 50, step=1, label="How far, %", buttons=[], interactive=True)
-    count = gr.Slider(1, MAX_VARIATIONS, 8, step=1, precision=0, label="Number of images", buttons=[], interactive=True)
-    gr.Markdown(HOW_FAR, elem_classes="hint")
-    return how_far, count
-
-
-def _advanced_fields() -> tuple[gr.Slider, gr.Number, gr.Checkbox]:
-    """Return the fields for the steps, for the seed and for a new seed."""
-    steps = gr.Slider(
-        1,
-        250,
-        25,
-        step=1,
-        precision=0,
-        label="Steps back",
-        info="DDPM's; more is finer and slower.",
-        buttons=[],
-        interactive=True,
-    )
-    seed = gr.Number(
-        0, label="Seed", precision=0, minimum=0, maximum=MAX_FORM_SEED, interactive=True, elem_id="vary-seed"
-    )
-    return steps, seed, gr.Checkbox(True, label="New seed every time", interactive=True)
-
-
-def _results() -> _Results:
-    with gr.Column(scale=5, min_width=320, elem_classes="results"):
-        return _Results(
-            preview(EMPTY, "vary-stage"),
-            gallery([], "vary-gallery"),
-            gr.DownloadButton("Download all as zip", visible=False, size="sm", elem_id="vary-zip"),
-        )
-
-
 def _show_mode(mode: str) -> list:
-    """Return the updates of the second image and of the two start buttons."""
-    return [gr.Image(visible=mode == TWO), gr.Button(visible=mode == ONE), gr.Button(visible=mode == TWO)]
+    """Return the updates of the two images and of the two start buttons."""
+    blend = mode == words.TWO
+    return [
+        gr.Image(label=words.FIRST if blend else words.IMAGE),
+        gr.Image(visible=blend),
+        gr.Button(visible=not blend),
+        gr.Button(visible=blend),
+    ]

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from diffusion_demo.ui.server import call_body, queue_guard
 from diffusion_demo.ui.server.browser_policy import BrowserPolicy
 from diffusion_demo.ui.server.login import RequireLogin
+from diffusion_demo.ui.server.page_head import PageHead
 from diffusion_demo.ui.server.upload_quota import UploadQuota
 from diffusion_demo.ui.server.upload_route import UploadRoute
 from diffusion_demo.ui.server.visitors import cookie_middleware
@@ -167,4 +168,5 @@ def middleware(settings: Settings, temp_folder: Path) -> list[Middleware]:
     local_hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "::1", "[::1]"])
     login = [Middleware(RequireLogin, login=settings.login)] if settings.login else []
     policy = Middleware(BrowserPolicy, settings=settings)
-    return [policy, *([] if settings.public else [local_hosts]), *cookie_middleware(), *login, guard]
+    hosts = [] if settings.public else [local_hosts]
+    return [policy, *hosts, *cookie_middleware(), *login, Middleware(PageHead), guard]

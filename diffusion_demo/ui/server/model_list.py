@@ -39,7 +39,7 @@ def _models_for_task(task: str) -> dict[str, Path]:
 
 def model_choices() -> list[tuple[str, str]]:
     """Return (title, name) of every diffusion model that this visitor may name, as choices of a dropdown."""
-    return [(_title(name, folder), name) for name, folder in model_folders().items()]
+    return [(model_title(name, folder), name) for name, folder in model_folders().items()]
 
 
 def _checkpoints_of(run: RunFolder) -> list[Path]:
@@ -50,9 +50,25 @@ def _checkpoints_of(run: RunFolder) -> list[Path]:
         return []
 
 
-def _title(name: str, folder: Path) -> str:
-    only_best = _belongs_to_run(folder) and RunFolder(folder.parent.parent).latest() != folder
-    return ORACLES.get(name, f"{name}, its best on held-out images" if only_best else name)
+def title_of(name: str) -> str:
+    """Return the display name of a model by its name alone; the name itself if the model is not listed."""
+    folder = model_folders().get(name)
+    return model_title(name, folder) if folder else name
+
+
+def model_title(name: str, folder: Path) -> str:
+    """Return the display name of a listed model, such as "pets-1, step 13" for "pets-1/step_000013"."""
+    if name in ORACLES:
+        return ORACLES[name]
+    if folder.parent == CHECKPOINTS:
+        size = load_metadata(folder).image_size
+        return f"{name.removesuffix(f'-{size}').capitalize()}, {size}x{size} (bundled)"
+    if not _belongs_to_run(folder):
+        return f"{name} (imported)"
+    run, _, step = name.rpartition("/step_")
+    title = f"{run}, step {int(step):,}" if step.isdecimal() else name
+    is_latest = RunFolder(folder.parent.parent).latest() == folder
+    return title if is_latest else f"{title} (best on validation images)"
 
 
 def _belongs_to_run(folder: Path) -> bool:

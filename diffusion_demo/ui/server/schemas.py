@@ -112,8 +112,13 @@ def is_callable(function: BlockFunction) -> bool:
 def _number(name: str, low: float | None, high: float | None) -> InputSchema:
     bounds = Field(ge=-MAX_NUMBER if low is None else low, le=MAX_NUMBER if high is None else high)
     number: Any = Annotated[Number, bounds]
-    words = "be a number" if low is None or high is None else f"be a number from {low:g} to {high:g}"
+    words = "be a number" if low is None or high is None else f"be a number from {_plain(low)} to {_plain(high)}"
     return InputSchema(number | None, f"{name} must {words}.")
+
+
+def _plain(number: float) -> str:
+    """Return a number without an exponent."""
+    return f"{number:,.0f}" if number == int(number) else f"{number:g}"
 
 
 @lru_cache(maxsize=1024)

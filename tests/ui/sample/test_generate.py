@@ -32,9 +32,9 @@ def run(model, classifier_scale=0.0, twice=False):
     statuses, settings = [], {}
     form = FORM | {"label": "mixed" if model in ORACLES else FORM["label"], "classifier_scale": classifier_scale}
     for updates in generate.generate(model=model, twice=twice, **form):
-        if "status" in updates["preview"]:
+        if "status" in updates.get("preview", {}):
             statuses.append(updates["preview"]["status"])
-        if "gallery" in updates:
+        if updates.get("gallery"):
             settings = read_settings(updates["gallery"][0][0])
     return statuses, settings
 

@@ -58,7 +58,7 @@ def from_the_page(name, settings):
     form |= {"sampler": Request.sampler, "eta": usual_eta(settings.get("sampler", Request.sampler)), "twice": False}
     images = []
     for update in generate.generate(model=name, label="two", **form | COMMON | settings):
-        if isinstance(update.get("gallery"), list):
+        if update.get("gallery"):
             images = pixels_of(path for path, _ in update["gallery"])
     return images
 

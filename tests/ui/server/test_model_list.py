@@ -17,6 +17,5 @@ def test_a_damaged_model_is_omitted(random_checkpoint, monkeypatch, tmp_path):
         "good": tmp_path / "checkpoints" / "good"
     }
     assert next(iter(models)) == "good" and set(ORACLES) < set(models)
-    assert dict(model_list.model_choices())["good"] == "good" and "perfect: knows every pixel on its own" in dict(
-        model_list.model_choices()
-    )
+    titles = {name: title for title, name in model_list.model_choices()}
+    assert titles["good"] == "Good, 16x16 (bundled)" and titles["oracle-pixels"] == "Exact: independent pixels"

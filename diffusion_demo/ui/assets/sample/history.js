@@ -1,29 +1,30 @@
 // The strip under the results: the newest run first, each in its own order.
-const strip = element.querySelector(".strip"), clear = element.querySelector(".clear"), wanted = "Clear";
+const strip = element.querySelector(".strip"), clear = element.querySelector(".clear"), CLEAR = "Clear", SURE = "Delete all history?";
 
 async function draw() {
-  const entries = (await stored()).reverse();
+  const entries = (await stored()).reverse(), count = entries.length;
   strip.querySelectorAll("img").forEach((image) => URL.revokeObjectURL(image.src));
   strip.replaceChildren(...entries.map((entry, index) => {
     const button = document.createElement("button"), image = document.createElement("img");
     button.type = "button";
+    button.dataset.id = entry.id;
     image.src = URL.createObjectURL(entry.blob);
     image.alt = inWords(entry.settings);
     image.loading = "lazy";
     button.append(image);
-    button.addEventListener("click", () => view(entries, index));
+    button.addEventListener("click", () => view(entries, index, (at) => strip.querySelector('[data-id="' + entries[at].id + '"]')));
     return button;
   }));
-  element.querySelector(".count").textContent = entries.length ? entries.length + (entries.length === 1 ? " image" : " images") + ", in this browser alone" : "";
-  element.querySelector(".none").hidden = entries.length > 0;
-  clear.hidden = !entries.length;
-  clear.textContent = wanted;
+  element.querySelector(".count").textContent = count ? count + (count === 1 ? " image" : " images") + ", in this browser only" : "";
+  element.querySelector(".none").hidden = count > 0;
+  clear.hidden = !count;
+  clear.textContent = CLEAR;
 }
 
 clear.addEventListener("click", async () => {
-  if (clear.textContent === wanted) {
-    clear.textContent = "Really clear?";
-    setTimeout(() => { clear.textContent = wanted; }, 4000);
+  if (clear.textContent === CLEAR) {
+    clear.textContent = SURE;
+    setTimeout(() => { clear.textContent = CLEAR; }, 4000);
     return;
   }
   await emptied();
@@ -37,9 +38,26 @@ element.addEventListener("made", async (event) => {
   draw();
 });
 
+// A reload has cut a run short: the same settings give the same images, so it starts again and reaches the history.
+const UNFINISHED_RUN = "diffusion-demo-run";
+function resume() {
+  let run = null;
+  try {
+    run = JSON.parse(sessionStorage.getItem(UNFINISHED_RUN));
+    sessionStorage.removeItem(UNFINISHED_RUN);
+  } catch { /* a browser that stores nothing */ }
+  if (run) setTimeout(() => trigger("resume_this", run), 500); // Gradio loses events before the page is complete
+}
+element.querySelector(".history").addEventListener("resumed", () => pressWhenReady(document.querySelector("#generate"), 600));
+function pressWhenReady(button, tries) {
+  if (!button.disabled) button.click();
+  else if (tries) setTimeout(pressWhenReady, 100, button, tries - 1);
+}
+
 // Ctrl+Enter starts and Esc stops what is to be seen of this tab.
 document.addEventListener("keydown", (event) => {
   if (dialog.open || event.defaultPrevented) return;
+  if (event.key === "Escape" && event.target.matches("[aria-expanded=true]")) return; // closes a dropdown
   const key = event.key === "Enter" && (event.ctrlKey || event.metaKey) ? ".starts" : event.key === "Escape" ? ".stops" : null;
   const button = key && [...document.querySelectorAll("button" + key)].find((one) => one.offsetParent && !one.disabled);
   if (!button) return;
@@ -48,3 +66,4 @@ document.addEventListener("keydown", (event) => {
 }, true);
 
 draw();
+resume();

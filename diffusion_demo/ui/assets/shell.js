@@ -1,0 +1,31 @@
+// Runs once when the page is loaded: the open tab in the address, and dropdowns that close when the focus leaves them.
+() => {
+  const TABS = ["sample", "train", "inspect"];
+  const button = (name) => document.querySelector(`#${name}-tab-button`);
+
+  // Gradio makes the buttons later than it runs this, and makes them again when the window changes its size.
+  const remember = () => {
+    const open = TABS.find((name) => button(name) && button(name).getAttribute("aria-selected") === "true");
+    const url = new URL(location.href);
+    if (!open || (url.searchParams.get("tab") || "sample") === open) return;
+    if (open === "sample") url.searchParams.delete("tab");
+    else url.searchParams.set("tab", open);
+    history.replaceState(history.state, "", url);
+  };
+  const start = (tries) => {
+    const wanted = new URL(location.href).searchParams.get("tab"), target = TABS.includes(wanted) && button(wanted);
+    if (!button("sample")) return tries && setTimeout(start, 50, tries - 1);
+    if (target) target.click();
+    const nav = button("sample").closest(".tab-wrapper");
+    setTimeout(() => {
+      remember();
+      new MutationObserver(remember).observe(nav, { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-selected"] });
+    }, target ? 500 : 0);
+  };
+  start(400);
+
+  // Gradio 6.31 opens a dropdown at any key that it does not know. Tab is one, which then leaves the list open behind it.
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Tab" && event.target.matches("[role=combobox]")) event.stopImmediatePropagation();
+  }, true);
+}

@@ -1,0 +1,91 @@
+"""The copy of the Sample tab, in the order in which it stands on the page. history_words.js has that of the history."""
+
+# Above the three ways
+MODEL = "Model"
+CLASS, ALL_CLASSES = "Class", "All classes"
+WAYS = {"make": "Generate", "vary": "Variations", "compare": "Compare"}
+
+# Generate
+GENERATE, STOP = "Generate", "Stop"
+LOADING, WAITING, WORKING = "Loading …", "Waiting …", "Working …"
+KEYS = "Ctrl+Enter starts, Esc stops."
+IMAGES = "Images"
+QUALITY, QUALITY_HINT = "Quality", "Higher quality takes longer."
+QUALITIES = {"quick": "Quick", "balanced": "Balanced", "best": "Best", "custom": "Custom"}
+GUIDANCE, GUIDANCE_HINT = "Guidance", "How closely to follow the class. 1 = off."
+SEED, SEED_HINT = "Seed", "The same seed and settings give the same images."
+SEED_INVALID = "Enter a whole number from 0 to {maximum}."
+RANDOMIZE_SEED, REUSE_SEED = "Randomize seed", "Reuse last seed"
+MORE = "More settings"
+SAMPLER = "Sampler"
+SAMPLER_HINT = (
+    "DPM-Solver++ is best at 8 to 20 steps, DDIM from 25. DDPM, the original method, needs 100 or more. "
+    "A choice sets the steps that suit it."
+)
+STEPS, STEPS_HINT = "Steps", "More steps: more detail, slower."
+ETA, ETA_HINT = "Eta", "Noise added back at each step. Not used by DDPM."
+GUIDE_FROM, GUIDE_FROM_HINT = "Apply guidance from", "% noise"
+GUIDE_TO, GUIDE_TO_HINT = "Apply guidance to", "% noise (100 = pure noise)"
+CLASSIFIER, CLASSIFIER_HINT = "Classifier guidance", "A classifier steers images toward the class. 0 = off."
+UPSCALE, UPSCALE_HINT = "Upscale 2x", "Uses a second model."
+RESTORE, RESTORE_FILE = "Load settings from an image", "A PNG downloaded from this page"
+
+# The stage, in its states
+EXAMPLE = "Example result"
+STARTING = "Starting …"
+INVITATION = "Nothing generated with {model} yet. {choose}press Generate."
+CHOOSE_CLASS = "Choose a class and "
+EXACT = (
+    "{model}. This is not a neural network but the best possible denoiser for these 16 images, in closed form. "
+    "Press Generate to see what it makes of them."
+)
+DOWNLOAD_ALL, DOWNLOAD_SHEET, DOWNLOAD_ANIMATION = "All images (ZIP)", "Contact sheet (PNG)", "Animation (WebP)"
+RESULTS = "Results"
+
+# Variations
+ONE, TWO = "Vary one image", "Blend two images"
+VARY, BLEND = "Make variations", "Blend"
+IMAGE, FIRST, SECOND = "Image", "First image", "Second image"
+STRENGTH = "Strength (%)"
+STRENGTH_HINT = "How much noise to add and remove. Low keeps the image, high keeps only its colors, 100 % starts over."
+NUMBER_OF_IMAGES = "Number of images"
+DENOISING_STEPS, DENOISING_STEPS_HINT = "Denoising steps", "DDPM steps from the noise back. More steps: more detail."
+VARY_EMPTY = "Drop an image or pick one from the history, then press the button. Results appear here."
+SECOND_MISSING = "Now add the second image: drop one, or pick it from the history below."
+MODEL_CHANGED = "The model is now {model}, which made this image."
+
+# Compare
+COMPARE = "Compare"
+COLUMNS, ROWS, COLUMN_VALUES, ROW_VALUES = "Columns", "Rows", "Column values", "Row values"
+CALLS, PER_CELL = "Network calls per image", "Images per cell"
+EQUAL_COST = (
+    "Each cell uses the same number of network calls (guided steps use two). Other settings come from Generate."
+)
+COST_OF_CALLS = (
+    "A cell uses at most the network calls of its {side} (guided steps use two). Other settings come from Generate."
+)
+COST_OF_STEPS = "Guided steps use two network calls, so cells differ in cost. Other settings come from Generate."
+COMPARE_EMPTY = "Pick what to vary, then press Compare. Results appear here."
+COMPARE_STOPPED = "Stopped. Finished cells are kept."
+ONE_CALL = "One call = one run of the network."
+
+# History and viewer: history.html
+# Import
+IMPORT = "Import an OpenAI checkpoint (.pt)"
+IMPORT_HINT = (
+    "A U-Net or noisy classifier of guided-diffusion or improved-diffusion. If the file lacks information, you'll be "
+    "asked for it. Released models come with the options to type. The file's code is never executed."
+)
+IMPORT_FILE, IMPORT_OPTIONS, IMPORT_START = "Checkpoint file", "Extra options", "Import"
+
+# What a user can put right
+NO_IMAGE = "No image yet. Drop one, or pick one from the history."
+NOT_AN_IMAGE = "This file isn't a readable image. Try PNG, JPEG or WebP."
+NO_SETTINGS_FILE = "No file. Choose a PNG downloaded from this page."
+NOT_RESTORABLE = (
+    "This image is a variation or a comparison, whose settings cannot be restored. Open it under Variations instead."
+)
+NO_UPSCALER = f'No upsampler fits this model. Turn off "{UPSCALE}", or choose another model.'
+RESTORED = "Settings restored (seed {seed})."
+RESTORED_OTHER_WEIGHTS = "Settings restored, but the weights of {model} have changed. The image will differ."
+RESTORED_NO_UPSCALER = "Settings restored, but the upsampler {model} is not available. The image will differ."
