@@ -31,6 +31,7 @@ READING_ORDER = [
     "losses",
     "likelihood",
     "samplers",
+    "flow",
     "reconstruction",
     "guidance",
     "oracles",
