@@ -1,13 +1,13 @@
 """Flow matching as a diffusion: any chain is the straight path z_s = (1 - s) x_0 + s eps, rescaled to unit variance.
 
-With c = sqrt((1 - s)^2 + s^2) and s = sqrt(1 - abar) / (sqrt(abar) + sqrt(1 - abar)), z_s = c x_t. The path runs from the
-data at s = 0 to noise at s = 1 with the constant velocity u = dz/ds = eps - x_0. On the schedule "flow", s = (t + 1)/T.
+With c = sqrt((1 - s)^2 + s^2) and s = sqrt(1 - abar) / (sqrt(abar) + sqrt(1 - abar)), z_s = c x_t. The path runs from
+the data at s = 0 to noise at s = 1 with the constant velocity u = dz/ds = eps - x_0. On the schedule "flow",
+s = (t + 1)/T.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from diffusion_demo.diffusion.guidance import Gradient, shift_eps

@@ -16,6 +16,7 @@ import gradio as gr
 from diffusion_demo.cli import Parser
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import ASSETS
+from diffusion_demo.ui import charts
 from diffusion_demo.ui.page import build
 from diffusion_demo.ui.server import housekeeping, malloc, middleware, warmup
 from diffusion_demo.ui.server.model_list import RUNS
@@ -23,6 +24,7 @@ from diffusion_demo.ui.settings import MAX_SESSIONS, PREFIX, Settings, settings
 from diffusion_demo.ui.theme import CONTRAST_CSS, THEME
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+INSPECT_STYLES = ("inspector.css", "lessons.css")
 DEFAULT_PORT, PORTS_TRIED = 7860, 100
 
 
@@ -140,7 +142,8 @@ def _start(page: gr.Blocks, options: argparse.Namespace, port: int, page_setting
         prevent_thread_lock=True,
         theme=THEME,
         css=CONTRAST_CSS,
-        css_paths=[ASSETS / "style.css", ASSETS / "inspect" / "inspector.css", ASSETS / "inspect" / "panels.css"],
+        css_paths=[*charts.STYLES, ASSETS / "style.css", *(ASSETS / "inspect" / name for name in INSPECT_STYLES)],
+        head=charts.head(),
         ssr_mode=False,
         run_history=False,
         footer_links=["api"],

@@ -1,4 +1,4 @@
-"""A network trained on the straight path of flow matching: its files, its samples, and the refused epsilon prediction."""
+"""A network trained on the straight path of flow matching: its files, its samples, and refused epsilon prediction."""
 
 import json
 
