@@ -1,4 +1,4 @@
-"""Charts of the page: the vendored library uPlot (MIT license) with our module, and charts written as HTML by Python."""
+"""Charts of the page: the vendored library uPlot (MIT license), our module, and charts written as HTML."""
 
 import html
 import json

@@ -6,7 +6,7 @@
   const color = (parent, name) => (name.startsWith("--") ? getComputedStyle(parent).getPropertyValue(name).trim() : name);
 
   function axis(parent, { title, log }, side) {
-    const axes = { label: title + (log ? " (log scale)" : ""), labelSize: 22, labelGap: 0, font: "12px system-ui", labelFont: "12px system-ui", size: side === 3 ? 56 : 30 };
+    const axes = { label: title + (log ? " (log)" : ""), labelSize: 22, labelGap: 0, font: "12px system-ui", labelFont: "12px system-ui", size: side === 3 ? 56 : 30 };
     axes.stroke = () => color(parent, "--body-text-color-subdued");
     axes.grid = axes.ticks = { stroke: () => color(parent, "--border-color-primary"), width: 1 };
     // On a log axis only powers of ten are labeled, and no more than five of them.
@@ -15,7 +15,7 @@
         const tens = splits.filter((v) => v > 0 && isPower(v)).map((v) => Math.round(Math.log10(v))), every = Math.ceil(tens.length / 5);
         return splits.map((v) => (v > 0 && isPower(v) && (Math.round(Math.log10(v)) - tens[0]) % every === 0 ? power(Math.round(Math.log10(v))) : ""));
       };
-      axes.filter = (u, splits) => splits;
+      axes.filter = axes.grid.filter = (u, splits) => splits.map((v) => (v > 0 && isPower(v) ? v : null));
     }
     return axes;
   }
@@ -26,9 +26,10 @@
       fill: one.fill && (() => color(parent, one.color) + "40"), paths: one.steps && uPlot.paths.stepped({ align: 1 }), value: (u, v) => reading(v),
     }));
     const y = spec.y.log ? { distr: 3, log: 10 } : spec.y.range ? { range: spec.y.range } : {};
+    const hooks = { draw: [(u) => u.mark?.(u.marked)] }; // before the first draw, the scales have no limits
     return {
-      width: parent.clientWidth || 600, height: spec.height || 240, scales: { x: { time: false }, y }, axes: [axis(parent, spec.x, 2), axis(parent, spec.y, 3)],
-      series: [{ label: spec.x.title, value: (u, v) => reading(v) }, ...series], cursor: { drag: { x: false, y: false }, points: { size: 7 } }, padding: [10, 14, 0, 0],
+      hooks, width: parent.clientWidth || 600, height: spec.height || 240, scales: { x: { time: false }, y }, axes: [axis(parent, spec.x, 2), axis(parent, spec.y, 3)],
+      series: [{ label: spec.x.title, value: (u, v) => reading(v) }, ...series], cursor: { drag: { x: false, y: false }, points: { size: 7 } }, padding: [10, 26, 0, 0],
     };
   }
 
@@ -73,13 +74,12 @@
     const clean = (values) => values.map((v) => (v === null || !Number.isFinite(v) || (spec.y.log && v <= 0) ? null : v));
     const chart = new uPlot(options(parent, spec), [spec.xs, ...spec.series.map((one) => clean(one.values))], parent);
     chart.mark = marks(chart, spec);
-    chart.mark(spec.mark);
+    chart.marked = spec.mark;
     if (!parent.chart) {
       byKeyboard(parent, { get data() { return parent.chart.data; }, get cursor() { return parent.chart.cursor; }, setCursor: (to) => parent.chart.setCursor(to), valToPos: (...at) => parent.chart.valToPos(...at) });
       new ResizeObserver(() => {
         if (!parent.clientWidth || parent.clientWidth === parent.chart.width) return;
         parent.chart.setSize({ width: parent.clientWidth, height: parent.chart.height });
-        parent.chart.mark(parent.chart.marked);
       }).observe(parent);
       new MutationObserver(() => parent.chart.redraw(false)).observe(document.body, { attributeFilter: ["class"] });
     }
@@ -88,6 +88,12 @@
   };
   // Charts that Python wrote as data: <div class="chart" data-chart="JSON of spec"></div>
   window.drawCharts = (root) => {
-    for (const parent of root.querySelectorAll("[data-chart]")) if (!parent.chart && parent.clientWidth) lineChart(parent, JSON.parse(parent.dataset.chart));
+    for (const parent of root.querySelectorAll("[data-chart]")) {
+      // Gradio updates HTML in place: the element stays, with other data and without what was drawn in it.
+      const isDrawn = parent.chart && parent.contains(parent.chart.root) && parent.drawnFrom === parent.dataset.chart;
+      if (isDrawn || !parent.clientWidth) continue;
+      parent.drawnFrom = parent.dataset.chart;
+      lineChart(parent, JSON.parse(parent.dataset.chart));
+    }
   };
 })();

@@ -1,4 +1,4 @@
-"""Panel: reconstructions from x_t, interpolation of two images, sampling from noise at t, and DDIM inversion."""
+"""Lesson 3, all steps: reconstructions from x_t, interpolation, sampling from noise at t, and DDIM inversion."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -9,50 +9,39 @@ from torch import Tensor
 from diffusion_demo.diffusion.reconstruction import interpolate, reconstruct
 from diffusion_demo.diffusion.samplers import Step, ddim, ddim_encode
 from diffusion_demo.diffusion.timesteps import log_snr_timesteps
-from diffusion_demo.ui.inspect.panels import html
-from diffusion_demo.ui.inspect.panels.scene import Scene
+from diffusion_demo.ui.inspect.lessons import html
+from diffusion_demo.ui.inspect.lessons.scene import Scene
 
 IMAGES, STEPS, DDIM_STEPS = 7, 8, 64
+SOURCE = "DDPM, Figures 7 and 8; DDIM, Equation 14; Improved DDPM, section 4"
 LATEX = r"x_0 \sim p_\theta(x_0 \mid x_t)"
 
 
-@torch.no_grad()
-def show(scene: Scene) -> str:
-    """Return the HTML of the panel."""
+def parts(scene: Scene) -> Iterator[str]:
+    """Yield the HTML of each figure, as soon as it is computed."""
     chain = scene.respaced_from_t(STEPS)
-    level = len(chain) - 1
-    reconstructed = _last(
-        reconstruct(
-            scene.model, chain, scene.xt.repeat(IMAGES, 1, 1, 1), level, _noise(scene, 5), **scene.labels(IMAGES)
-        )
+    level, xt, labels = len(chain) - 1, scene.xt.repeat(IMAGES, 1, 1, 1), scene.labels(IMAGES)
+    yield html.part(
+        "All steps: regenerate from x<sub>t</sub>",
+        html.equation(LATEX, "With little noise the same image returns; with more, only its colors.", SOURCE),
+        html.strip(
+            _last(reconstruct(scene.model, chain, xt, level, _noise(scene, 5), **labels)),
+            f"from the same x<sub>t</sub>, t = {scene.t}, different noise while denoising",
+        ),
     )
     shares = torch.linspace(0, 1, IMAGES)
-    interpolated = _last(
-        interpolate(scene.model, chain, scene.x0, scene.other, shares, level, _noise(scene, 6), **scene.labels(IMAGES))
+    yield html.strip(
+        _last(interpolate(scene.model, chain, scene.x0, scene.other, shares, level, _noise(scene, 6), **labels)),
+        f"between two images, blended at t = {scene.t}",
     )
-    from_noise = _last(
-        reconstruct(scene.model, chain, scene.draws(IMAGES, 7), level, _noise(scene, 8), **scene.labels(IMAGES))
+    yield html.strip(
+        _last(reconstruct(scene.model, chain, scene.draws(IMAGES, 7), level, _noise(scene, 8), **labels)),
+        f"from pure noise put in at t = {scene.t}, all before it skipped: "
+        "good only where x<sub>t</sub> is nearly noise anyway",
     )
     decoded, error = ddim_round_trip(scene)
-    return html.panel(
-        "With little noise the same image returns; with more, only its colors; with a lot, any image.",
-        LATEX,
-        "DDPM, Figures 7 and 8; DDIM, Equation 14; Improved DDPM, section 4",
-        html.strip(reconstructed, f"from the same x<sub>t</sub>, t = {scene.t}, different noise while denoising"),
-        html.strip(interpolated, f"between two images, blended at t = {scene.t}"),
-        html.strip(
-            from_noise,
-            f"from pure noise put in at t = {scene.t}, all before it skipped: "
-            "good only where x<sub>t</sub> is nearly noise anyway",
-        ),
-        html.image_row(
-            {
-                "the image": scene.x0,
-                f"to noise and back by DDIM, {DDIM_STEPS} steps each way: "
-                f"off by {error:.1f} of 255; more steps, less": decoded,
-            }
-        ),
-    )
+    caption = f"to noise and back by DDIM, {DDIM_STEPS} steps each way: off by {error:.1f} of 255; more steps, less"
+    yield html.image_row({"the image": scene.x0, caption: decoded})
 
 
 @torch.no_grad()
@@ -71,7 +60,8 @@ def ddim_round_trip(scene: Scene, num_steps: int = DDIM_STEPS) -> tuple[Tensor, 
 
 def _last(steps: Iterator[Step]) -> Tensor:
     """Return x of the last step."""
-    return deque(steps, maxlen=1).pop().xt
+    with torch.no_grad():
+        return deque(steps, maxlen=1).pop().xt
 
 
 def _noise(scene: Scene, salt: int) -> Callable[[], Tensor]:
