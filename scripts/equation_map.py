@@ -31,6 +31,7 @@ READING_ORDER = [
     "losses",
     "likelihood",
     "samplers",
+    "flow",
     "reconstruction",
     "guidance",
     "oracles",
@@ -110,7 +111,9 @@ def _tests_by_name() -> dict[str, set[str]]:
 def _places_by_name() -> dict[str, list[str]]:
     """Return, for each name, where the page shows it. Parses the constants SHOWS, because importing needs Gradio."""
     found: dict[str, list[str]] = defaultdict(list)
-    for path in sorted((ROOT / "diffusion_demo" / "ui").glob("*/tab.py")):
+    for path in sorted((ROOT / "diffusion_demo" / "ui").glob("*/*.py")):
+        if path.name not in ("tab.py", "shows.py"):
+            continue
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHOWS":
                 tab = path.parent.name.capitalize()

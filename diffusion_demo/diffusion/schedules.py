@@ -77,6 +77,16 @@ def sigmoid_betas(num_timesteps: int, beta_start: float = 1e-4, beta_end: float 
     return weights * (beta_end - beta_start) + beta_start
 
 
+def flow_betas(num_timesteps: int) -> Tensor:
+    """Return beta_t of the straight path (1 - s) x_0 + s eps, rescaled to unit variance, at s = (t + 1)/T.
+
+    abar = (1 - s)^2 / ((1 - s)^2 + s^2), which ends at abar_T = 0. float64 [T]. Lipman et al. 2023 Eq. 22;
+    Liu et al. 2023 Eq. 1.
+    """
+    s = torch.arange(1, num_timesteps + 1, dtype=torch.float64) / num_timesteps
+    return betas_from_alphas_cumprod((1 - s) ** 2 / ((1 - s) ** 2 + s**2))
+
+
 SCHEDULES: dict[str, Callable[[int], Tensor]] = {
     "linear": linear_betas,
     "squaredcos_cap_v2": cosine_betas,
@@ -86,8 +96,9 @@ SCHEDULES: dict[str, Callable[[int], Tensor]] = {
     "jsd": jsd_betas,
     "warmup10": lambda num_timesteps: warmup_betas(num_timesteps, 0.1),
     "warmup50": lambda num_timesteps: warmup_betas(num_timesteps, 0.5),
+    "flow": flow_betas,
 }
-"""Schedules by name: the name in diffusers, or else the name in the DDPM code."""
+"""Schedules by name: the name in diffusers, or else the name in the DDPM code, or "flow"."""
 
 
 def named_betas(name: str, num_timesteps: int) -> Tensor:

@@ -33,7 +33,10 @@ SCHEDULE = ("lr_scheduler", "lr_total_steps", "lr_decay_steps")
 UPSCALE_FACTOR = 2  # of an upsampler
 
 # Written out here because their own modules load torch, which `--help` does not wait for. A test compares them.
-BETA_SCHEDULES = ("squaredcos_cap_v2", "linear", "scaled_linear", "sigmoid", "const", "jsd", "warmup10", "warmup50")
+BETA_SCHEDULES = (
+    *("squaredcos_cap_v2", "linear", "scaled_linear", "sigmoid", "const", "jsd", "warmup10", "warmup50"),
+    "flow",
+)
 LOSSES = ("hybrid", "simple", "hybrid_unscaled", "kl", "rescaled_kl")
 TIMESTEP_SAMPLERS = ("stratified", "uniform", "loss_aware")
 PRECISIONS = ("auto", "fp32", "bf16")

@@ -16,6 +16,7 @@ import gradio as gr
 from diffusion_demo.cli import Parser
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import ASSETS, read_asset
+from diffusion_demo.ui import charts
 from diffusion_demo.ui.page import build
 from diffusion_demo.ui.server import housekeeping, malloc, middleware, warmup
 from diffusion_demo.ui.server.model_list import RUNS
@@ -25,7 +26,7 @@ from diffusion_demo.ui.train import queue_thread
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 DEFAULT_PORT, PORTS_TRIED = 7860, 100
-STYLES = ("style.css", "sample/sample.css", "train/train.css", "inspect/inspector.css", "inspect/panels.css")
+STYLES = ("style.css", "sample/sample.css", "train/train.css", "inspect/inspector.css", "inspect/lessons.css")
 
 
 def main(arguments: list[str] | None = None, program: str = "python app.py") -> int:
@@ -143,7 +144,8 @@ def _start(page: gr.Blocks, options: argparse.Namespace, port: int, page_setting
         prevent_thread_lock=True,
         theme=THEME,
         css=CONTRAST_CSS,
-        css_paths=[ASSETS / name for name in STYLES],
+        css_paths=[*charts.STYLES, *(ASSETS / name for name in STYLES)],
+        head=charts.head(),
         js=read_asset("shell.js"),
         favicon_path=str(ASSETS / "favicon.svg"),
         ssr_mode=False,

@@ -45,7 +45,7 @@ def test_a_link_opens_the_page_at_what_it_names(linked):
     expect(page.locator("#inspector .t-value")).to_have_text("400 of 2000")
     expect(page.get_by_label("select cosine")).to_be_checked()
     expect(page.get_by_label("T, the number of steps")).to_have_value("2000")
-    expect(page.locator("#picture img")).to_have_attribute("src", re.compile("tower"))
+    expect(page.locator("#inspect-image img")).to_have_attribute("src", re.compile("tower"))
     assert (
         np.abs(
             np.array(pixels(page, "x0")).reshape(128, 128, 4)[..., :3]

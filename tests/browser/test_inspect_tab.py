@@ -53,7 +53,7 @@ def set_steps(page: Page, steps: str) -> None:
 
 
 def upload(page: Page, path) -> None:
-    page.locator("#picture input[type=file]").set_input_files(path)
+    page.locator("#inspect-image input[type=file]").set_input_files(path)
 
 
 def lion() -> torch.Tensor:
@@ -306,7 +306,7 @@ def test_it_fits_every_screen_and_its_text_can_be_read(open_page, name, viewport
     page = open_page(viewport, theme)
     page.get_by_role("tab", name="Inspect").click()
     expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000")
-    page.locator("#picture img").wait_for()
+    page.locator("#inspect-image img").wait_for()
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"inspect-{name}-{theme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

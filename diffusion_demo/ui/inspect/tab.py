@@ -10,38 +10,20 @@ import gradio as gr
 from gradio.processing_utils import save_file_to_cache
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.inspect import panel_view
+from diffusion_demo.ui.inspect import lesson_view
 from diffusion_demo.ui.inspect.examples import default_images, examples
-from diffusion_demo.ui.server import warmup
+from diffusion_demo.ui.inspect.lessons import words
+from diffusion_demo.ui.server import model_list, warmup
 
-SHOWS = {
-    "q_sample": "the sum",
-    "alphas_cumprod": "the curves",
-    "linear_betas": "the curves",
-    "cosine_betas": "the curves",
-    "signal_to_noise": "the curves",
-    "terminal_warning": "the curves",
-    "normal_kl": "distance from pure noise",
-    "q_step": "step by step",
-    "q_mean_variance": "step by step",
-    "q_posterior": "reverse step",
-    "p": "reverse step",
-    "p_variance": "reverse step",
-    "kl_term": "reverse step",
-    "decoder_term": "decoding to pixels",
-    "decoder_log_likelihood": "decoding to pixels",
-    "bound_terms": "likelihood bound",
-    "prior_bits": "likelihood bound",
-    "reconstruct": "regenerate from x_t",
-    "interpolate": "regenerate from x_t",
-    "ddim_encode": "regenerate from x_t",
-    "finite_set": "model",
-}
 NUM_TIMESTEPS = 1000
 STEPS_INFO = "From 2 to 4000."
-SCRIPTS = ("inspector.js", "inspector_plots.js", "inspector_link.js", "inspector_events.js")
+SCRIPTS = (
+    *("inspector.js", "inspector_plots.js", "inspector_schedules.js", "inspector_link.js", "inspector_keep.js"),
+    *("inspector_lessons.js", "inspector_events.js"),
+)
 _EVENT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 _PRIVATE_EVENT: dict[str, Any] = _EVENT | {"api_visibility": "private"}
 
@@ -53,6 +35,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
     """
     with gr.Row(elem_id="inspect-what"):
         with gr.Column(scale=4, min_width=300):
+            model = lesson_view.model_dropdown()
             num_timesteps, new_noise = _chain_fields()
         with gr.Column(scale=4, min_width=150):
             image = _image()
@@ -64,37 +47,44 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
                 examples_per_page=8,
                 elem_id="examples",
             )
+    template = read_asset("inspect/inspector.html").replace("NAVIGATION", words.navigation())
     inspector = gr.HTML(
         None,
-        html_template=read_asset("inspect/inspector.html"),
+        html_template=template.replace("HEADS", words.heads()),
         js_on_load="\n".join(read_asset(f"inspect/{name}") for name in SCRIPTS),
         elem_id="inspector",
     )
     seed, steps = gr.State(0), gr.State(NUM_TIMESTEPS)
-    panel_view.build(page, image, seed, inspector)
+    lesson = lesson_view.build(page, image, seed, model, inspector)
     page.load(_select_tab, None, tabs, **_PRIVATE_EVENT)
-    page.load(_open_link, None, [image, num_timesteps, seed, steps, inspector], **_PRIVATE_EVENT)
+    page.load(_open_link, None, [image, num_timesteps, seed, steps, model, inspector], **_PRIVATE_EVENT)
     new_noise.click(lambda: random.randrange(2**31), None, seed, **_PRIVATE_EVENT)
     entered = [num_timesteps.submit, num_timesteps.blur]
     gr.on(entered, _set_num_timesteps, num_timesteps, [steps, num_timesteps], **_PRIVATE_EVENT)
+    gr.on([lesson.change, model.change], _own_steps, [lesson, model], [steps, num_timesteps], **_PRIVATE_EVENT)
     inputs = [image, seed, steps]
     changes = [component.change for component in inputs]
     gr.on(changes, _inspect, inputs, inspector, api_name="inspect", trigger_mode="always_last", **_EVENT)
 
 
+def _own_steps(lesson: str, model: str) -> list:
+    """Return the updates of T and of its field: only the lesson on schedules lets it differ from the model's own."""
+    if lesson == "schedules":
+        return [gr.skip(), gr.update(visible=True)]
+    steps = load_metadata(model_list.folder_of(model)).num_train_timesteps
+    return [steps, gr.update(value=steps, visible=False, info=STEPS_INFO, elem_classes=[])]
+
+
 def _chain_fields() -> tuple[gr.Number, gr.Button]:
     """Return the field of T and the button for new noise."""
-    gr.Markdown(
-        "Drag **t** and watch an image turn into noise. "
-        "A diffusion model learns the way back, one small step at a time."
-    )
     with gr.Row(elem_id="inspect-how"):
         num_timesteps = gr.Number(
             NUM_TIMESTEPS,
-            label="T, the number of steps",
+            label="T, the number of steps (for comparison)",
             info=STEPS_INFO,
             scale=2,
             min_width=170,
+            visible=False,
             elem_id="inspect-steps",
         )
         return num_timesteps, gr.Button("New noise", scale=1, min_width=110, elem_id="new-noise")
@@ -108,7 +98,7 @@ def _image() -> gr.Image:
         format="png",
         height=200,
         buttons=[],
-        elem_id="picture",
+        elem_id="inspect-image",
     )
     # The handler receives the original file: gradio's decoding raises an error without a message for a broken image.
     image.preprocess = lambda payload: payload and payload.path
@@ -120,7 +110,7 @@ def _select_tab(request: gr.Request):
 
 
 def _open_link(request: gr.Request) -> list:
-    """Return the image, T (in its field and in use), the seed and the explorer's value of a link.
+    """Return the image, T (in its field and in use), the seed, the model and the explorer's value of a link.
 
     Invalid parameters are replaced by their defaults.
     """
@@ -135,8 +125,9 @@ def _open_link(request: gr.Request) -> list:
         steps = explorer_data.parse_num_timesteps(float(parameters.get("T", NUM_TIMESTEPS)))
     except ValueError:
         steps = NUM_TIMESTEPS
-    served = _copy_to_cache(path)
-    return [served, steps, seed, steps, _inspect(served, seed, steps)]
+    served, model = _copy_to_cache(path), parameters.get("model")
+    chosen = gr.Dropdown(value=model) if model in model_list.model_folders() else gr.skip()
+    return [served, steps, seed, steps, chosen, _inspect(served, seed, steps)]
 
 
 def _copy_to_cache(path: Path) -> str:

@@ -144,9 +144,8 @@ def test_an_unfinished_bound_shows_no_total(scene):
 def test_ddim_inverts_its_encoding(scene):
     decoded, error = back.ddim_round_trip(scene)
     assert error == pytest.approx(127.5 * math.sqrt(float((decoded.clamp(-1, 1) - scene.x0).square().mean())))
-    distance_between_images = 127.5 * math.sqrt(float((scene.other - scene.x0).square().mean()))
-    finer = back.ddim_round_trip(scene, num_steps=100)[1]
-    assert finer < error < distance_between_images
+    coarser = back.ddim_round_trip(scene, num_steps=16)[1]
+    assert error < 5 < coarser
     assert scene.respaced_from_t(5).timesteps.tolist()[-1] == scene.index and len(at(scene, 3).respaced_from_t(12)) == 3
 
 

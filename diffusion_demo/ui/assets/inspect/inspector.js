@@ -1,19 +1,21 @@
 // Forward noising, drawn in the browser at every move of t; the tables and the noise come from the package.
 const find = (selector) => element.querySelector(selector), every = (selector) => [...element.querySelectorAll(selector)];
 const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0)), doubles = (text) => new Float64Array(bytes(text).buffer);
-const state = { t: null, schedule: "squaredcos_cap_v2", drawn: new Set(["linear", "squaredcos_cap_v2"]), view: "abar" };
+const state = { t: null, lesson: "forward", schedule: "squaredcos_cap_v2", own: "squaredcos_cap_v2", drawn: new Set(["linear", "squaredcos_cap_v2", "flow"]), view: "abar" };
 const VALUES = {
   abar: (s, t) => (t ? s.abar[t - 1] : 1),
   beta: (s, t) => (t ? s.betas[t - 1] : NaN),
   snr: (s, t) => VALUES.abar(s, t) / (1 - VALUES.abar(s, t)),
-  kl: (s, t) => (t ? s.kl[t - 1] : Infinity),
+  kl: (s, t) => (t ? s.kl[t - 1] ?? NaN : Infinity),
 };
 const FRAMES = 9;
 let data = null;
 
 const named = (name) => data.schedules.find((s) => s.name === name);
-const chosen = () => named(state.schedule);
-const drawn = () => data.schedules.filter((s) => s.name === state.schedule || state.drawn.has(s.name));
+// Only the lessons on the forward process and on schedules may use another schedule than the model's own.
+const compares = () => ["forward", "schedules"].includes(state.lesson);
+const chosen = () => (compares() && named(state.schedule)) || named(state.own) || data.schedules[0];
+const drawn = () => data.schedules.filter((s) => s === chosen() || state.drawn.has(s.name));
 const stops = () => [...new Set(Array.from({ length: FRAMES }, (_, i) => Math.round((i * data.T) / (FRAMES - 1))))];
 const power = (k) => "10" + [...String(k)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("");
 
@@ -63,16 +65,25 @@ function drawNumbers() {
   find(".shares .noise").textContent = abar < 0.8 ? "noise " + (100 * (1 - abar)).toFixed(1) + " %" : "";
   find(".filled").innerHTML = `x<sub>${t}</sub> = √${abar.toPrecision(4)} x<sub>0</sub> + √${(1 - abar).toPrecision(4)} ε = ` +
     `<b>${a.toFixed(4)}</b> x<sub>0</sub> + <b>${b.toFixed(4)}</b> ε`;
+  find(".variance").textContent = (1 - abar).toFixed(4);
+  find(".deviation").textContent = b.toFixed(4);
   find(".kl-number").textContent = short(VALUES.kl(chosen(), t));
+  const own = named(state.own) === chosen();
+  find(".on").textContent = chosen().label + (own ? ", this model's schedule" : `, for comparison (this model: ${(named(state.own) || chosen()).label})`);
+  find(".on").classList.toggle("foreign", !own);
+  find(".schedule-filled").innerHTML = `At t = ${t} on ${chosen().label}: β<sub>t</sub> = <b>${short(VALUES.beta(chosen(), t))}</b>, ᾱ<sub>t</sub> = <b>${short(abar)}</b>, ` +
+    `SNR = ᾱ<sub>t</sub> / (1 − ᾱ<sub>t</sub>) = <b>${short(VALUES.snr(chosen(), t))}</b>`;
+  drawFlow(chosen(), t);
   for (const s of data.schedules) find(`tr[data-name="${s.name}"] .now`).textContent = short(VALUES[state.view](s, t));
 }
 
 function drawTime() {
   const xt = noised(chosen(), state.t), nearest = stops().reduce((a, b) => (Math.abs(b - state.t) < Math.abs(a - state.t) ? b : a));
   find(".t").value = state.t;
+  paint(find("canvas.small"), xt);
   paint(find("canvas.xt"), xt);
   find("canvas.xt").setAttribute("aria-label", "the image with noise, t = " + state.t);
-  for (const frame of every(".frame")) frame.classList.toggle("here", Number(frame.dataset.t) === nearest && frame.dataset.schedule === state.schedule);
+  for (const frame of every(".frame")) frame.classList.toggle("here", Number(frame.dataset.t) === nearest && frame.dataset.schedule === chosen().name);
   drawNumbers();
   drawHistogram(xt);
   moveCursors();

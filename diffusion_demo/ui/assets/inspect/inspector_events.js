@@ -7,9 +7,11 @@ function choose(name) {
 
 function fromLink() {
   const asked = new URLSearchParams(location.search), t = asked.get("t") || "";
+  if (find(`.head[data-lesson="${CSS.escape(asked.get("lesson") || "")}"]`)) state.lesson = asked.get("lesson");
+  else if (asked.has("T") && data.T !== 1000) state.lesson = "schedules";
   if (named(asked.get("schedule"))) state.schedule = asked.get("schedule");
   if (/^\d+$/.test(t) && Number(t) <= data.T) state.t = Number(t);
-  return asked.has("t") || asked.has("schedule");
+  return ["t", "schedule", "lesson", "T"].some((name) => asked.has(name));
 }
 
 function show() {
@@ -19,16 +21,19 @@ function show() {
   const x0 = Float32Array.from(bytes(value.x0), (v) => v / 127.5 - 1), eps = new Float32Array(bytes(value.eps).buffer);
   data = { ...value, x0, eps, schedules: value.schedules.map(tables), number: before ? before.number + 1 : 1 };
   state.t = before ? Math.round((state.t / before.T) * data.T) : Math.round(data.T / 4);
-  const linked = !before && fromLink(), lost = !chosen();
-  if (lost) state.schedule = data.schedules[0].name;
+  const linked = !before && fromLink(), lost = !named(state.schedule);
+  if (lost) state.schedule = named(state.own) ? state.own : data.schedules[0].name;
+  state.ownKey = null;
   find(".waiting").hidden = true;
   find(".shown").hidden = false;
   find(".t").max = data.T;
   paint(find("canvas.x0"), data.x0);
   paint(find("canvas.eps"), data.eps.map((v) => v / 3));
   listSchedules();
-  drawSchedules();
+  openLesson();
   showLink();
+  watchLesson();
+  settle();
   if (linked || lost || (before && (before.T !== data.T || before.example !== data.example || before.seed !== data.seed))) release();
 }
 
@@ -62,13 +67,36 @@ element.addEventListener("click", ({ target }) => {
     frame.dataset.schedule === state.schedule ? drawTime() : choose(frame.dataset.schedule);
     release();
   }
+  if (target.closest(".set-t")) {
+    move(Math.round(target.dataset.share * data.T));
+    release();
+  }
   if (target.closest(".save")) saveStrip();
+  if (target.closest(".figure")) saveFigure();
+  if (target.closest(".print")) window.print();
   if (target.closest(".copy")) copyLink();
 });
+// In the list of lessons, and in the end of a lesson, which is outside of this element.
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest?.(".go-to");
+  if (data && button) goTo(button.dataset.lesson, Number(find(`.lessons [data-lesson="${button.dataset.lesson}"]`).dataset.open));
+});
+// Charts need a width, which they have once the tab is open.
 new ResizeObserver(() => {
-  if (!data || !find("svg.curve").clientWidth) return;
-  drawPlots();
-  drawTime();
-}).observe(element);
+  if (!data || !find(".bar").clientWidth) return;
+  if (!every(".curve, .kl").some((parent) => parent.chart && parent.clientWidth)) {
+    drawPlots();
+    drawTime();
+  }
+  watchLesson();
+  settle();
+}).observe(find(".bar"));
+// The lesson is mounted after this element.
+let watched = null;
+function watchLesson() {
+  if (!block() || watched === block()) return;
+  watched = block();
+  new MutationObserver(() => settle()).observe(watched, { childList: true, subtree: true });
+}
 watch("value", show);
 show();

@@ -1,4 +1,4 @@
-"""Panel: the Markov chain q(x_t | x_{t-1}) compared with the closed form q(x_t | x_0)."""
+"""Lesson 1: the Markov chain q(x_t | x_{t-1}) compared with the closed form q(x_t | x_0)."""
 
 import io
 import json
@@ -9,8 +9,8 @@ from PIL import ExifTags, Image
 from torch import Tensor
 
 from diffusion_demo.images import to_pil, to_uint8
-from diffusion_demo.ui.inspect.panels import html
-from diffusion_demo.ui.inspect.panels.scene import Scene
+from diffusion_demo.ui.inspect.lessons import html
+from diffusion_demo.ui.inspect.lessons.scene import Scene
 
 NUM_WALKS, STRIP_FRAMES, ANIMATION_FRAMES = 4000, 8, 40
 LATEX = "\n".join(
@@ -22,16 +22,22 @@ LATEX = "\n".join(
 
 
 def show(scene: Scene) -> str:
-    """Return the HTML of the panel."""
-    walk = _walk(scene)
+    """Return the figures and numbers of the lesson. The sum itself is drawn in the browser."""
+    walk, i = _walk(scene), scene.index
     frames = walk[[round(i * scene.t / (STRIP_FRAMES - 1)) for i in range(STRIP_FRAMES)]]
-    return html.panel(
-        "Noise is added in many small steps, each of which looks only at the one before it: a Markov chain. "
-        "One jump leads to the same place.",
-        LATEX,
-        "DDPM, Equations 2 and 4",
+    beta = float(scene.chain.betas[i])
+    return html.part(
+        "Step by step, the same noise level",
+        html.equation(
+            LATEX,
+            f"At t = {scene.t} one step keeps √(1 − {beta:.4g}) = {(1 - beta) ** 0.5:.5f} of x<sub>t−1</sub> and adds "
+            f"√{beta:.4g} = {beta**0.5:.4f} of fresh noise.",
+            "DDPM, Equations 2 and 4",
+        ),
         html.strip(frames, f"one walk of the chain, from t = 0 to t = {scene.t}, with fresh noise at every step"),
         html.image_row({f"walked: {scene.t} steps": walk[-1:], "jumped: one step, other noise": scene.xt}),
+        '<p class="found">The two differ pixel by pixel but follow the same distribution, as the moments of '
+        f"{NUM_WALKS:,} walks show (± standard error):</p>",
         _moments_table(scene),
     )
 

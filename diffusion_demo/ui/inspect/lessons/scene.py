@@ -1,4 +1,4 @@
-"""Input of all panels: an image, noise, a timestep and a model."""
+"""Input of all lessons: an image, noise, a timestep and a model."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +9,15 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.data import ImageTransform, decode
+from diffusion_demo.diffusion.oracles import finite_set
 from diffusion_demo.diffusion.process import Denoiser, Diffusion, Reverse, call_model
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
+from diffusion_demo.models.oracle_models import IMAGES
 from diffusion_demo.models.unet import as_denoiser
+
+KNOWN_IMAGES = tuple(sorted(IMAGES.glob("seed_*.png")))  # the images that the optimal denoiser knows
+MIN_SIGNAL = 1e-12  # abar_t below which x_0 cannot be computed from eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +74,21 @@ class Scene:
     def p(self, xt: Tensor, index: int, clip: bool = True) -> Reverse:
         """Return p_theta(x_{t-1} | x_t) at table index `index` for x_t, float [N, C, S, S]."""
         return self.chain.p(call_model(self.model, self.chain, xt, index, **self.labels(len(xt))), xt, index, clip)
+
+    @cached_property
+    def known(self) -> Tensor:
+        """The sixteen images of the optimal denoiser, float32 [16, C, S, S] at the model's size."""
+        metadata = self.checkpoint.description
+        transform = ImageTransform(metadata.image_size, metadata.channels)
+        pixels = [torch.from_numpy(decode(path.read_bytes(), transform).copy()) for path in KNOWN_IMAGES]
+        return to_float(torch.stack(pixels)).to(self.x0.device)
+
+    def optimal_x0(self, xt: Tensor, index: int) -> Tensor:
+        """Return E[x_0 | x_t] if x_0 is one of the `known` images, each equally likely; float, the shape of x_t."""
+        if float(self.chain.abar[index]) < MIN_SIGNAL:  # x_t is pure noise
+            return self.known.mean(0, keepdim=True).expand_as(xt)
+        eps = finite_set(self.known, self.chain.abar)(xt, torch.full((len(xt),), index))
+        return self.chain.x0_from_eps(xt.double().cpu(), index, eps.double().cpu()).to(xt)
 
     def draws(self, count: int, salt: int) -> Tensor:
         """Return standard normal noise, float32 [count, C, S, S], seeded by the scene and `salt`."""

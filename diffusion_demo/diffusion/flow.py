@@ -1,0 +1,74 @@
+"""Flow matching as a diffusion: any chain is the straight path z_s = (1 - s) x_0 + s eps, rescaled to unit variance.
+
+With c = sqrt((1 - s)^2 + s^2) and s = sqrt(1 - abar) / (sqrt(abar) + sqrt(1 - abar)), z_s = c x_t. The path runs from
+the data at s = 0 to noise at s = 1 with the constant velocity u = dz/ds = eps - x_0. On the schedule "flow",
+s = (t + 1)/T.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor
+
+from diffusion_demo.diffusion.guidance import Gradient, shift_eps
+from diffusion_demo.diffusion.process import DenoisedFn, Denoiser, Diffusion, call_model
+from diffusion_demo.diffusion.samplers import Noise, Step
+
+
+def flow_time(abar: Tensor) -> Tensor:
+    """Return s in [0, 1], where the straight path has the signal-to-noise ratio of abar. Lipman et al. 2023 Eq. 22."""
+    return (1 - abar).sqrt() / (abar.sqrt() + (1 - abar).sqrt())
+
+
+def path_scale(abar: Tensor) -> Tensor:
+    """Return c = sqrt((1 - s)^2 + s^2), the standard deviation of z_s for data of unit variance: z_s = c x_t."""
+    return 1 / (abar.sqrt() + (1 - abar).sqrt())
+
+
+def velocity_from_v(diffusion: Diffusion, xt: Tensor, t: int | Tensor, v: Tensor) -> Tensor:
+    """Return u = eps - x_0 = (v - (1 - 2s) x_t) / c from v at x_t, [N, C, H, W]. Salimans and Ho 2022, section 4."""
+    drift = diffusion.gather(1 - 2 * flow_time(diffusion.abar), t, xt)
+    return (v - drift * xt) / diffusion.gather(path_scale(diffusion.abar), t, xt)
+
+
+def euler_step(
+    model: Denoiser,
+    diffusion: Diffusion,
+    xt: Tensor,
+    t: int,
+    noise: Noise,
+    *,
+    clip: bool = True,
+    denoised_fn: DenoisedFn | None = None,
+    gradient: Gradient | None = None,
+    **condition: Any,
+) -> Step:
+    """Take one Euler step along the straight path, z_{s'} = z_s + (s' - s) u, from x_t to x_{t-1}.
+
+    Liu et al. 2023 Eq. 1. u is computed from v if the network predicts v and nothing changes its x_0, otherwise it is
+    eps - x_0. The step is that of DDIM with eta = 0, up to rounding, on every schedule. `noise` is never called.
+    Raises as ddim_step does.
+    """
+    output = call_model(model, diffusion, xt, t, **condition)
+    p = diffusion.p(output, xt, t, clip, denoised_fn)
+    if gradient:
+        p = shift_eps(diffusion, p, xt, t, gradient(xt, diffusion.model_timesteps(t, xt)))
+    if diffusion.prediction_type == "v_prediction" and not (clip or denoised_fn or gradient):
+        velocity = velocity_from_v(diffusion, xt, t, diffusion.split_output(output, xt)[0])
+    else:
+        velocity = p.eps - p.x0
+    if t == 0:
+        return Step(int(diffusion.timesteps[0]), -1, p.x0, p.x0, len(diffusion), len(diffusion))
+    s, scale = flow_time(diffusion.abar[t - 1 : t + 1]), path_scale(diffusion.abar[t - 1 : t + 1])
+    z = float(scale[1]) * xt + float(s[0] - s[1]) * velocity
+    t_reached = int(diffusion.timesteps[t - 1])
+    return Step(int(diffusion.timesteps[t]), t_reached, z / float(scale[0]), p.x0, len(diffusion) - t, len(diffusion))
+
+
+def euler(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options: Any) -> Iterator[Step]:
+    """Sample by the Euler method in s: euler_step for t = T-1 ... 0. Liu et al. 2023 Eq. 1."""
+    xt = xT
+    for t in reversed(range(len(diffusion))):
+        step = euler_step(model, diffusion, xt, t, noise, **options)
+        xt = step.xt
+        yield step

@@ -1,0 +1,217 @@
+"""Layout of the lessons below the explorer. The server computes them with a model for the image and t shown above."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import gradio as gr
+
+from diffusion_demo.ui.errors import user_errors_as_toasts
+from diffusion_demo.ui.inspect.examples import default_images
+from diffusion_demo.ui.inspect.lessons import words
+from diffusion_demo.ui.server import limits, model_list, warmup
+from diffusion_demo.ui.server.fair_queue import in_fair_queue
+
+if TYPE_CHECKING:
+    from diffusion_demo.ui.inspect.lessons.scene import Scene
+
+DEFAULT_RELATIVE_T = 0.25
+MAX_CONCURRENT_LESSONS = 2  # of all visitors together, because a lesson runs the network
+BUSY = "() => document.dispatchEvent(new Event('lesson-busy'))"
+DONE = "() => document.dispatchEvent(new Event('lesson-done'))"
+_EVENT: dict[str, Any] = {
+    "api_visibility": "private",
+    "concurrency_limit": None,
+    "show_progress": "hidden",
+    "trigger_mode": "always_last",
+}
+_LESSON_EVENT: dict[str, Any] = _EVENT | {"concurrency_limit": MAX_CONCURRENT_LESSONS}
+_BUTTON_EVENT: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden"}
+
+
+class _PixelFields(NamedTuple):
+    row: gr.Row
+    across: gr.Slider
+    down: gr.Slider
+
+
+class _WalkButtons(NamedTuple):
+    row: gr.Row
+    make: gr.Button
+    download: gr.DownloadButton
+
+
+def model_dropdown() -> gr.Dropdown:
+    """Return the field of the model."""
+    return gr.Dropdown(
+        model_list.model_choices(),
+        label="Model",
+        info="All lessons use this model and its own schedule. An exact model shows the ideal answer.",
+        interactive=True,
+        elem_id="lesson-model",
+    )
+
+
+def build(page: gr.Blocks, image: gr.Image, seed: gr.State, model: gr.Dropdown, inspector: gr.HTML) -> gr.State:
+    """Lay out the lessons and connect their events. They follow the image, the noise, t on release, and the model.
+
+    Returns the state of the lesson's name.
+    """
+    view = gr.HTML(elem_classes="lesson", elem_id="lesson")
+    walk = _walk_buttons()
+    regenerate = gr.Button("Take all steps from here", size="sm", visible=False, elem_id="regenerate")
+    other = _other_image()
+    whole = gr.Button("Measure over all steps", size="sm", visible=False, elem_id="whole-bound")
+    pixel = _pixel_fields()
+    relative_t, lesson = gr.State(DEFAULT_RELATIVE_T), gr.State(words.DEFAULT)
+    inputs = [image, other, seed, relative_t, model, pixel.across, pixel.down]
+    inspector.release(_follow, None, [relative_t, lesson], **_EVENT)
+    lesson.change(_show_controls, lesson, [walk.row, other, regenerate, whole, pixel.row], **_EVENT)
+    walk.make.click(
+        _animation,
+        inputs,
+        walk.download,
+        api_visibility="private",
+        concurrency_limit=None,
+        show_progress_on=[walk.make],
+    )
+    chosen = [component.change for component in (seed, image, model, other)]
+    moved = [component.change for component in (lesson, relative_t)]
+    released = [pixel.across.release, pixel.down.release]
+    gr.on([*chosen, *released], None, js=BUSY, api_visibility="private")
+    shown = gr.on([*moved, *chosen, *released, page.load], _show, [lesson, *inputs], view, **_LESSON_EVENT)
+    shown.then(None, js=DONE, api_visibility="private")
+    for button, compute in ((whole, _whole_bound), (regenerate, _regenerate)):
+        button.click(None, js=BUSY, api_visibility="private")
+        button.click(compute, inputs, view, **_BUTTON_EVENT).then(None, js=DONE, api_visibility="private")
+    page.load(lambda name: gr.Dropdown(model_list.model_choices(), value=name), model, model, **_EVENT)
+    return lesson
+
+
+def _other_image() -> gr.Image:
+    image = gr.Image(
+        label="Blend with",
+        type="filepath",
+        sources=["upload"],
+        format="png",
+        height=140,
+        buttons=[],
+        visible=False,
+        elem_id="mix-with",
+    )
+    image.preprocess = lambda payload: payload and payload.path  # as in `tab`: the original file
+    return image
+
+
+def _walk_buttons() -> _WalkButtons:
+    with gr.Row(elem_id="walk-row") as row:
+        make = gr.Button("Create animation", size="sm", elem_id="make-walk")
+        download = gr.DownloadButton("Download (WebP)", size="sm", visible=False, elem_id="walk")
+    return _WalkButtons(row, make, download)
+
+
+def _pixel_fields() -> _PixelFields:
+    look: dict[str, Any] = {"step": 1, "min_width": 140, "buttons": [], "interactive": True}
+    with gr.Row(visible=False, elem_id="pixel-fields") as row:
+        across = gr.Slider(0, 100, 50, label="Pixel: % from the left", **look)
+        down = gr.Slider(0, 100, 50, label="Pixel: % from the top", **look)
+    return _PixelFields(row, across, down)
+
+
+def _show_controls(lesson: str) -> list:
+    """Return the updates that show the controls of a lesson and hide those of the others."""
+    return [
+        gr.Row(visible=lesson == "forward"),
+        gr.Image(visible=lesson == "reverse"),
+        gr.Button(visible=lesson == "reverse"),
+        gr.Button(visible=lesson == "likelihood"),
+        gr.Row(visible=lesson in ("reverse", "likelihood")),
+    ]
+
+
+def _follow(event: gr.EventData) -> list:
+    """Return t / T of the explorer, from 0 to 1, because models have different numbers of timesteps, and the lesson."""
+    data: Any = event  # the fields of an event are dynamic attributes
+    try:
+        relative, lesson = float(data.t) / float(data.T), data.lesson
+    except (AttributeError, TypeError, ValueError, ZeroDivisionError):  # a request that is not from the explorer
+        return [DEFAULT_RELATIVE_T, words.DEFAULT]
+    known = isinstance(lesson, str) and lesson in words.LESSONS
+    return [relative if 0 <= relative <= 1 else DEFAULT_RELATIVE_T, lesson if known else words.DEFAULT]
+
+
+def _show(lesson: str, *inputs):
+    """Return the HTML of a lesson, or no update for an unreadable image, which the explorer reports."""
+    warmup.wait()
+    from diffusion_demo.data import UNREADABLE
+    from diffusion_demo.ui.inspect.lessons import frame
+
+    try:
+        return frame.show(lesson, _load_scene(*inputs), _name_in_links(inputs[4]))
+    except UNREADABLE:
+        return gr.skip()
+
+
+def _name_in_links(model: str) -> str:
+    """Return the name of a model in links: nothing for the one that the page starts with."""
+    return "" if model == model_list.DEFAULT_MODEL else model
+
+
+def _load_scene(
+    image: str | None, other: str | None, seed: int, relative_t: float, model: str, across: float, down: float
+) -> "Scene":
+    """Return the scene of the inputs. Raises gr.Error."""
+    warmup.wait()
+    from diffusion_demo.ui.inspect.lessons.scene import load_scene
+    from diffusion_demo.ui.server.model_cache import load
+
+    first, second = default_images()
+    with user_errors_as_toasts():
+        checkpoint = load(model_list.folder_of(model))
+        return load_scene(
+            image or first,
+            other or second,
+            int(seed),
+            relative_t,
+            checkpoint,
+            (across / 100, down / 100),
+        )
+
+
+def _animation(*inputs) -> gr.DownloadButton:
+    """Write the walk as an animated WebP and return the update of its download button."""
+    scene = _load_scene(*inputs)
+    from diffusion_demo.ui.inspect.lessons import forward
+
+    target = Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])) / f"walk_t{scene.t}_seed{scene.seed}.webp"
+    target.write_bytes(forward.animation(scene, {"chain": scene.checkpoint.beta_schedule, "T": len(scene.chain)}))
+    return gr.DownloadButton(value=str(target), visible=True)
+
+
+@in_fair_queue(lambda words: gr.skip())
+def _whole_bound(*inputs) -> Iterator[str]:
+    """Compute the bound over all T timesteps, one network call each, and yield the growing lesson."""
+    from diffusion_demo.ui.inspect.lessons import frame, likelihood
+
+    scene, terms = _load_scene(*inputs), []
+    total = len(scene.chain)
+    with user_errors_as_toasts():
+        limits.check_network_calls(total)
+    for term in likelihood.compute_terms(scene, None):
+        terms.append(term)
+        if len(terms) % max(1, total // 20) == 0 or len(terms) == total:
+            yield frame.frame("likelihood", scene, likelihood.render(scene, terms, total), _name_in_links(inputs[4]))
+
+
+@in_fair_queue(lambda words: gr.skip())
+def _regenerate(*inputs) -> Iterator[str]:
+    """Sample from x_t in several ways, and yield the lesson on the reverse step with each figure as it is ready."""
+    from diffusion_demo.ui.inspect.lessons import frame, regenerate, reverse
+
+    scene = _load_scene(*inputs)
+    content = reverse.show(scene)
+    for part in regenerate.parts(scene):
+        content += part
+        yield frame.frame("reverse", scene, content, _name_in_links(inputs[4]))

@@ -1,0 +1,71 @@
+"""What surrounds the figures of every lesson: what they belong to, the code behind them, and the next lesson."""
+
+import base64
+import uuid
+from html import escape
+from importlib import import_module
+
+import torch
+
+from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas
+from diffusion_demo.models.oracle_models import OracleNetwork
+from diffusion_demo.ui.inspect.lessons.scene import Scene
+from diffusion_demo.ui.inspect.lessons.words import following
+from diffusion_demo.ui.inspect.shows import SHOWS
+
+EXACT = (
+    "<b>Exact model.</b> This is no network but the best possible answer for sixteen images. On any other image it can "
+    "only answer with those sixteen. A network that did so would have memorized its training images; that it errs a "
+    "little on them is how it makes new ones."
+)
+
+
+def show(name: str, scene: Scene, model: str = "") -> str:
+    """Return the figures and numbers of a lesson as HTML, by its name in words.LESSONS. `model` is as in `frame`."""
+    return frame(name, scene, import_module(f"{__package__}.{name}").show(scene), model)
+
+
+def frame(name: str, scene: Scene, content: str, model: str = "") -> str:
+    """Return the HTML of a lesson with its content.
+
+    Its data attributes tell the browser what it belongs to: lesson, t, number of timesteps, and the model's schedule,
+    with its betas, float64 as base64, unless the schedule has a name; the name of the model for links, which is empty
+    for the model that the page starts with; and a number of this answer.
+    """
+    schedule, betas = own_schedule(scene)
+    attributes = {
+        "lesson": name,
+        "t": scene.t,
+        "steps": len(scene.chain),
+        "seed": scene.seed,
+        "schedule": schedule,
+        "betas": betas,
+        "model": model,
+        "answer": uuid.uuid4().hex,
+    }
+    data = " ".join(f'data-{key}="{escape(str(value))}"' for key, value in attributes.items())
+    exact = f'<p class="perfect">{EXACT}</p>' if isinstance(scene.checkpoint.unet, OracleNetwork) else ""
+    return f'<section id="lesson-{name}" class="panel" {data}>{exact}{content}{_end(name)}</section>'
+
+
+def own_schedule(scene: Scene) -> tuple[str, str]:
+    """Return the name of the model's schedule and "", or "own" and its betas as base64 if it is none of SCHEDULES."""
+    name, betas = scene.checkpoint.beta_schedule, scene.chain.betas
+    if name in SCHEDULES:
+        try:
+            if torch.allclose(named_betas(name, len(betas)), betas, rtol=1e-9, atol=0):
+                return name, ""
+        except ValueError:  # a schedule that is not defined for so few timesteps
+            pass
+    return "own", base64.b64encode(betas.numpy().tobytes()).decode()
+
+
+def _end(name: str) -> str:
+    """Return the functions of the package behind a lesson, and the way to the next lesson."""
+    functions = ", ".join(f"<code>{function}</code>" for function, place in SHOWS.items() if place == name)
+    code = f'<p class="source">In code: {functions}. docs/equations.md lists each with its equation and its tests.</p>'
+    after = following(name)
+    if after is None:
+        return code
+    button = f'<button type="button" class="go-to" data-lesson="{after[0]}">Next: {after[1]} →</button>'
+    return f'{code}<p class="next">{button}</p>'

@@ -1,0 +1,81 @@
+"""Lesson 6: classifier-free guidance, the image that each class leads to from the same x_t, at two scales."""
+
+from html import escape
+
+import torch
+from torch import Tensor
+
+from diffusion_demo.diffusion.process import Reverse, call_model
+from diffusion_demo.ui.inspect.lessons import html
+from diffusion_demo.ui.inspect.lessons.scene import Scene
+
+LATEX = (
+    r"\tilde\epsilon = \epsilon_\theta(x_t, \varnothing)"
+    r" + s\,\big(\epsilon_\theta(x_t, c) - \epsilon_\theta(x_t, \varnothing)\big)"
+)
+SOURCE = "Ho and Salimans 2022, Equation 6, with s = w + 1: 1 is no guidance"
+MAX_CLASSES, SCALES = 10, (1.0, 3.0)
+UNGUIDED = (
+    '<p class="found">This model knows no classes, or was never trained without them, so it cannot be guided. '
+    "Choose another model.</p>"
+)
+
+
+def show(scene: Scene) -> str:
+    """Return the figures and numbers of the lesson."""
+    metadata = scene.checkpoint.description
+    if not metadata.guidance:
+        return html.equation(LATEX, "", SOURCE) + UNGUIDED
+    difference, strength = guidance_directions(scene)
+    order = strength.argsort(descending=True)[:MAX_CLASSES].tolist()
+    names = [escape(metadata.title(metadata.class_names[i])) for i in order]
+    unguided, rows = predicted_images(scene, order)
+    largest = float(difference.abs().max()) or 1.0
+    strips = [
+        html.strip(images, f"x̂<sub>0</sub> for each class, s = {scale:g}{' (no guidance)' if scale == 1 else ''}")
+        for scale, images in zip(SCALES, rows, strict=True)
+    ]
+    directions = html.strip(
+        difference[order] / largest,
+        "the direction of each class, ε(x<sub>t</sub>, c) − ε(x<sub>t</sub>, ∅); gray: none",
+    )
+    strongest = f"{names[0]} ({strength[order[0]]:.3f} of the length of ε)"
+    return (
+        html.equation(
+            LATEX, f"At t = {scene.t} the class that changes the prediction most is <b>{strongest}</b>.", SOURCE
+        )
+        + html.image_row({f"x<sub>{scene.t}</sub>": scene.xt, "x̂<sub>0</sub> without a class": unguided})
+        + f'<ol class="classes" style="--columns: {len(order)}">{"".join(f"<li>{name}</li>" for name in names)}</ol>'
+        + "".join(strips)
+        + directions
+        + '<p class="found">All classes start from the same x<sub>t</sub>. A larger s makes the classes differ more, '
+        "and the images of one class more alike: guidance trades variety for fidelity. In Sample, Compare shows it on "
+        "finished images.</p>"
+    )
+
+
+@torch.no_grad()
+def guidance_directions(scene: Scene) -> tuple[Tensor, Tensor]:
+    """Return eps(x_t, c) - eps(x_t, null) for all K classes c, [K, C, S, S], and its RMS relative to the latter [K]."""
+    eps = _by_label(scene).eps
+    difference = eps[:-1] - eps[-1:]
+    return difference, difference.flatten(1).square().mean(1).sqrt() / eps[-1].square().mean().sqrt()
+
+
+@torch.no_grad()
+def predicted_images(scene: Scene, classes: list[int]) -> tuple[Tensor, list[Tensor]]:
+    """Return the x_0 predicted without a class, [1, C, S, S], and for each of SCALES those of the classes.
+
+    Guidance acts on x_0 as on eps, because each is linear in the other at a given x_t.
+    """
+    x0 = _by_label(scene).x0
+    guided = [x0[-1:] + scale * (x0[classes] - x0[-1:]) for scale in SCALES]
+    return scene.chain.clip_x0(x0[-1:]), [scene.chain.clip_x0(images) for images in guided]
+
+
+def _by_label(scene: Scene) -> Reverse:
+    """Return p_theta(x_{t-1} | x_t, c) for all K classes and then the null class, K + 1 rows."""
+    labels = torch.arange(len(scene.checkpoint.description.class_names) + 1, device=scene.x0.device)
+    xt = scene.xt.repeat(len(labels), 1, 1, 1)
+    output = call_model(scene.model, scene.chain, xt, scene.index, class_labels=labels)
+    return scene.chain.p(output, xt, scene.index, clip=False)

@@ -1,0 +1,78 @@
+"""HTML elements of the lessons: equations, rows of images and tables. Charts are in `diffusion_demo.ui.charts`."""
+
+import base64
+import html
+import io
+from functools import lru_cache
+
+from latex2mathml.converter import convert
+from torch import Tensor
+
+from diffusion_demo.images import contact_sheet, to_uint8
+
+
+@lru_cache(maxsize=64)
+def formula(latex: str) -> str:
+    """Return the MathML of a LaTeX formula."""
+    return convert(latex, display="block")
+
+
+def equation(latex: str, numbers: str, source: str) -> str:
+    """Return an equation (one formula per line), the same with its numbers at t (HTML), and its source."""
+    formulas = "".join(map(formula, latex.splitlines()))
+    return (
+        f'<div class="equation">{formulas}</div><p class="filled">{numbers}</p>'
+        f'<p class="source">{html.escape(source)}</p>'
+    )
+
+
+def part(title: str, *content: str) -> str:
+    """Return a titled part of a lesson."""
+    return f"<h3>{title}</h3>{''.join(content)}"
+
+
+def image_row(images: dict[str, Tensor], columns: int | None = None) -> str:
+    """Return a row of images by their captions (HTML).
+
+    An image is a tensor [N, C, S, S] in [-1, 1]; N > 1 makes a contact sheet of `columns` columns.
+    """
+    figures = "".join(_figure(x, caption, columns) for caption, x in images.items())
+    return f'<div class="images">{figures}</div>'
+
+
+def strip(x: Tensor, caption: str) -> str:
+    """Return images [N, C, S, S] in one row with one caption (HTML)."""
+    return _figure(x, caption, len(x), ' class="strip"')
+
+
+def _figure(x: Tensor, caption: str, columns: int | None, attributes: str = "") -> str:
+    alt = html.escape(_plain(caption))
+    return f'<figure{attributes}><img src="{_png(x, columns)}" alt="{alt}"><figcaption>{caption}</figcaption></figure>'
+
+
+def _png(x: Tensor, columns: int | None) -> str:
+    buffer = io.BytesIO()
+    contact_sheet(to_uint8(x), columns).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _plain(caption: str) -> str:
+    """Return the caption without its subscript tags."""
+    return caption.replace("<sub>", "").replace("</sub>", "")
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a table of HTML cells, whose first column holds the row headers."""
+    body = "".join(
+        f"<tr><th scope='row'>{row[0]}</th>{''.join(f'<td>{cell}</td>' for cell in row[1:])}</tr>" for row in rows
+    )
+    top = "".join(f"<th>{cell}</th>" for cell in head)
+    return (
+        '<div class="scrolling" tabindex="0"><table class="numbers">'
+        f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def measured(value: float, error: float) -> str:
+    """Format a number with its standard error."""
+    return f"{value:.4f} ± {error:.4f}"

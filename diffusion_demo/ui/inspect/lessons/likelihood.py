@@ -1,0 +1,123 @@
+"""Lesson 5: the variational bound of one image, term by term, and the decoder of its last step."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits
+from diffusion_demo.diffusion.losses import decoder_log_likelihood, decoder_term
+from diffusion_demo.diffusion.timesteps import spaced_timesteps
+from diffusion_demo.ui.charts import chart
+from diffusion_demo.ui.inspect.lessons import html
+from diffusion_demo.ui.inspect.lessons.scene import Scene
+
+FEW_STEPS, SHOWN_VALUES = 25, 40
+LEAST_BITS = 1e-9  # the bottom of the logarithmic chart
+LATEX = "\n".join(
+    [
+        r"-\log p_\theta(x_0) \le \underbrace{-\log p_\theta(x_0 \mid x_1)}_{L_0}",
+        r"+ \sum_{t>1} \underbrace{D_{\mathrm{KL}}\big("
+        r"q(x_{t-1} \mid x_t, x_0)\,\|\,p_\theta(x_{t-1} \mid x_t)\big)}_{L_{t-1}}",
+        r"+ \underbrace{D_{\mathrm{KL}}\big(q(x_T \mid x_0)\,\|\,p(x_T)\big)}_{L_T}",
+    ]
+)
+DECODER_LATEX = (
+    r"p_\theta(x_0 \mid x_1) = \prod_i \int_{\delta_-(x_0^i)}^{\delta_+(x_0^i)} "
+    r"\mathcal{N}\big(x;\ \mu_\theta^i(x_1, 1),\ \sigma_1^2\big)\,dx"
+)
+
+
+def show(scene: Scene) -> str:
+    """Return the figures and numbers of the lesson for a chain of FEW_STEPS steps, which takes about a second."""
+    terms = list(compute_terms(scene, FEW_STEPS))
+    return render(scene, terms, len(terms))
+
+
+def compute_terms(scene: Scene, steps: int | None) -> Iterator[tuple[int, float]]:
+    """Yield (t, term in bits/dim) for a chain of `steps` steps (None: T steps), with t from T down to 1."""
+    chain = scene.chain.respaced(spaced_timesteps(len(scene.chain), min(steps or len(scene.chain), len(scene.chain))))
+    generator = torch.Generator().manual_seed(scene.seed + 4)
+
+    def noise() -> torch.Tensor:
+        return torch.randn(scene.x0.shape, generator=generator).to(scene.x0.device)
+
+    with torch.no_grad():
+        for term in bound_terms(scene.model, chain, scene.x0, noise, **scene.labels(1)):
+            yield int(chain.timesteps[term.t]) + 1, float(term.bits[0])
+
+
+def render(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
+    """Return the HTML for the first terms of a chain of `steps` steps, with the sum if the terms are complete."""
+    ascending = sorted(terms)
+    nearest_t, bits = min(ascending, key=lambda term: abs(term[0] - scene.t))
+    missing = f'<p class="found">{len(terms):,} of {steps:,} steps, from the noisiest on.</p>'
+    return (
+        html.equation(
+            LATEX,
+            f"At t = {nearest_t} the step back costs L<sub>{nearest_t - 1}</sub> = <b>{bits:.3g}</b> bits per "
+            "dimension.",
+            f"DDPM, Equation 5; here on a chain of {steps:,} steps",
+        )
+        + chart(
+            "Bits of each step over t",
+            [t for t, _ in ascending],
+            {"bits per dimension of each step": [max(bits, LEAST_BITS) for _, bits in ascending]},
+            "t",
+            "bits per dimension",
+            log=True,
+            mark=scene.t,
+        )
+        + (missing if len(terms) < steps else _sum_table(scene, terms) + _decoder_part(scene))
+    )
+
+
+def _sum_table(scene: Scene, terms: list[tuple[int, float]]) -> str:
+    prior = float(prior_bits(scene.chain, scene.x0)[0])
+    first, middle = terms[-1][1], sum(bits for _, bits in terms[:-1])
+    rows = [
+        ["L<sub>0</sub>, decoding to pixels", f"{first:.4f}"],
+        ["L<sub>1</sub> to L<sub>T−1</sub>, all other steps", f"{middle:.4f}"],
+        ["L<sub>T</sub>, information left in pure noise", f"{prior:.2g}"],
+        ["<b>sum: bits per dimension</b>", f'<b class="total">{first + middle + prior:.4f}</b>'],
+    ]
+    return html.table(["part", ""], rows)
+
+
+def _decoder_part(scene: Scene) -> str:
+    """Return the discrete decoder of the last step, which gives each of the 256 values of a pixel a probability."""
+    p = scene.p(scene.chain.q_sample(scene.x0, 0, scene.eps), 0)
+    pixel = scene.pixel
+    probability = pixel_probabilities(float(p.mean[pixel]), float(p.log_variance.expand_as(p.mean)[pixel]))
+    true = round((float(scene.x0[pixel]) + 1) * 127.5)
+    first = min(max(0, int(probability.argmax()) - SHOWN_VALUES // 2), 256 - SHOWN_VALUES)
+    values = list(range(first, first + SHOWN_VALUES))
+    bits = -math.log2(max(float(probability[true]), 1e-12))
+    return html.part(
+        "L<sub>0</sub>: from a Gaussian to whole pixel values",
+        html.equation(
+            DECODER_LATEX,
+            f"The chosen pixel is <b>{true}</b>, to which the last step gives a probability of "
+            f"<b>{float(probability[true]):.3f}</b>: {bits:.2f} bits. Over the whole image L<sub>0</sub> is "
+            f"<b>{float(decoder_term(p, scene.x0)[0]):.3f}</b> bits per dimension.",
+            "DDPM, Equation 13: the discrete decoder",
+        ),
+        chart(
+            "Probability of each value of the chosen pixel",
+            values,
+            {"probability": [float(probability[value]) for value in values]},
+            "value of the chosen pixel, 0 to 255",
+            "probability",
+            mark=float(true),
+            steps=True,
+        ),
+    )
+
+
+def pixel_probabilities(mean: float, log_variance: float) -> Tensor:
+    """Return the probability of each of the 256 values of one pixel, float64 [256]."""
+    values = torch.arange(256, dtype=torch.float64) / 127.5 - 1
+    return decoder_log_likelihood(
+        values, torch.tensor(mean, dtype=torch.float64), torch.tensor(0.5 * log_variance, dtype=torch.float64)
+    ).exp()

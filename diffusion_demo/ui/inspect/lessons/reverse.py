@@ -1,0 +1,89 @@
+"""Lesson 3: one reverse step, the posterior q(x_{t-1} | x_t, x_0) compared with p_theta(x_{t-1} | x_t)."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from diffusion_demo.diffusion.losses import decoder_term, kl_term, mean_flat
+from diffusion_demo.diffusion.process import Gaussian, Reverse
+from diffusion_demo.ui.charts import chart
+from diffusion_demo.ui.inspect.lessons import html
+from diffusion_demo.ui.inspect.lessons.scene import Scene
+
+LATEX = (
+    r"p_\theta(x_{t-1} \mid x_t) = \mathcal{N}\big(\mu_\theta,\ \Sigma_\theta\big), \quad \mu_\theta = "
+    r"\frac{\sqrt{\bar\alpha_{t-1}}\,\beta_t}{1-\bar\alpha_t}\,\hat{x}_0"
+    r" + \frac{\sqrt{1-\beta_t}\,(1-\bar\alpha_{t-1})}{1-\bar\alpha_t}\,x_t"
+)
+
+
+def show(scene: Scene) -> str:
+    """Return the figures and numbers of the lesson."""
+    xt, chain, i = scene.xt, scene.chain, scene.index
+    p, q = scene.p(xt, i), chain.q_posterior(scene.x0, xt, i)
+    optimal = scene.optimal_x0(xt, i)
+    errors = [127.5 * float(mean_flat((x0 - scene.x0) ** 2)[0]) ** 0.5 for x0 in (p.x0, optimal)]
+    deviation = torch.exp(0.5 * p.log_variance).expand_as(p.mean)
+    return (
+        html.equation(
+            LATEX,
+            f"μ<sub>θ</sub> = <b>{float(chain.posterior_coef_x0[i]):.5f}</b> x̂<sub>0</sub> + "
+            f"<b>{float(chain.posterior_coef_xt[i]):.5f}</b> x<sub>{scene.t}</sub>, with standard deviation "
+            f"{deviation.mean():.5f}",
+            "DDPM, Equations 1 and 7",
+        )
+        + html.image_row(
+            {
+                f"x<sub>{scene.t}</sub>, the input": xt,
+                f"x̂<sub>0</sub>, predicted by the network: off by <b class='off'>{errors[0]:.1f}</b> of 255": p.x0,
+                f"predicted by the optimal denoiser of the sixteen images: off by {errors[1]:.1f}": optimal,
+                "the true x<sub>0</sub>": scene.x0,
+                "the sixteen images": scene.known,
+            }
+        )
+        + _words(scene, p, q)
+        + _deviations(scene, deviation)
+        + html.part("The step for the chosen pixel", _pixel_chart(scene.pixel, q, p, deviation))
+    )
+
+
+def _words(scene: Scene, p: Reverse, q: Gaussian) -> str:
+    bits = float(kl_term(q, p)[0] if scene.index else decoder_term(p, scene.x0)[0])
+    return (
+        f'<p class="found">Because the guess is not exact, this step costs <b class="bits">{bits:.3g}</b> bits per '
+        f"dimension (L<sub>{scene.index}</sub>). The optimal denoiser answers with one of the sixteen images as soon "
+        "as it can tell them apart: perfect for those, wrong for every other. The network works for all images.</p>"
+    )
+
+
+def _deviations(scene: Scene, deviation: Tensor) -> str:
+    chain = scene.chain
+    small, large = (
+        chain.gather(table, scene.index, deviation).sqrt().item()
+        for table in (chain.posterior_variance, chain.large_variance)
+    )
+    rows = [
+        ["small, √β̃<sub>t</sub>", f"{small:.5f}", "exact if the image were known"],
+        ["large, √β<sub>t</sub>", f"{large:.5f}", "exact if the image were pure noise"],
+        [
+            "learned" if chain.learns_variance else "this model's, fixed",
+            f"{deviation.mean():.5f}",
+            f"from {deviation.min():.5f} to {deviation.max():.5f} over the pixels",
+        ],
+    ]
+    return html.table(["standard deviation of the step", "", ""], rows)
+
+
+def _pixel_chart(pixel: tuple[int, int, int, int], q: Gaussian, p: Reverse, deviation: Tensor) -> str:
+    """Return the chart of the densities of q and p for one pixel."""
+    q_mean, p_mean = float(q.mean[pixel]), float(p.mean[pixel])
+    widths = (max(float(q.variance.expand_as(q.mean)[pixel]) ** 0.5, 1e-4), max(float(deviation[pixel]), 1e-4))
+    low, high = min(q_mean - 4 * widths[0], p_mean - 4 * widths[1]), max(q_mean + 4 * widths[0], p_mean + 4 * widths[1])
+    grid = [low + (high - low) * i / 200 for i in range(201)]
+    lines = {
+        name: [math.exp(-(((x - mean) / width) ** 2) / 2) / width / math.sqrt(2 * math.pi) for x in grid]
+        for name, mean, width in (("q, knowing the image", q_mean, widths[0]), ("p, the network's", p_mean, widths[1]))
+    }
+    label = "Densities of the step back for one pixel"
+    return chart(label, grid, lines, "value of the pixel after the step", "density")

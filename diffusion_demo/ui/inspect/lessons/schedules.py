@@ -1,0 +1,13 @@
+"""Lesson 2: noise schedules. Its figures and numbers are drawn in the browser, from the tables of `explorer_data`."""
+
+from diffusion_demo.ui.inspect.lessons.scene import Scene
+
+
+def show(scene: Scene) -> str:
+    """Return the sentence that says which schedule the model was trained on."""
+    end = float(scene.chain.abar[-1])
+    return (
+        f'<p class="found">This model was trained on T = {len(scene.chain):,} steps that end at '
+        f"ᾱ<sub>T</sub> = {end:.2g}. A network works on its own schedule only, so "
+        "the lessons after this one return to it.</p>"
+    )
