@@ -114,7 +114,8 @@ class Trainer:
         transform = data.ImageTransform(
             self.metadata.image_size, self.metadata.channels, self.config.fit, self.config.background
         )
-        self.warnings: tuple[str, ...] = tuple(report.warnings_for(transform))
+        said = (report.rejected_by_reason, *report.warnings_for(transform))
+        self.warnings: tuple[str, ...] = tuple(filter(None, said))
         num_bytes = len(report.entries) * math.prod(transform.shape)
         cache = self.run.cache if num_bytes > MAX_BYTES_IN_MEMORY else None
         with self.accelerator.main_process_first():

@@ -138,8 +138,10 @@ def test_the_process_stays_small_and_quiet_whatever_it_is_given(tmp_path):
 import re, sys
 from pathlib import Path
 from diffusion_demo.data import scan
+from diffusion_demo.data.listing import limit_files
 from PIL import Image
 Image.init()
+limit_files(250_000)
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 before = peak()
 report = scan(sys.argv[1])

@@ -2,13 +2,13 @@
 
 import html
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.paths import pasted_path
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server import limits, warmup, work
 from diffusion_demo.ui.train import fields, uploads
@@ -32,10 +32,16 @@ def scan_synthetic(class_from: str, *transform: Any, progress=gr.Progress()) -> 
 
 
 def scan_path(path: str, class_from: str, *transform: Any, progress=gr.Progress()) -> tuple[Any, Any]:
-    """Scan a folder or zip on this machine. Returns the report and its HTML."""
-    if not path.strip():
-        return None, ""
-    return _scan(lambda: Path(pasted_path(path)).resolve(), class_from, transform, progress)
+    """Scan folders or zips on this machine, one on each line. Returns the report and its HTML."""
+    lines = [line for line in path.splitlines() if line.strip()]
+    return _scan(lambda: _sources(lines), class_from, transform, progress) if lines else (None, "")
+
+
+def _sources(lines: list[str]) -> Path | tuple[Path, ...]:
+    from diffusion_demo import data
+
+    sources = data.pasted_sources(lines)
+    return sources if len(sources) > 1 else sources[0]
 
 
 def rescan(report: Any, class_from: str, *transform: Any, progress=gr.Progress()) -> tuple[Any, Any]:
@@ -43,7 +49,7 @@ def rescan(report: Any, class_from: str, *transform: Any, progress=gr.Progress()
     return _scan(lambda: report.source, class_from, transform, progress) if report else (None, "")
 
 
-def _scan(get_source: Callable[[], Path], class_from: str, transform: tuple, progress: gr.Progress) -> tuple[Any, Any]:
+def _scan(get_source: Callable[[], Any], class_from: str, transform: tuple, progress: gr.Progress) -> tuple[Any, Any]:
     limits.check_training_enabled()
     warmup.wait()
     from diffusion_demo import data
@@ -55,7 +61,11 @@ def _scan(get_source: Callable[[], Path], class_from: str, transform: tuple, pro
         progress((done, total), desc="Reading the images", unit="images")
 
     with user_errors_as_toasts():
-        report = data.scan(get_source(), class_from, progress=show_progress)
+        source = get_source()
+        cache = data.ScanCache(uploads.scan_cache(source))
+        report = data.scan(source, class_from, progress=show_progress, cache=cache)
+    with suppress(OSError):  # without it, the trainer scans again
+        cache.save()
     return report, show(report, *transform)
 
 

@@ -44,7 +44,9 @@ class TrainForm:
     def settings(self, report: Any, start_from: str | None, values: tuple) -> dict[str, Any]:
         """Return the settings that differ from their defaults. Raises BadInput."""
         initial = self._initial_settings(start_from)
-        return {"data": str(report.source)} | initial | fields.chosen(initial, self.names, values)
+        source = report.source
+        paths = [str(path) for path in source] if isinstance(source, tuple) else str(source)
+        return {"data": paths} | initial | fields.chosen(initial, self.names, values)
 
     def _initial_settings(self, start_from: str | None) -> dict[str, Any]:
         """Return the setting of the initial model. Raises BadInput if there is no such model."""
@@ -124,6 +126,7 @@ class TrainForm:
         with run_list.start_slot():
             run = RunFolder(model_list.RUNS / _unused_name(report.summary()["source"]))
             run_ownership.claim(run, owner_token)
+            uploads.hand_over_scan(report.source, run)
             process.start(run, chosen | {"sample_every": steps, "save_every": 2 * steps}, minutes)
         names = run_list.visible_names(owner_token)
         return gr.Dropdown(names, value=run.path.name), gr.Button(interactive=False)

@@ -1,5 +1,6 @@
 """Actions of an owner on a run: download it as a zip, delete it."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -9,9 +10,12 @@ from pathlib import Path
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.models.metadata import checkpoint_name
+from diffusion_demo.paths import without_folders
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server import model_list, run_ownership
 from diffusion_demo.ui.train import run_list, uploads
+from diffusion_demo.validation import read_regular
 
 RUN_NOT_FOUND = "This run no longer exists. Choose another one."
 
@@ -53,7 +57,10 @@ def delete(name: str | None, owner_token: object) -> tuple[gr.Dropdown, str]:
 def uploads_of_run(run: RunFolder) -> Path | None:
     """Return the folder of the uploaded images that a run is trained on, or None if it was not trained on uploads."""
     try:
-        data, folder = Path(run.read_config()[0].data).resolve(), uploads.UPLOADS.resolve()
+        source, folder = run.read_config()[0].data, uploads.UPLOADS.resolve()
+        if not isinstance(source, str):  # an upload is one folder or zip
+            return None
+        data = Path(source).resolve()
     except (BadInput, OSError, RuntimeError, ValueError):
         return None
     if data == folder or not data.is_relative_to(folder):
@@ -64,6 +71,18 @@ def uploads_of_run(run: RunFolder) -> Path | None:
 def _is_own_file(folder: Path, path: Path) -> bool:
     """Return whether a path is a regular file that really lies in the folder of the run."""
     return path.is_file() and not path.is_symlink() and path.resolve().is_relative_to(folder.resolve())
+
+
+def _without_paths(run: RunFolder) -> str:
+    """Return the config.json of a run without the folders of this machine."""
+    content = json.loads(read_regular(run.config_file))
+    content["command"] = without_folders(content["command"])
+    paths = content["config"]["data"]
+    names = [Path(path).name for path in ([paths] if isinstance(paths, str) else paths)]
+    content["config"]["data"] = names[0] if isinstance(paths, str) else names
+    if initial := content["config"].get("init_from"):
+        content["config"]["init_from"] = checkpoint_name(initial)
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def pack(name: str | None, owner_token: object) -> gr.DownloadButton:
@@ -79,11 +98,16 @@ def pack(name: str | None, owner_token: object) -> gr.DownloadButton:
     try:
         with zipfile.ZipFile(zip_file, "w") as archive:
             for path in sorted(path for path in files if _is_own_file(run.path, path)):
-                archive.write(path, run.path.name / path.relative_to(run.path))
-    except OSError as error:
+                name_inside = run.path.name / path.relative_to(run.path)
+                if path == run.config_file:
+                    archive.writestr(str(name_inside), _without_paths(run))
+                else:
+                    archive.write(path, name_inside)
+    except (OSError, ValueError, LookupError, TypeError) as error:
         shutil.rmtree(zip_file.parent, ignore_errors=True)
         raise gr.Error(
-            f"Cannot create the zip ({error.strerror or error}). Free some disk space and try again.",
+            f"Cannot create the zip ({getattr(error, 'strerror', None) or 'its config.json is damaged'}). "
+            "Free some disk space, or repair the run, and try again.",
             print_exception=False,
         ) from error
     return gr.DownloadButton(value=str(zip_file), visible=True)

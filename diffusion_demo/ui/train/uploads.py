@@ -7,13 +7,15 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server import disk_quota
 from diffusion_demo.ui.server.model_list import RUNS
 
-UPLOADS = RUNS / ".uploads"
+UPLOADS, SCANS = RUNS / ".uploads", RUNS / ".scans"
 
 
 def store(files: list[str]) -> Path:
@@ -46,6 +48,18 @@ def store(files: list[str]) -> Path:
 
     _write_folder(folder, write)
     return folder / name
+
+
+def scan_cache(source: Path | tuple[Path, ...]) -> Path:
+    """Return the file that keeps the scan of a source for the trainer."""
+    return SCANS / f"{hashlib.sha256(str(source).encode('utf-8', 'replace')).hexdigest()[:16]}.jsonl"
+
+
+def hand_over_scan(source: Path | tuple[Path, ...], run: RunFolder) -> None:
+    """Give a new run the scan of its images, if there is one."""
+    with suppress(OSError):  # without it, the trainer scans again
+        run.cache.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(scan_cache(source), run.scan_cache)
 
 
 def synthetic_images() -> Path:
