@@ -72,7 +72,10 @@ def without_folders(command: str) -> str:
 
     Names of models on the Hub and of bundled ones stay as they are.
     """
-    words = shlex.split(command)
+    try:
+        words = shlex.split(command)
+    except ValueError:  # an open quote: not a command that this program wrote
+        return command
     for i, word in enumerate(words):
         option, separator, value = word.partition("=") if word.startswith("--") else ("", "", word)
         is_value = bool(value) and not value.startswith("--")

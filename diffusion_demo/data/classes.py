@@ -59,7 +59,7 @@ def _classes_of_source(members: Sequence[Member], label_files: Sequence[Member])
         notes += [note] if note else []
         used += [file.path] if labels else []
     if used:
-        shown = ", ".join(used[:3]) + (", ..." if len(used) > 3 else "")
+        shown = ", ".join(sorted(used)[:3]) + (", ..." if len(used) > 3 else "")
         notes.insert(0, f"The classes come from {shown}, which has {len(by_path):,} of {len(members):,} images.")
         return partial(_label_of, by_path), tuple(notes)
     classes, level_notes = _informative({member.folders for member in members}, members)
