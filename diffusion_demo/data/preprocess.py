@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
+from PIL.ImageFile import ImageFile
 
 from diffusion_demo.data.file_errors import MAX_PIXELS, TOO_MANY_PIXELS, UnreadableFile, decoding, readable
 from diffusion_demo.errors import BadInput
@@ -114,6 +115,8 @@ def _load_deep_color(image: Image.Image) -> np.ndarray | None:
 
     Pillow has no mode for them. Its decoders give the upper or the lower bytes, by the stated order of the bytes.
     """
+    if not isinstance(image, ImageFile):
+        return None
     raw_modes = {_raw_mode(tile) for tile in image.tile}
     if raw_modes == {"LA;16B"}:  # four bytes for each pixel, as RGBA has
         both = _decode_as(image, {"LA;16B": "RGBA"}).astype(np.uint16)
@@ -130,14 +133,17 @@ def _raw_mode(tile: Any) -> str:
     return tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0])
 
 
-def _decode_as(image: Image.Image, raw_modes: dict[str, str]) -> np.ndarray:
+def _decode_as(image: ImageFile, raw_modes: dict[str, str]) -> np.ndarray:
     """Decode an image again with other raw modes, uint8 [H, W, C], upright."""
     assert isinstance(image.fp, io.BytesIO)
     again = Image.open(io.BytesIO(image.fp.getvalue()), formats=FORMATS)
+    assert isinstance(again, ImageFile)
     changed = []
     for tile in again.tile:
         raw_mode = raw_modes.get(_raw_mode(tile), _raw_mode(tile))
-        changed.append(tile._replace(args=raw_mode if isinstance(tile.args, str) else (raw_mode, *tile.args[1:])))
+        changed.append(
+            tile._replace(args=raw_mode if isinstance(tile.args, str) else (raw_mode, *(tile.args or ())[1:]))
+        )
     again.tile = changed
     again.load()
     _turn_upright(again)

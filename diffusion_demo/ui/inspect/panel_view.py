@@ -13,6 +13,7 @@ from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect import panels
 from diffusion_demo.ui.inspect.examples import default_images
 from diffusion_demo.ui.server import limits, model_list, warmup
+from diffusion_demo.ui.server.event_details import ExplorerTimestep, takes_details
 from diffusion_demo.ui.server.fair_queue import in_fair_queue
 
 if TYPE_CHECKING:
@@ -133,6 +134,7 @@ def _show_controls(panel: str) -> list:
     ]
 
 
+@takes_details(ExplorerTimestep)
 def _relative_t(event: gr.EventData) -> float:
     """Return t / T of the explorer, from 0 to 1, because models have different numbers of timesteps."""
     data: Any = event  # the fields of an event are dynamic attributes

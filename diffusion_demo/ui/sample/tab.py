@@ -14,6 +14,7 @@ from diffusion_demo.ui.preview.preview import INSTANT_EVENT, PRIVATE_EVENT
 from diffusion_demo.ui.sample import browser_history, compare_view, generate_view, import_model, restore, vary_view
 from diffusion_demo.ui.sample.request_form import MIXED, class_choices, upsampler_for
 from diffusion_demo.ui.server import warmup
+from diffusion_demo.ui.server.event_details import ShownImage, ShownSettings, takes_details
 from diffusion_demo.ui.server.model_list import folder_of, model_choices, model_folders
 from diffusion_demo.ui.settings import settings
 
@@ -127,6 +128,7 @@ def _show_optional_fields(model: str) -> dict[str, Any]:
     }
 
 
+@takes_details(ShownSettings)
 def _use_settings(event: gr.EventData) -> dict[str, Any]:
     """Return the updates that open Make with the settings of the image in the viewer. Raises gr.Error.
 
@@ -141,6 +143,7 @@ def _use_settings(event: gr.EventData) -> dict[str, Any]:
 def _switch_to_vary(mode: str) -> Callable:
     """Return the handler that opens Vary with the model and the class of the image, if they are available."""
 
+    @takes_details(ShownImage)
     def switch(model: str, label: str, event: gr.EventData) -> list:
         checkpoint, listed = getattr(event, "checkpoint", None), model_folders()
         selected = checkpoint if isinstance(checkpoint, str) and checkpoint in listed else model

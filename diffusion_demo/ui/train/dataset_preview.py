@@ -41,7 +41,7 @@ def _sources(lines: list[str]) -> Path | tuple[Path, ...]:
     from diffusion_demo import data
 
     sources = data.pasted_sources(lines)
-    return sources if len(sources) > 1 else sources[0]
+    return sources if len(sources) > 1 else next(iter(sources))
 
 
 def rescan(report: Any, class_from: str, *transform: Any, progress=gr.Progress()) -> tuple[Any, Any]:
