@@ -4,6 +4,8 @@ import html
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
 
 import gradio as gr
 
@@ -63,9 +65,19 @@ def find_run(name: str | None, owner_token: object) -> RunFolder | None:
 def status_or_damaged(run: RunFolder) -> Status:
     """Return the status of a run, with the state "damaged" if its files are invalid."""
     try:
-        return read_status(run)
+        status = read_status(run)
+        if run.exists:
+            stat = run.config_file.stat()
+            _check_config(run.path, stat.st_mtime_ns, stat.st_size)
+        return status
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Status("damaged", message=DAMAGED_RUN)
+
+
+@lru_cache(maxsize=256)
+def _check_config(folder: Path, modified: int, size: int) -> None:
+    """Raise BadInput if the config of a run is damaged. It is written once, so it is read once, too."""
+    RunFolder(folder).read_config()
 
 
 def state_of(run: RunFolder, status: Status) -> str:
