@@ -2,8 +2,9 @@
 
     python -m benchmarks.crowd [--people 30] [--minutes 5] [--leavers 0.2] [--hostile]
 
-Checks for failed jobs, long gaps between progress events, images of another visitor, and memory that is not freed. A part of the visitors leaves in the middle of a job. With --hostile the same time is spent
-again beside a visitor who attacks without a pause; the median of the others may at most double.
+Checks for failed jobs, long gaps between progress events, images of another visitor, and memory that is not freed. A
+part of the visitors leaves in the middle of a job. With --hostile the same time is spent again beside a visitor who
+attacks without a pause; the median of the others may at most double.
 """
 
 import argparse
@@ -144,6 +145,7 @@ def main() -> int:
     options = parser.parse_args()
     environment = ON_A_SPACE | {
         "DIFFUSION_DEMO_CALLS_A_MINUTE": "10000",
+        "DIFFUSION_DEMO_QUEUE": str(2 * options.people),
         "OMP_NUM_THREADS": str(psutil.cpu_count(logical=False)),
     }
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), environment) as server:

@@ -130,5 +130,8 @@ class _Packed:
         with readable(), self.archive.open(self.info) as file:
             return read_all(file)
 
+    def size(self) -> int:
+        return self.info.file_size  # zipfile never returns more
+
     def stamp(self) -> tuple[int, ...]:
         return *self.archive_stamp, self.info.header_offset

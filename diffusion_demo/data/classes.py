@@ -6,12 +6,13 @@ import io
 import json
 import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from diffusion_demo.data import names
 from diffusion_demo.data.file_errors import UnreadableFile
-from diffusion_demo.data.listing import Listing, Member
+from diffusion_demo.data.listing import Listing, Member, max_label_bytes
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "holdout"})
 GENERIC = frozenset(
@@ -20,6 +21,7 @@ GENERIC = frozenset(
 DATE = re.compile(r"(19|20)\d\d([-_.]?(0[1-9]|1[0-2])([-_.]?[0-3]\d)?)?")
 MONTH = re.compile(r"0[1-9]|1[0-2]")
 YEAR = re.compile(r"(19|20)\d\d")
+MAX_PATH = 4096  # characters
 INSIDE = "folders inside classes"
 SHARD = re.compile(r"\d{3,}|(shard|part|chunk|batch)[-_ ]?\d+", re.IGNORECASE)
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
@@ -53,7 +55,9 @@ def classes_from_folders(listing: Listing) -> tuple[ClassOf, tuple[str, ...]]:
 def _classes_of_source(members: Sequence[Member], label_files: Sequence[Member]) -> tuple[ClassOf, tuple[str, ...]]:
     by_path, used, notes = dict[str, str](), list[str](), list[str]()
     paths = {member.path for member in members}
-    for file in label_files:
+    readable_files, large = _within_limit(label_files)
+    notes += [f"{file.path} is too large, so it is ignored. Leave out what names no image." for file in large]
+    for file in readable_files:
         labels, note = _read_labels(file, paths)
         by_path |= labels
         notes += [note] if note else []
@@ -64,6 +68,16 @@ def _classes_of_source(members: Sequence[Member], label_files: Sequence[Member])
         return partial(_label_of, by_path), tuple(notes)
     classes, level_notes = _informative({member.folders for member in members}, members)
     return (lambda member: classes[member.folders]), (*notes, *level_notes)
+
+
+def _within_limit(label_files: Sequence[Member]) -> tuple[list[Member], list[Member]]:
+    """Split label files into those that are small enough together, and the others."""
+    small, large, total = [], [], 0
+    for file in label_files:
+        with suppress(OSError):  # reading it fails with a reason
+            total += file.read.size()
+        (small if total <= max_label_bytes() else large).append(file)
+    return small, large
 
 
 def _read_labels(file: Member, paths: Container[str]) -> tuple[dict[str, str], str]:
@@ -82,6 +96,8 @@ def _read_labels(file: Member, paths: Container[str]) -> tuple[dict[str, str], s
 
 def _path_in_source(path: str, paths: Container[str]) -> str:
     """Return the longest end of a path that is one in the source, or "". Many label files hold absolute paths."""
+    if len(path) > MAX_PATH:
+        return ""
     while path and path not in paths:
         path = path.partition("/")[2]
     return path

@@ -23,14 +23,23 @@ MAX_MEMORY_SHARE = 0.25  # of the available memory, for the listing and the repo
 
 
 class _Limit:
-    """The most files that a source may hold on a page for strangers; None where memory alone limits them."""
+    """Limits of a source on a page for strangers."""
 
-    files: int | None = None
+    files: int | None = None  # None where memory alone limits them
+    label_bytes: int = 200_000_000  # of all label files
 
 
-def limit_files(count: int) -> None:
-    """Let a source hold at most this many files, whatever the memory. A page needs it, because strangers upload."""
-    _Limit.files = count
+def limit_files(count: int, label_bytes: int) -> None:
+    """Let a source hold at most this many files and bytes of label files, whatever the memory.
+
+    A page needs it, because strangers upload, and a label file of a megabyte needs twenty when it is read.
+    """
+    _Limit.files, _Limit.label_bytes = count, label_bytes
+
+
+def max_label_bytes() -> int:
+    """Return how many bytes of label files are read."""
+    return _Limit.label_bytes
 
 
 def max_files_in_memory(bytes_per_file: int = BYTES_PER_FILE) -> int:
@@ -44,6 +53,8 @@ class Content(Protocol):
 
     def __call__(self) -> bytes: ...
 
+    def size(self) -> int: ...
+
     def stamp(self) -> tuple[int, ...]: ...
 
 
@@ -56,6 +67,10 @@ class StoredFile:
     def __call__(self) -> bytes:
         """Return the content. Raises UnreadableFile with the reason."""
         return read_file(self.path)
+
+    def size(self) -> int:
+        """Return the number of bytes. Raises OSError."""
+        return os.stat(self.path).st_size
 
     def stamp(self) -> tuple[int, ...]:
         """Return what changes whenever the content does. Raises OSError.
@@ -128,6 +143,8 @@ class Listing:
         if not file_name or names.is_hidden([*folders, file_name]):
             return
         suffix = names.suffix(file_name)
+        if len(folders) > MAX_LEVELS:
+            problem, folders = TOO_DEEP, folders[:1]
         if suffix in names.OTHER_IMAGE_SUFFIXES:
             problem = f"{suffix.upper()} images are not supported. Save the image as PNG or JPEG."
         elif suffix in names.ARCHIVE_SUFFIXES:
@@ -176,6 +193,8 @@ def too_many_files(title: str, max_files: int) -> BadInput:
     return BadInput(f"{title} contains more than {max_files:,} files. Split it into parts.")
 
 
+MAX_LEVELS = 100  # of folders
+TOO_DEEP = f"It lies more than {MAX_LEVELS} folders deep. Move it up."
 MAX_FILE_BYTES = 100_000_000
 CHUNK_BYTES = 1 << 18
 TOO_LARGE = f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB. Make it smaller."

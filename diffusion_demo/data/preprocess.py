@@ -23,6 +23,7 @@ RANGE_TOPS = (1, 255, 1023, 4095, 16383, 65535)  # of floats, and of 8, 10, 12, 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LARGE_PIXELS = 4_000_000
 MAX_TEXT_BYTES = 16_000_000  # in all text chunks of a PNG
+TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 GRAYSCALE_MODES = ("1", "L", "LA")
 
 # Pillow warns about metadata that users cannot fix. An image is either decoded or rejected with a reason.
@@ -198,18 +199,21 @@ def without_large_text(data: bytes) -> bytes:
     kept, start, total = [PNG_SIGNATURE], len(PNG_SIGNATURE), 0
     while start < len(data):
         end = start + 12 + int.from_bytes(data[start : start + 4], "big")
-        size = _text_size(data[start + 4 : start + 8], data[start + 8 : end - 4])
-        total += size
-        if size <= PngImagePlugin.MAX_TEXT_CHUNK and total <= MAX_TEXT_BYTES:
+        kind = data[start + 4 : start + 8]
+        if kind in TEXT_CHUNKS:
+            # Beyond the total no chunk is unpacked: thousands of small ones would take minutes.
+            size = _text_size(data[start + 8 : end - 4]) if total <= MAX_TEXT_BYTES else MAX_TEXT_BYTES
+            total += size
+        else:
+            size = 0
+        if not size or (size <= PngImagePlugin.MAX_TEXT_CHUNK and total <= MAX_TEXT_BYTES):
             kept.append(data[start:end])
         start = end
     return data if sum(map(len, kept)) == len(data) else b"".join(kept)
 
 
-def _text_size(kind: bytes, chunk: bytes) -> int:
-    """Return the unpacked size of a text chunk or color profile, at most a little more than Pillow accepts; else 0."""
-    if kind not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
-        return 0
+def _text_size(chunk: bytes) -> int:
+    """Return the unpacked size of a text chunk or color profile, at most a little more than Pillow accepts."""
     for start in (match.start() for match in re.finditer(b"\x78", chunk[:1000])):  # the first byte of a zlib stream
         with suppress(zlib.error):
             return len(zlib.decompressobj().decompress(chunk[start:], PngImagePlugin.MAX_TEXT_CHUNK + 1))

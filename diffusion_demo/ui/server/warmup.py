@@ -10,7 +10,7 @@ from diffusion_demo.ui.server import model_list
 from diffusion_demo.ui.settings import settings
 
 TIMEOUT_SECONDS = 120
-PUBLIC_MAX_FILES = 250_000  # in an upload
+PUBLIC_MAX_FILES, PUBLIC_LABEL_BYTES = 250_000, 5_000_000  # in an upload
 
 _ready = threading.Event()
 _failure: list[Exception] = []
@@ -31,7 +31,7 @@ def _warm_up() -> None:
 
         limit_decoding(1)
         if settings().public:
-            limit_files(PUBLIC_MAX_FILES)
+            limit_files(PUBLIC_MAX_FILES, PUBLIC_LABEL_BYTES)
         for folder in list(model_list.model_folders().values())[:1]:
             with suppress(BadInput):  # a damaged model is reported when it is used; the other models work
                 last_step(sample(load(folder), Request(num_images=1, steps=1)))
