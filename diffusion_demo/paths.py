@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -56,3 +57,42 @@ def pasted_path(text: str) -> str:
         text = str(Path(text).expanduser())
     unescaped = text.replace("\\ ", " ")
     return unescaped if unescaped != text and not Path(text).exists() and Path(unescaped).exists() else text
+
+
+def path_option(text: str) -> Path:
+    """Return the path of an option of the command line as the user means it, for argparse."""
+    return Path(pasted_path(text))
+
+
+ALWAYS_PATHS = ("--data", "--run", "--out", "--config", "--class-names")
+
+
+def without_folders(command: str) -> str:
+    """Return a command line with the last name of each path on this machine, for files that are given to others.
+
+    Names of models on the Hub and of bundled ones stay as they are.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:  # an open quote: not a command that this program wrote
+        return command
+    for i, word in enumerate(words):
+        option, separator, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        is_value = bool(value) and not value.startswith("--")
+        previous = option or (words[i - 1] if i else "")
+        if is_value and (previous in ALWAYS_PATHS or _is_local_path(value)):
+            words[i] = option + separator + _parts(value)[-1]
+    return shlex.join(words)
+
+
+def _is_local_path(text: str) -> bool:
+    if re.match("https?://", text):
+        return False
+    text, parts = pasted_path(text), _parts(text)
+    is_pair = len(parts) == 2 and ("\\" in text or Path(text).exists())  # else it may be a name on the Hub
+    return is_pair or len(parts) > 2 or text.startswith((".", "/", "\\"))
+
+
+def _parts(path: str) -> list[str]:
+    """Return the names in a path of this or another system."""
+    return re.split(r"[/\\]+", pasted_path(path).rstrip("/\\"))

@@ -70,7 +70,7 @@ SMALL = ("atomic", "errors", "images", "paths", "validation")
 MAY_IMPORT = {
     "diffusion": [],
     "runtime": [],
-    "data": [],
+    "data": ["runtime"],
     "models": ["diffusion"],
     "sampling": ["diffusion", "runtime", "data", "models"],
     "training": ["diffusion", "runtime", "data", "models", "sampling"],

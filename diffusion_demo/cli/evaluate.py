@@ -2,11 +2,11 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_demo.cli.options import add_setting, given
 from diffusion_demo.errors import BadInput
+from diffusion_demo.paths import path_option
 
 if TYPE_CHECKING:
     from diffusion_demo.evaluation.extractor import Extractor
@@ -32,11 +32,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         required=True,
+        action="append",
         metavar="DIR|ZIP|NPZ",
-        help="reference images, with subfolders as classes, or a reference batch (arr_0)",
+        help="reference images, with subfolders as classes, or a reference batch (arr_0); repeat it for several "
+        "folders or ZIP files",
     )
     parser.add_argument(
         "--samples",
+        type=path_option,
         metavar="DIR|NPZ",
         help="evaluate these images, a folder or a sample batch (arr_0), instead of sampling",
     )
@@ -50,11 +53,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_preparation_options(parser)
     _add_sampling_options(parser)
     parser.add_argument(
-        "--work", type=Path, metavar="DIR", help="keep samples, partial results and the nn sheet here; resume from them"
+        "--work",
+        type=path_option,
+        metavar="DIR",
+        help="keep samples, partial results and the nn sheet here; resume from them",
     )
     parser.add_argument(
         "--save-npz",
-        type=Path,
+        type=path_option,
         metavar="FILE",
         help="write the samples in the format of the papers' code: arr_0, and arr_1 for classes",
     )

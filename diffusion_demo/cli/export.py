@@ -1,9 +1,9 @@
 """python -m diffusion_demo export"""
 
 import argparse
-from pathlib import Path
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.paths import path_option
 
 HELP = "export a checkpoint as a folder for diffusers' DDPMPipeline, for one class or unconditional"
 
@@ -11,7 +11,9 @@ HELP = "export a checkpoint as a folder for diffusers' DDPMPipeline, for one cla
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command to the parser."""
     parser.add_argument("--checkpoint", required=True, metavar="DIR|NAME|HUB_ID", help="as for sample")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="output folder, which must not exist")
+    parser.add_argument(
+        "--out", required=True, type=path_option, metavar="DIR", help="output folder, which must not exist"
+    )
     parser.add_argument(
         "--class",
         dest="class_name",

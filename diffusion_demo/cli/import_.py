@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.paths import pasted_path
+from diffusion_demo.paths import path_option
 
 if TYPE_CHECKING:
     from diffusion_demo.models.openai.options import ImportOptions
@@ -20,18 +20,18 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command to the parser."""
     parser.add_argument(
         "file",
-        type=lambda text: Path(pasted_path(text)),
+        type=path_option,
         metavar="FILE.pt",
         help="weights: model*.pt, ema_*.pt or *_classifier.pt; no code in the file is ever run",
     )
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="output checkpoint folder, which must not exist"
+        "--out", required=True, type=path_option, metavar="DIR", help="output checkpoint folder, which must not exist"
     )
     _add_network_options(parser)
     _add_diffusion_options(parser)
     parser.add_argument("--weights", metavar="NAME", help="which network of a file that holds several, such as ema")
     parser.add_argument(
-        "--class-names", type=Path, metavar="FILE", help="one class name per line, by index; default: numbers"
+        "--class-names", type=path_option, metavar="FILE", help="one class name per line, by index; default: numbers"
     )
     parser.add_argument("--json", action="store_true", help="report as JSON on stdout")
 

@@ -2,10 +2,10 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffusion_demo.cli.options import add_setting, given
+from diffusion_demo.paths import path_option
 
 if TYPE_CHECKING:
     from diffusion_demo.models.checkpoint import Checkpoint
@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "avatars-32, or a Hugging Face Hub id.",
     )
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="Output folder of seed_00000000.png and so on."
+        "--out", required=True, type=path_option, metavar="DIR", help="Output folder of seed_00000000.png and so on."
     )
     for name, field in fields_of(Request).items():
         if name == "class_index":

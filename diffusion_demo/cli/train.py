@@ -3,14 +3,14 @@
 import argparse
 import json
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_demo.cli.options import add_setting, given
 from diffusion_demo.cli.terminal import discard_lost_output
 from diffusion_demo.errors import BadInput
-from diffusion_demo.paths import pasted_path
+from diffusion_demo.paths import path_option
 
 if TYPE_CHECKING:
     from diffusion_demo.training.config import TrainConfig
@@ -24,17 +24,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     from diffusion_demo.training.config import TrainConfig
 
     parser.add_argument(
-        "--run", required=True, dest="run_folder", metavar="DIR", help="Run folder, new unless --resume."
+        "--run",
+        required=True,
+        type=path_option,
+        dest="run_folder",
+        metavar="DIR",
+        help="Run folder, new unless --resume.",
     )
     parser.add_argument("--resume", action="store_true", help="Continue the run with the settings that it began with.")
     parser.add_argument("--max-steps", type=int, metavar="N", help="Stop at this many steps in all.")
     parser.add_argument("--max-minutes", type=float, metavar="M", help="Stop this call after this many minutes.")
     parser.add_argument("--json", action="store_true", help="Print events as JSON lines on stdout.")
     parser.add_argument(
-        "--config", metavar="FILE", help="JSON file of settings, by name as in a config.json. Options win over it."
+        "--config",
+        type=path_option,
+        metavar="FILE",
+        help="JSON file of settings, by name as in a config.json. Options win over it.",
     )
+    repeated = {"data": {"action": "append", "type": str, "metavar": "DIR|ZIP"}}
     for name, field in TrainConfig.model_fields.items():
-        add_setting(parser, name, field)
+        add_setting(parser, name, field, **repeated.get(name, {}))
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
@@ -81,23 +90,29 @@ def check_settings_of(parsed: argparse.Namespace, run: "RunFolder") -> "TrainCon
 
 def given_settings(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of TrainConfig that were given on the command line, with absolute paths."""
+    from diffusion_demo.data.source import pasted_sources
     from diffusion_demo.training.config import TrainConfig
     from diffusion_demo.training.run_folder import resolve_init_from
 
     settings = (_read_settings(parsed.config) if parsed.config else {}) | given(parsed, TrainConfig.model_fields)
-    if isinstance(settings.get("data"), str):
-        settings["data"] = str(Path(pasted_path(settings["data"])).resolve())
+    if "data" in settings:
+        paths = tuple(map(str, pasted_sources(_listed(settings["data"]))))
+        settings["data"] = paths if len(paths) > 1 else "".join(paths)
     if isinstance(settings.get("init_from"), str):
         settings["init_from"] = resolve_init_from(settings["init_from"])
     return settings
 
 
-def _read_settings(file: str) -> dict[str, Any]:
+def _listed(data: str | Iterable[str]) -> Iterable[str]:
+    return [data] if isinstance(data, str) else data
+
+
+def _read_settings(file: Path) -> dict[str, Any]:
     """Return the settings in a JSON file, each with the type of its field. Raises BadInput."""
     from diffusion_demo.training.config import check_settings
 
     try:
-        settings = json.loads(Path(file).read_text(encoding="utf-8"))
+        settings = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"Cannot read the settings in {file} as JSON. Check the file.") from error
     if not isinstance(settings, dict):
@@ -106,7 +121,7 @@ def _read_settings(file: str) -> dict[str, Any]:
     return settings
 
 
-def _readable(config_file: str | None, arguments: list[str]) -> list[str]:
+def _readable(config_file: Path | None, arguments: list[str]) -> list[str]:
     """Return the arguments of this call with the settings of its file written out as options."""
     if not config_file:
         return arguments

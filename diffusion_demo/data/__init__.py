@@ -8,6 +8,8 @@ from diffusion_demo.data.file_errors import UNREADABLE, UnreadableFile
 from diffusion_demo.data.preprocess import ImageTransform, decode
 from diffusion_demo.data.report import Entry, Report
 from diffusion_demo.data.scan import CLASSES_FROM, scan
+from diffusion_demo.data.scan_cache import ScanCache
+from diffusion_demo.data.source import pasted_sources, title_of
 
 __all__ = [
     "CLASSES_FROM",
@@ -16,10 +18,13 @@ __all__ = [
     "ImageTensors",
     "ImageTransform",
     "Report",
+    "ScanCache",
     "UnreadableFile",
     "decode",
     "examples",
     "load",
     "load_transformed",
+    "pasted_sources",
     "scan",
+    "title_of",
 ]

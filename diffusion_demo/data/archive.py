@@ -9,17 +9,19 @@ import stat
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from diffusion_demo.data import names
 from diffusion_demo.data.file_errors import readable
 from diffusion_demo.data.listing import (
+    BYTES_PER_MEMBER,
     MAX_FILE_BYTES,
-    MAX_FILES,
     NOT_A_REGULAR_FILE,
     TOO_LARGE,
     Listing,
+    StoredFile,
+    max_files_in_memory,
     open_file,
     read_all,
     too_many_files,
@@ -27,7 +29,7 @@ from diffusion_demo.data.listing import (
 from diffusion_demo.errors import BadInput
 
 MAX_TOTAL_BYTES = 20_000_000_000
-MAX_DIRECTORY_BYTES = 400 * MAX_FILES
+DIRECTORY_BYTES = 400  # at most, on average, of one file in the table of contents
 ENCRYPTED, UTF8 = 0x1, 0x800  # bits of ZipInfo.flag_bits
 # zipfile bounds the output of a read for these methods only: 4 kB of bzip2 can expand to gigabytes in one read.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -39,9 +41,9 @@ def list_zip(path: Path) -> Iterator[Listing]:
 
     Raises BadInput if the file is not a valid zip file, or too large.
     """
-    name = names.safe(path.name)
+    name, max_files = names.safe(path.name), max_files_in_memory(BYTES_PER_MEMBER)
     try:
-        file = _BoundedReader(open_file(os.path.realpath(path)).detach(), name)
+        file = _BoundedReader(open_file(os.path.realpath(path)).detach(), name, max_files)
     except OSError as error:
         raise BadInput(f"{path} cannot be opened ({error.strerror}). Change its permissions.") from error
     with file, _open_archive(file, name) as archive:
@@ -52,9 +54,9 @@ def list_zip(path: Path) -> Iterator[Listing]:
             raise BadInput(
                 f"{name} unpacks to more than {MAX_TOTAL_BYTES // 1_000_000_000} GB. Unpack it and choose the folder."
             )
-        listing = Listing(name)
+        listing, stamp = Listing(name, max_files), StoredFile(os.path.realpath(path)).stamp()
         for info in members:
-            listing.add(names.split_member_name(_member_name(info)), partial(_read, archive, info), _problem(info))
+            listing.add(names.split_member_name(_member_name(info)), _Packed(archive, info, stamp), _problem(info))
         yield listing
 
 
@@ -64,16 +66,16 @@ class _BoundedReader(io.BufferedReader):
     zipfile reads the whole central directory into memory and needs about a kilobyte for each entry.
     """
 
-    def __init__(self, raw: io.RawIOBase, title: str):
+    def __init__(self, raw: io.RawIOBase, title: str, max_files: int):
         super().__init__(raw)
-        self._title = title
+        self._title, self._max_files = title, max_files
 
     def read(self, size: int | None = -1) -> bytes:
-        if (size or 0) > MAX_DIRECTORY_BYTES:
-            raise too_many_files(self._title, MAX_FILES)
+        if (size or 0) > DIRECTORY_BYTES * self._max_files:
+            raise too_many_files(self._title, self._max_files)
         data = super().read(size)
-        if data.count(b"PK\x01\x02") > MAX_FILES:
-            raise too_many_files(self._title, MAX_FILES)
+        if data.count(b"PK\x01\x02") > self._max_files:
+            raise too_many_files(self._title, self._max_files)
         return data
 
 
@@ -116,6 +118,20 @@ def _problem(info: zipfile.ZipInfo) -> str | None:
     return TOO_LARGE if info.file_size > MAX_FILE_BYTES else None
 
 
-def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    with readable(), archive.open(info) as file:
-        return read_all(file)
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """The content of a member, which changes only if the zip file does."""
+
+    archive: zipfile.ZipFile
+    info: zipfile.ZipInfo
+    archive_stamp: tuple[int, ...]
+
+    def __call__(self) -> bytes:
+        with readable(), self.archive.open(self.info) as file:
+            return read_all(file)
+
+    def size(self) -> int:
+        return self.info.file_size  # zipfile never returns more
+
+    def stamp(self) -> tuple[int, ...]:
+        return *self.archive_stamp, self.info.header_offset

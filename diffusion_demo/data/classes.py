@@ -1,16 +1,18 @@
 """The class of each image: from label files, from the folder level that tells classes apart, or from file names."""
 
+import codecs
 import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from diffusion_demo.data import names
 from diffusion_demo.data.file_errors import UnreadableFile
-from diffusion_demo.data.listing import Listing, Member
+from diffusion_demo.data.listing import Listing, Member, max_label_bytes
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "holdout"})
 GENERIC = frozenset(
@@ -19,9 +21,11 @@ GENERIC = frozenset(
 DATE = re.compile(r"(19|20)\d\d([-_.]?(0[1-9]|1[0-2])([-_.]?[0-3]\d)?)?")
 MONTH = re.compile(r"0[1-9]|1[0-2]")
 YEAR = re.compile(r"(19|20)\d\d")
+MAX_PATH = 4096  # characters
 INSIDE = "folders inside classes"
 SHARD = re.compile(r"\d{3,}|(shard|part|chunk|batch)[-_ ]?\d+", re.IGNORECASE)
 LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
+DELIMITERS = ",;\t|"  # spreadsheets write semicolons where the comma separates decimals
 NAME_COLUMNS = ("file_name", "filename", "file", "image", "path")
 
 ClassOf = Callable[[Member], str]
@@ -30,29 +34,73 @@ ClassOf = Callable[[Member], str]
 def classes_from_folders(listing: Listing) -> tuple[ClassOf, tuple[str, ...]]:
     """Return the function from a member to its class, and one sentence for each decision that the user should know.
 
-    A label file (names.LABEL_FILES) comes first. Otherwise the class is the innermost folder, without the levels that
-    only split the images: train and val, dates, numbered shards, and an `images` inside each class.
+    Label files (names.LABEL_FILES) come first. Otherwise the class is the innermost folder, without the levels that
+    only split the images: train and val, dates, numbered shards, and an `images` inside each class. Each source of a
+    listing is looked at alone, because paths and label files of one say nothing about another.
     """
-    notes = []
-    for folders, file_name, read in listing.label_files:
-        try:
-            labels = _parse_labels(file_name, read())
-        except (UnreadableFile, ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error):
-            notes.append(f"{file_name} cannot be read as labels, so it is ignored. Check its columns.")
-            continue
-        if not labels:
-            notes.append(f"{file_name} has no labels, so it is ignored.")
-            continue
-        prefix = "".join(f"{folder}/" for folder in folders)
-        by_path = {prefix + path: label for path, label in labels.items()}
-        count = sum(member.path in by_path for member in listing.members)
-        if count:
-            notes.append(f"The classes come from {file_name}, which has {count:,} of {len(listing.members):,} images.")
-            return partial(_label_of, by_path), tuple(notes)
-        notes.append(f"{file_name} names none of the images, so it is ignored. Check its paths.")
-    paths = {member.folders for member in listing.members}
-    classes, level_notes = _informative(paths, listing.members)
+    if not listing.titles:
+        return _classes_of_source(listing.members, listing.label_files)
+    found: list[ClassOf] = []
+    notes: list[str] = []
+    for source, title in enumerate(listing.titles):
+        members, label_files = (
+            [member for member in group if member.source == source] for group in (listing.members, listing.label_files)
+        )
+        class_of, own_notes = _classes_of_source(members, label_files)
+        found.append(class_of)
+        notes += [f"{title}: {note}" for note in own_notes]
+    return (lambda member: found[member.source](member)), tuple(dict.fromkeys(notes))
+
+
+def _classes_of_source(members: Sequence[Member], label_files: Sequence[Member]) -> tuple[ClassOf, tuple[str, ...]]:
+    by_path, used, notes = dict[str, str](), list[str](), list[str]()
+    paths = {member.path for member in members}
+    readable_files, large = _within_limit(label_files)
+    notes += [f"{file.path} is too large, so it is ignored. Leave out what names no image." for file in large]
+    for file in readable_files:
+        labels, note = _read_labels(file, paths)
+        by_path |= labels
+        notes += [note] if note else []
+        used += [file.path] if labels else []
+    if used:
+        shown = ", ".join(sorted(used)[:3]) + (", ..." if len(used) > 3 else "")
+        notes.insert(0, f"The classes come from {shown}, which has {len(by_path):,} of {len(members):,} images.")
+        return partial(_label_of, by_path), tuple(notes)
+    classes, level_notes = _informative({member.folders for member in members}, members)
     return (lambda member: classes[member.folders]), (*notes, *level_notes)
+
+
+def _within_limit(label_files: Sequence[Member]) -> tuple[list[Member], list[Member]]:
+    """Split label files into those that are small enough together, and the others."""
+    small, large, total = [], [], 0
+    for file in label_files:
+        with suppress(OSError):  # reading it fails with a reason
+            total += file.read.size()
+        (small if total <= max_label_bytes() else large).append(file)
+    return small, large
+
+
+def _read_labels(file: Member, paths: Container[str]) -> tuple[dict[str, str], str]:
+    """Return the labels in a file by the path of the image, and a sentence where there are none."""
+    try:
+        labels = _parse_labels(file.file_name.lower(), file.read())
+    except (UnreadableFile, ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error):
+        return {}, f"{file.path} cannot be read as labels, so it is ignored. Check its columns."
+    if not labels:
+        return {}, f"{file.path} has no labels, so it is ignored."
+    prefix = "".join(f"{folder}/" for folder in file.folders)
+    found = {_path_in_source(prefix + path, paths): label for path, label in labels.items()}
+    known = {path: label for path, label in found.items() if path}
+    return known, "" if known else f"{file.path} names none of the images, so it is ignored. Check its paths."
+
+
+def _path_in_source(path: str, paths: Container[str]) -> str:
+    """Return the longest end of a path that is one in the source, or "". Many label files hold absolute paths."""
+    if len(path) > MAX_PATH:
+        return ""
+    while path and path not in paths:
+        path = path.partition("/")[2]
+    return path
 
 
 def _label_of(by_path: Mapping[str, str], member: Member) -> str:
@@ -129,17 +177,28 @@ def _go_on(rest: Mapping[tuple[str, ...], tuple[str, ...]], members: Sequence[Me
 
 def _parse_labels(file_name: str, data: bytes) -> dict[str, str]:
     """Return the label of each path in a label file; empty if it has none. Raises what its format raises."""
-    text = data.decode("utf-8-sig")
+    text = _decoded(data)
     if file_name == "dataset.json":  # StyleGAN: {"labels": [["00000/img00000000.png", 3], ...]}
         pairs = json.loads(text)["labels"] or []
         return {str(path): str(label) for path, label in pairs}
     if file_name == "metadata.jsonl":
         rows = [json.loads(line) for line in text.splitlines() if line.strip()]
     else:
-        rows = list(csv.DictReader(io.StringIO(text)))
+        header = text.partition("\n")[0]
+        rows = list(csv.DictReader(io.StringIO(text), delimiter=max(DELIMITERS, key=header.count)))
     columns: dict[str, Any] = {str(name).lower().strip(): name for row in rows[:1] for name in row}
     name = next((columns[column] for column in NAME_COLUMNS if column in columns), None)
     label = next((columns[column] for column in LABEL_COLUMNS if column in columns), None)
     if name is None or label is None:
         return {}
     return {names.safe_path(str(row[name])): names.shorten(names.safe(str(row[label])), 100) for row in rows}
+
+
+def _decoded(data: bytes) -> str:
+    """Return the text of a label file: UTF-8, UTF-16 with its mark, or else what Windows writes in Western Europe."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace")

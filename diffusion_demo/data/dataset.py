@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,6 +18,8 @@ from torch import Tensor
 
 from diffusion_demo.atomic import atomic_path, atomic_write
 from diffusion_demo.data.file_errors import UnreadableFile
+from diffusion_demo.data.file_threads import map_files
+from diffusion_demo.data.listing import Member
 from diffusion_demo.data.preprocess import ImageTransform, decode
 from diffusion_demo.data.report import Entry, Report
 from diffusion_demo.data.source import open_source, title_of
@@ -70,7 +73,7 @@ def _check_disk_space(folder: Path, num_bytes: int) -> None:
 
 
 # Increase when decoding gives other pixels for the same bytes: caches of another version are rebuilt.
-DECODER_VERSION = 2
+DECODER_VERSION = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,20 +146,24 @@ def _digest(entries: Sequence[Entry]) -> str:
 
 
 def _fill(report: Report, entries: Sequence[Entry], transform: ImageTransform, images: np.ndarray) -> None:
-    """Decode the image of each entry into its row of `images`."""
+    """Decode the image of each entry into its row of `images`, on all cores."""
     rows, value_range = {entry.name: row for row, entry in enumerate(entries)}, report.value_range
+
+    def fill_row(member: Member) -> None:
+        row = rows[member.label]
+        try:
+            data = member.read()
+            if hashlib.sha256(data).hexdigest() != entries[row].digest:
+                raise UnreadableFile("Its content is different. Restore the original image, or start again.")
+            images[row] = decode(data, transform, value_range)
+        except UnreadableFile as error:
+            raise BadInput(f"{member.label} has changed since the scan. {error}") from error
+
     with open_source(report.source) as listing:
-        for member in listing.members:
-            if (row := rows.pop(member.label, None)) is None:
-                continue
-            try:
-                data = member.read()
-                if hashlib.sha256(data).hexdigest() != entries[row].digest:
-                    raise UnreadableFile("Its content is different. Restore the original image, or start again.")
-                images[row] = decode(data, transform, value_range)
-            except UnreadableFile as error:
-                raise BadInput(f"{member.label} has changed since the scan. {error}") from error
-    if rows:
+        members = [member for member in listing.members if member.label in rows]
+        deque(map_files(fill_row, members), maxlen=0)
+    if len(members) < len(rows):
+        missing = next(iter(rows.keys() - {member.label for member in members}))
         raise BadInput(
-            f"{next(iter(rows))} was removed from {title_of(report.source)} after the scan. Restore it, or start again."
+            f"{missing} was removed from {title_of(report.source)} after the scan. Restore it, or start again."
         )

@@ -4,12 +4,11 @@ import io
 import os
 import stat
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 import psutil
 
@@ -17,14 +16,69 @@ from diffusion_demo.data import names
 from diffusion_demo.data.file_errors import UnreadableFile, readable, reason_for
 from diffusion_demo.errors import BadInput
 
-MAX_FILES = 250_000  # of a zip file; a folder may hold as many as fit in memory
+MIN_FILES = 250_000  # that a source may always hold; more if the memory suffices
 BYTES_PER_FILE = 2_000  # of memory for the name, the listing and the report of one file
+BYTES_PER_MEMBER = 3_000  # the same for a zip file, whose table of contents is in memory, too
 MAX_MEMORY_SHARE = 0.25  # of the available memory, for the listing and the report
 
 
-def max_files_in_memory() -> int:
-    """Return how many files a folder may hold: those for which the available memory suffices, at least MAX_FILES."""
-    return max(MAX_FILES, int(MAX_MEMORY_SHARE * psutil.virtual_memory().available / BYTES_PER_FILE))
+class _Limit:
+    """Limits of a source on a page for strangers."""
+
+    files: int | None = None  # None where memory alone limits them
+    label_bytes: int = 200_000_000  # of all label files
+
+
+def limit_files(count: int, label_bytes: int) -> None:
+    """Let a source hold at most this many files and bytes of label files, whatever the memory.
+
+    A page needs it, because strangers upload, and a label file of a megabyte needs twenty when it is read.
+    """
+    _Limit.files, _Limit.label_bytes = count, label_bytes
+
+
+def max_label_bytes() -> int:
+    """Return how many bytes of label files are read."""
+    return _Limit.label_bytes
+
+
+def max_files_in_memory(bytes_per_file: int = BYTES_PER_FILE) -> int:
+    """Return how many files a source may hold: those for which the available memory suffices, at least MIN_FILES."""
+    available = psutil.virtual_memory().available
+    return _Limit.files or max(MIN_FILES, int(MAX_MEMORY_SHARE * available / bytes_per_file))
+
+
+class Content(Protocol):
+    """The content of a file, which is read when it is called."""
+
+    def __call__(self) -> bytes: ...
+
+    def size(self) -> int: ...
+
+    def stamp(self) -> tuple[int, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """The content of a file on the disk."""
+
+    path: str
+
+    def __call__(self) -> bytes:
+        """Return the content. Raises UnreadableFile with the reason."""
+        return read_file(self.path)
+
+    def size(self) -> int:
+        """Return the number of bytes. Raises OSError."""
+        return os.stat(self.path).st_size
+
+    def stamp(self) -> tuple[int, ...]:
+        """Return what changes whenever the content does. Raises OSError.
+
+        The time of the last change of inode or content, which no program can set back, detects a swap of two files.
+        """
+        status = os.stat(self.path)
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +88,15 @@ class Member:
     label      unique name in the source, safe to show
     folders    names of the folders around it, from the outermost
     file_name  file name without folders
-    read       function that returns the content, or raises UnreadableFile
+    read       function that returns the content, or raises UnreadableFile; its `stamp` identifies the content
+    source     number of the source, where a listing has several
     """
 
     label: str
     folders: tuple[str, ...]
     file_name: str
-    read: Callable[[], bytes]
+    read: Content
+    source: int = 0
 
     @property
     def path(self) -> str:
@@ -60,20 +116,22 @@ class Listing:
     members      files with the suffix of an image, or without a suffix
     skipped      label -> reason, for image files that must not be read
     ignored      number of all other files by their suffix
-    label_files  folders, file name and read function of the files that may hold labels (names.LABEL_FILES)
+    label_files  the files that may hold labels (names.LABEL_FILES)
+    titles       names of the sources, where there are several
     """
 
     def __init__(self, title: str, max_files: int | None = None):
         self.title: str = title
-        self.max_files: int = max_files or MAX_FILES
+        self.max_files: int = max_files or max_files_in_memory()
         self.members: list[Member] = []
         self.skipped: dict[str, str] = {}
         self.ignored: Counter[str] = Counter()
-        self.label_files: list[tuple[tuple[str, ...], str, Callable[[], bytes]]] = []
+        self.label_files: list[Member] = []
+        self.titles: list[str] = []
         self._num_files = 0
         self._label_counts: Counter[str] = Counter()
 
-    def add(self, parts: Iterable[str], read: Callable[[], bytes], problem: str | None = None) -> None:
+    def add(self, parts: Iterable[str], read: Content, problem: str | None = None) -> None:
         """Add a file by its folders and name; a `problem` is the reason why an image must not be read.
 
         Raises BadInput if there are too many files.
@@ -85,12 +143,14 @@ class Listing:
         if not file_name or names.is_hidden([*folders, file_name]):
             return
         suffix = names.suffix(file_name)
+        if len(folders) > MAX_LEVELS:
+            problem, folders = TOO_DEEP, folders[:1]
         if suffix in names.OTHER_IMAGE_SUFFIXES:
             problem = f"{suffix.upper()} images are not supported. Save the image as PNG or JPEG."
         elif suffix in names.ARCHIVE_SUFFIXES:
             problem = "Archives inside the source are not read. Unpack it first."
         elif file_name.lower() in names.LABEL_FILES and not problem:
-            self.label_files.append((tuple(folders), file_name.lower(), read))
+            self.label_files.append(Member("", tuple(folders), file_name, read))
             return
         elif suffix and suffix not in names.IMAGE_SUFFIXES:
             self.ignored[suffix] += 1
@@ -107,10 +167,12 @@ class Listing:
         self._num_files += other._num_files
         if self._num_files > self.max_files:
             raise too_many_files(self.title, self.max_files)
-        self.members += [replace(member, label=self._label((member.label,))) for member in other.members]
+        source = len(self.titles)
+        self.members += [replace(member, label=self._label((member.label,)), source=source) for member in other.members]
         self.skipped |= {self._label((label,)): reason for label, reason in other.skipped.items()}
         self.ignored += other.ignored
-        self.label_files += other.label_files
+        self.label_files += [replace(member, source=source) for member in other.label_files]
+        self.titles.append(other.title)
 
     def skip(self, parts: Iterable[str], reason: str) -> None:
         """Add a file or folder that is not read, with the reason."""
@@ -131,6 +193,8 @@ def too_many_files(title: str, max_files: int) -> BadInput:
     return BadInput(f"{title} contains more than {max_files:,} files. Split it into parts.")
 
 
+MAX_LEVELS = 100  # of folders
+TOO_DEEP = f"It lies more than {MAX_LEVELS} folders deep. Move it up."
 MAX_FILE_BYTES = 100_000_000
 CHUNK_BYTES = 1 << 18
 TOO_LARGE = f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB. Make it smaller."
@@ -145,7 +209,7 @@ def list_folder(root: Path) -> Listing:
 
     Raises BadInput if the folder cannot be opened, or contains too many files.
     """
-    listing, real_root = Listing(names.safe(root.name), max_files_in_memory()), os.path.realpath(root)
+    listing, real_root = Listing(names.safe(root.name)), os.path.realpath(root)
     folders: list[tuple[str, ...]] = [()]
     while folders:
         parts = folders.pop()
@@ -174,27 +238,27 @@ def _add_entry(
         if os.path.isdir(target):
             listing.skip(parts, LINK_TO_FOLDER)
         elif not Path(target).is_relative_to(real_root):
-            listing.add(parts, partial(read_file, target), LINK_OUTSIDE)
+            listing.add(parts, StoredFile(target), LINK_OUTSIDE)
         else:
-            listing.add(parts, partial(read_file, target), None if os.path.isfile(target) else BROKEN_LINK)
+            listing.add(parts, StoredFile(target), None if os.path.isfile(target) else BROKEN_LINK)
     elif entry.is_dir(follow_symlinks=False):
         folders.append(parts)
     else:
         problem = None if entry.is_file(follow_symlinks=False) else NOT_A_REGULAR_FILE
-        listing.add(parts, partial(read_file, entry.path), problem)
+        listing.add(parts, StoredFile(entry.path), problem)
 
 
 def list_files(paths: Iterable[Path]) -> Listing:
     """List single files by their names, without their folders."""
-    listing = Listing("The list", max_files_in_memory())
+    listing = Listing("The list")
     for path in paths:
         name = os.path.basename(os.path.abspath(path))
         if os.path.isdir(path):
             listing.skip([name], "A folder in a list of files is not read. Choose the folder alone.")
         elif os.path.isfile(path) or not os.path.exists(path):
-            listing.add([name], partial(read_file, os.path.realpath(path)))
+            listing.add([name], StoredFile(os.path.realpath(path)))
         else:
-            listing.add([name], partial(read_file, str(path)), NOT_A_REGULAR_FILE)
+            listing.add([name], StoredFile(str(path)), NOT_A_REGULAR_FILE)
     return listing
 
 

@@ -11,7 +11,7 @@ IMAGE_SUFFIXES = frozenset(
     | {"tif", "tiff", "webp"}
 )
 OTHER_IMAGE_SUFFIXES = frozenset({"cr2", "dng", "heic", "heif", "ico", "jxl", "nef", "psd", "raw", "svg"})
-LABEL_FILES = frozenset({"dataset.json", "metadata.csv", "metadata.jsonl"})
+LABEL_FILES = frozenset({"dataset.json", "labels.csv", "metadata.csv", "metadata.jsonl"})
 SYSTEM_NAMES = frozenset(
     {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "thumbs.db", "desktop.ini"}
 )

@@ -2,13 +2,17 @@
 
 import io
 import re
+import sys
 import warnings
 import zlib
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
+from threading import BoundedSemaphore
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
+from PIL.ImageFile import ImageFile
 
 from diffusion_demo.data.file_errors import MAX_PIXELS, TOO_MANY_PIXELS, UnreadableFile, decoding, readable
 from diffusion_demo.errors import BadInput
@@ -17,7 +21,9 @@ from diffusion_demo.errors import BadInput
 FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA"]
 RANGE_TOPS = (1, 255, 1023, 4095, 16383, 65535)  # of floats, and of 8, 10, 12, 14 and 16 bits
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+LARGE_PIXELS = 4_000_000
 MAX_TEXT_BYTES = 16_000_000  # in all text chunks of a PNG
+TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 GRAYSCALE_MODES = ("1", "L", "LA")
 
 # Pillow warns about metadata that users cannot fix. An image is either decoded or rejected with a reason.
@@ -35,6 +41,14 @@ def open_image(data: bytes) -> Image.Image:
     return image
 
 
+_large_images = BoundedSemaphore(4)
+
+
+def memory_for(image: Image.Image) -> AbstractContextManager:
+    """Return the context in which to decode an image, of which threads hold a few at a time if they are large."""
+    return _large_images if image.width * image.height > LARGE_PIXELS else nullcontext()
+
+
 def has_frames(image: Image.Image) -> bool:
     """Return whether an image is animated or has several pages, of which only the first is used."""
     with suppress(Exception):  # a damaged second frame does not make the first one invalid
@@ -42,28 +56,99 @@ def has_frames(image: Image.Image) -> bool:
     return False
 
 
-def load_upright(image: Image.Image, min_side: int, value_range: tuple[float, float] | None = None) -> Image.Image:
-    """Decode the first frame of an image in 8 bits and apply its EXIF orientation.
+@dataclass(frozen=True, eq=False)
+class Pixels:
+    """Decoded pixels of the first frame, upright.
+
+    image  as Pillow decodes them, where that keeps all bits of the file
+    deep   else the values of more than 8 bits, [H, W] or [H, W, C] with C = 3 colors or, with opacity, 4
+    """
+
+    image: Image.Image
+    deep: np.ndarray | None
+
+    @property
+    def extremes(self) -> tuple[float, float] | None:
+        """The lowest and the highest finite value of the colors if they have more than 8 bits, else None."""
+        if self.deep is None:
+            return None
+        values = self.deep[..., :3] if self.deep.ndim == 3 else self.deep
+        if values.dtype.kind == "f":
+            values = values[np.isfinite(values)]
+        return float(values.min()), float(values.max())  # raises ValueError if no value is finite
+
+    def in_eight_bits(self, value_range: tuple[float, float] | None = None) -> Image.Image:
+        """Return the image in 8 bits. Deep values are mapped from `value_range`, or from the range of this image."""
+        if self.deep is None or (extremes := self.extremes) is None:
+            return self.image
+        return _to_eight_bits(self.deep, *(value_range or smallest_range(*extremes)))
+
+
+def load_pixels(image: Image.Image, min_side: int) -> Pixels:
+    """Decode the first frame of an image and apply its EXIF orientation.
 
     A JPEG may be decoded at a reduced size with both sides at least `min_side`, which takes a tenth of the time.
-    Values of more than 8 bits are mapped from `value_range`, or from the range of this image, to 0 to 255.
     """
+    if (deep := _load_deep_color(image)) is not None:
+        return Pixels(image, deep)
     image.draft(None, (min_side, min_side))
     image.load()
+    _turn_upright(image)
+    is_deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
+    return Pixels(image, np.asarray(image) if is_deep else None)
+
+
+def _turn_upright(image: Image.Image) -> None:
     with suppress(Exception):  # an invalid EXIF block does not make the pixels invalid
         ImageOps.exif_transpose(image, in_place=True)
-    if (extremes := value_extremes(image)) is None:
-        return image
-    return _to_eight_bits(np.asarray(image), *(value_range or smallest_range(*extremes)))
 
 
-def value_extremes(image: Image.Image) -> tuple[float, float] | None:
-    """Return the lowest and the highest finite value of a decoded image of more than 8 bits, else None."""
-    if image.mode not in ("I", "F") and not image.mode.startswith("I;16"):
+# Raw modes of 16 bits for a color, of which Pillow keeps the upper byte; and those that keep the lower one instead.
+_LOWER_BYTE = {
+    f"{colors};16{order}": f"{colors};16{other}"
+    for colors in ("RGB", "RGBA", "RGBX")
+    for order, other in (("B", "L"), ("L", "B"), ("N", "B" if sys.byteorder == "little" else "L"))
+}
+
+
+def _load_deep_color(image: Image.Image) -> np.ndarray | None:
+    """Return the values of an image of 16 bits for each color, uint16 [H, W, C]; None for any other.
+
+    Pillow has no mode for them. Its decoders give the upper or the lower bytes, by the stated order of the bytes.
+    """
+    if not isinstance(image, ImageFile):
         return None
-    values = np.asarray(image)
-    values = values[np.isfinite(values)]
-    return float(values.min()), float(values.max())  # raises ValueError if no value is finite
+    raw_modes = {_raw_mode(tile) for tile in image.tile}
+    if raw_modes == {"LA;16B"}:  # four bytes for each pixel, as RGBA has
+        both = _decode_as(image, {"LA;16B": "RGBA"}).astype(np.uint16)
+        gray, opacity = both[..., 0] << 8 | both[..., 1], both[..., 2] << 8 | both[..., 3]
+        return np.stack([gray, gray, gray, opacity], axis=-1)
+    if not raw_modes or not raw_modes <= _LOWER_BYTE.keys():
+        return None
+    values = _decode_as(image, {}).astype(np.uint16) << 8
+    values |= _decode_as(image, _LOWER_BYTE)
+    return values
+
+
+def _raw_mode(tile: Any) -> str:
+    return tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0])
+
+
+def _decode_as(image: ImageFile, raw_modes: dict[str, str]) -> np.ndarray:
+    """Decode an image again with other raw modes, uint8 [H, W, C], upright."""
+    assert isinstance(image.fp, io.BytesIO)
+    again = Image.open(io.BytesIO(image.fp.getvalue()), formats=FORMATS)
+    assert isinstance(again, ImageFile)
+    changed = []
+    for tile in again.tile:
+        raw_mode = raw_modes.get(_raw_mode(tile), _raw_mode(tile))
+        changed.append(
+            tile._replace(args=raw_mode if isinstance(tile.args, str) else (raw_mode, *(tile.args or ())[1:]))
+        )
+    again.tile = changed
+    again.load()
+    _turn_upright(again)
+    return np.asarray(again)
 
 
 def smallest_range(low: float, high: float) -> tuple[float, float]:
@@ -94,11 +179,17 @@ def is_grayscale(image: Image.Image) -> bool:
 
 
 def _to_eight_bits(values: np.ndarray, low: float, high: float) -> Image.Image:
-    """Convert gray values [H, W] in low to high to 8 bits."""
+    """Convert values [H, W] or [H, W, C] in low to high to 8 bits."""
+    if values.dtype == np.uint16:  # a table needs a fraction of the memory
+        return Image.fromarray(_scaled(np.arange(65536), low, high)[values])
+    return Image.fromarray(_scaled(values, low, high))
+
+
+def _scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
     values = values.astype(np.float32)
     scale = 255 / max(high - low, float(np.finfo(np.float32).tiny))
     scaled = (np.nan_to_num(values, nan=low, posinf=high, neginf=low) - low) * scale
-    return Image.fromarray(scaled.clip(0, 255).round().astype(np.uint8))
+    return scaled.clip(0, 255).round().astype(np.uint8)
 
 
 def without_large_text(data: bytes) -> bytes:
@@ -108,18 +199,21 @@ def without_large_text(data: bytes) -> bytes:
     kept, start, total = [PNG_SIGNATURE], len(PNG_SIGNATURE), 0
     while start < len(data):
         end = start + 12 + int.from_bytes(data[start : start + 4], "big")
-        size = _text_size(data[start + 4 : start + 8], data[start + 8 : end - 4])
-        total += size
-        if size <= PngImagePlugin.MAX_TEXT_CHUNK and total <= MAX_TEXT_BYTES:
+        kind = data[start + 4 : start + 8]
+        if kind in TEXT_CHUNKS:
+            # Beyond the total no chunk is unpacked: thousands of small ones would take minutes.
+            size = _text_size(data[start + 8 : end - 4]) if total <= MAX_TEXT_BYTES else MAX_TEXT_BYTES
+            total += size
+        else:
+            size = 0
+        if not size or (size <= PngImagePlugin.MAX_TEXT_CHUNK and total <= MAX_TEXT_BYTES):
             kept.append(data[start:end])
         start = end
     return data if sum(map(len, kept)) == len(data) else b"".join(kept)
 
 
-def _text_size(kind: bytes, chunk: bytes) -> int:
-    """Return the unpacked size of a text chunk or color profile, at most a little more than Pillow accepts; else 0."""
-    if kind not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
-        return 0
+def _text_size(chunk: bytes) -> int:
+    """Return the unpacked size of a text chunk or color profile, at most a little more than Pillow accepts."""
     for start in (match.start() for match in re.finditer(b"\x78", chunk[:1000])):  # the first byte of a zlib stream
         with suppress(zlib.error):
             return len(zlib.decompressobj().decompress(chunk[start:], PngImagePlugin.MAX_TEXT_CHUNK + 1))
@@ -173,9 +267,11 @@ def decode(data: bytes, transform: ImageTransform, value_range: tuple[float, flo
     `value_range` is that of all images of the data set with more than 8 bits; the default is that of this image.
     """
     with decoding(), readable():
-        image = load_upright(open_image(data), OVERSAMPLING * transform.image_size, value_range)
-        image = flatten(image, transform.background, "RGB" if transform.channels == 3 else "L")
-        pixels = np.asarray(_square(image, transform))
+        image = open_image(data)
+        with memory_for(image):
+            image = load_pixels(image, OVERSAMPLING * transform.image_size).in_eight_bits(value_range)
+            image = flatten(image, transform.background, "RGB" if transform.channels == 3 else "L")
+            pixels = np.asarray(_square(image, transform))
     channels, side, _ = transform.shape
     return np.ascontiguousarray(pixels.reshape(side, side, channels).transpose(2, 0, 1))
 

@@ -14,6 +14,7 @@ from diffusion_demo.data.source import Source, title_of
 MIN_TRAINING_IMAGES = 100
 MAX_CLASS_IMBALANCE = 10  # largest class divided by smallest class
 MAX_LISTED_SUFFIXES = 8
+MAX_LISTED_REASONS = 5
 MAX_AFFECTED_SHARE = 0.1  # of all images
 
 
@@ -163,6 +164,21 @@ class Report:
             self._warn_gray(transform),
         )
         return tuple(filter(None, warnings))
+
+    @property
+    def rejected_by_reason(self) -> str:
+        """The unusable files in words, "3 of 9 files cannot be used. 2 (such as a.png): The file is ...", or ""."""
+        if not self.rejected:
+            return ""
+        examples: dict[str, str] = {}
+        for label, reason in self.rejected.items():
+            examples.setdefault(reason, label)
+        counts = Counter(self.rejected.values()).most_common(MAX_LISTED_REASONS)
+        words = [f"{n:,} ({'such as ' if n > 1 else ''}{examples[reason]}): {reason}" for reason, n in counts]
+        if rest := len(self.rejected) - sum(n for _, n in counts):
+            words.append(f"{rest:,} for other reasons.")
+        total = len(self.rejected) + len(self.entries)
+        return f"{len(self.rejected):,} of {total:,} files cannot be used. {' '.join(words)}"
 
     def _warn_frames(self) -> str | None:
         count = sum(entry.has_frames for entry in self.entries)

@@ -7,15 +7,16 @@ from pathlib import Path
 
 from diffusion_demo.data import names
 from diffusion_demo.data.archive import list_zip
-from diffusion_demo.data.listing import Listing, list_files, list_folder, max_files_in_memory
+from diffusion_demo.data.listing import Listing, list_files, list_folder
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import pasted_path
 
 Source = Path | tuple[Path, ...]
+MAX_TITLES = 3  # of several folders and zip files, that are named
 
 
 def parse_source(value: str | Path | Iterable[str | Path]) -> Source:
-    """Return a path, or the paths of a list. A list of a single folder or zip file is treated as that path.
+    """Return a path, or the paths of a list, each once. A list of a single folder or zip file is treated as that path.
 
     Texts are read as pasted paths, with quotes or file:// around them.
 
@@ -23,10 +24,24 @@ def parse_source(value: str | Path | Iterable[str | Path]) -> Source:
     """
     if isinstance(value, str | os.PathLike):
         return _path(value)
-    paths = tuple(map(_path, value))
+    paths = tuple(dict.fromkeys(map(_path, value)))
     if not paths:
         raise BadInput("The list of files is empty. Choose images or a zip file of images.")
     return paths[0] if len(paths) == 1 and _holds_images(paths[0]) else paths
+
+
+def pasted_sources(texts: Iterable[str]) -> tuple[Path, ...]:
+    """Return the folders and ZIP files that pasted texts mean, as absolute paths, each once.
+
+    Raises BadInput if there are several and one of them is neither.
+    """
+    paths = tuple(dict.fromkeys(Path(pasted_path(text)).resolve() for text in texts))
+    for path in paths if len(paths) > 1 else ():
+        if not path.exists():
+            raise BadInput(f"No file or folder at {path}. Check the path.")
+        if not (path.is_dir() or path.suffix.lower() == ".zip"):
+            raise BadInput(f"{path} is neither a folder nor a ZIP file. Leave it out.")
+    return paths
 
 
 def _path(value: str | os.PathLike) -> Path:
@@ -41,7 +56,10 @@ def title_of(source: Source) -> str:
     """Return the name of a source without its location."""
     if isinstance(source, tuple):
         if all(map(_holds_images, source)):
-            return " and ".join(title_of(path) for path in source)
+            shown = [title_of(path) for path in source[:MAX_TITLES]]
+            if len(source) > MAX_TITLES:
+                shown = [*shown[:-1], f"{len(source) - MAX_TITLES + 1} more"]
+            return f"{', '.join(shown[:-1])} and {shown[-1]}"
         return f"{len(source):,} files"
     return names.safe(os.path.basename(os.path.abspath(source)))
 
@@ -51,7 +69,7 @@ def open_source(source: Source) -> Iterator[Listing]:
     """List the files of a source, which can be read inside the block. Raises BadInput if the source cannot be used."""
     if isinstance(source, tuple) and all(map(_holds_images, source)):
         with ExitStack() as stack:
-            listing = Listing(title_of(source), max_files_in_memory())
+            listing = Listing(title_of(source))
             for path in source:
                 listing.absorb(stack.enter_context(open_source(path)))
             yield listing

@@ -1,6 +1,7 @@
 """Reference images for the metrics: a scanned data set, or a reference batch of the papers' code."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,12 +63,13 @@ class Reference:
         return training, held_out
 
 
-def load_reference(path: str | Path, preparation: Preparation = Preparation()) -> Reference:
-    """Load a folder, a zip or an .npz batch. Raises BadInput if it cannot be read, or for an invalid preparation."""
+def load_reference(source: str | Path | Sequence[str | Path], preparation: Preparation = Preparation()) -> Reference:
+    """Load folders, zip files or one .npz batch. Raises BadInput if one cannot be read, or an invalid preparation."""
     preparation.transform(1, 1)
-    if is_npz(path):
-        images, _ = read_npz(path)
-        summary = {"source": Path(path).name, "pictures": len(images)}
-        return Reference(images, summary, preparation, read_statistics(path))
-    report = data.scan(path, preparation.class_from)
+    paths = data.pasted_sources(map(str, [source] if isinstance(source, str | Path) else source))
+    if len(paths) == 1 and is_npz(paths[0]):
+        images, _ = read_npz(paths[0])
+        summary = {"source": paths[0].name, "pictures": len(images)}
+        return Reference(images, summary, preparation, read_statistics(paths[0]))
+    report = data.scan(paths[0] if len(paths) == 1 else paths, preparation.class_from)
     return Reference(report, report.summary() | asdict(preparation), preparation)

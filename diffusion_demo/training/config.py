@@ -43,8 +43,14 @@ PRECISIONS = ("auto", "fp32", "bf16")
 CLASS_SOURCES = ("folder", "file_name")
 FITS = ("crop", "pad", "squash")
 
-# JSON has no tuples.
-Decays = Annotated[tuple[float, ...], BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)]
+
+def _as_tuple(value: Any) -> Any:
+    """Return a list of JSON, which has no tuples, as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+Decays = Annotated[tuple[float, ...], BeforeValidator(_as_tuple)]
+Paths = Annotated[str | tuple[str, ...], BeforeValidator(_as_tuple)]
 
 
 class TrainConfig(BaseModel):
@@ -52,7 +58,10 @@ class TrainConfig(BaseModel):
 
     model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    data: str = setting(..., "Training images: a folder or a ZIP file. Subfolders become classes.")
+    data: Paths = setting(
+        ...,
+        "Training images: a folder or a ZIP file. Subfolders become classes. Repeat the option to train on several.",
+    )
     task: str = setting(
         "diffusion",
         "What to train: a model that generates images (diffusion), a classifier of noisy images that can guide one "

@@ -22,6 +22,7 @@ from diffusion_demo.models.classifier import Classifier, build_classifier, class
 from diffusion_demo.models.metadata import CheckpointMetadata, checkpoint_name
 from diffusion_demo.models.openai.presets import RELEASED, build_paper_network
 from diffusion_demo.models.unet import build_unet
+from diffusion_demo.paths import without_folders
 from diffusion_demo.training.config import UPSCALE_FACTOR, TrainConfig
 
 
@@ -45,7 +46,7 @@ def load_or_build(config: TrainConfig, latest: Path | None, report: data.Report,
         start.description,
         guidance=config.task == "diffusion" and bool(names) and config.label_dropout > 0,
         seed=config.seed,
-        command=command,
+        command=without_folders(command),
         data=report.summary(),
         fit=config.fit,
         background=config.background,

@@ -51,7 +51,8 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
             if processes.is_main:
                 stack.enter_context(run.lock())
             _check_start(config, run, resume, processes.count)
-            report = data.scan(config.data, config.class_from)
+            scan_cache = data.ScanCache(run.scan_cache)
+            report = data.scan(config.data, config.class_from, cache=scan_cache)
             if config.drop_duplicates:
                 report = report.without_duplicates()
             warnings: tuple[str, ...] = ()
@@ -63,7 +64,8 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
         trainer.warnings += warnings
         with processes.together():
             if processes.is_main:
-                _begin(run, config, report, command)
+                _begin(run, config, report, command, scan_cache)
+        del scan_cache  # holds a line for each image
         stop = stack.enter_context(catch_stop_signals())
         yield from _recorded(trainer, budget, stop)
 
@@ -79,10 +81,11 @@ def _check_start(config: TrainConfig, run: RunFolder, resume: bool, num_processe
         )
 
 
-def _begin(run: RunFolder, config: TrainConfig, report: data.Report, command: str) -> None:
+def _begin(run: RunFolder, config: TrainConfig, report: data.Report, command: str, scan_cache: data.ScanCache) -> None:
     try:
         if not run.exists:
             run.write_config(config, data_summary(report), command)
+        scan_cache.save()
         run.begin_call()
     except OSError as error:
         raise BadInput(f"{describe(error, config)} Training did not start.") from error

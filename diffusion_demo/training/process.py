@@ -86,8 +86,12 @@ def make_arguments(settings: dict[str, Any]) -> list[str]:
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             arguments.append(f"--{flag}" if value else f"--no-{flag}")
+            continue
+        if name == "data" and not isinstance(value, str):
+            texts = list(map(str, value))
         else:
-            text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+            texts = [",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)]
+        for text in texts:
             arguments += [f"--{flag}={text}"] if text.startswith("-") else [f"--{flag}", text]
     return arguments
 

@@ -37,6 +37,7 @@ class RunFolder:
         self.checkpoints: Path = self.path / "checkpoints"
         self.samples: Path = self.path / "samples"
         self.cache: Path = self.path / "cache"  # of decoded images
+        self.scan_cache: Path = self.cache / "scan.jsonl"  # data.ScanCache
         self._control_start = 0
 
     @property

@@ -32,8 +32,8 @@ def check_same_images(
     names = ("content_digest",) if "content_digest" in original else COMPARED
     if any(summary[name] != original[name] for name in (*names, "held_out_digests") if name in original):
         raise BadInput(
-            f"The images in {config.data} or their classes differ from those that the run started with. "
-            "Restore them, or start a new run."
+            f"The images in {data.title_of(report.source)} or their classes differ from those that the run started "
+            "with. Restore them, or start a new run."
         )
     if original.get("order_digest", summary["order_digest"]) != summary["order_digest"]:
         return report, (

@@ -121,7 +121,8 @@ class Trainer:
         transform = data.ImageTransform(
             self.metadata.image_size, self.metadata.channels, self.config.fit, self.config.background
         )
-        self.warnings: tuple[str, ...] = tuple(report.warnings_for(transform))
+        said = (report.rejected_by_reason, *report.warnings_for(transform))
+        self.warnings: tuple[str, ...] = tuple(filter(None, said))
         if self.config.early_stopping_patience and not any(entry.held_out for entry in report.entries):
             self.warnings += ("Early stopping is off, because no images are held out to measure the loss on.",)
         num_bytes = len(report.entries) * math.prod(transform.shape)

@@ -11,14 +11,13 @@ import socket
 import sys
 from pathlib import Path
 
-import gradio as gr
-
 from diffusion_demo.cli import Parser
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import ASSETS, read_asset
 from diffusion_demo.ui import charts
 from diffusion_demo.ui.page import build
 from diffusion_demo.ui.server import housekeeping, malloc, middleware, warmup
+from diffusion_demo.ui.server.input_guard import GuardedBlocks
 from diffusion_demo.ui.server.model_list import RUNS
 from diffusion_demo.ui.settings import MAX_SESSIONS, PREFIX, Settings, settings
 from diffusion_demo.ui.theme import CONTRAST_CSS, THEME
@@ -134,9 +133,10 @@ def exempt_from_proxy(host: str) -> None:
         os.environ[name] = ",".join(filter(None, [known, *missing]))
 
 
-def _start(page: gr.Blocks, options: argparse.Namespace, port: int, page_settings: Settings) -> None:
+def _start(page: GuardedBlocks, options: argparse.Namespace, port: int, page_settings: Settings) -> None:
     """Start the server in a thread."""
     page.queue(max_size=2 * page_settings.queue, default_concurrency_limit=4)
+    guards = middleware.middleware(page_settings, Path(os.environ["GRADIO_TEMP_DIR"]), page.visitor_files)
     page.launch(
         server_name=_in_url(options.host),
         server_port=port,
@@ -155,7 +155,7 @@ def _start(page: gr.Blocks, options: argparse.Namespace, port: int, page_setting
         max_threads=page_settings.queue + 40,  # every request in the queue occupies a thread
         state_session_capacity=MAX_SESSIONS,
         enable_monitoring=False,
-        app_kwargs={"middleware": middleware.middleware(page_settings, Path(os.environ["GRADIO_TEMP_DIR"]))},
+        app_kwargs={"middleware": guards},
         show_error=False,
         quiet=True,
     )

@@ -21,7 +21,7 @@ The mathematics: [DDPM](https://arxiv.org/abs/2006.11239), [Improved DDPM](https
 [Guided Diffusion](https://arxiv.org/abs/2105.05233)."""
 
 
-def build() -> gr.Blocks:
+def build() -> GuardedBlocks:
     """Build the whole page. No model is loaded here."""
     max_age = 60 * settings().temporary_minutes
     with GuardedBlocks(

@@ -3,9 +3,11 @@
 import io
 import json
 import os
+import shutil
 import socket
 import time
 import uuid
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -14,6 +16,7 @@ from PIL import Image
 
 from diffusion_demo.ui.server.visitor_files import FORBIDDEN
 from tests.browser.servers import Visitor, serving
+from tests.browser.sweep import FOREIGN, sweep
 
 PUBLIC = {"DIFFUSION_DEMO_PUBLIC": "on", "DIFFUSION_DEMO_CALLS_A_MINUTE": "100000"}
 HIDDEN = f"hidden-{uuid.uuid4().hex}"
@@ -34,7 +37,9 @@ def server(tmp_path_factory, trained_run):
         target = folder / "runs" / HIDDEN / path.relative_to(trained_run)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
-    environment = PUBLIC | {"DIFFUSION_DEMO_TRAINING": "on", "DIFFUSION_DEMO_WATCH": "off", "TMPDIR": str(folder)}
+    (folder / "tmp").mkdir()
+    environment = PUBLIC | {"DIFFUSION_DEMO_TRAINING": "on", "DIFFUSION_DEMO_WATCH": "off"}
+    environment |= {"TMPDIR": str(folder / "tmp")}
     with serving(folder, environment) as server:
         yield server
         assert Visitor(server.url, "203.0.113.250").sample().succeeded, "the server no longer samples"
@@ -124,6 +129,53 @@ def test_a_file_that_the_page_sent_may_be_named_by_its_visitor_only(attacker, se
     file, other = {"path": sent["path"], "url": sent["url"], "meta": META}, Visitor(server.url, "203.0.113.10")
     assert attacker.call(attacker.number_of("inspect"), [file, None, None]).succeeded
     assert other.call(other.number_of("inspect"), [file, None, None]).error == FORBIDDEN
+
+
+def test_a_file_is_fetched_by_the_visitor_only_who_uploaded_it_or_was_sent_it(attacker, server):
+    made = attacker.sample().completed["output"]["data"][1][0]["image"]["path"]
+    own = upload(attacker, "own.png", png())
+    other = Visitor(server.url)  # behind the same address
+    for path in (made, own):
+        for route in ("gradio_api/file=", "gradio_api/file/"):
+            assert other.http.get(f"/{route}{path}").status_code == 404
+            assert httpx.get(f"{server.url}/{route}{path}").status_code == 404
+        assert attacker.http.get(f"/gradio_api/file={path}").content.startswith(b"\x89PNG")
+        assert attacker.http.head(f"/gradio_api/file={path}").status_code == 200
+    for path in page_images(other):
+        assert other.http.get(f"/gradio_api/file={path}").status_code == 200, path
+
+
+def page_images(visitor: Visitor) -> list[str]:
+    """Return the paths of all files that the page itself shows."""
+    found, pending = [], [visitor.config["components"]]
+    while pending:
+        value = pending.pop()
+        if (
+            isinstance(value, dict)
+            and isinstance(value.get("path"), str)
+            and value.get("meta") == META
+            and os.path.isabs(value["path"])
+        ):
+            found.append(value["path"])
+        pending += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return found
+
+
+@pytest.mark.parametrize("mode", ["public", "login", "local"])
+def test_the_sweep(mode, request, private, capsys):
+    """At least 150 attacks in each mode; the first ones name files of the machine."""
+    files = [str(private / "secret.png"), str(private / "link.png")]
+    if mode == "public":
+        server = request.getfixturevalue("server")
+        victim = Visitor(server.url, "203.0.113.40")
+        files += [upload(victim, "victim.png", png("green")), str(server.runs / HIDDEN / "config.json")]
+        url = server.url
+    else:
+        url = request.getfixturevalue("closed").url if mode == "login" else request.getfixturevalue("url")
+    count = sweep(url, files)
+    with capsys.disabled():
+        print(f"\n{mode}: {count} attacks refused")
+    assert count >= 150
 
 
 @pytest.mark.parametrize("value", ["--data=/private", "--run=/x", 1, "true", ["--flip"], {"a": 1}])
@@ -273,7 +325,9 @@ def test_unused_routes_are_closed(attacker, route):
 
 
 def uploaded_files(server) -> list[Path]:
-    return [p for p in server.log.parent.glob("diffusion_demo_*/*/*/**/*") if p.is_file() and len(p.parts[-4]) == 32]
+    return [
+        p for p in server.log.parent.glob("tmp/diffusion_demo_*/*/*/**/*") if p.is_file() and len(p.parts[-4]) == 32
+    ]
 
 
 def test_an_upload_that_is_broken_off_leaves_nothing(server, attacker):
@@ -308,16 +362,6 @@ def test_many_images_decoded_at_once_need_the_memory_of_one(server):
         peak = max(peak, process.memory_info().rss)
         time.sleep(0.02)
     assert peak - before < 1_200_000_000, (peak - before) / 1e9
-
-
-FOREIGN = [
-    {"origin": "https://evil.example"},
-    {"origin": "http://127.0.0.1:1"},
-    {"origin": "null"},
-    {"sec-fetch-site": "cross-site"},
-    {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors"},
-    {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
-]
 
 
 @pytest.mark.parametrize("headers", FOREIGN)
@@ -404,3 +448,33 @@ def test_a_toast_shows_the_text_of_a_dropped_file_as_text(attacker, tmp_path):
     dropped = {"path": upload(attacker, "evil.png", (tmp_path / "evil.png").read_bytes()), "meta": META}
     answer = attacker.call(attacker.number_of("from_file"), [dropped])
     assert "&lt;form" in answer.text and "<form" not in answer.text
+
+
+def test_a_removed_temporary_folder_is_made_again(server, attacker):
+    shutil.rmtree(server.log.parent / "tmp")
+    own = {"path": upload(attacker, "own.png", png()), "meta": META}
+    assert attacker.call(attacker.number_of("inspect"), [own, None, None]).succeeded
+    shutil.rmtree(server.log.parent / "tmp")
+    assert attacker.sample().succeeded
+
+
+def test_new_cookies_buy_no_more_uploads(server):
+    """Half of the quota belongs to one address; a quarter of it to one visitor."""
+    visitors = [Visitor(server.url) for _ in range(5)]
+    codes = []
+    with ExitStack() as stack:
+        for visitor in visitors * 30:
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            cookie = "; ".join(f"{name}={value}" for name, value in visitor.http.cookies.items())
+            head = f"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\nContent-Length: 49000000\r\n"
+            head += "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
+            connection.sendall(head.encode())
+            connection.settimeout(0.05)
+            try:
+                codes.append(connection.recv(12)[9:])
+            except TimeoutError:
+                codes.append(b"")
+        refused = stack.enter_context(httpx.Client(base_url=server.url))
+        refused.get("/config")
+        assert refused.post("/gradio_api/upload", files={"files": ("a.png", png())}).status_code == 429
+        assert b"429" in codes and codes[0] == b""

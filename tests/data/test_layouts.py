@@ -1,6 +1,9 @@
 """Folders as people bring them, made of scikit-learn's digits: their classes, and what the report says of them."""
 
 import json
+import struct
+import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +11,11 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from diffusion_demo.data import ImageTransform, load, scan
+from diffusion_demo.data import ImageTransform, decode, load, scan
+from tests.data import odd
 from tests.data.conftest import write_zip_of
 
+DOCS = Path(__file__).parents[2] / "docs" / "data.md"
 DIGITS = load_digits(return_X_y=True)[0].reshape(-1, 8, 8)
 
 
@@ -44,6 +49,40 @@ def also(write, **texts):
 def sixteen_bits(folder):
     for i, top in enumerate((4095, 3000, 2000)):
         Image.fromarray((DIGITS[i] / 16 * top).astype("uint16")).save(folder / f"{i}.png")
+
+
+def write_deep_png(file, values):
+    """Write a PNG of 16 bits for each color, which Pillow cannot write; values uint16 [H, W, C]."""
+    height, width, channels = values.shape
+    lines = b"".join(b"\0" + line.astype(">u2").tobytes() for line in values)
+    header = odd.png_header(width, height, 16, {2: 4, 3: 2, 4: 6}[channels])
+    file.write_bytes(odd.png(header, (b"IDAT", zlib.compress(lines)), (b"IEND", b"")))
+
+
+def deep_colors(folder):
+    """12-bit values in 16-bit PNGs: color, color with opacity, gray with opacity."""
+    for i, channels in enumerate((3, 4, 2)):
+        values = (np.stack([DIGITS[i + j] for j in range(channels)], axis=-1) / 16 * 4095).astype("uint16")
+        if channels % 2 == 0:
+            values[..., -1] = 65535
+        write_deep_png(folder / f"{i}.png", values)
+
+
+def rotated_and_printed(folder):
+    """A photo of a camera held sideways, one for print, one with a palette and transparency."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    digit(0, "RGB").save(folder / "sideways.jpg", exif=exif)
+    digit(1, "CMYK").save(folder / "print.jpg")
+    digit(2, "P").save(folder / "palette.png", transparency=0)
+
+
+def damaged(folder):
+    files("a.png", "b.png", "c.png", "d.jpg")(folder)
+    (folder / "a.png").write_bytes((folder / "a.png").read_bytes()[:60])
+    (folder / "b.png").write_bytes(b"")
+    (folder / "phone.heic").write_bytes(b"words")
+    (folder / "nested.zip").write_bytes(b"words")
 
 
 def floats(folder):
@@ -127,6 +166,54 @@ LAYOUTS = {
         {"x": 1, "y": 1},
         ["metadata.jsonl has no labels"],
     ),
+    "labels from a spreadsheet": (
+        also(files("a.png", "b.png"), metadata__csv="\ufeffFile_Name;Label\r\na.png;Kätzchen\r\nb.png;dog, big\r\n"),
+        2,
+        {"Kätzchen": 1, "dog, big": 1},
+        ["metadata.csv, which has 2 of 2"],
+    ),
+    "labels with absolute paths": (
+        also(files("x/a.png", "y/a.png"), labels__csv="path,class\n/home/me/x/a.png,cat\nC:\\me\\y\\a.png,dog\n"),
+        2,
+        {"cat": 1, "dog": 1},
+        ["labels.csv, which has 2 of 2"],
+    ),
+    "a label file in each split (imagefolder)": (
+        lambda folder: (
+            files("train/a.png", "test/a.png")(folder),
+            (folder / "train" / "metadata.csv").write_text("file_name,label\na.png,cat\n"),
+            (folder / "test" / "metadata.csv").write_text("file_name,label\na.png,dog\n"),
+        ),
+        2,
+        {"cat": 1, "dog": 1},
+        ["test/metadata.csv, train/metadata.csv, which has 2 of 2"],
+    ),
+    "names with spaces, accents and emoji": (
+        files("my cats/a b.png", "Käfer/ä.png", "🐱🐶/😀.png"),
+        3,
+        {"Käfer": 1, "my cats": 1, "🐱🐶": 1},
+        [],
+    ),
+    "names that differ in case": (files("Cat/a.png", "cat/A.PNG", "cat/a.png"), 3, {"Cat": 1, "cat": 2}, []),
+    "what macOS and Windows add": (
+        also(files("cat/1.png", "dog/2.png", "cat/._1.png"), Thumbs__db="x", desktop__ini="x", __DS_Store="x"),
+        2,
+        {"cat": 1, "dog": 1},
+        [],
+    ),
+    "damaged and foreign files": (
+        damaged,
+        2,
+        {},
+        [],
+    ),
+    "sideways, CMYK and a palette": (rotated_and_printed, 3, {}, []),
+    "12 bits for each color": (
+        deep_colors,
+        3,
+        {},
+        ["3 images have more than 8 bits, with values from 0 to 4095", "4095 white"],
+    ),
     "damaged labels": (
         also(files("x/a.png", "y/b.png"), dataset__json="{"),
         2,
@@ -171,7 +258,8 @@ def sentences_of(report):
 def table_row(name, report):
     """Return a layout's row in docs/data.md."""
     classes = ", ".join(f"{title} ({count})" for title, count in report.classes.items()) or "none"
-    return f"| {name} | {len(report.entries)} | {classes} | {' '.join(sentences_of(report))} |"
+    said = " ".join(filter(None, [report.rejected_by_reason, *sentences_of(report)]))
+    return f"| {name} | {len(report.entries)} | {classes} | {said} |"
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -182,14 +270,14 @@ def test_a_folder_as_people_bring_it(name, packed, tmp_path):
     folder.mkdir()
     write(folder)
     report = scan(write_zip_of(folder, tmp_path / "images.zip") if packed else folder)
-    assert len(report.entries) == count == len(load(report, 8, 3, held_out=False)) and not report.rejected
+    assert len(report.entries) == count == len(load(report, 8, 3, held_out=False))
+    assert bool(report.rejected) == (write is damaged)
     assert report.classes == classes
     said = sentences_of(report)
     assert bool(said) == bool(sentences), said
     for sentence in sentences:
         assert any(sentence in text for text in said), said
-    docs = Path(__file__).parents[2] / "docs" / "data.md"
-    assert table_row(name, report) in docs.read_text(encoding="utf-8"), table_row(name, report)
+    assert table_row(name, report) in DOCS.read_text(encoding="utf-8"), "Run python -m tests.data.test_layouts."
 
 
 @pytest.mark.parametrize(("write", "shares"), [(sixteen_bits, (4095, 3000, 2000)), (floats, (1.0, 0.5))])
@@ -199,6 +287,76 @@ def test_values_of_more_than_8_bits_have_one_range_for_all_images(write, shares,
     for i, share in enumerate(shares):
         expected = np.round(DIGITS[i] / 16 * share / shares[0] * 255)
         np.testing.assert_allclose(images[i, 0].numpy(), expected, atol=1)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_values_of_16_bits_for_each_color_are_read_over_one_range(kind, channels, tmp_path):
+    values = (np.stack([DIGITS[i] for i in range(channels)], axis=-1) / 16 * 4095).astype("uint16")
+    if channels != 3:
+        values[..., -1] = 4095
+    if kind == "png":
+        write_deep_png(tmp_path / "a.png", values)
+    elif channels == 2:
+        pytest.skip("Pillow reads no TIFF of gray and opacity with 16 bits")
+    else:
+        write_deep_tiff(tmp_path / "a.tif", values)
+    Image.fromarray((DIGITS[0] / 16 * 4095).astype("uint16")).save(tmp_path / "b.png")
+    report = scan(tmp_path)
+    assert report.value_range == (0, 4095) and [entry.gray for entry in report.entries] == [channels == 2, True]
+    color, gray = load(report, 8, 3, held_out=False).images
+    for channel in range(3):
+        own = DIGITS[0 if channels == 2 else channel]
+        np.testing.assert_allclose(color[channel].numpy(), np.round(own / 16 * 255), atol=1)
+    np.testing.assert_allclose(gray[0].numpy(), np.round(DIGITS[0] / 16 * 255), atol=1)
+
+
+def write_deep_tiff(file, values):
+    """Write an uncompressed TIFF of 16 bits for each color, uint16 [H, W, C]."""
+    height, width, channels = values.shape
+    tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, channels, 8), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, 200), (277, 3, 1, channels), (278, 3, 1, height), (279, 4, 1, values.nbytes)]
+    tags += [(338, 3, 1, 2)] if channels == 4 else []
+    directory = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    start = struct.pack("<2sHI", b"II", 42, 16) + struct.pack("<4H", *[16] * 4)
+    head = start + struct.pack("<H", len(tags)) + directory + struct.pack("<I", 0)
+    file.write_bytes(head.ljust(200, b"\0") + values.astype("<u2").tobytes())
+
+
+def test_a_deep_image_of_a_camera_held_sideways_is_turned(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    values = np.zeros((4, 8, 3), "uint16")
+    values[:, :4] = 60_000
+    write_deep_png(tmp_path / "a.png", values)
+    data = (tmp_path / "a.png").read_bytes()
+    chunk = odd.png((b"eXIf", exif.tobytes()[6:]))[8:]
+    turned = data[:33] + chunk + data[33:]
+    pixels = decode(turned, ImageTransform(4, 3, "squash"), (0, 60_000))
+    assert pixels[0, :2].min() > 200 and pixels[0, 2:].max() < 60, pixels[0]
+
+
+def test_label_files_of_several_sources_say_nothing_about_each_other(tmp_path):
+    for name, label in (("a", "cat"), ("b", "dog")):
+        files("1.png", "2.png")(tmp_path / name)
+        (tmp_path / name / "metadata.csv").write_text(f"file_name,label\n1.png,{label}\n2.png,{label}\n")
+    report = scan([tmp_path / "a", tmp_path / "b"])
+    assert report.classes == {"cat": 2, "dog": 2}
+    assert report.notes[1] == "b: The classes come from metadata.csv, which has 2 of 2 images."
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_a_label_file_in_any_encoding_of_windows_is_read(encoding, tmp_path):
+    files("a.png", "b.png")(tmp_path)
+    (tmp_path / "labels.csv").write_text("file;label\na.png;Bär\nb.png;Hund\n", encoding=encoding)
+    assert scan(tmp_path).class_names == ("Bär", "Hund")
+
+
+def test_a_title_of_many_sources_is_short(tmp_path):
+    for name in "abcde":
+        files(f"{name}.png")(tmp_path / name)
+    assert scan([tmp_path / name for name in "abcde"]).summary()["source"] == "a, b and 3 more"
+    assert scan([tmp_path / "a", tmp_path / "a"]).summary()["source"] == "a"
 
 
 def test_several_folders_and_zips_are_one_data_set(tmp_path):
@@ -259,3 +417,18 @@ def test_a_png_with_megabytes_of_text_is_read(tmp_path):
     assert not report.rejected and len(report.entries) == 2
     first, second = load(report, 8, 3, held_out=False).images
     assert first.equal(second)
+
+
+def write_table() -> None:
+    """Write the table of docs/data.md again: python -m tests.data.test_layouts."""
+    rows = []
+    for name, (write, *_) in LAYOUTS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder))
+            rows.append(table_row(name, scan(folder)))
+    head, line, _ = DOCS.read_text(encoding="utf-8").partition("|---|---|---|---|\n")
+    DOCS.write_text(f"{head}{line}{chr(10).join(rows)}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_table()

@@ -88,7 +88,8 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_source_that_cannot_be_used_is_refused_with_one_sentence_and_nothing_is_written(name, tmp_path):
+def test_a_source_that_cannot_be_used_is_refused_with_one_sentence_and_nothing_is_written(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(listing._Limit, "files", 250_000)
     make, file, sentence = SOURCES[name]
     make(tmp_path / file)
     before = tree(tmp_path)

@@ -1,16 +1,19 @@
 """Malicious zip files: member names are labels, members are bounded, and memory stays small."""
 
+import io
 import re
 import subprocess
 import sys
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from diffusion_demo.data import load, scan
+from diffusion_demo.data import listing, load, scan
 from diffusion_demo.errors import BadInput
 from tests.conftest import ROOT
 from tests.data import odd
@@ -138,8 +141,10 @@ def test_the_process_stays_small_and_quiet_whatever_it_is_given(tmp_path):
 import re, sys
 from pathlib import Path
 from diffusion_demo.data import scan
+from diffusion_demo.data.listing import limit_files
 from PIL import Image
 Image.init()
+limit_files(250_000, 5_000_000)
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 before = peak()
 report = scan(sys.argv[1])
@@ -152,3 +157,43 @@ except ValueError:
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=100, check=True)
     made_images, rejected, megabytes = map(int, done.stdout.split())
     assert (made_images, rejected) == (2, len(bombs)) and megabytes < 150 and not done.stderr
+
+
+@pytest.mark.timeout(60)
+def test_thousands_of_packed_texts_in_a_png_are_not_unpacked(tmp_path):
+    """Each kilobyte unpacks to a megabyte: all of them would take minutes."""
+    text = (b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))
+    good = Image.open(io.BytesIO(photo()))
+    chunks = [odd.png_header(*good.size), *[text] * 40_000, (b"IDAT", zlib.compress(rows_of(good))), (b"IEND", b"")]
+    (tmp_path / "a.png").write_bytes(odd.png(*chunks))
+    assert len(scan(tmp_path).entries) == 1
+
+
+def rows_of(image):
+    """Return the pixels of an image as a PNG stores them before compression."""
+    return b"".join(b"\0" + row.tobytes() for row in np.asarray(image))
+
+
+@pytest.mark.timeout(60)
+def test_folders_nested_thousands_deep_are_refused_at_once(tmp_path):
+    names = [b"2020/" * 13_000 + b"%d.png" % i for i in range(60)]
+    archive = raw_zip(*(member(name, photo()) for name in names), *good_members())
+    (tmp_path / "in.zip").write_bytes(archive)
+    report = scan(tmp_path / "in.zip")
+    assert len(report.rejected) == 60 and all("folders deep" in reason for reason in report.rejected.values())
+    assert {entry.name for entry in report.entries} == GOOD
+
+
+@pytest.mark.timeout(60)
+def test_label_files_are_read_up_to_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(listing._Limit, "label_bytes", 5_000_000)
+    rows = b"file_name,label\n" + b"a,b\n" * 20_000_000
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = member(b"metadata.csv", packer.compress(rows) + packer.flush(), method=8, size=len(rows))
+    deep = b"file_name,label\n" + b"/".join([b"a"] * 50_000) + b",x\n"
+    (tmp_path / "in.zip").write_bytes(raw_zip(*good_members(), bomb))
+    report = scan(tmp_path / "in.zip")
+    assert {entry.name for entry in report.entries} == GOOD
+    assert report.notes == ("metadata.csv is too large, so it is ignored. Leave out what names no image.",)
+    (tmp_path / "deep.zip").write_bytes(raw_zip(*good_members(), member(b"labels.csv", deep)))
+    assert "names none of the images" in scan(tmp_path / "deep.zip").notes[0]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from diffusion_demo.data import ImageTransform, decode, scan
-from diffusion_demo.data.preprocess import load_upright, open_image
+from diffusion_demo.data.preprocess import load_pixels, open_image
 from diffusion_demo.errors import BadInput
 from tests.data.conftest import one_pixel
 
@@ -96,7 +96,7 @@ def test_a_large_jpeg_is_decoded_small_and_nobody_sees_it(photograph, tmp_path, 
     with Image.open(photograph) as image:
         image.convert("RGB").resize((1800, 1200)).save(tmp_path / "large.jpg", quality=95)
     data = (tmp_path / "large.jpg").read_bytes()
-    assert load_upright(open_image(data), 96).size == (225, 150)
+    assert load_pixels(open_image(data), 96).image.size == (225, 150)
     Image.open(tmp_path / "large.jpg").save(tmp_path / "large.png")
     small, whole = (
         decode(path.read_bytes(), ImageTransform(32, fit=fit)).astype(int)

@@ -27,6 +27,7 @@ from diffusion_demo.models.openai.layout import Layout, read_layout
 from diffusion_demo.models.openai.network import build_network
 from diffusion_demo.models.openai.options import ImportOptions
 from diffusion_demo.models.openai.weights import load_weights, module_names, rename_tensors
+from diffusion_demo.paths import without_folders
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def import_network(file: Path, out: Path, options: ImportOptions, command: str =
         converted.layout.channels,
         len(converted.diffusion),
         options.class_names_or_indices(converted.classes),
-        command=command,
+        command=without_folders(command),
         origin=f"imported from {file.name}",
         task=converted.task,
     )

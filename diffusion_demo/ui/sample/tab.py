@@ -25,6 +25,7 @@ from diffusion_demo.ui.sample import (
 from diffusion_demo.ui.sample.live_run import no_results
 from diffusion_demo.ui.sample.request_form import MIXED, class_choices, class_update, upsampler_for
 from diffusion_demo.ui.server import warmup
+from diffusion_demo.ui.server.event_details import ResumedRun, ShownImage, ShownSettings, takes_details
 from diffusion_demo.ui.server.model_list import folder_of, model_choices, model_folders, model_title
 from diffusion_demo.ui.settings import settings
 
@@ -182,6 +183,7 @@ def _clear_stages(model: str) -> dict[str, Any]:
     return no_results() | {"gallery": example.files} | shown
 
 
+@takes_details(ShownSettings)
 def _use_settings(event: gr.EventData) -> dict[str, Any]:
     """Return the updates that open Generate with the settings of the image in the viewer. Raises gr.Error.
 
@@ -193,6 +195,7 @@ def _use_settings(event: gr.EventData) -> dict[str, Any]:
     return restore.from_settings(image_settings) | {"modes": gr.Tabs(selected="make")}
 
 
+@takes_details(ResumedRun)
 def _resume(event: gr.EventData) -> dict[str, Any]:
     """Return the updates that open Generate with the settings of the run that a reload has cut short. Raises gr.Error.
 
@@ -214,6 +217,7 @@ def _ask_for_second() -> None:
 def _switch_to_vary(mode: str) -> Callable:
     """Return the handler that opens Variations with the model and the class of the image, if they are available."""
 
+    @takes_details(ShownImage)
     def switch(model: str, label: str, event: gr.EventData) -> list:
         checkpoint, listed = getattr(event, "checkpoint", None), model_folders()
         selected = checkpoint if isinstance(checkpoint, str) and checkpoint in listed else model

@@ -4,6 +4,7 @@ import shutil
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import gradio as gr
 
@@ -13,7 +14,7 @@ from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import run_actions, run_list, uploads
 
 INTERVAL_SECONDS = 60
-MAX_UPLOAD_AGE_SECONDS = 24 * 3600
+MAX_UPLOAD_AGE_SECONDS = MAX_SCAN_AGE_SECONDS = 24 * 3600
 
 
 def start(page: gr.Blocks) -> None:
@@ -37,6 +38,7 @@ def run_once(page: gr.Blocks) -> None:
     upload_quota.release_deleted()
     if settings().public:
         _delete_unused_uploads()
+    _delete_old_scans()
     # model_cache imports torch; if it is not imported yet, no model is loaded.
     if model_cache := sys.modules.get("diffusion_demo.ui.server.model_cache"):
         model_cache.unload_if_idle(60 * settings().idle_minutes)
@@ -51,3 +53,11 @@ def _delete_unused_uploads() -> None:
         is_unused = folder not in used and folder.name != "drawn"
         if is_unused and time.time() - folder.stat().st_mtime > MAX_UPLOAD_AGE_SECONDS:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _delete_old_scans() -> None:
+    """Delete what is known of images that nobody has looked at for a day."""
+    for file in uploads.SCANS.glob("*.jsonl"):
+        with suppress(OSError):
+            if time.time() - file.stat().st_mtime > MAX_SCAN_AGE_SECONDS:
+                file.unlink()

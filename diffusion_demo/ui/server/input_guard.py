@@ -11,10 +11,10 @@ import gradio as gr
 from gradio.blocks import Block
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.ui.server import schemas
+from diffusion_demo.ui.server import event_details, schemas, temp_files, upload_quota
 from diffusion_demo.ui.server.limits import RateLimiter
 from diffusion_demo.ui.server.queue_guard import QueueGuard, as_text
-from diffusion_demo.ui.server.visitor_files import VisitorFiles
+from diffusion_demo.ui.server.visitor_files import VisitorFiles, paths_in
 from diffusion_demo.ui.server.visitors import visitor_of
 from diffusion_demo.ui.settings import Settings
 
@@ -39,6 +39,7 @@ class GuardedBlocks(gr.Blocks):
     def visitor_files(self) -> VisitorFiles:
         """The files that each visitor may name. Use it when the page is complete."""
         page_files = {path for block in self.blocks.values() for path in block.keep_in_cache}
+        page_files |= set(paths_in(self.get_config_file()))
         return VisitorFiles(page_files, self._max_file_bytes)
 
     def queue(self, **options: Any) -> Self:
@@ -89,7 +90,9 @@ class GuardedBlocks(gr.Blocks):
     async def postprocess_data(self, *arguments: Any, **options: Any) -> Any:
         """Postprocess as Gradio does. The visitor may then name the files of the answer in later requests."""
         outputs = await super().postprocess_data(*arguments, **options)
-        self.visitor_files.remember_sent(visitor_of(_request.get()), outputs)
+        visitor = visitor_of(_request.get())
+        self.visitor_files.remember_sent(visitor, outputs)
+        upload_quota.count_written(visitor, paths_in(outputs))
         return outputs
 
     async def process_api(
@@ -108,11 +111,16 @@ class GuardedBlocks(gr.Blocks):
             self._rate_limiter.count(request)
         _request.set(request)
         try:
-            _check_event(options.get("event_data"))
+            if iterator is None:
+                upload_quota.check_room(visitor_of(request))
+            options["event_data"] = _checked_event(block_fn, options.get("event_data"))
+            temp_files.restore()
             return await super().process_api(block_fn, inputs, state, request, iterator, **options)
         except gr.Error as error:
             error.message = as_text(error.message)
             raise
+        except BadInput as error:
+            raise gr.Error(str(error), print_exception=False) from error
         except StopAsyncIteration:
             raise
         except Exception as error:
@@ -130,15 +138,16 @@ class GuardedBlocks(gr.Blocks):
             traceback.print_exception(error)
 
 
-def _check_event(event: Any) -> None:
-    """Raise gr.Error unless the details of an event are small. No endpoint of this page reads a file from them."""
+def _checked_event(block_fn: Any, event: Any) -> Any:
+    """Return an event with checked details. Raises BadInput unless they are small, without files and as the schema."""
     details = getattr(event, "_data", None)
     try:
         check_size(details, MAX_EVENT_ITEMS)
         if has_file(details):
             raise ValueError("an event has no files")
     except ValueError as error:
-        raise gr.Error(INVALID_INPUT, print_exception=False) from error
+        raise BadInput(INVALID_INPUT) from error
+    return event_details.checked_details(getattr(block_fn, "fn", None), event)
 
 
 def has_file(value: Any) -> bool:

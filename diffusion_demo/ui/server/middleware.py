@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+from gradio_client.utils import is_http_url_like
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -19,6 +20,7 @@ from diffusion_demo.ui.server.login import RequireLogin
 from diffusion_demo.ui.server.page_head import PageHead
 from diffusion_demo.ui.server.upload_quota import UploadQuota
 from diffusion_demo.ui.server.upload_route import UploadRoute
+from diffusion_demo.ui.server.visitor_files import VisitorFiles
 from diffusion_demo.ui.server.visitors import cookie_middleware
 from diffusion_demo.ui.settings import Settings
 
@@ -43,14 +45,15 @@ BLOCKED_ROUTES = (
 )
 MAX_BODY_BYTES = 2_000_000  # except for uploads
 MAX_UPLOADED_FILES = 100_000  # on a public page, of all visitors
-VISITOR_SHARE = 0.25  # of the upload quota, on a public page
+VISITOR_SHARE, ADDRESS_SHARE = 0.25, 0.5  # of the upload quota, on a public page
+FILE_NOT_FOUND = HTTPException(404, "This file does not exist, or has expired.")
 
 
 class RequestGuard:
     """ASGI middleware that rejects unwanted requests, receives uploads and turns exceptions into JSON errors."""
 
-    def __init__(self, app: ASGIApp, uploads: UploadRoute):
-        self.app, self.uploads = app, uploads
+    def __init__(self, app: ASGIApp, uploads: UploadRoute, files: VisitorFiles, public: bool):
+        self.app, self.uploads, self.files, self.public = app, uploads, files, public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Process an ASGI connection. Everything but HTTP is passed on unchanged."""
@@ -66,6 +69,8 @@ class RequestGuard:
 
         try:
             path = _route_of(scope)
+            if path.startswith(("file=", "file/")):
+                self._check_file(scope)
             is_upload = path == "upload" and scope["method"] == "POST"
             bounded = _bounded_receive(scope, receive, self.uploads.max_bytes if is_upload else MAX_BODY_BYTES)
             if scope["method"] == "POST" and path.startswith(call_body.JSON_ROUTES):
@@ -76,6 +81,15 @@ class RequestGuard:
             response = self._error_response(scope, error)
             if not response_started:  # else it breaks off
                 await response(scope, receive, noticed_send)
+
+    def _check_file(self, scope: Scope) -> None:
+        """Raise HTTPException for a file that another visitor owns, and for the address of another server.
+
+        Gradio would fetch that. A local page has one user, whose programs may fetch what the page shows.
+        """
+        named = scope["path"].split("/file", 1)[1][1:]
+        if is_http_url_like(named) or (self.public and not self.files.may_fetch(scope["visitor"], named)):
+            raise FILE_NOT_FOUND
 
     def _error_response(self, scope: Scope, error: Exception) -> JSONResponse:
         if isinstance(error, HTTPException):
@@ -153,7 +167,7 @@ def _body_too_large(maximum: int) -> HTTPException:
     return HTTPException(413, f"The request is too large. The maximum is {maximum / 1e6:g} MB.")
 
 
-def middleware(settings: Settings, temp_folder: Path) -> list[Middleware]:
+def middleware(settings: Settings, temp_folder: Path, files: VisitorFiles) -> list[Middleware]:
     """Return the value for Gradio's `app_kwargs["middleware"]`.
 
     A local page accepts only requests whose Host header names this machine, which prevents DNS rebinding.
@@ -163,8 +177,10 @@ def middleware(settings: Settings, temp_folder: Path) -> list[Middleware]:
         settings.disk_gb * 1_000_000_000,
         MAX_UPLOADED_FILES if settings.public else sys.maxsize,
         VISITOR_SHARE if settings.public else 1.0,
+        ADDRESS_SHARE if settings.public else 1.0,
     )
-    guard = Middleware(RequestGuard, uploads=UploadRoute(settings.upload_mb * 1_000_000, quota))
+    uploads = UploadRoute(settings.upload_mb * 1_000_000, quota)
+    guard = Middleware(RequestGuard, uploads=uploads, files=files, public=settings.public)
     local_hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "::1", "[::1]"])
     login = [Middleware(RequireLogin, login=settings.login)] if settings.login else []
     policy = Middleware(BrowserPolicy, settings=settings)

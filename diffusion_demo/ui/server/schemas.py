@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.ui.server.event_details import schema_of_details
 
 MAX_TEXT = 4096  # characters of a text field without a limit of its own, enough for any path
 MAX_FILES = 10_000  # in one field
@@ -99,7 +100,12 @@ def schema_of(block: Block) -> InputSchema:
 
 
 def check_page(page: gr.Blocks) -> dict[int, list[InputSchema]]:
-    """Return the schemas of all endpoints of a page by their number. Raises TypeError if one has none."""
+    """Return the schemas of all endpoints of a page by their number. Raises TypeError if one has none.
+
+    The same holds for the details of events.
+    """
+    for function in page.fns.values():
+        schema_of_details(function.fn)
     return {number: [schema_of(block) for block in function.inputs] for number, function in page.fns.items()}
 
 

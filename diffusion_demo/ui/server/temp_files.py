@@ -3,6 +3,7 @@
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Container
@@ -16,13 +17,29 @@ PREFIX = "diffusion_demo_"  # followed by the server's process ID
 
 def create_folder() -> Path:
     """Create a folder that is deleted when this process exits. Folders left by killed servers are deleted now."""
-    for leftover in Path(tempfile.gettempdir()).glob(f"{PREFIX}*_*"):
+    for leftover in _leftovers():
         pid = leftover.name.removeprefix(PREFIX).split("_")[0]
         if pid.isdecimal() and not psutil.pid_exists(int(pid)):
             shutil.rmtree(leftover, ignore_errors=True)
-    temp_folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}_"))
+    try:
+        temp_folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}_"))
+    except OSError as error:
+        sys.exit(
+            f"Cannot create a temporary folder ({error.strerror or error}). Set TMPDIR to a folder with free space."
+        )
     atexit.register(shutil.rmtree, temp_folder, ignore_errors=True)
     return temp_folder
+
+
+def _leftovers() -> list[Path]:
+    with suppress(OSError):  # no temporary folder can be written to, which `create_folder` reports
+        return list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*_*"))
+    return []
+
+
+def restore() -> None:
+    """Create the folder again if something has removed it, such as a cleaner of /tmp."""
+    os.makedirs(os.environ["GRADIO_TEMP_DIR"], mode=0o700, exist_ok=True)
 
 
 def delete_old(max_age_seconds: float, protected: Container[str]) -> None:

@@ -13,8 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from diffusion_demo.ui.server import temp_files
 from diffusion_demo.ui.server.upload_quota import UploadQuota
 from diffusion_demo.ui.server.visitor_files import upload_folder
+from diffusion_demo.ui.server.visitors import address_of
 
 UPLOAD_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 PROGRESS_SECONDS = 30.0  # for which the progress of a finished upload can be read
@@ -39,7 +41,8 @@ class UploadRoute:
             raise HTTPException(400, "The upload cannot be read. Reload the page.")
         announced = int(request.headers.get("content-length", self.max_bytes))
         folder = upload_folder(visitor) / secrets.token_hex(8)
-        with self.quota.reserve(visitor, min(announced, self.max_bytes)) as reservation:
+        temp_files.restore()
+        with self.quota.reserve(visitor, min(announced, self.max_bytes), address_of(request)) as reservation:
             try:
                 paths = await self._receive(request, folder, upload_id)
             except BaseException:  # also when the visitor breaks it off

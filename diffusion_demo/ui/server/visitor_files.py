@@ -13,7 +13,8 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.server.visitors import folder_name
 
 FORBIDDEN = "This file was not uploaded here, or has expired. Upload it again."
-MAX_VISITORS, MAX_SENT_FILES = 1000, 500
+MAX_VISITORS, MAX_SENT_FILES = 1000, 2000
+MAX_ALL_SENT_FILES = 200_000
 FILE_ROUTE = "/gradio_api/file="
 
 
@@ -42,7 +43,7 @@ class VisitorFiles:
 
     def remember_sent(self, visitor: str, outputs: Any) -> None:
         """Allow this visitor to name the files in these outputs. The oldest visitors and files are forgotten."""
-        paths = list(_paths_in(outputs))
+        paths = list(paths_in(outputs))
         if not paths:
             return
         with self._lock:
@@ -51,7 +52,7 @@ class VisitorFiles:
             own.update(dict.fromkeys(paths))
             while len(own) > MAX_SENT_FILES:
                 own.popitem(last=False)
-            while len(self._sent) > MAX_VISITORS:
+            while len(self._sent) > MAX_VISITORS or sum(map(len, self._sent.values())) > MAX_ALL_SENT_FILES:
                 self._sent.popitem(last=False)
 
     def check(self, visitor: str, hosts: Container[str], path: str, url: str | None) -> str:
@@ -70,6 +71,10 @@ class VisitorFiles:
             raise BadInput(FORBIDDEN)
         return path
 
+    def may_fetch(self, visitor: str, path: str) -> bool:
+        """Return whether this visitor may fetch a file: the same ones that it may name. URLs are never fetched."""
+        return self._may_name(visitor, path)
+
     def _may_name(self, visitor: str, path: str) -> bool:
         if "\x00" in path or not os.path.isabs(path) or os.path.normpath(path) != path:
             return False
@@ -78,7 +83,7 @@ class VisitorFiles:
         return was_sent or path in self.page_files or Path(path).is_relative_to(upload_folder(visitor))
 
 
-def _paths_in(outputs: Any) -> Iterator[str]:
+def paths_in(outputs: Any) -> Iterator[str]:
     """Yield the paths of all files in the outputs of an endpoint."""
     pending = [outputs]
     while pending:

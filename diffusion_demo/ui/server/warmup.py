@@ -7,8 +7,10 @@ import gradio as gr
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.server import model_list
+from diffusion_demo.ui.settings import settings
 
 TIMEOUT_SECONDS = 120
+PUBLIC_MAX_FILES, PUBLIC_LABEL_BYTES = 250_000, 5_000_000  # in an upload
 
 _ready = threading.Event()
 _failure: list[Exception] = []
@@ -22,11 +24,14 @@ def start() -> None:
 def _warm_up() -> None:
     try:
         from diffusion_demo.data.file_errors import limit_decoding
+        from diffusion_demo.data.listing import limit_files
         from diffusion_demo.sampling.generate import last_step, sample
         from diffusion_demo.sampling.request import Request
         from diffusion_demo.ui.server.model_cache import load
 
         limit_decoding(1)
+        if settings().public:
+            limit_files(PUBLIC_MAX_FILES, PUBLIC_LABEL_BYTES)
         for folder in list(model_list.model_folders().values())[:1]:
             with suppress(BadInput):  # a damaged model is reported when it is used; the other models work
                 last_step(sample(load(folder), Request(num_images=1, steps=1)))

@@ -1,15 +1,16 @@
 """Scan of the images on the Train tab, and the report on them, with one-click fixes."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.paths import pasted_path
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server import limits, warmup, work
+from diffusion_demo.ui.server.event_details import ChosenFix, takes_details
 from diffusion_demo.ui.train import fields, report_view, uploads
 from diffusion_demo.ui.train.fixes import fixes_for
 
@@ -33,10 +34,16 @@ def scan_synthetic(class_from: str, *values: Any, progress=gr.Progress()) -> tup
 
 
 def scan_path(path: str, class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any]:
-    """Scan a folder or ZIP on this machine. Returns the report and its HTML."""
-    if not path.strip():
-        return None, ""
-    return _scan(lambda: Path(pasted_path(path)).resolve(), class_from, values, progress)
+    """Scan folders or ZIPs on this machine, one on each line. Returns the report and its HTML."""
+    lines = [line for line in path.splitlines() if line.strip()]
+    return _scan(lambda: _sources(lines), class_from, values, progress) if lines else (None, "")
+
+
+def _sources(lines: list[str]) -> Path | tuple[Path, ...]:
+    from diffusion_demo import data
+
+    sources = data.pasted_sources(lines)
+    return sources if len(sources) > 1 else next(iter(sources))
 
 
 def rescan(report: Any, class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any]:
@@ -44,7 +51,7 @@ def rescan(report: Any, class_from: str, *values: Any, progress=gr.Progress()) -
     return _scan(lambda: report.source, class_from, values, progress) if report else (None, "")
 
 
-def _scan(get_source: Callable[[], Path], class_from: str, values: tuple, progress: gr.Progress) -> tuple[Any, Any]:
+def _scan(get_source: Callable[[], Any], class_from: str, values: tuple, progress: gr.Progress) -> tuple[Any, Any]:
     limits.check_training_enabled()
     warmup.wait()
     from diffusion_demo import data
@@ -56,7 +63,11 @@ def _scan(get_source: Callable[[], Path], class_from: str, values: tuple, progre
         progress((done, total), desc="Reading the images", unit="images")
 
     with user_errors_as_toasts():
-        report = data.scan(get_source(), class_from, progress=show_progress)
+        source = get_source()
+        cache = data.ScanCache(uploads.scan_cache(source))
+        report = data.scan(source, class_from, progress=show_progress, cache=cache)
+    with suppress(OSError):  # without it, the trainer scans again
+        cache.save()
     return report, show(report, *values)
 
 
@@ -80,6 +91,7 @@ def show(report: Any, *values: Any) -> Any:
     return report_view.render(report, image_transform, fixes_for(report, chosen))
 
 
+@takes_details(ChosenFix)
 def apply_fix(event: gr.EventData, report: Any, *values: Any) -> list:
     """Apply the fix of the button that was pressed, or undo it. Returns the fields of FIXED_FIELDS.
 

@@ -43,7 +43,9 @@ class TrainForm:
     def settings(self, report: Any, start_from: str | None, values: tuple) -> dict[str, Any]:
         """Return the settings that differ from their defaults. Raises BadInput."""
         initial = self._initial_settings(start_from)
-        return {"data": str(report.source)} | initial | fields.chosen(initial, self.names, values)
+        source = report.source
+        paths = [str(path) for path in source] if isinstance(source, tuple) else str(source)
+        return {"data": paths} | initial | fields.chosen(initial, self.names, values)
 
     def _initial_settings(self, start_from: str | None) -> dict[str, Any]:
         """Return the setting of the initial model. Raises BadInput if there is no such model."""
@@ -127,7 +129,8 @@ class TrainForm:
         # Early stopping looks at the held-out loss of each checkpoint, so long runs save one with each preview.
         saves = steps if minutes >= budget.LONG_MINUTES else 2 * steps
         name = _unused_name(report.summary()["source"])
-        run_queue.add_new(name, chosen | {"sample_every": steps, "save_every": saves}, minutes, owner_token)
+        chosen |= {"sample_every": steps, "save_every": saves}
+        run_queue.add_new(name, report.source, chosen, minutes, owner_token)
         return gr.Dropdown(run_list.visible_names(owner_token), value=name), gr.Button(interactive=True)
 
 

@@ -99,8 +99,9 @@ def lay_out_images() -> ImageInputs:
     sent = gr.Button("Uploaded", visible="hidden", elem_id="train-uploaded")
     synthetic = gr.Button("No images? Use sample images", size="sm", elem_id="train-drawn")
     path = gr.Textbox(
-        label="Or a folder or ZIP on this computer",
+        label="Or folders or ZIPs on this computer, one on each line",
         placeholder="/home/me/images",
+        max_lines=5,
         submit_btn="Load",
         visible=settings().anywhere,
     )

@@ -1,5 +1,6 @@
 """Actions of an owner on a run: export it as a ZIP, rename it, delete it."""
 
+import json
 import os
 import secrets
 import shutil
@@ -10,12 +11,14 @@ from pathlib import Path
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.models.metadata import checkpoint_name
+from diffusion_demo.paths import without_folders
 from diffusion_demo.training.process import SETTINGS
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server import model_list, run_ownership
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import run_list, run_queue, uploads
-from diffusion_demo.validation import read_json
+from diffusion_demo.validation import read_json, read_regular
 
 RUN_NOT_FOUND = "This run no longer exists. Choose another one."
 
@@ -90,7 +93,10 @@ def _rename(run: RunFolder, target: Path, deed: str) -> None:
 def uploads_of_run(run: RunFolder) -> Path | None:
     """Return the folder of the uploaded images that a run is trained on, or None if it was not trained on uploads."""
     try:
-        data, folder = Path(_data_of(run)).resolve(), uploads.UPLOADS.resolve()
+        source, folder = _data_of(run), uploads.UPLOADS.resolve()
+        if not isinstance(source, str):  # an upload is one folder or ZIP
+            return None
+        data = Path(source).resolve()
     except (BadInput, OSError, RuntimeError, ValueError):
         return None
     if data == folder or not data.is_relative_to(folder):
@@ -98,19 +104,32 @@ def uploads_of_run(run: RunFolder) -> Path | None:
     return uploads.UPLOADS / data.relative_to(folder).parts[0]
 
 
-def _data_of(run: RunFolder) -> str:
-    """Return the path of the images of a run; one that waits for its start has no config.json yet."""
+def _data_of(run: RunFolder) -> str | tuple[str, ...]:
+    """Return the path or paths of the images of a run; one that waits for its start has no config.json yet."""
     if run.exists:
         return run.read_config()[0].data
     settings_read = read_json(run.path / SETTINGS)
-    if not isinstance(settings_read, dict) or not isinstance(settings_read.get("data"), str):
+    found = settings_read.get("data") if isinstance(settings_read, dict) else None
+    if not isinstance(found, str | list):
         raise ValueError("the settings name no data")
-    return settings_read["data"]
+    return found if isinstance(found, str) else tuple(map(str, found))
 
 
 def _is_own_file(folder: Path, path: Path) -> bool:
     """Return whether a path is a regular file that really lies in the folder of the run."""
     return path.is_file() and not path.is_symlink() and path.resolve().is_relative_to(folder.resolve())
+
+
+def _without_paths(run: RunFolder) -> str:
+    """Return the config.json of a run without the folders of this machine."""
+    content = json.loads(read_regular(run.config_file))
+    content["command"] = without_folders(content["command"])
+    paths = content["config"]["data"]
+    names = [Path(path).name for path in ([paths] if isinstance(paths, str) else paths)]
+    content["config"]["data"] = names[0] if isinstance(paths, str) else names
+    if initial := content["config"].get("init_from"):
+        content["config"]["init_from"] = checkpoint_name(initial)
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def pack(name: str | None, owner_token: object) -> gr.DownloadButton:
@@ -126,11 +145,16 @@ def pack(name: str | None, owner_token: object) -> gr.DownloadButton:
     try:
         with zipfile.ZipFile(zip_file, "w") as archive:
             for path in sorted(path for path in files if _is_own_file(run.path, path)):
-                archive.write(path, run.path.name / path.relative_to(run.path))
-    except OSError as error:
+                name_inside = run.path.name / path.relative_to(run.path)
+                if path == run.config_file:
+                    archive.writestr(str(name_inside), _without_paths(run))
+                else:
+                    archive.write(path, name_inside)
+    except (OSError, ValueError, LookupError, TypeError) as error:
         shutil.rmtree(zip_file.parent, ignore_errors=True)
         raise gr.Error(
-            f"Cannot create the ZIP ({error.strerror or error}). Free some disk space and try again.",
+            f"Cannot create the ZIP ({getattr(error, 'strerror', None) or 'its config.json is damaged'}). "
+            "Free some disk space, or repair the run, and try again.",
             print_exception=False,
         ) from error
     return gr.DownloadButton(f"Download {name}.zip", value=str(zip_file), visible=True)

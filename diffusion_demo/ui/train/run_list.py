@@ -1,6 +1,8 @@
 """List of training runs: which exist, which a visitor may view, and in which state they are."""
 
 from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training.process import LOG, SETTINGS, is_running
@@ -60,7 +62,11 @@ def find_run(name: str | None, owner_token: object) -> RunFolder | None:
 def status_or_damaged(run: RunFolder) -> Status:
     """Return the status of a run, with the state "damaged" if its files are invalid."""
     try:
-        return read_status(run)
+        status = read_status(run)
+        if run.exists:
+            stat = run.config_file.stat()
+            _check_config(run.path, stat.st_mtime_ns, stat.st_size)
+        return status
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Status("damaged", message=DAMAGED_RUN)
 
@@ -71,6 +77,12 @@ def read_queue_or_empty() -> Queue:
         return read_queue(model_list.RUNS)
     except BadInput:
         return Queue()
+
+
+@lru_cache(maxsize=256)
+def _check_config(folder: Path, modified: int, size: int) -> None:
+    """Raise BadInput if the config of a run is damaged. It is written once, so it is read once, too."""
+    RunFolder(folder).read_config()
 
 
 def state_of(run: RunFolder, status: Status, queue: Queue) -> str:

@@ -14,16 +14,17 @@ from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server import disk_quota, limits, model_list, run_ownership
 from diffusion_demo.ui.settings import settings
-from diffusion_demo.ui.train import queue_thread, run_list
+from diffusion_demo.ui.train import queue_thread, run_list, uploads
 
 # On a public page.
 MAX_WAITING, MAX_WAITING_PER_VISITOR = 8, 2
 NOT_ON_PUBLIC_PAGES = "The queue of a public page cannot be paused."
 
 
-def add_new(name: str, run_settings: dict[str, Any], minutes: float, owner_token: object) -> None:
+def add_new(name: str, source: Any, run_settings: dict[str, Any], minutes: float, owner_token: object) -> None:
     """Queue a new run of this visitor; it starts at once if no other run is trained.
 
+    `source` is that of the report on its images, whose scan is handed over.
     Raises gr.Error if the page or the visitor has too many waiting runs, or the disk or its quota is full.
     """
     run = RunFolder(model_list.RUNS / name)
@@ -31,6 +32,7 @@ def add_new(name: str, run_settings: dict[str, Any], minutes: float, owner_token
     def add() -> None:
         run_ownership.claim(run, owner_token)
         try:
+            uploads.hand_over_scan(source, run)
             queue.add_new(model_list.RUNS, name, run_settings, minutes)
         except BaseException:
             shutil.rmtree(run.path, ignore_errors=True)

@@ -11,13 +11,15 @@ import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server import disk_quota
 from diffusion_demo.ui.server.model_list import RUNS
 
-UPLOADS = RUNS / ".uploads"
+UPLOADS, SCANS = RUNS / ".uploads", RUNS / ".scans"
 MAX_PART = 60  # characters of a folder or file name in a ZIP
 
 
@@ -92,6 +94,18 @@ def _copy_files(folder: Path, sources: dict[Path, str]) -> None:
     folder.mkdir()
     for path, stored in zip(sources, unique_names(list(sources)), strict=True):
         shutil.copyfile(path, folder / stored)
+
+
+def scan_cache(source: Path | tuple[Path, ...]) -> Path:
+    """Return the file that keeps the scan of a source for the trainer."""
+    return SCANS / f"{hashlib.sha256(str(source).encode('utf-8', 'replace')).hexdigest()[:16]}.jsonl"
+
+
+def hand_over_scan(source: Path | tuple[Path, ...], run: RunFolder) -> None:
+    """Give a new run the scan of its images, if there is one."""
+    with suppress(OSError):  # without it, the trainer scans again
+        run.cache.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(scan_cache(source), run.scan_cache)
 
 
 def synthetic_images() -> Path:

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from diffusion_demo.ui.inspect.panels import back, bound, decoder, guidance, markov, training
+from diffusion_demo.ui.inspect.panels.scene import load_scene
 from PIL import Image, ImageSequence
 
 from diffusion_demo.diffusion.losses import decoder_term, kl_term
@@ -15,8 +17,6 @@ from diffusion_demo.diffusion.process import call_model
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.paths import CHECKPOINTS
 from diffusion_demo.ui.inspect import panels
-from diffusion_demo.ui.inspect.panels import back, bound, decoder, guidance, markov, training
-from diffusion_demo.ui.inspect.panels.scene import load_scene
 
 FACE = CHECKPOINTS / "avatars-32" / "showcase"
 

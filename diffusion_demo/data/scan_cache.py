@@ -1,0 +1,88 @@
+"""Results of a scan on the disk, so that an unchanged file is neither read nor decoded again."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from diffusion_demo.atomic import atomic_path
+from diffusion_demo.data.file_errors import UNREADABLE
+from diffusion_demo.data.listing import Member, open_file
+from diffusion_demo.data.report import Entry
+
+# Increase when a scan finds something else in the same bytes: caches of another version are not used.
+VERSION = 1
+# A file that has just been written may change again without another time stamp: clocks of file systems are coarse.
+MIN_AGE_SECONDS = 2.0
+
+
+class ScanCache:
+    """What is known of the images of a source, by label; each image is recognized by its stamp.
+
+    The file has one JSON line for each image. A damaged or missing one is an empty cache.
+    """
+
+    def __init__(self, file: Path):
+        self.file: Path = file
+        self.hits: int = 0
+        self._lines: dict[str, bytes] = {}
+        self._added: dict[str, bytes] = {}
+        try:
+            with open_file(str(file)) as lines:
+                if json.loads(next(lines, b"null")) == {"version": VERSION}:
+                    self._lines = {_label_of(line): line for line in lines}
+        except (*UNREADABLE, ValueError, TypeError, LookupError, RecursionError):
+            self._lines = {}
+
+    def find(self, member: Member, class_name: str) -> Entry | None:
+        """Return the entry of an image that has not changed since it was added, else None."""
+        line = self._lines.get(member.label)
+        if line is None:
+            return None
+        try:
+            _, stamp, *values = json.loads(line)
+            if stamp != list(member.read.stamp()):
+                return None
+            entry = _make_entry(member.label, class_name, *values)
+        except (*UNREADABLE, ValueError, TypeError, LookupError, RecursionError):
+            return None
+        self.hits += 1
+        return entry
+
+    def add(self, member: Member, stamp: tuple[int, ...], entry: Entry) -> None:
+        """Remember an entry. `stamp` is that of the image before it was read."""
+        if time.time() - max(stamp[1], stamp[2]) / 1e9 > MIN_AGE_SECONDS:
+            extremes = list(entry.extremes) if entry.extremes else None
+            values = [entry.digest, entry.width, entry.height, entry.gray, entry.has_frames, extremes]
+            self._added[member.label] = json.dumps([member.label, stamp, *values]).encode() + b"\n"
+
+    def save(self) -> None:
+        """Write the cache if anything was added. Raises OSError."""
+        if not self._added:
+            return
+        self._lines |= self._added
+        self._added = {}
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self.file) as temporary, temporary.open("wb") as file:
+            file.write(json.dumps({"version": VERSION}).encode() + b"\n")
+            file.writelines(self._lines.values())
+
+
+def _label_of(line: bytes) -> str:
+    return json.loads(line[1 : line.index(b'", [') + 1])
+
+
+def _make_entry(
+    name: str, class_name: str, digest: Any, width: Any, height: Any, gray: Any, frames: Any, extremes: Any
+) -> Entry:
+    """Return an entry. Raises ValueError or TypeError for values that no scan has written."""
+    low_and_high = None if extremes is None else (float(extremes[0]), float(extremes[1]))
+    kinds = (isinstance(digest, str), type(width) is int, type(height) is int, type(gray) is bool, type(frames) is bool)
+    if not all(kinds) or width < 1 or height < 1 or len(digest) != 64:
+        raise ValueError("another type")
+    return Entry(name, class_name, digest, is_held_out(digest), width, height, gray, frames, low_and_high)
+
+
+def is_held_out(digest: str) -> bool:
+    """Return whether an image belongs to the held-out part, a tenth, by its SHA-256. Raises ValueError."""
+    return int(digest, 16) % 10 == 0
