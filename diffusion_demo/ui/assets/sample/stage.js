@@ -76,7 +76,7 @@ function invite(value) {
 
 function receive() {
   const value = props.value;
-  if (!value || !value.frames || (value.live && stopped) || (value.idle && running)) return;
+  if (!value || !value.frames || (value.live && stopped) || (value.idle && running) || isShown(value)) return;
   clearTimeout(timer);
   if (value.resume) remember(value.resume);
   else if (!value.live) remember(null);
@@ -87,6 +87,10 @@ function receive() {
   if (value.live) gathered.push(value.frames[0]);
   show(value);
   if (value.replay && !matchMedia("(prefers-reduced-motion: reduce)").matches) replay(0);
+}
+
+function isShown(value) { // a finished run is sent twice, the second time with its animation
+  return Boolean(film && !film.live && !value.live && value.status && film.status === value.status && film.caption === value.caption);
 }
 
 function remember(run) { // of Generate only: a run of Variations needs its images, too
