@@ -28,7 +28,9 @@ def files(gallery):
 
 
 def test_sample_with_the_parameters_that_it_always_had(client):
-    _stage, gallery, archive, *_ = client.predict("avatars-32", "robot", 2, "ddim", 3, 2.0, 0.0, 41, api_name="/sample")
+    _stage, gallery, archive, *_, sheet, animation = client.predict(
+        "avatars-32", "robot", 2, "ddim", 3, 2.0, 0.0, 41, api_name="/sample"
+    )
     first, second = map(settings_in, files(gallery))
     assert (first["seed"], second["seed"], first["class"], first["steps"], first["sampler"]) == (
         41,
@@ -39,6 +41,7 @@ def test_sample_with_the_parameters_that_it_always_had(client):
     )
     assert first["guidance_interval"] == [400, 999] and "classifier_scale" not in first
     assert Path(archive["value"]).suffix == ".zip"
+    assert [Path(download["value"]).suffix for download in (sheet, animation)] == [".png", ".webp"]
 
 
 def test_sample_with_what_is_new_and_with_nothing_at_all(client):

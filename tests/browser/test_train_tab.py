@@ -159,13 +159,13 @@ def stop_and_sample(page):
     expect(page.locator("#train-resume")).to_be_enabled()
     expect(page.locator("#train-start")).to_have_text("Start")
     page.get_by_role("button", name="Open in Sample").click()
-    expect(page.get_by_role("combobox", name="Model")).to_have_value(re.compile(r"my-digits-1/step_\d+"))
+    expect(page.get_by_role("combobox", name="Model")).to_have_value(re.compile(r"my-digits-1, step \d+"))
+    expect(page.locator("#stage .invitation")).to_contain_text("Nothing generated with my-digits-1, step")
     page.get_by_label("number input for Images").fill("2")
     page.get_by_label("number input for Images").blur()
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.locator("#stage .status")).to_contain_text("2 images in", timeout=SOON)
-    page.get_by_role("combobox", name="Class").click()
-    expect(page.get_by_role("option", name="three", exact=True)).to_be_visible()
+    expect(page.locator("#class-cards").get_by_text("three", exact=True)).to_be_visible()
 
 
 def test_invalid_settings_are_reported_at_their_fields(open_page, archive, tmp_path):

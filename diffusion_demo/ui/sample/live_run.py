@@ -102,13 +102,15 @@ def _finish(
     status = f"{images} in {duration(seconds)}, {count / seconds:.1f} images/s, seed {run.seed}."
     with user_errors_as_toasts(), write_images(last.xt, run.settings, run.name) as paths:
         folder = paths[0].parent
-        yield {
+        results = {
             "preview": make_animation(frames, run.total_steps, status) | run.captions,
             "gallery": [(str(path), None) for path in paths],
             "archive": _download(write_zip_of(paths)),
             "sheet": _download(write_sheet(sheets[-1], folder)),
         } | idle_buttons(run.start_label)
-        yield {"animation": _download(write_animation(sheets, folder))}
+        yield results
+        # everything again, because a program that calls the API gets the last update only
+        yield results | {"animation": _download(write_animation(sheets, folder))}
 
 
 def _download(path: Path) -> gr.DownloadButton:

@@ -49,7 +49,7 @@ def test_the_preview_image_has_the_size_that_its_tags_say(client):
     answer = client.get("/preview.png")
     assert answer.headers["content-type"] == "image/png"
     with Image.open(IMAGE_FILE) as image:
-        assert image.size == IMAGE_SIZE and len(image.convert("RGB").getcolors(10_000_000)) > 50
+        assert image.size == IMAGE_SIZE and len(image.convert("RGB").getcolors(10_000_000) or []) > 50
 
 
 @pytest.mark.parametrize("host", ['x"><script>', "a b", "evil.example/path", ""])

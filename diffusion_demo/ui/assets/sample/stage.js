@@ -18,8 +18,9 @@ function draw(index) {
   // At the very start there is no prediction yet.
   for (const name of ["xt", "x0"]) find("img." + name).hidden = name !== (frame[view] ? view : "xt");
   find(".scrub").setAttribute("aria-valuetext", where);
+  const steps = film.frames[film.frames.length - 1].step; // fewer than film.total after a stop
   find(".status").textContent = film.live ? film.status
-    : where[0].toUpperCase() + where.slice(1) + ", t = " + frame.t + ". " + film.status + " Drag to replay the " + film.total + (film.total === 1 ? " step." : " steps.");
+    : where[0].toUpperCase() + where.slice(1) + ", t = " + frame.t + ". " + film.status + (steps ? " Drag to replay the " + steps + (steps === 1 ? " step." : " steps.") : "");
 }
 
 // Lines break between the parts of the caption only.
@@ -76,10 +77,10 @@ function invite(value) {
 
 function receive() {
   const value = props.value;
-  if (!value || !value.frames || (value.live && stopped) || (value.idle && running)) return;
+  if (!value || !value.frames || (value.live && stopped) || (value.idle && running) || isShown(value)) return;
   clearTimeout(timer);
   if (value.resume) remember(value.resume);
-  else if (!value.live) remember(null);
+  else if (!value.live && !value.idle) remember(null); // an example comes with each load, and history.js reads this then
   if (!value.live && value.frames.length) running = false;
   find(".stage").classList.remove("waiting");
   find(".stage").classList.toggle("empty", !value.frames.length);
@@ -87,6 +88,10 @@ function receive() {
   if (value.live) gathered.push(value.frames[0]);
   show(value);
   if (value.replay && !matchMedia("(prefers-reduced-motion: reduce)").matches) replay(0);
+}
+
+function isShown(value) { // a finished run is sent twice, the second time with its animation
+  return Boolean(film && !film.live && !value.live && value.status && film.status === value.status && film.caption === value.caption);
 }
 
 function remember(run) { // of Generate only: a run of Variations needs its images, too
