@@ -16,27 +16,35 @@ from diffusion_demo.ui.train.fixes import fixes_for
 
 TRANSFORM_FIELDS = ("image_size", "channels", "fit", "background")
 FIXED_FIELDS = ("image_size", "channels", "fit", "drop_duplicates", "balance_classes")
-SHOWN_FIELDS = ("start_from", *TRANSFORM_FIELDS, "drop_duplicates", "balance_classes")  # that the report depends on
+SHOWN_FIELDS = (
+    "start_from",
+    *TRANSFORM_FIELDS,
+    "drop_duplicates",
+    "balance_classes",
+)  # that the report depends on
+NOTHING = (None, "", "")
+MEASURING = "<p>Measuring the training speed of this machine...</p>"  # until the form has been checked
+
 
 # A report is a diffusion_demo.data.Report or None. It is annotated as Any because diffusion_demo.data imports torch.
 
 
 def scan_files(
     files: list[tuple[str, str]] | None, class_from: str, *values: Any, progress=gr.Progress()
-) -> tuple[Any, Any]:
-    """Store and scan uploaded files, given as (path, name with folders). Returns the report and its HTML."""
-    return _scan(lambda: uploads.store(files), class_from, values, progress) if files else (None, "")
+) -> tuple[Any, Any, str]:
+    """Store and scan uploaded files, given as (path, name with folders). Returns the report, its HTML and a note."""
+    return _scan(lambda: uploads.store(files), class_from, values, progress) if files else NOTHING
 
 
-def scan_synthetic(class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any]:
-    """Scan the synthetic images. Returns the report and its HTML."""
+def scan_synthetic(class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any, str]:
+    """Scan the synthetic images. Returns the report, its HTML and a note."""
     return _scan(uploads.synthetic_images, class_from, values, progress)
 
 
-def scan_path(path: str, class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any]:
-    """Scan folders or ZIPs on this machine, one on each line. Returns the report and its HTML."""
+def scan_path(path: str, class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any, str]:
+    """Scan folders or ZIPs on this machine, one on each line. Returns the report, its HTML and a note."""
     lines = [line for line in path.splitlines() if line.strip()]
-    return _scan(lambda: _sources(lines), class_from, values, progress) if lines else (None, "")
+    return _scan(lambda: _sources(lines), class_from, values, progress) if lines else NOTHING
 
 
 def _sources(lines: list[str]) -> Path | tuple[Path, ...]:
@@ -46,12 +54,12 @@ def _sources(lines: list[str]) -> Path | tuple[Path, ...]:
     return sources if len(sources) > 1 else next(iter(sources))
 
 
-def rescan(report: Any, class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any]:
-    """Scan the images of a report again with another source of classes. Returns the new report and its HTML."""
-    return _scan(lambda: report.source, class_from, values, progress) if report else (None, "")
+def rescan(report: Any, class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any, str]:
+    """Scan the images of a report again with another source of classes. Returns the new report, its HTML and a note."""
+    return _scan(lambda: report.source, class_from, values, progress) if report else NOTHING
 
 
-def _scan(get_source: Callable[[], Any], class_from: str, values: tuple, progress: gr.Progress) -> tuple[Any, Any]:
+def _scan(get_source: Callable[[], Any], class_from: str, values: tuple, progress: gr.Progress) -> tuple[Any, Any, str]:
     limits.check_training_enabled()
     warmup.wait()
     from diffusion_demo import data
@@ -68,7 +76,7 @@ def _scan(get_source: Callable[[], Any], class_from: str, values: tuple, progres
         report = data.scan(source, class_from, progress=show_progress, cache=cache)
     with suppress(OSError):  # without it, the trainer scans again
         cache.save()
-    return report, show(report, *values)
+    return report, show(report, *values), MEASURING
 
 
 def show(report: Any, *values: Any) -> Any:

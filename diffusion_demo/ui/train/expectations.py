@@ -6,6 +6,7 @@ from diffusion_demo.ui.duration import duration
 from diffusion_demo.ui.train.budget import IMAGES_NEEDED
 
 COPY_SHARE = 0.25  # of the images of a preview, from which on they are called copies
+MIN_STEPS = 20  # before the speed is known: the first steps are slower
 COPIES = (
     "The previews start to copy training images ({share:.0f} % of the last one). Compare them below. More images, "
     "random flips or dropout help; training longer does not."
@@ -39,5 +40,6 @@ def expectation(status: Status, config: TrainConfig) -> str:
             f"This run has seen {seen:,} images. Up to about {needed:,}, previews show {subject}. "
             "Continue training to see more."
         )
-    wait = f", in about {duration((needed - seen) / status.images_per_second)}" if status.images_per_second else ""
+    speed = status.images_per_second if status.step >= MIN_STEPS else None
+    wait = f", in about {duration((needed - seen) / speed)}" if speed else ""
     return f"Expect {subject} at first. Your images appear after about {needed:,} training images{wait}."

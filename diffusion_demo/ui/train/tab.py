@@ -128,7 +128,7 @@ def _connect_images(
     images: layout.ImageInputs, setup: layout.RunSettings, stage: layout.Stage, state: TabState
 ) -> None:
     """Scan the images when they are selected, and show the report on the stage."""
-    outputs, views = [state.report, stage.report], [stage.report_view, stage.training_view]
+    outputs, views = [state.report, stage.report, setup.note], [stage.report_view, stage.training_view]
     class_from = setup.fields["class_from"]
     scan_settings = [class_from, *_report_inputs(setup)]
     scanning: dict[str, Any] = {
@@ -147,7 +147,7 @@ def _connect_images(
     for trigger, scan, inputs, js in scans:
         trigger(lambda: (*_show_report(True), READING), None, [*views, stage.report], **IMMEDIATE)
         scanned = trigger(scan, inputs, outputs, js=js, **scanning)
-        scanned.failure(lambda: (*_show_report(False), None, ""), None, [*views, *outputs], **IMMEDIATE)
+        scanned.failure(lambda: (*_show_report(False), *dataset_preview.NOTHING), None, [*views, *outputs], **IMMEDIATE)
     on_class_input(dataset_preview.rescan, [state.report, *scan_settings], outputs, **scanning)
     stage.to_training.click(lambda: _show_report(False), None, views, **IMMEDIATE)
     stage.to_report.click(lambda: _show_report(True), None, views, **IMMEDIATE)

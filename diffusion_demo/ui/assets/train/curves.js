@@ -16,8 +16,8 @@ function short(value) {
 }
 
 // Multiples of 1, 2 or 5 times a power of ten, at most MAX_TICKS + 1 of them.
-function linearTicks(low, high) {
-  const raw = Math.max(high - low, 1e-9) / MAX_TICKS, power = 10 ** Math.floor(Math.log10(raw));
+function linearTicks(low, high, least = 0) {
+  const raw = Math.max((high - low) / MAX_TICKS, least, 1e-9), power = 10 ** Math.floor(Math.log10(raw));
   const step = power * ([1, 2, 5, 10].find((factor) => factor * power >= raw * 0.999) || 10), ticks = [];
   for (let tick = Math.ceil(low / step - 1e-9) * step; tick <= high + 1e-9 * step; tick += step) ticks.push(Number(tick.toPrecision(12)));
   return ticks;
@@ -64,7 +64,7 @@ function draw() {
   const low = view.share ? 0 : log(Math.min(...ys)) - 0.03, high = view.share ? 1 : log(Math.max(...ys)) + 0.03;
   const x = (step) => LEFT + ((step - first) / (last - first)) * (RIGHT - LEFT);
   const y = (value) => BOTTOM - ((log(value) - low) / (high - low)) * (BOTTOM - TOP);
-  axes(view, { xTicks: linearTicks(first, last), yTicks: view.share ? [0, 0.25, 0.5, 0.75, 1] : logTicks(low, high) }, x, y);
+  axes(view, { xTicks: linearTicks(first, last, 1), yTicks: view.share ? [0, 0.25, 0.5, 0.75, 1] : logTicks(low, high) }, x, y);
   view.lines.forEach((line, i) => {
     const points = line.points.filter((p) => view.share || p[1] > 0).map((p) => x(p[0]).toFixed(1) + "," + y(p[1]).toFixed(1));
     shape("polyline", { class: "line line-" + i + (line.faint ? " faint" : ""), points: points.join(" ") });
