@@ -31,7 +31,7 @@ def pixels(page: Page, canvas: str) -> list[int]:
 
 
 def factors(page: Page) -> tuple[float, float]:
-    signal, noise = map(float, page.locator("#inspector .filled b").all_inner_texts())
+    signal, noise = map(float, page.locator("#inspector .making .filled b").all_inner_texts())
     return signal, noise
 
 
@@ -41,7 +41,8 @@ def number(page: Page, where: str) -> float:
 
 
 def choose(page: Page, schedule: str) -> None:
-    page.locator(f"#inspector input[name=inspect-schedule][value={schedule}]").check()
+    # In the lesson on the forward process, which keeps the schedule of the one on schedules, the list is not visible.
+    page.locator(f"#inspector input[name=inspect-schedule][value={schedule}]").evaluate("radio => radio.click()")
 
 
 def set_t(page: Page, t: int) -> None:
