@@ -2,7 +2,7 @@
 
 Each row is a public function of diffusion_demo/diffusion whose docstring cites its source; the first sentence of the
 docstring describes it. The last two columns are the test files that use it, and where the page shows it, according to
-the constants SHOWS of the tabs.
+the constants SHOWS of the tabs and of the lessons.
 """
 
 import ast

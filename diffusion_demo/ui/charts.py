@@ -3,7 +3,7 @@
 import html
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffusion_demo.paths import ASSETS, read_asset
@@ -20,7 +20,7 @@ def head() -> str:
 def chart(
     label: str,
     xs: Sequence[float],
-    lines: dict[str, Sequence[float]],
+    lines: Mapping[str, Sequence[float]],
     x_title: str,
     y_title: str,
     *,

@@ -67,7 +67,7 @@ def test_what_a_link_cannot_mean_is_ignored(linked, query):
     page.get_by_role("tab", name="Inspect").click()
     expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000", timeout=60_000)
     expect(page.get_by_label("select cosine")).to_be_checked()
-    default = "?tab=inspect&example=seed_00000000&schedule=squaredcos_cap_v2&t=250"
+    default = "?tab=inspect&lesson=forward&example=seed_00000000&t=250"
     expect(page.locator("#inspector .link")).to_have_text(default)
 
 
@@ -76,7 +76,7 @@ def test_the_link_follows_and_is_copied(inspector, url):
     choose(inspector, "jsd")
     set_t(inspector, 321)
     inspector.locator("#inspector .t").press("ArrowRight")
-    wanted = f"{url}/?tab=inspect&example=lion&schedule=jsd&t=322"
+    wanted = f"{url}/?tab=inspect&lesson=forward&example=lion&schedule=jsd&t=322"
     expect(inspector.locator("#inspector .link")).to_have_attribute("href", wanted)
     inspector.get_by_role("button", name="Copy link").click()
     expect(inspector.locator("#inspector .copied")).to_have_text("Copied.")

@@ -10,6 +10,7 @@ import torch
 from gradio.media import get_image
 from playwright.sync_api import Page, expect
 
+from diffusion_demo.diffusion.flow import flow_time, path_scale
 from diffusion_demo.diffusion.likelihood import prior_bits
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import SCHEDULES, alphas_cumprod, named_betas, signal_to_noise, terminal_warning
@@ -30,7 +31,7 @@ def pixels(page: Page, canvas: str) -> list[int]:
 
 
 def factors(page: Page) -> tuple[float, float]:
-    signal, noise = map(float, page.locator("#inspector .filled b").all_inner_texts())
+    signal, noise = map(float, page.locator("#inspector .making .filled b").all_inner_texts())
     return signal, noise
 
 
@@ -40,11 +41,25 @@ def number(page: Page, where: str) -> float:
 
 
 def choose(page: Page, schedule: str) -> None:
-    page.locator(f"#inspector input[name=inspect-schedule][value={schedule}]").check()
+    # In the lesson on the forward process, which keeps the schedule of the one on schedules, the list is not visible.
+    page.locator(f"#inspector input[name=inspect-schedule][value={schedule}]").evaluate("radio => radio.click()")
 
 
 def set_t(page: Page, t: int) -> None:
     page.locator("#inspector .t").fill(str(t))
+
+
+def open_lesson(page: Page, lesson: str) -> None:
+    page.locator(f"#inspector .lessons [data-lesson={lesson}]").click()
+    page.locator(f"#inspector .head[data-lesson={lesson}]").wait_for()
+
+
+def curve(page: Page, chart: str) -> dict[str, list[float]]:
+    """Return the values of a chart by the label of their line; those of the x axis are "x"."""
+    return page.locator(f"#inspector .{chart}").evaluate(
+        "parent => Object.fromEntries(parent.chart.data.map((values, i) => "
+        "[i ? parent.chart.series[i].label : 'x', [...values]]))"
+    )
 
 
 def set_steps(page: Page, steps: str) -> None:
@@ -125,7 +140,7 @@ def test_t_zero_is_the_clean_image_and_t_max_is_not(inspector):
 
 
 def test_dragging_t_sends_no_request(inspector):
-    inspector.wait_for_timeout(1500)  # until the examples and panels have loaded
+    inspector.wait_for_timeout(1500)  # until the examples and lessons have loaded
     requests, before, box = [], pixels(inspector, "xt"), inspector.locator("#inspector .t").bounding_box()
     inspector.on("request", lambda request: requests.append(request.url))
     middle = box["y"] + box["height"] / 2
@@ -157,7 +172,14 @@ def test_arrow_keys_move_by_one_and_with_shift_by_ten(inspector):
 def test_t_stays_in_view_below(inspector):
     inspector.locator("#inspector .keep").scroll_into_view_if_needed()
     box = inspector.locator("#inspector .t").bounding_box()
-    assert 0 <= box["y"] < 60
+    assert 0 <= box["y"] < 100
+
+
+def test_the_slip_of_variance_and_standard_deviation_is_pointed_out_with_the_packages_numbers(inspector):
+    set_t(inspector, 300)
+    abar = alphas_cumprod(named_betas("linear", 1000))[299]
+    assert number(inspector, ".slip .variance") == pytest.approx(float(1 - abar), abs=1e-4)
+    assert number(inspector, ".slip .deviation") == pytest.approx(float((1 - abar).sqrt()), abs=1e-4)
 
 
 def test_the_strip_runs_from_the_image_to_noise_and_a_click_jumps(inspector):
@@ -189,6 +211,7 @@ def test_new_noise_changes_the_noise_alone(inspector):
 
 
 def test_the_list_shows_each_schedules_end_and_its_value_at_t(inspector):
+    open_lesson(inspector, "schedules")
     set_t(inspector, 700)
     for name in SCHEDULES:
         betas, row = named_betas(name, 1000), f"tr[data-name={name}]"
@@ -203,31 +226,69 @@ def test_the_list_shows_each_schedules_end_and_its_value_at_t(inspector):
         )
 
 
-def test_the_curves_are_the_packages_tables_and_the_cursor_follows_t(inspector):
+def test_the_curves_are_the_packages_tables_and_the_mark_follows_t(inspector):
+    open_lesson(inspector, "schedules")
     inspector.get_by_label("show sigmoid").check()
     set_t(inspector, 500)
-    svg = inspector.locator("#inspector svg.curve")
-    assert svg.locator(".line").count() == 3
-    axis = [float(mark.get_attribute("y1")) for mark in svg.locator(".grid").all()]
-    for name in ("linear", "squaredcos_cap_v2", "sigmoid"):
-        dot, abar = svg.locator(f".dot.line-{name}"), alphas_cumprod(named_betas(name, 1000))
-        assert abs(float(dot.get_attribute("cy")) - (axis[0] + (axis[-1] - axis[0]) * float(abar[499]))) < 0.1
-        points = [point.split(",") for point in svg.locator(f".line.line-{name}").get_attribute("points").split()]
-        assert abs(float(points[-1][1]) - (axis[0] + (axis[-1] - axis[0]) * float(abar[-1]))) < 0.1
-    first = float(svg.locator(".cursor").get_attribute("x1"))
+    drawn = curve(inspector, "curve")
+    assert set(drawn) == {"x", "linear", "cosine", "flow", "sigmoid"} and drawn["x"][-1] == 1000
+    for label, name in {
+        "linear": "linear",
+        "cosine": "squaredcos_cap_v2",
+        "flow": "flow",
+        "sigmoid": "sigmoid",
+    }.items():
+        abar = [1.0, *alphas_cumprod(named_betas(name, 1000)).tolist()]
+        assert drawn[label] == pytest.approx([abar[int(t)] for t in drawn["x"]], abs=1e-12)
+    mark = inspector.locator("#inspector .curve .chart-t")
+    first = mark.bounding_box()["x"]
     set_t(inspector, 600)
-    assert float(svg.locator(".cursor").get_attribute("x1")) > first + 20
+    assert mark.bounding_box()["x"] > first + 20
 
 
-def test_a_logarithmic_view_has_powers_of_ten(inspector):
+def test_a_logarithmic_view_is_named_has_titles_and_leaves_out_what_has_no_logarithm(inspector):
+    open_lesson(inspector, "schedules")
     inspector.locator("#inspector input[name=inspect-view][value=snr]").check()
-    marks = inspector.locator("#inspector svg.curve text[text-anchor=end]").all_text_contents()
-    assert all(re.fullmatch("10[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+|1000", mark) for mark in marks) and len(marks) > 3
+    axes = inspector.locator("#inspector .curve").evaluate("p => p.chart.axes.map(axis => axis.label)")
+    assert axes == ["t", "SNR, signal / noise (log)"]
+    texts = inspector.locator("#inspector .curve").evaluate(
+        "p => p.chart.axes[1].values(p.chart, [0.001, 0.002, 0.01, 0.05, 1, 10, null])"
+    )
+    assert texts == ["10⁻³", "", "10⁻²", "", "10⁰", "10¹", ""]
+    assert curve(inspector, "curve")["linear"][0] is None, "SNR is infinite at t = 0"
     set_t(inspector, 0)
-    expect(inspector.locator("#inspector svg.curve .dot.line-linear")).to_be_hidden()
+    assert inspector.locator("#inspector .curve .chart-dot:visible").count() == 0
+
+
+def test_flow_matching_is_a_schedule_whose_identities_hold_at_every_t(inspector):
+    open_lesson(inspector, "schedules")
+    x0, eps = lion().double()[0].permute(1, 2, 0), explorer_data.make_noise(0).double()
+    for name, t in [("linear", 300), ("flow", 250), ("flow", 1000)]:
+        choose(inspector, name)
+        set_t(inspector, t)
+        abar = alphas_cumprod(named_betas(name, 1000))[t - 1]
+        assert number(inspector, ".flow-time") == pytest.approx(float(flow_time(abar)), abs=1e-4)
+        assert number(inspector, ".flow-scale") == pytest.approx(float(path_scale(abar)), abs=1e-4)
+        v = abar.sqrt() * eps - (1 - abar).sqrt() * x0
+        for target, values in {"x₀": x0, "ε": eps, "v": v, "u": eps - x0}.items():
+            cells = inspector.locator(f"#inspector .flow [data-target={target}] td").all_inner_texts()
+            assert float(cells[0]) == pytest.approx(float(values[64, 64, 0]), abs=2e-4), (name, t, target)
+            assert cells[1].endswith(f"= {cells[0]}")
+            difference = cells[2].translate(SUPERSCRIPTS).replace(" × 10", "e")
+            assert float(difference) < 1e-5
+
+
+def test_only_lessons_that_compare_leave_the_schedule_of_the_model(inspector):
+    on = inspector.locator("#inspector .on")
+    expect(on).to_have_text("linear, for comparison (this model: cosine)")
+    inspector.locator("#inspector .lessons [data-lesson=training]").click()
+    expect(on).to_have_text("cosine, this model's schedule")
+    expect(inspector.locator("#inspect-steps")).to_have_count(0)
 
 
 def test_each_drawn_schedule_has_a_strip_that_says_where_the_image_is_gone(inspector):
+    open_lesson(inspector, "schedules")
+    inspector.get_by_label("show flow").uncheck()
     strips = inspector.locator("#inspector .strips > div")
     assert strips.count() == 2
     for row, name in zip(strips.all(), ("linear", "squaredcos_cap_v2"), strict=True):
@@ -242,6 +303,7 @@ def test_each_drawn_schedule_has_a_strip_that_says_where_the_image_is_gone(inspe
 
 
 def test_another_number_of_steps_keeps_the_place_and_says_which_schedules_cannot(inspector):
+    open_lesson(inspector, "schedules")
     set_steps(inspector, "20")
     expect(inspector.locator("#inspector .t-value")).to_have_text("5 of 20")
     expect(inspector.locator("#inspector .missing")).to_contain_text("needs more than 20 timesteps")
@@ -257,6 +319,7 @@ def test_another_number_of_steps_keeps_the_place_and_says_which_schedules_cannot
 
 
 def test_a_number_of_steps_that_cannot_be_is_one_sentence_and_nothing_is_lost(inspector):
+    open_lesson(inspector, "schedules")
     for wanted, possible in [("1", 100), ("4001", 4000), ("2.5", 2), ("", 400)]:
         before = pixels(inspector, "xt")
         set_steps(inspector, wanted)
@@ -289,12 +352,9 @@ def test_the_histogram_is_that_of_the_noisy_image(inspector):
         .numpy()
     )
     assert abs(number(inspector, ".mean") - xt.mean()) < 1e-3 and abs(number(inspector, ".spread") - xt.std()) < 1e-3
-    svg = inspector.locator("#inspector svg.histogram")
-    axis = [float(mark.get_attribute("y1")) for mark in svg.locator(".grid").all()]
-    tops = [float(y) for y in re.findall(r"V([\d.]+)H", svg.locator(".bars").get_attribute("d"))]
-    densities = [(axis[0] - top) / (axis[0] - axis[-1]) for top in tops]
     wanted, _ = np.histogram(xt, 64, (-4, 4))
-    assert np.abs(np.array(densities) - wanted / xt.size / 0.125).max() < 2e-3
+    densities = np.array(curve(inspector, "histogram")["pixels of x_t"][:64])
+    assert np.abs(densities - wanted / xt.size / 0.125).max() < 2e-3
 
 
 # Layout
@@ -310,15 +370,20 @@ def test_it_fits_every_screen_and_its_text_can_be_read(open_page, name, viewport
     SCREENSHOTS.mkdir(exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"inspect-{name}-{theme}.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    smallest = (
-        "Math.min(...[...document.querySelectorAll('#inspector svg')].flatMap(svg => [...svg.querySelectorAll('text')]"
-        ".map(text => parseFloat(getComputedStyle(text).fontSize) * svg.clientWidth / svg.viewBox.baseVal.width)))"
-    )
-    assert page.evaluate(smallest) >= 12
+    assert inspector_charts(page) == ["histogram", "kl"]
+    open_lesson(page, "schedules")
     set_steps(page, "300")
     page.locator("#inspector input[name=inspect-view][value=snr]").check()
     expect(page.locator("#inspector .t-value")).to_have_text("75 of 300")
-    assert page.evaluate(
-        "document.querySelector('#inspector .numbers').getBoundingClientRect().right <= window.innerWidth - 16"
+    assert inspector_charts(page) == ["curve"]
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def inspector_charts(page: Page) -> list[str]:
+    """Return the visible charts of the explorer, whose axes have titles and letters of at least 12 pixels."""
+    return page.evaluate(
+        "[...document.querySelectorAll('#inspector .line-chart')]"
+        ".filter(p => p.clientWidth && p.chart.width === p.clientWidth"
+        " && p.chart.axes.every(a => a.label && parseFloat(a.font[0]) >= 12 * devicePixelRatio))"
+        ".map(p => p.classList[0])"
     )
-    assert all(page.locator(f"#inspector svg.{plot} .line").count() for plot in ("histogram", "kl", "curve"))

@@ -19,8 +19,8 @@ from diffusion_demo.paths import CHECKPOINTS
 from diffusion_demo.sampling.generate import sample, upsample
 from diffusion_demo.sampling.request import Request, image_specs
 from diffusion_demo.sampling.variations import Variation, mix, vary
-from diffusion_demo.ui.inspect import panels
-from diffusion_demo.ui.inspect.panels.scene import load_scene
+from diffusion_demo.ui.inspect.lessons import frame, words
+from diffusion_demo.ui.inspect.lessons.scene import load_scene
 from tests.conftest import CLASSES
 from tests.on_device.device import OTHER, MixedDevices, counted
 
@@ -172,10 +172,10 @@ def test_the_commands_sample_and_evaluate(random_checkpoint, digits, tmp_path, m
     assert main(["evaluate", *common, "--data", str(digits), *metrics]) == 0
 
 
-@pytest.mark.parametrize("panel", panels.TITLES)
-def test_the_panels_of_the_page(on_other, panel):
+@pytest.mark.parametrize("lesson", words.LESSONS)
+def test_the_lessons_of_the_page(on_other, lesson):
     first, second = sorted((CHECKPOINTS / "avatars-32" / "showcase").glob("seed_*.png"))[:2]
-    assert "<math" in panels.show(panel, load_scene(first, second, 7, 0.01, on_other))
+    assert f'id="lesson-{lesson}"' in frame.show(lesson, load_scene(first, second, 7, 0.01, on_other))
 
 
 @pytest.mark.parametrize("settings", [{}, {"guidance_scale": 2.0}, {"classifier_scale": 1.0}], ids=str)

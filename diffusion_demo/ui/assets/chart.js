@@ -53,7 +53,6 @@
   }
 
   function byKeyboard(parent, chart) {
-    parent.tabIndex = 0;
     parent.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key], last = chart.data[0].length - 1;
       if (!step) return;
@@ -69,6 +68,7 @@
     parent.chart?.destroy();
     parent.replaceChildren();
     parent.classList.add("line-chart");
+    parent.tabIndex = 0;
     parent.setAttribute("role", "group");
     parent.setAttribute("aria-label", spec.label + ". Arrow keys read its values.");
     const clean = (values) => values.map((v) => (v === null || !Number.isFinite(v) || (spec.y.log && v <= 0) ? null : v));

@@ -1,8 +1,9 @@
-"""Inspect tab: the forward process of an image at every t, and panels on the reverse process."""
+"""Inspect tab: six lessons on diffusion models, with an image, a model and t."""
 
 import os
 import random
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,12 +122,13 @@ def _open_link(request: gr.Request) -> list:
     path = examples().get(parameters.get("example"), default_images()[0])
     noise = parameters.get("noise", "")
     seed = int(noise) if re.fullmatch("[0-9]{1,10}", noise) else 0
-    try:
-        steps = explorer_data.parse_num_timesteps(float(parameters.get("T", NUM_TIMESTEPS)))
-    except ValueError:
-        steps = NUM_TIMESTEPS
-    served, model = _copy_to_cache(path), parameters.get("model")
-    chosen = gr.Dropdown(value=model) if model in model_list.model_folders() else gr.skip()
+    model = parameters.get("model")
+    folder = model_list.model_folders().get(model or model_list.DEFAULT_MODEL)
+    steps = load_metadata(folder).num_train_timesteps if folder else NUM_TIMESTEPS
+    if parameters.get("lesson", "schedules") == "schedules":  # the others keep to the model's own T
+        with suppress(ValueError):
+            steps = explorer_data.parse_num_timesteps(float(parameters.get("T", steps)))
+    served, chosen = _copy_to_cache(path), gr.Dropdown(value=model) if model and folder else gr.skip()
     return [served, steps, seed, steps, chosen, _inspect(served, seed, steps)]
 
 

@@ -1,0 +1,170 @@
+"""Lessons of the Inspect tab: browser tests of every lesson, with changes of t, image and model."""
+
+import re
+
+import pytest
+from PIL import Image, ImageSequence
+from playwright.sync_api import expect
+
+from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.paths import CHECKPOINTS
+from diffusion_demo.ui.inspect.examples import default_images
+from diffusion_demo.ui.inspect.lessons import training, words
+from diffusion_demo.ui.inspect.lessons.scene import load_scene
+from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
+
+SOON = 120_000
+BUSY = re.compile(r"\bbusy\b")
+
+
+def open_inspect(open_page, viewport=DESKTOP, theme="light", query=""):
+    page = open_page(viewport, theme, query)
+    page.get_by_role("tab", name="Inspect").click()
+    page.locator("#lesson .panel").wait_for(timeout=SOON)
+    return page
+
+
+def turn_to(page, lesson):
+    page.locator(f"#inspector .lessons [data-lesson={lesson}]").click()
+    shown = page.locator(f"#lesson:not(.busy) #lesson-{lesson}")
+    shown.wait_for(timeout=SOON)
+    return shown
+
+
+def let_t_go_at(page, t):
+    page.locator("#inspector .t").fill(str(t))
+    page.locator("#inspector .t").dispatch_event("change")
+
+
+def test_the_lessons_follow_one_another_each_with_its_question_figure_and_numbers(open_page):
+    page = open_inspect(open_page)
+    for lesson, its_words in words.LESSONS.items():
+        shown = page.locator(f"#lesson:not(.busy) #lesson-{lesson}")
+        shown.wait_for(timeout=SOON)
+        heading = page.get_by_role("heading", level=2)
+        assert heading.all_inner_texts() == [its_words.question]
+        assert page.locator("math:visible").first.bounding_box()["height"] > 10
+        assert page.locator("#inspector canvas.xt:visible, #inspector .curve canvas, #lesson img").count() > 0
+        assert all(shown.locator("img").evaluate_all("images => images.map(i => i.naturalWidth > 0)"))
+        charts = shown.locator("[data-chart]")
+        expect(charts.locator("canvas")).to_have_count(charts.count())
+        page.screenshot(path=SCREENSHOTS / f"inspect-{lesson}-desktop-light.png", full_page=True)
+        if (following := words.following(lesson)) is not None:
+            page.get_by_role("button", name=f"Next: {following[1]}").click()
+    assert int(page.locator("#lesson .panel").get_attribute("data-t")) >= 500, "guidance opens where it helps"
+
+
+def test_what_changed_is_never_shown_as_current(open_page):
+    """The old answer is hidden under another title and dimmed under the same one, from the first moment on."""
+    page = open_inspect(open_page)
+    turn_to(page, "reverse")
+    state = page.evaluate(
+        "() => { document.querySelector('#inspector .lessons [data-lesson=training]').click();"
+        " return [document.querySelector('#lesson .panel').checkVisibility(),"
+        " document.querySelector('.working').textContent,"
+        " document.querySelector('#inspector .head:not([hidden]) h2').textContent] }"
+    )
+    assert state == [False, "Computing ...", words.LESSONS["training"].question]
+    expect(page.locator("#lesson")).not_to_have_class(BUSY, timeout=SOON)
+    page.evaluate(
+        "new MutationObserver(() => window.wasBusy ||= document.querySelector('#lesson').classList.contains('busy'))"
+        ".observe(document.querySelector('#lesson'), { attributes: true })"
+    )
+    page.get_by_role("button", name="New noise").click()
+    page.wait_for_function("window.wasBusy")
+    expect(page.locator("#lesson")).not_to_have_class(BUSY, timeout=SOON)
+    turn_to(page, "training")  # what is open already needs no work, and does not wait for any
+
+
+def test_the_open_lesson_follows_t_with_the_cores_numbers(open_page):
+    page = open_inspect(open_page)
+    shown = turn_to(page, "training")
+    let_t_go_at(page, 700)
+    expect(shown).to_contain_text("At t = 700", timeout=SOON)
+    scene = load_scene(
+        *default_images(),
+        0,
+        0.7,
+        load_checkpoint(CHECKPOINTS / "avatars-32"),
+    )
+    mean, error = (float(number) for number in shown.locator(".simple").inner_text().split(" ± "))
+    assert training.estimate_loss(scene) == (pytest.approx(mean, abs=2e-4), pytest.approx(error, abs=2e-4))
+    ts, network, optimal = training.error_curves(scene)
+    drawn = shown.locator("[data-chart]").evaluate("parent => [...parent.chart.data].map(values => [...values])")
+    assert (
+        drawn[0] == ts and drawn[1] == pytest.approx(network, rel=0.05) and drawn[2] == pytest.approx(optimal, rel=0.05)
+    )
+    assert shown.locator("[data-chart]").evaluate("parent => parent.chart.marked") == 700
+
+
+def test_a_chart_tells_its_values_to_the_keyboard(open_page):
+    page = open_inspect(open_page)
+    chart = turn_to(page, "training").locator("[data-chart]")
+    chart.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    expect(chart.locator(".u-legend .u-value").first).to_have_text("88")
+    assert float(chart.locator(".u-legend .u-value").nth(1).inner_text()) > 0
+    expect(chart).to_have_attribute("aria-label", re.compile("Squared error of eps over t"))
+
+
+def test_an_exact_model_can_be_asked_and_has_no_classes_to_guide(open_page):
+    page = open_inspect(open_page)
+    shown = turn_to(page, "guidance")
+    expect(shown).to_contain_text("the class that changes the prediction most")
+    page.get_by_role("combobox", name="Model").last.click()
+    page.get_by_role("option", name=re.compile("knows the sixteen images by heart")).last.click()
+    expect(shown).to_contain_text("knows no classes", timeout=SOON)
+    expect(page.locator("#lesson .perfect")).to_contain_text("no network")
+    expect(turn_to(page, "reverse")).to_contain_text("this model's, fixed")
+    expect(page.locator("#inspector .link")).to_have_attribute(
+        "href", re.compile("lesson=reverse.*model=oracle-memory")
+    )
+
+
+def test_the_whole_bound_is_measured_while_one_watches(open_page):
+    page = open_inspect(open_page)
+    shown = turn_to(page, "likelihood")
+    expect(shown).to_contain_text("a chain of 25 steps")
+    page.get_by_role("button", name="Measure over all steps").click()
+    expect(page.locator("#lesson-likelihood")).to_contain_text("of 1,000 steps", timeout=SOON)
+    expect(shown.locator(".total")).to_have_text(re.compile(r"\d\.\d{4}"), timeout=3 * SOON)
+
+
+def test_all_steps_from_x_t_are_taken_and_the_figure_is_kept(open_page, tmp_path):
+    page = open_inspect(open_page, query="&lesson=reverse&t=300")
+    page.get_by_role("button", name="Take all steps from here").click()
+    page.get_by_text("to noise and back by DDIM").wait_for(timeout=SOON)
+    expect(page.locator("#lesson")).not_to_have_class(BUSY, timeout=SOON)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download figure (PNG)").click()
+    assert download.value.suggested_filename == "lesson_reverse_t300.png"
+    download.value.save_as(tmp_path / "figure.png")
+    with Image.open(tmp_path / "figure.png") as figure:
+        assert figure.width == 1200 and figure.height > 600 and len(figure.convert("L").getcolors(256) or []) > 50
+
+
+def test_the_walk_can_be_kept_as_an_animation(open_page, tmp_path):
+    page = open_inspect(open_page)
+    page.get_by_role("button", name="Create animation").click()
+    page.locator("#walk").wait_for(timeout=SOON)
+    with page.expect_download() as download:
+        page.locator("#walk").click()
+    assert download.value.suggested_filename == "walk_t250_seed0.webp"
+    download.value.save_as(tmp_path / "walk.webp")
+    with Image.open(tmp_path / "walk.webp") as walk:
+        assert walk.format == "WEBP" and len(ImageSequence.all_frames(walk)) > 20
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_lessons_are_no_wider_than_a_phone_and_t_stays_in_view(open_page, theme):
+    page = open_inspect(open_page, PHONE, theme)
+    for lesson in words.LESSONS:
+        turn_to(page, lesson)
+        page.screenshot(path=SCREENSHOTS / f"inspect-{lesson}-phone-{theme}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), lesson
+    page.locator("#lesson .source").last.scroll_into_view_if_needed()
+    assert 0 <= page.locator("#inspector .t").bounding_box()["y"] < 120
+    page.emulate_media(media="print")
+    expect(page.locator("#inspector .lessons")).to_be_hidden()
+    expect(page.locator("#lesson-guidance img").first).to_be_visible()

@@ -1,0 +1,230 @@
+"""Lessons of the Inspect tab compared with the equations they show, for the bundled model and an oracle."""
+
+import base64
+import io
+import json
+import math
+import re
+from dataclasses import replace
+
+import pytest
+import torch
+from PIL import Image, ImageSequence
+
+from diffusion_demo.diffusion.losses import decoder_term, kl_term
+from diffusion_demo.diffusion.process import Diffusion, call_model
+from diffusion_demo.diffusion.schedules import named_betas
+from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.paths import CHECKPOINTS
+from diffusion_demo.ui.inspect.lessons import forward, frame, guidance, likelihood, regenerate, training, words
+from diffusion_demo.ui.inspect.lessons.scene import load_scene
+from diffusion_demo.ui.inspect.shows import SHOWS
+
+FACE = CHECKPOINTS / "avatars-32" / "showcase"
+
+
+@pytest.fixture(scope="module")
+def scene():
+    first, second = sorted(FACE.glob("seed_*.png"))[:2]
+    return load_scene(first, second, 7, 0.3, load_checkpoint(CHECKPOINTS / "avatars-32"))
+
+
+@pytest.fixture(scope="module")
+def oracle_scene(scene):
+    return replace(scene, checkpoint=load_checkpoint("oracle-memory"))
+
+
+def numbers(html, css_class):
+    """Return the numbers in the element of this class."""
+    match = re.search(f'<b class="{css_class}">(.*?)</b>', html)
+    assert match
+    return [float(number) for number in re.findall(r"[\d.]+(?:e-\d+)?", match.group(1))]
+
+
+def at(scene, t):
+    return replace(scene, t=t)
+
+
+@pytest.mark.parametrize("t", [1, 300, 1000])
+@pytest.mark.parametrize("lesson", [name for name in words.LESSONS if name != "schedules"])
+def test_every_lesson_is_complete_at_both_ends_of_the_chain(scene, lesson, t):
+    html = frame.show(lesson, at(scene, t))
+    assert f'data-t="{t}"' in html and "<math" in html and ("<img" in html or "data-chart" in html)
+    assert "nan" not in re.sub(r'"data:[^"]*"', "", html).lower()
+
+
+def test_the_words_lead_from_each_lesson_to_the_next():
+    heads, names = words.heads(), list(words.LESSONS)
+    for name, lesson in words.LESSONS.items():
+        assert lesson.question.endswith("?") and f"<h2>{lesson.question}</h2>" in heads
+        assert lesson.idea.count(". ") == 1 or lesson.idea.count(". ") == 2, "two sentences, three at most"
+        assert "Expect" in lesson.attempt and 0 < lesson.share <= 1
+        assert name in SHOWS.values()
+    assert [(words.following(name) or (None,))[0] for name in names] == [*names[1:], None]
+
+
+@pytest.mark.parametrize("lesson", words.LESSONS)
+@pytest.mark.parametrize("model", ["oracle-memory", "oracle-pixels"])
+def test_every_lesson_works_with_an_oracle_and_says_what_that_is(scene, lesson, model):
+    assert "Exact model" in frame.show(lesson, replace(scene, checkpoint=load_checkpoint(model)))
+
+
+def test_the_schedule_of_the_model_is_told_by_its_name_or_else_by_its_betas(scene):
+    assert frame.own_schedule(scene) == ("squaredcos_cap_v2", "")
+    other = replace(scene.chain, betas=scene.chain.betas / 2)
+    name, betas = frame.own_schedule(replace(scene, checkpoint=replace(scene.checkpoint, diffusion=other)))
+    assert name == "own" and base64.b64decode(betas) == other.betas.numpy().tobytes()
+
+
+def test_a_model_on_the_straight_path_has_every_lesson_up_to_pure_noise(scene):
+    flow = Diffusion(named_betas("flow", 1000), "v_prediction", "learned_range")
+    here = replace(scene, checkpoint=replace(scene.checkpoint, diffusion=flow, beta_schedule="flow"), t=1000)
+    assert frame.own_schedule(here) == ("flow", "")
+    for lesson in words.LESSONS:
+        assert "nan" not in re.sub(r'"data:[^"]*"', "", frame.show(lesson, here)).lower(), lesson
+
+
+def test_the_optimal_denoiser_knows_its_sixteen_images_and_no_other(scene):
+    assert len(scene.known) == 16 and torch.equal(scene.known[0], scene.x0[0])
+    assert float((at(scene, 300).optimal_x0(at(scene, 300).xt, 299) - scene.x0).abs().max()) < 1e-3
+    foreign = replace(scene, x0=-scene.x0)
+    answer = foreign.optimal_x0(foreign.xt, foreign.index)
+    assert float((foreign.known - answer).abs().amax((1, 2, 3)).min()) < 1e-2, "it answers with one of the sixteen"
+
+
+def test_one_guess_has_three_errors_that_differ_by_known_factors(scene):
+    for t in (50, 500, 950):
+        errors, abar = training.target_errors(at(scene, t)), float(scene.chain.abar[t - 1])
+        assert errors["epsilon"] == pytest.approx(abar * errors["v_prediction"], rel=1e-3)
+        assert errors["sample"] == pytest.approx((1 - abar) * errors["v_prediction"], rel=1e-3)
+        shown = re.search(r'error-v_prediction">([\d.]+)<', training.show(at(scene, t)))
+        assert shown and float(shown[1]) == pytest.approx(errors["v_prediction"], abs=1e-5)
+
+
+def test_the_error_over_t_is_that_of_the_network_and_of_the_optimal_denoiser(scene):
+    ts, network, optimal = training.error_curves(scene)
+    assert ts[0] == 1 and ts[-1] == 1000 and len(ts) == len(network) == len(optimal)
+    eps, k = scene.draws(len(ts), salt=9), len(ts) // 2
+    xt = scene.chain.q_sample(scene.x0, ts[k] - 1, eps[k : k + 1])
+    assert network[k] == pytest.approx(float(((scene.p(xt, ts[k] - 1, clip=False).eps - eps[k]) ** 2).mean()), rel=1e-2)
+    assert optimal[k] < network[k] and max(network[1:]) < 1
+
+
+def test_moments_of_the_chain_agree_with_the_closed_form(scene):
+    for x0, mean, mean_error, exact_mean, variance, variance_error, exact_variance in forward.compare_moments(
+        at(scene, 400)
+    ):
+        assert exact_mean == pytest.approx(
+            scene.chain.abar[399].sqrt().item() * x0
+        ) and exact_variance == pytest.approx(1 - scene.chain.abar[399].item())
+        assert (
+            abs(mean - exact_mean) < 4.5 * mean_error
+            and abs(variance - exact_variance) < 4.5 * variance_error
+            and variance_error < 0.03 * exact_variance
+        )
+
+
+def test_the_animation_contains_its_settings(scene):
+    with Image.open(io.BytesIO(forward.animation(at(scene, 50), {"chain": "cosine"}))) as moving:
+        assert 30 <= len(ImageSequence.all_frames(moving)) <= 40 and moving.size == (256, 256), (
+            "equal frames are merged"
+        )
+        assert json.loads(moving.getexif()[0x010E]) == {"chain": "cosine", "t": 50, "seed": 7}
+    with Image.open(io.BytesIO(forward.animation(at(scene, 1), {}))) as short:
+        assert short.size == (256, 256)
+
+
+def test_the_cost_of_a_step_equals_the_loss_term(scene):
+    for t in (1, 2, 500):
+        here = at(scene, t)
+        with torch.no_grad():
+            output = call_model(here.model, here.chain, here.xt, t - 1, **here.labels(1))
+        p = here.chain.p(output, here.xt, t - 1)
+        wanted = kl_term(here.chain.q_posterior(here.x0, here.xt, t - 1), p) if t > 1 else decoder_term(p, here.x0)
+        assert numbers(frame.show("reverse", here), "bits")[0] == pytest.approx(float(wanted), rel=0.01)
+
+
+def test_the_estimated_loss_is_plausible_and_shown(scene):
+    mean, error = training.estimate_loss(at(scene, 500))
+    assert 0 < mean < 0.2 and error < mean
+    assert numbers(frame.show("training", at(scene, 500)), "simple") == [
+        pytest.approx(mean, abs=1e-4),
+        pytest.approx(error, abs=1e-4),
+    ]
+
+
+def test_pixel_probabilities_are_a_distribution():
+    for mean, log_variance in ((0.1, -8.0), (-1.0, -6.0), (0.999, -3.0)):
+        probability = likelihood.pixel_probabilities(mean, log_variance)
+        assert float(probability.sum()) == pytest.approx(1, abs=1e-6)
+        assert abs(int(probability.argmax()) - (mean + 1) * 127.5) <= 1
+
+
+def test_the_terms_add_up_to_the_bound_and_an_oracle_needs_fewer_bits(scene, oracle_scene):
+    totals = []
+    for one in (scene, oracle_scene):
+        terms = list(likelihood.compute_terms(one, 10))
+        assert (
+            len(terms) == 10
+            and [t for t, _ in terms] == sorted((t for t, _ in terms), reverse=True)
+            and terms[-1][0] == 1
+        )
+        totals.append(numbers(likelihood.render(one, terms, 10), "total")[0])
+        assert totals[-1] == pytest.approx(sum(bits for _, bits in terms), abs=1e-3)
+    assert totals[1] < totals[0]
+
+
+def test_the_spot_selects_a_pixel(scene):
+    assert [replace(scene, spot=spot).pixel for spot in ((0, 0), (0.5, 0.25), (1, 1))] == [
+        (0, 0, 0, 0),
+        (0, 0, 8, 16),
+        (0, 0, 31, 31),
+    ]
+    value = round((float(scene.x0[0, 0, 8, 16]) + 1) * 127.5)
+    assert f"The chosen pixel is <b>{value}</b>" in likelihood.show(replace(scene, spot=(0.5, 0.25)))
+
+
+def test_an_unfinished_bound_shows_no_total(scene):
+    terms = list(likelihood.compute_terms(scene, 10))
+    assert "total" not in likelihood.render(scene, terms[:4], 10) and "4 of 10 steps" in likelihood.render(
+        scene, terms[:4], 10
+    )
+
+
+def test_ddim_inverts_its_encoding(scene):
+    decoded, error = regenerate.ddim_round_trip(scene)
+    assert error == pytest.approx(127.5 * math.sqrt(float((decoded.clamp(-1, 1) - scene.x0).square().mean())))
+    coarser = regenerate.ddim_round_trip(scene, num_steps=16)[1]
+    assert error < 5 < coarser
+    assert scene.respaced_from_t(5).timesteps.tolist()[-1] == scene.index and len(at(scene, 3).respaced_from_t(12)) == 3
+
+
+def test_all_steps_from_x_t_are_shown_one_figure_after_the_other(scene):
+    parts = list(regenerate.parts(scene))
+    assert len(parts) == 4 and all("<img" in part for part in parts)
+    assert "from the same x<sub>t</sub>, t = 300" in parts[0] and "to noise and back by DDIM" in parts[3]
+
+
+def test_guided_images_go_along_the_direction_of_their_class(scene):
+    here = at(scene, 800)
+    unguided, (plain, guided) = guidance.predicted_images(here, [2, 5])
+    difference, _ = guidance.guidance_directions(here)
+    factor = -float((1 / here.chain.abar[799] - 1).sqrt())  # x_0 is linear in eps
+    inside = (plain.abs() < 1) & (guided.abs() < 1) & (unguided.abs() < 1)
+    moved = unguided + guidance.SCALES[1] * factor * difference[[2, 5]]
+    torch.testing.assert_close(guided[inside], moved[inside], atol=2e-3, rtol=0)
+
+
+def test_guidance_has_a_direction_for_every_class(scene):
+    difference, strength = guidance.guidance_directions(at(scene, 600))
+    metadata = scene.checkpoint.description
+    assert len(difference) == len(strength) == len(metadata.class_names) and bool((strength > 0).all())
+    assert "no classes" in guidance.show(replace(scene, checkpoint=load_checkpoint("oracle-memory")))
+
+
+def test_every_lesson_works_with_an_unconditional_grayscale_model(trained_checkpoint, tmp_path):
+    Image.new("RGBA", (40, 20), (200, 10, 10, 128)).save(tmp_path / "a.png")
+    here = load_scene(tmp_path / "a.png", tmp_path / "a.png", 0, 1.0, load_checkpoint(trained_checkpoint))
+    assert here.x0.shape == (1, 1, 16, 16) and here.t == 100
+    for lesson in words.LESSONS:
+        assert f'id="lesson-{lesson}"' in frame.show(lesson, here)
