@@ -138,7 +138,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         report["saved"] = str(parsed.save_npz)
     if extractor is not None:
         assert samples is not None
-        report |= {"samples": {"pictures": len(samples.images)} | samples.settings, "features": extractor.name}
+        report |= {"samples": {"images": len(samples.images)} | samples.settings, "features": extractor.name}
         report |= compute_metrics(samples, reference, _compared(metrics), extractor, parsed.seed, parsed.work)
     print(json.dumps(report) if parsed.json else "\n".join(report_lines(report)))
     return 0

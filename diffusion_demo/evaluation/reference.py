@@ -67,7 +67,7 @@ def load_reference(path: str | Path, preparation: Preparation = Preparation()) -
     preparation.transform(1, 1)
     if is_npz(path):
         images, _ = read_npz(path)
-        summary = {"source": Path(path).name, "pictures": len(images)}
+        summary = {"source": Path(path).name, "images": len(images)}
         return Reference(images, summary, preparation, read_statistics(path))
     report = data.scan(path, preparation.class_from)
     return Reference(report, report.summary() | asdict(preparation), preparation)

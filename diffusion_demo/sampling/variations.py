@@ -138,4 +138,4 @@ def settings_of(
     }
     index = common.pop("class_index")
     named = {} if index is None else {"class": checkpoint.description.class_names[index]}
-    return [common | named | {"seed": image.seed, "picture": i} for i, image in enumerate(variation.image_specs())]
+    return [common | named | {"seed": image.seed, "index": i} for i, image in enumerate(variation.image_specs())]

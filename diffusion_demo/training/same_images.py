@@ -7,7 +7,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig
 
 # Of the summaries of release 0.1.0, which have no digest of all images: what does not depend on names.
-COMPARED = ("pictures", "held_out", "classes", "shorter_sides", "not_square", "greyscale", "copies")
+COMPARED = ("images", "held_out", "classes", "shorter_sides", "not_square", "grayscale", "copies")
 
 
 def data_summary(report: data.Report) -> dict[str, Any]:

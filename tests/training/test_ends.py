@@ -180,13 +180,13 @@ def test_weights_of_a_step_that_was_broken_off_are_not_saved(train, run, monkeyp
 @pytest.mark.parametrize("what", ["preview", "held-out loss"])
 def test_what_only_watches_the_training_does_not_end_it(train, run, monkeypatch, what):
     if what == "preview":
-        monkeypatch.setattr(tasks.Denoising, "preview", raising(RuntimeError("no picture")))
+        monkeypatch.setattr(tasks.Denoising, "preview", raising(RuntimeError("no image")))
     else:
-        monkeypatch.setattr(Trainer, "_measure_held_out", raising(RuntimeError("no picture")))
+        monkeypatch.setattr(Trainer, "_measure_held_out", raising(RuntimeError("no image")))
     list(train(Budget(max_steps=4), save_every=2, sample_every=2))
     assert last(run)["type"] == "finished"
     warnings = [event["message"] for event in run.events() if event["type"] == "warned"]
-    expected = f"There is no {what} of step 4. Unexpected error (RuntimeError: no picture)."
+    expected = f"There is no {what} of step 4. Unexpected error (RuntimeError: no image)."
     assert expected in warnings
     assert_saved(run, 4)
     assert what == "preview" or load_metadata(latest_checkpoint(run)).held_out_loss is None

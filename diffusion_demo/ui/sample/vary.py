@@ -60,7 +60,7 @@ def _prepare(made_by: str, model: str, files: list[str], form: dict[str, Any]) -
         variation.seed,
         variations.settings_of(variation, model, checkpoint, made_by, source_settings),
         VARY if made_by == "vary" else MIX,
-        name=f"{made_by}_seed_{variation.seed:08d}_{{picture:02d}}.png",
+        name=f"{made_by}_seed_{variation.seed:08d}_{{index:02d}}.png",
     )
 
 

@@ -85,7 +85,7 @@ def show(report: Any, *transform: Any) -> Any:
 
 
 def _counts(summary: dict[str, Any]) -> str:
-    counts = f"{summary['pictures']:,} images; {summary['held_out']:,} set aside for validation"
+    counts = f"{summary['images']:,} images; {summary['held_out']:,} set aside for validation"
     classes = ", ".join(f"{html.escape(name)} ({count:,})" for name, count in summary["classes"].items())
     return f"<p><b>{counts}.</b>{f' Classes: {classes}.' if classes else ' No classes.'}</p>"
 

@@ -8,7 +8,7 @@ function inWords(s) {
   if (s.made_by === "compare") return "Compared: " + [s.across, s.down].filter(Boolean).map((side) =>
     (SETTING[side.setting] || side.setting) + " " + side.values.map((value) => SAMPLER[value] || label(value)).join(", ")).join(" × ") + ".";
   if (s.made_by === "vary") said.push("a variation, " + s.how_far + " % far");
-  if (s.made_by === "interpolate") said.push("number " + (s.picture + 1) + " of " + s.num_images + " from one image to another, " + s.how_far + " % far");
+  if (s.made_by === "interpolate") said.push("number " + ((s.index ?? s.picture) + 1) + " of " + s.num_images + " from one image to another, " + s.how_far + " % far");
   if (s.class) said.push(label(s.class));
   said.push("seed " + s.seed);
   if (s.sampler) said.push(SAMPLER[s.sampler] || s.sampler);
