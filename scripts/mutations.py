@@ -313,7 +313,7 @@ FAULTS = [
     ),
     Fault(
         "evaluation has an eta of its own",
-        "cli/evaluate.py",
+        "cli/evaluation.py",
         "return Request(**given(parsed, fields_of(Request)))",
         "return Request(**{'eta': 0.0} | given(parsed, fields_of(Request)))",
         "tests/ui/sample/test_same_images.py",

@@ -5,24 +5,24 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from tqdm import tqdm
 
 from diffusion_demo.cli.options import add_setting, given
 from diffusion_demo.cli.terminal import discard_lost_output
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import pasted_path
-
-if TYPE_CHECKING:
-    from diffusion_demo.training.config import TrainConfig
-    from diffusion_demo.training.run_folder import RunFolder
+from diffusion_demo.training import events
+from diffusion_demo.training.config import TrainConfig, check_settings, config_with_inherited
+from diffusion_demo.training.process import make_arguments
+from diffusion_demo.training.run_folder import RunFolder, resolve_init_from
 
 HELP = "train a model on a folder or ZIP file of images"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a call, and one for each field of TrainConfig."""
-    from diffusion_demo.training.config import TrainConfig
-
     parser.add_argument(
         "--run", required=True, dest="run_folder", metavar="DIR", help="Run folder, new unless --resume."
     )
@@ -39,12 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     """Train, printing each event. Return the exit code: 1 where the run failed."""
-    from diffusion_demo.training.run_folder import RunFolder
-
     run = RunFolder(parsed.run_folder)
     config = _config(parsed, run)
 
-    from diffusion_demo.training.events import Failed
     from diffusion_demo.training.loop import Budget, train
 
     command = shlex.join(["python", "-m", "diffusion_demo", *_readable(parsed.config, arguments)])
@@ -52,13 +49,12 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     failed = False
     for event in train(config, run, Budget(parsed.max_steps, parsed.max_minutes), parsed.resume, command):
         show(event)
-        failed = failed or isinstance(event, Failed)
+        failed = failed or isinstance(event, events.Failed)
     return 1 if failed else 0
 
 
-def _config(parsed: argparse.Namespace, run: "RunFolder") -> "TrainConfig":
+def _config(parsed: argparse.Namespace, run: RunFolder) -> TrainConfig:
     """Return the config of a new or a resumed run. Raises BadInput for options that are missing or conflict."""
-    from diffusion_demo.training.config import config_with_inherited
     from diffusion_demo.training.resume import resumed_config
 
     settings = _settings(parsed)
@@ -81,9 +77,6 @@ def _config(parsed: argparse.Namespace, run: "RunFolder") -> "TrainConfig":
 
 def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of TrainConfig that were given on the command line."""
-    from diffusion_demo.training.config import TrainConfig
-    from diffusion_demo.training.run_folder import resolve_init_from
-
     settings = (_read_settings(parsed.config) if parsed.config else {}) | given(parsed, TrainConfig.model_fields)
     if isinstance(settings.get("data"), str):
         settings["data"] = str(Path(pasted_path(settings["data"])).resolve())
@@ -94,8 +87,6 @@ def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
 
 def _read_settings(file: str) -> dict[str, Any]:
     """Return the settings in a JSON file, each with the type of its field. Raises BadInput."""
-    from diffusion_demo.training.config import check_settings
-
     try:
         settings = json.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -110,8 +101,6 @@ def _readable(config_file: str | None, arguments: list[str]) -> list[str]:
     """Return the arguments of this call with the settings of its file written out as options."""
     if not config_file:
         return arguments
-    from diffusion_demo.training.process import make_arguments
-
     settings = make_arguments(_read_settings(config_file))
     place = next((i for i, word in enumerate(arguments) if word == "--config"), None)
     if place is not None:
@@ -126,7 +115,7 @@ def _check_limits(parsed: argparse.Namespace) -> None:
         raise BadInput(f"--max-minutes must be more than 0, not {parsed.max_minutes:g}.")
 
 
-def _check_end(parsed: argparse.Namespace, config: "TrainConfig") -> "TrainConfig":
+def _check_end(parsed: argparse.Namespace, config: TrainConfig) -> TrainConfig:
     """Return `config`. Raises BadInput if nothing ends the call: neither a limit nor the learning-rate schedule."""
     if parsed.max_steps is None and parsed.max_minutes is None and config.lr_total_steps is None:
         raise BadInput(
@@ -159,14 +148,9 @@ class _Terminal:
     """A tqdm bar of the steps, with the other events as lines above it."""
 
     def __init__(self):
-        from tqdm import tqdm
-
         self.bar = tqdm(disable=True)
 
     def __call__(self, event) -> None:
-        from tqdm import tqdm
-
-        from diffusion_demo.training import events
 
         match event:
             case events.Start():

@@ -17,7 +17,8 @@ from diffusion_demo.models.classifier import Classifier, trunk_config
 from diffusion_demo.models.classifier_heads import POOLS
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata
-from diffusion_demo.training.config import TrainConfig, inherit
+from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.inherited_settings import inherit
 from diffusion_demo.training.initialize import adapt_classifier_to_data, adapt_to_data, load_or_build
 from diffusion_demo.training.state import load_state, save_state
 from diffusion_demo.training.trainer import make_average

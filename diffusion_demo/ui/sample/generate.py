@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.sampling.request import ImageSpec, Request, image_specs
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.preview import waiting_buttons
 from diffusion_demo.ui.sample.live_run import LiveRun, run_live
@@ -17,7 +18,6 @@ from diffusion_demo.ui.server.model_list import folder_of
 if TYPE_CHECKING:
     from diffusion_demo.diffusion.samplers import Step
     from diffusion_demo.models.checkpoint import Checkpoint
-    from diffusion_demo.sampling.request import ImageSpec, Request
 
 GENERATE = "Generate"
 
@@ -35,8 +35,8 @@ class _Run:
 
     folder: Path
     checkpoint: "Checkpoint"
-    request: "Request"
-    specs: "list[ImageSpec]"
+    request: Request
+    specs: list[ImageSpec]
     upsampler: _Upsampler | None
 
     @property
@@ -81,7 +81,6 @@ def generate(model: str, twice: bool, **form: Any) -> Iterator[dict[str, Any]]:
 def _prepare(model: str, form: dict[str, Any], twice: bool) -> _Run:
     """Load the models and check the request. Raises BadInput."""
     from diffusion_demo.sampling.generate import check_upsampling
-    from diffusion_demo.sampling.request import image_specs
     from diffusion_demo.ui.server.model_cache import load
 
     folder = folder_of(model)
