@@ -28,6 +28,7 @@ READING_ORDER = [
     "schedules",
     "timesteps",
     "process",
+    "denoiser",
     "losses",
     "likelihood",
     "samplers",

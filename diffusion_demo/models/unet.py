@@ -11,7 +11,7 @@ from diffusers import ModelMixin, UNet2DModel
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from diffusion_demo.diffusion.process import Denoiser
+from diffusion_demo.diffusion.denoiser import Denoiser
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.untrusted import check_network
 

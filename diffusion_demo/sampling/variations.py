@@ -10,8 +10,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from diffusion_demo import __version__
+from diffusion_demo.diffusion.denoiser import Denoiser
 from diffusion_demo.diffusion.guidance import classifier_free
-from diffusion_demo.diffusion.process import Denoiser, Diffusion
+from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.reconstruction import interpolate, reconstruct
 from diffusion_demo.diffusion.samplers import Step
 from diffusion_demo.errors import BadInput

@@ -181,12 +181,11 @@ def test_the_panels_of_the_page(on_other, panel):
 @pytest.mark.parametrize("settings", [{}, {"guidance_scale": 2.0}, {"classifier_scale": 1.0}], ids=str)
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_waits_of_one_sampling_step(on_other, sampler, settings):
-    """One wait, for whether the output is finite; guidance looks at t, too, to see whether it applies there."""
+    """One wait, for whether the output is finite."""
     steps = sample(on_other, replace(FEW, sampler=sampler, steps=6, **settings))
     next(steps)
     next(steps)
     with counted() as counts:
         next(steps)
-    looks_at_t = bool(settings)
-    assert len(counts.synchronizations) == 1 + looks_at_t, counts
+    assert len(counts.synchronizations) == 1, counts
     assert len(counts.copies) <= (22 if "classifier_scale" in settings else 15), counts

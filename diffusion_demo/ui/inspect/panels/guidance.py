@@ -4,7 +4,7 @@ from html import escape
 
 import torch
 
-from diffusion_demo.diffusion.process import call_model
+from diffusion_demo.diffusion.denoiser import call_model
 from diffusion_demo.ui.inspect.panels import html
 from diffusion_demo.ui.inspect.panels.scene import Scene
 
