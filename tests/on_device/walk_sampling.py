@@ -39,15 +39,6 @@ def on_device(network: nn.Module):
     return network.to(OTHER).eval()
 
 
-@pytest.fixture(autouse=True)
-def one_part():
-    """Run each batch in one part on the CPU, too, so that both devices round alike."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def on_cpu(random_checkpoint):
     """The random model with a random classifier."""

@@ -23,15 +23,6 @@ TASKS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_part():
-    """Run each batch in one part on the CPU, too, so that both devices round alike."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def config_for(digits, settings):
     common = {"data": str(digits), "batch_size": 8, "precision": "fp32"}
     shape = {} if "init_from" in settings else {"preset": "tiny", "image_size": 16, "channels": 1}
