@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-import torch
 from accelerate import Accelerator
 
 from diffusion_demo import data
