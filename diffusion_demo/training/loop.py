@@ -103,8 +103,11 @@ def _recorded(trainer: Trainer, budget: Budget, stop: StopRequest) -> Iterator[e
             with suppress(OSError):
                 run.append(failed)
             yield failed
-        if not is_main or isinstance(error, KeyboardInterrupt) or cause_of(error, trainer.config) is None:
+        cause = cause_of(error, trainer.config)
+        if cause is None or isinstance(error, KeyboardInterrupt):
             raise
+        if not is_main:  # nobody reads its events
+            raise BadInput(cause) from error
 
 
 def _run(trainer: Trainer, budget: Budget, stop: StopRequest) -> Iterator[events.Event]:

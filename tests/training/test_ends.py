@@ -64,6 +64,12 @@ def test_a_step_budget_ends_with_a_checkpoint_before_the_last_preview(train, run
     assert_saved(run, 8)
 
 
+def test_the_end_of_the_learning_rate_schedule_ends_the_run_without_a_budget(train, run):
+    list(train(Budget(), lr_scheduler="cosine", warmup_steps=1, lr_total_steps=5))
+    assert last(run)["type"] == "finished" and last(run)["reason"] == "max_steps"
+    assert_saved(run, 5)
+
+
 def test_a_time_budget_ends_with_a_checkpoint(train, run):
     list(train(Budget(max_minutes=0.01)))
     assert last(run)["type"] == "finished" and last(run)["reason"] == "max_minutes"
