@@ -387,9 +387,9 @@ FAULTS = [
     ),
     Fault(
         "one process alone obeys a command",
-        "training/processes.py",
+        "training/distributed.py",
         "if self.count == 1:\n            return set(requests)",
         "return set(requests)",
-        "tests/training/test_processes.py::test_a_signal_to_either_process_ends_both_and_all_is_saved",
+        "tests/training/test_distributed.py::test_a_signal_to_either_process_ends_both_and_all_is_saved",
     ),
 ]

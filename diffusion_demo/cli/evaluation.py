@@ -1,4 +1,4 @@
-"""The work of `evaluate`, apart from its options because it loads torch."""
+"""Evaluation by the `evaluate` command. Its options are in evaluate.py, because this module loads torch."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ from tqdm import tqdm
 from diffusion_demo import data
 from diffusion_demo.cli.options import given
 from diffusion_demo.errors import BadInput
-from diffusion_demo.evaluation.class_matching import specs_in_proportion
+from diffusion_demo.evaluation.class_matching import specs_in_data_proportions
 from diffusion_demo.evaluation.extractor import Extractor
 from diffusion_demo.evaluation.feature_classifier import feature_classifier_extractor, load_feature_classifier
 from diffusion_demo.evaluation.inception import inception_extractor
@@ -56,7 +56,7 @@ def evaluate(parsed: argparse.Namespace, metrics: list[str]) -> None:
 
 
 def _preparation(parsed: argparse.Namespace, checkpoint: Checkpoint | None) -> Preparation:
-    """Return the preparation that the options name, and else that of the checkpoint's training images."""
+    """Return the preparation given by the options; what they leave out is that of the checkpoint's training images."""
     names = [field.name for field in fields(Preparation)]
     trained = {name: getattr(checkpoint.description, name) for name in names} if checkpoint else {}
     chosen = {name: getattr(parsed, name) for name in names if getattr(parsed, name) is not None}
@@ -105,7 +105,7 @@ def _measure_nll(parsed: argparse.Namespace, checkpoint: Checkpoint, reference: 
 def _draw_samples(
     parsed: argparse.Namespace, checkpoint: Checkpoint, name: str, request: Request, reference: Reference
 ) -> Samples:
-    specs = specs_in_proportion(reference.classes, checkpoint.description, request)
+    specs = specs_in_data_proportions(reference.classes, checkpoint.description, request)
     with tqdm(total=len(specs), unit="image", disable=parsed.json, delay=1) as bar:
         return draw_samples(checkpoint, name, request, specs, parsed.work, bar.update)
 

@@ -20,7 +20,7 @@ def parse_steps(text: str) -> int | str:
 def add_setting(parser: argparse.ArgumentParser, name: str, field: FieldInfo, **changes: Any) -> None:
     """Add the option of a field to the parser. An option that is not given is None, whatever the default.
 
-    `changes` replace arguments of `add_argument`, such as its help, which gets the range and the default all the same.
+    `changes` replace arguments of `add_argument`, such as its help; the range and the default are added to it.
     """
     words = changes.pop("help", field.description or "")
     options: dict[str, Any] = {"help": words.replace("%", "%%") + _limits(field)}
@@ -57,7 +57,7 @@ def _separated_by_commas(kind: Callable[[str], Any]) -> Callable[[str], tuple]:
 
 
 def _kinds_of(field: FieldInfo) -> list[Any]:
-    """Return the types of a field, None aside."""
+    """Return the types of a field other than None."""
     if get_origin(field.annotation) is tuple:
         return [field.annotation]
     return [kind for kind in get_args(field.annotation) if kind is not NoneType] or [field.annotation or str]

@@ -38,13 +38,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
-    """Train, printing each event. Return the exit code: 1 where the run failed."""
+    """Train and print each event. Return the exit code, which is 1 if the run failed."""
     run = RunFolder(parsed.run_folder)
     config = _config(parsed, run)
 
     from diffusion_demo.training.loop import Budget, train
 
-    command = shlex.join(["python", "-m", "diffusion_demo", *_readable(parsed.config, arguments)])
+    command = shlex.join(["python", "-m", "diffusion_demo", *_with_settings_as_options(parsed.config, arguments)])
     show = _Output(_print_json if parsed.json else _Terminal())
     failed = False
     for event in train(config, run, Budget(parsed.max_steps, parsed.max_minutes), parsed.resume, command):
@@ -63,15 +63,15 @@ def _config(parsed: argparse.Namespace, run: RunFolder) -> TrainConfig:
         settings.setdefault("lr_total_steps", parsed.max_steps)
     if not parsed.resume:
         if "data" not in settings:
-            raise BadInput("Say what to train on: --data DIR or --data IMAGES.zip.")
+            raise BadInput("There are no training images. Name them with --data DIR or --data IMAGES.zip.")
         return _check_end(parsed, config_with_inherited(settings))
     if not run.exists:
-        raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
+        raise BadInput(f"{run.path} contains no run to resume. Leave out --resume to start one.")
     config = resumed_config(run, settings)
     changed = [name for name, value in settings.items() if value != getattr(config, name)]
     if changed:
         flag = f"--{changed[0].replace('_', '-')}"
-        raise BadInput(f"A run keeps the settings that it began with; leave out {flag}, or start a new run.")
+        raise BadInput(f"{flag} cannot change in a run that has started. Leave it out, or start a new run.")
     return _check_end(parsed, config)
 
 
@@ -97,7 +97,7 @@ def _read_settings(file: str) -> dict[str, Any]:
     return settings
 
 
-def _readable(config_file: str | None, arguments: list[str]) -> list[str]:
+def _with_settings_as_options(config_file: str | None, arguments: list[str]) -> list[str]:
     """Return the arguments of this call with the settings of its file written out as options."""
     if not config_file:
         return arguments
@@ -119,8 +119,8 @@ def _check_end(parsed: argparse.Namespace, config: TrainConfig) -> TrainConfig:
     """Return `config`. Raises BadInput if nothing ends the call: neither a limit nor the learning-rate schedule."""
     if parsed.max_steps is None and parsed.max_minutes is None and config.lr_total_steps is None:
         raise BadInput(
-            "Say when to stop: --max-steps N or --max-minutes M (Ctrl-C saves and ends at any time). "
-            "A schedule with --lr-total-steps N ends by itself."
+            "Nothing ends this training. Add --max-steps N or --max-minutes M, or a schedule with --lr-total-steps N. "
+            "(Ctrl-C saves and ends it at any time.)"
         )
     return config
 
@@ -130,7 +130,7 @@ def _print_json(event) -> None:
 
 
 class _Output:
-    """Shows events until the terminal or the pipe is lost. Training goes on, and events.jsonl has all events."""
+    """Printer of events. It stops when the terminal or the pipe is lost; training continues."""
 
     def __init__(self, show: Callable[[Any], None]):
         self._show: Callable[[Any], None] | None = show

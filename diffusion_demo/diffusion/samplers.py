@@ -1,4 +1,4 @@
-"""Samplers as generators of the steps from x_T to x_0, and each of their steps alone.
+"""Samplers: generators that yield each step from x_T to x_0, and functions that take one step.
 
 A sampler takes a denoiser, model(xt, t, **condition) with t of shape [N]; the chain, whole or respaced; x_T
 [N, C, H, W]; and `noise()`, which returns a new standard normal tensor like x_T and is called once for every step

@@ -1,4 +1,4 @@
-"""Checks of a checkpoint's configs before anything is built from them, because a few bytes can ask for any network."""
+"""Checks of a checkpoint's configs before a network is built: a few bytes can describe one of any size."""
 
 import json
 import math

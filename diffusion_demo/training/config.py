@@ -241,7 +241,7 @@ class TrainConfig(BaseModel):
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> Self:
-        """Return the config of a config.json. Fields that its release did not have yet get the value that it used."""
+        """Return the config of a config.json. Missing fields get the values that older releases used."""
         return cls(**{"snr_gamma": 0.0} | settings)
 
 

@@ -117,14 +117,14 @@ def test_classes_are_matched_by_name_and_unknown_ones_get_the_null_class():
 
 def test_samples_have_the_class_proportions_of_the_data(report):
     description = CheckpointMetadata(16, 1, 100, ("one", "three", "two"), guidance=True)
-    specs = specs_in_data_proportions(report, description, Request(num_images=8, seed=5))
+    specs = specs_in_data_proportions(report.classes, description, Request(num_images=8, seed=5))
     assert [image.seed for image in specs] == list(range(5, 13))
     for end in range(1, 9):
         prefix = [image.class_index for image in specs[:end]]
         assert all(abs(prefix.count(index) - end / 3) < 1 for index in range(3))
     assert {
         image.class_index
-        for image in specs_in_data_proportions(report, CheckpointMetadata(16, 1, 100), Request(num_images=2))
+        for image in specs_in_data_proportions(report.classes, CheckpointMetadata(16, 1, 100), Request(num_images=2))
     } == {None}
 
 

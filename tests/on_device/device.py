@@ -233,7 +233,7 @@ for _name in (
 def _register_autocast(name: str, dtype: torch.dtype) -> None:
     """Make an operation cast its arguments under autocast: torch leaves that to the device's own backend."""
     func = getattr(getattr(aten, name.partition(".")[0]), name.partition(".")[2] or "default")
-    without = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)
+    without = torch._C.DispatchKeySet(torch._C._dispatch_key_parse("AutocastPrivateUse1"))
 
     def cast(each: torch.Tensor) -> torch.Tensor:
         return each.to(dtype) if each.is_floating_point() and each.device == OTHER else each

@@ -1,6 +1,6 @@
 """Every way a training call can end: what is left in the run folder, and what is said (the table in docs/training.md).
 
-These call `train` in this process. Ends that need processes of their own are in test_stops.py, test_processes.py and
+These call `train` in this process. Ends that need processes of their own are in test_stops.py, test_distributed.py and
 test_resource_errors.py.
 """
 
