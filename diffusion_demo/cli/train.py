@@ -120,7 +120,7 @@ def _check_end(parsed: argparse.Namespace, config: TrainConfig) -> TrainConfig:
     if parsed.max_steps is None and parsed.max_minutes is None and config.lr_total_steps is None:
         raise BadInput(
             "Nothing ends this training. Add --max-steps N or --max-minutes M, or a schedule with --lr-total-steps N. "
-            "(Ctrl-C saves and ends it at any time.)"
+            "Ctrl-C saves and ends it at any time."
         )
     return config
 
