@@ -36,7 +36,7 @@ def loaded(report: data.Report) -> None:
 
 def rows(rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as home:
-        write_jpegs(folder := Path(home) / "pictures")
+        write_jpegs(folder := Path(home) / "images")
         works = {"Pillow": decoded, "scanned": data.scan}
         works = {name: partial(work, folder) for name, work in works.items()} | {
             "decoded": partial(loaded, data.scan(folder))

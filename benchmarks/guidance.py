@@ -69,7 +69,7 @@ def main() -> None:
     for name, settings in ROWS.items():
         always = Request(num_images=images, guidance_interval=(0, 999), precision="fp32")
         request = replace(always, **settings)
-        specs = specs_in_data_proportions(report, checkpoint.description, request)
+        specs = specs_in_data_proportions(report.classes, checkpoint.description, request)
         folder = work / "-".join(str(value) for value in settings.values())
         samples = draw_samples(checkpoint, CHECKPOINT.name, request, specs, folder, lambda images: None)
         features = extract(samples.images)

@@ -32,7 +32,7 @@ def peak_bytes(images: int, steps: int) -> int:
             "--sampler",
             "ddim",
             "--out",
-            str(Path(out) / "pictures"),
+            str(Path(out) / "images"),
         ]
         line = [
             sys.executable,

@@ -47,7 +47,7 @@ def sample_row(sampler: str, eta: float, steps: int, images: int, report: data.R
             checkpoint,
             CHECKPOINT.name,
             request,
-            specs_in_data_proportions(report, checkpoint.description, request),
+            specs_in_data_proportions(report.classes, checkpoint.description, request),
             folder,
             bar.update,
         )

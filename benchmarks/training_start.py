@@ -34,7 +34,7 @@ def first_step(images: Path, home: Path, number: Iterator[int]) -> None:
 
 def rows(rounds: int) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
-        write_jpegs(images := Path(folder) / "pictures")
+        write_jpegs(images := Path(folder) / "images")
         times = in_turns(
             {"imports": import_libraries, "train": partial(first_step, images, Path(folder), count())}, 1 + rounds // 2
         )

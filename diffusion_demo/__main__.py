@@ -3,8 +3,10 @@
 import sys
 from pathlib import Path
 
-from diffusion_demo import cli
 from diffusion_demo.errors import exit_on_missing_package
+
+with exit_on_missing_package():
+    from diffusion_demo import cli
 
 
 def main(arguments: list[str] | None = None) -> int:

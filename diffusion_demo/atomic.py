@@ -7,7 +7,7 @@ killed in between leaves a temporary file, which `sweep` removes.
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -45,10 +45,14 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files and folders directly inside `folder` that killed processes left."""
+def sweep(folder: Path, names: Collection[str] | None = None) -> None:
+    """Remove the temporary files and folders directly inside `folder` that killed processes left.
+
+    names  of the files and folders that they were to become; default: any
+    """
     for path in folder.glob(".*.partial"):
-        _remove(path)
+        if names is None or path.name[1:].rsplit(".", 2)[0] in names:
+            _remove(path)
 
 
 def flush(path: Path) -> None:

@@ -17,8 +17,8 @@ PAGE = ROOT / "docs" / "equations.md"
 INTRODUCTION = """# Equation map
 
 Which function implements which equation of which paper, which tests use it, and where the page shows it. Made from the
-docstrings by `python -m scripts.equation_map`; a test fails if it is stale. `python -m scripts.mutations` plants two
-dozen classic mistakes in these functions, one at a time, and each turns a test red.
+docstrings by `python -m scripts.equation_map`; a test fails if it is stale. `python -m scripts.mutations` plants
+typical mistakes in these functions, one at a time, and each makes a test fail.
 """
 PAPER = r"(?:Improved DDPM|DDPM|ADM|DDIM|[A-Z][\w-]+(?: et al\.| and [A-Z]\w+)? \d{4}(?: \([\w-]+\))?)"
 PLACE = r"(?:Eq\.|Algorithm|section|Figure|Table|appendix) [\w.]*\w(?:(?:,| and) \d+)*"
@@ -28,6 +28,7 @@ READING_ORDER = [
     "schedules",
     "timesteps",
     "process",
+    "denoiser",
     "losses",
     "likelihood",
     "samplers",

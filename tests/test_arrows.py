@@ -50,19 +50,11 @@ def test_the_mathematics_imports_only_torch_numpy_the_standard_library_and_itsel
     assert room("diffusion") and not wrong
 
 
-def test_the_mathematics_stays_under_1400_lines():
-    assert 0 < sum(len(path.read_text(encoding="utf-8").splitlines()) for path in room("diffusion")) < 1400
-
-
-def test_the_mathematics_prints_nothing_opens_no_file_and_holds_no_long_function():
+def test_the_mathematics_prints_nothing_and_opens_no_file():
     for path in room("diffusion"):
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
         assert not called & {"print", "open", "input", "exec", "eval"}, path
-        lengths = {
-            node.name: (node.end_lineno or 0) - node.lineno + 1 for node in nodes if isinstance(node, ast.FunctionDef)
-        }
-        assert not [name for name, length in lengths.items() if length > 40], lengths
 
 
 # Each folder may import itself, the folders named here, and the small modules that every folder may.
@@ -109,7 +101,7 @@ def test_only_the_page_imports_gradio():
 
 
 def test_only_the_training_loop_imports_accelerate():
-    allowed = [PACKAGE / "training" / name for name in ("processes.py", "trainer.py")]
+    allowed = [PACKAGE / "training" / name for name in ("distributed.py", "trainer.py")]
     assert not offenders([path for path in SOURCES if path not in allowed], ["accelerate"])
     assert all(offenders([path], ["accelerate"]) for path in allowed)
 

@@ -13,6 +13,7 @@ from PIL import Image
 
 from diffusion_demo.images import read_settings
 from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.training.run_folder import RunFolder
 from tests.conftest import ROOT, TINY
 from tests.training.events import events_of, weights_of
@@ -59,6 +60,13 @@ def test_a_checkpoint_of_the_previous_release_opens_and_is_sampled(old_run, comm
         "sample", "--checkpoint", old_run, "--num-images", 1, "--steps", 2, "--out", "out", cwd=old_run.parent
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_keys_of_the_previous_release_are_read():
+    _, summary, _ = RunFolder(OLD / "run").read_config()
+    metadata = load_metadata(OLD / "run" / "checkpoints" / "step_000004")
+    for data in (summary, metadata.data):
+        assert data is not None and data["images"] == data["grayscale"] == 60 and "pictures" not in data
 
 
 @pytest.mark.parametrize(("folder", "options"), [("ddim", ["--sampler", "ddim"]), ("dpm", [])])

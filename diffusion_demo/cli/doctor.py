@@ -6,6 +6,8 @@ import platform
 from importlib import metadata
 
 from diffusion_demo import __version__
+from diffusion_demo.models.metadata import checkpoints_in
+from diffusion_demo.paths import CHECKPOINTS
 
 HELP = "show versions, device and bundled checkpoints"
 
@@ -26,8 +28,6 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     """Print the report and return the exit code."""
     import torch
 
-    from diffusion_demo.models.metadata import checkpoints_in
-    from diffusion_demo.paths import CHECKPOINTS
     from diffusion_demo.runtime.device import best_device, fastest_precision
 
     device = best_device()

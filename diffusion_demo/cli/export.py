@@ -3,7 +3,9 @@
 import argparse
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.models.metadata import checkpoint_name
 from diffusion_demo.paths import path_option
+from diffusion_demo.training.run_folder import resolve_checkpoint
 
 HELP = "export a checkpoint as a folder for diffusers' DDPMPipeline, for one class or unconditional"
 
@@ -26,8 +28,6 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     """Export the checkpoint and return the exit code."""
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.models.export import export
-    from diffusion_demo.models.metadata import checkpoint_name
-    from diffusion_demo.training.run_folder import resolve_checkpoint
 
     folder = resolve_checkpoint(parsed.checkpoint)
     try:

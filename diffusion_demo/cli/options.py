@@ -3,10 +3,11 @@
 import argparse
 from collections.abc import Callable
 from types import NoneType
-from typing import TYPE_CHECKING, Any, get_args, get_origin
+from typing import Any, get_args, get_origin
 
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
+from pydantic.fields import FieldInfo
+
+from diffusion_demo.validation import choices_of, range_of
 
 METAVARS: dict[Any, str] = {int: "N", float: "X"}
 
@@ -16,10 +17,10 @@ def parse_steps(text: str) -> int | str:
     return int(text) if text.strip().isdecimal() else text
 
 
-def add_setting(parser: argparse.ArgumentParser, name: str, field: "FieldInfo", **changes: Any) -> None:
+def add_setting(parser: argparse.ArgumentParser, name: str, field: FieldInfo, **changes: Any) -> None:
     """Add the option of a field to the parser. An option that is not given is None, whatever the default.
 
-    `changes` replace arguments of `add_argument`, such as its help, which gets the range and the default all the same.
+    `changes` replace arguments of `add_argument`, such as its help; the range and the default are added to it.
     """
     words = changes.pop("help", field.description or "")
     options: dict[str, Any] = {"help": words.replace("%", "%%") + _limits(field)}
@@ -35,7 +36,7 @@ def add_setting(parser: argparse.ArgumentParser, name: str, field: "FieldInfo", 
     parser.add_argument(f"--{name.replace('_', '-')}", **options | changes)
 
 
-def given(parsed: argparse.Namespace, fields: "dict[str, FieldInfo]") -> dict[str, Any]:
+def given(parsed: argparse.Namespace, fields: dict[str, FieldInfo]) -> dict[str, Any]:
     """Return the fields whose options were given on the command line."""
     values = {name: getattr(parsed, name, None) for name in fields}
     return {name: value for name, value in values.items() if value is not None}
@@ -55,17 +56,15 @@ def _separated_by_commas(kind: Callable[[str], Any]) -> Callable[[str], tuple]:
     return numbers
 
 
-def _kinds_of(field: "FieldInfo") -> list[Any]:
-    """Return the types of a field, None aside."""
+def _kinds_of(field: FieldInfo) -> list[Any]:
+    """Return the types of a field other than None."""
     if get_origin(field.annotation) is tuple:
         return [field.annotation]
     return [kind for kind in get_args(field.annotation) if kind is not NoneType] or [field.annotation or str]
 
 
-def _limits(field: "FieldInfo") -> str:
+def _limits(field: FieldInfo) -> str:
     """Return the choices or the range of a field, and its default, in brackets."""
-    from diffusion_demo.validation import choices_of, range_of
-
     limits, bounds = [], range_of(field)
     if choices := choices_of(field):
         limits.append(f"one of {', '.join(map(str, choices))}")

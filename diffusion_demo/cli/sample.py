@@ -5,20 +5,20 @@ import json
 from typing import TYPE_CHECKING
 
 from diffusion_demo.cli.options import add_setting, given
+from diffusion_demo.models.metadata import checkpoint_name
 from diffusion_demo.paths import path_option
+from diffusion_demo.sampling.request import Request, class_index, image_specs
+from diffusion_demo.training.run_folder import resolve_checkpoint
+from diffusion_demo.validation import fields_of
 
 if TYPE_CHECKING:
     from diffusion_demo.models.checkpoint import Checkpoint
-    from diffusion_demo.sampling.request import Request
 
 HELP = "sample images from a checkpoint"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a call, and one for each field of Request."""
-    from diffusion_demo.sampling.request import Request
-    from diffusion_demo.validation import fields_of
-
     parser.add_argument(
         "--checkpoint",
         required=True,
@@ -50,11 +50,8 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     from tqdm import tqdm
 
     from diffusion_demo.models.checkpoint import load_checkpoint, with_classifier
-    from diffusion_demo.models.metadata import checkpoint_name
     from diffusion_demo.runtime.device import best_device
     from diffusion_demo.sampling.image_writer import sample_to_folder
-    from diffusion_demo.sampling.request import image_specs
-    from diffusion_demo.training.run_folder import resolve_checkpoint
 
     folder, provenance, upsampler = resolve_checkpoint(parsed.checkpoint), {}, None
     checkpoint = load_checkpoint(folder, best_device())
@@ -82,11 +79,8 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     return 0
 
 
-def _parse_request(parsed: argparse.Namespace, checkpoint: "Checkpoint") -> "Request":
+def _parse_request(parsed: argparse.Namespace, checkpoint: "Checkpoint") -> Request:
     """Return the request given by the options. Raises BadInput if the model does not support it."""
-    from diffusion_demo.sampling.request import Request, class_index
-    from diffusion_demo.validation import fields_of
-
     settings = given(parsed, fields_of(Request))
     if parsed.class_name is not None:
         settings["class_index"] = class_index(parsed.class_name, checkpoint.description)

@@ -14,7 +14,7 @@ def escape_unknown_characters() -> None:
 
 
 def discard_lost_output() -> None:
-    """Send to nowhere what is printed to a stream that cannot be written to, also at the exit of Python."""
+    """Discard what is printed to a stream that can no longer be written to, also when Python exits."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

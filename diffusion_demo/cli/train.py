@@ -5,24 +5,24 @@ import json
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from tqdm import tqdm
 
 from diffusion_demo.cli.options import add_setting, given
 from diffusion_demo.cli.terminal import discard_lost_output
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import path_option
-
-if TYPE_CHECKING:
-    from diffusion_demo.training.config import TrainConfig
-    from diffusion_demo.training.run_folder import RunFolder
+from diffusion_demo.training import events
+from diffusion_demo.training.config import TrainConfig, check_settings, config_with_inherited
+from diffusion_demo.training.process import make_arguments
+from diffusion_demo.training.run_folder import RunFolder, resolve_init_from
 
 HELP = "train a model on a folder or ZIP file of images"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a call, and one for each field of TrainConfig."""
-    from diffusion_demo.training.config import TrainConfig
-
     parser.add_argument(
         "--run",
         required=True,
@@ -47,27 +47,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
-    """Train, printing each event. Return the exit code: 1 where the run failed."""
-    from diffusion_demo.training.run_folder import RunFolder
-
+    """Train and print each event. Return the exit code, which is 1 if the run failed."""
     run = RunFolder(parsed.run_folder)
     config = check_settings_of(parsed, run)
 
-    from diffusion_demo.training.events import Failed
     from diffusion_demo.training.loop import Budget, train
 
-    command = shlex.join(["python", "-m", "diffusion_demo", *_readable(parsed.config, arguments)])
+    command = shlex.join(["python", "-m", "diffusion_demo", *_with_settings_as_options(parsed.config, arguments)])
     show = _Output(_print_json if parsed.json else _Terminal())
     failed = False
     for event in train(config, run, Budget(parsed.max_steps, parsed.max_minutes), parsed.resume, command):
         show(event)
-        failed = failed or isinstance(event, Failed)
+        failed = failed or isinstance(event, events.Failed)
     return 1 if failed else 0
 
 
-def check_settings_of(parsed: argparse.Namespace, run: "RunFolder") -> "TrainConfig":
+def check_settings_of(parsed: argparse.Namespace, run: RunFolder) -> TrainConfig:
     """Return the config of a new or a resumed run. Raises BadInput for options that are missing or conflict."""
-    from diffusion_demo.training.config import config_with_inherited
     from diffusion_demo.training.resume import resumed_config
 
     settings = given_settings(parsed)
@@ -76,23 +72,21 @@ def check_settings_of(parsed: argparse.Namespace, run: "RunFolder") -> "TrainCon
         settings.setdefault("lr_total_steps", parsed.max_steps)
     if not parsed.resume:
         if "data" not in settings:
-            raise BadInput("Say what to train on: --data DIR or --data IMAGES.zip.")
+            raise BadInput("There are no training images. Name them with --data DIR or --data IMAGES.zip.")
         return _check_end(parsed, config_with_inherited(settings))
     if not run.exists:
-        raise BadInput(f"{run.path} holds no run to resume; leave --resume out to start one.")
+        raise BadInput(f"{run.path} contains no run to resume. Leave out --resume to start one.")
     config = resumed_config(run, settings)
     changed = [name for name, value in settings.items() if value != getattr(config, name)]
     if changed:
         flag = f"--{changed[0].replace('_', '-')}"
-        raise BadInput(f"A run keeps the settings that it began with; leave out {flag}, or start a new run.")
+        raise BadInput(f"{flag} cannot change in a run that has started. Leave it out, or start a new run.")
     return _check_end(parsed, config)
 
 
 def given_settings(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of TrainConfig that were given on the command line, with absolute paths."""
     from diffusion_demo.data.source import pasted_sources
-    from diffusion_demo.training.config import TrainConfig
-    from diffusion_demo.training.run_folder import resolve_init_from
 
     settings = (_read_settings(parsed.config) if parsed.config else {}) | given(parsed, TrainConfig.model_fields)
     if "data" in settings:
@@ -109,8 +103,6 @@ def _listed(data: str | Iterable[str]) -> Iterable[str]:
 
 def _read_settings(file: Path) -> dict[str, Any]:
     """Return the settings in a JSON file, each with the type of its field. Raises BadInput."""
-    from diffusion_demo.training.config import check_settings
-
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -121,12 +113,10 @@ def _read_settings(file: Path) -> dict[str, Any]:
     return settings
 
 
-def _readable(config_file: Path | None, arguments: list[str]) -> list[str]:
+def _with_settings_as_options(config_file: Path | None, arguments: list[str]) -> list[str]:
     """Return the arguments of this call with the settings of its file written out as options."""
     if not config_file:
         return arguments
-    from diffusion_demo.training.process import make_arguments
-
     settings = make_arguments(_read_settings(config_file))
     place = next((i for i, word in enumerate(arguments) if word == "--config"), None)
     if place is not None:
@@ -141,12 +131,12 @@ def _check_limits(parsed: argparse.Namespace) -> None:
         raise BadInput(f"--max-minutes must be more than 0, not {parsed.max_minutes:g}.")
 
 
-def _check_end(parsed: argparse.Namespace, config: "TrainConfig") -> "TrainConfig":
+def _check_end(parsed: argparse.Namespace, config: TrainConfig) -> TrainConfig:
     """Return `config`. Raises BadInput if nothing ends the call: neither a limit nor the learning-rate schedule."""
     if parsed.max_steps is None and parsed.max_minutes is None and config.lr_total_steps is None:
         raise BadInput(
-            "Say when to stop: --max-steps N or --max-minutes M (Ctrl-C saves and ends at any time). "
-            "A schedule with --lr-total-steps N ends by itself."
+            "Nothing ends this training. Add --max-steps N or --max-minutes M, or a schedule with --lr-total-steps N. "
+            "Ctrl-C saves and ends it at any time."
         )
     return config
 
@@ -156,7 +146,7 @@ def _print_json(event) -> None:
 
 
 class _Output:
-    """Shows events until the terminal or the pipe is lost. Training goes on, and events.jsonl has all events."""
+    """Printer of events. It stops when the terminal or the pipe is lost; training continues."""
 
     def __init__(self, show: Callable[[Any], None]):
         self._show: Callable[[Any], None] | None = show
@@ -174,14 +164,9 @@ class _Terminal:
     """A tqdm bar of the steps, with the other events as lines above it."""
 
     def __init__(self):
-        from tqdm import tqdm
-
         self.bar = tqdm(disable=True)
 
     def __call__(self, event) -> None:
-        from tqdm import tqdm
-
-        from diffusion_demo.training import events
 
         match event:
             case events.Start():

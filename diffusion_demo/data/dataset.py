@@ -110,7 +110,7 @@ def load_transformed(
     entries = [entry for entry in report.entries if entry.held_out == held_out]
     shape, fill = (len(entries), *transform.shape), partial(_fill, report, entries, transform)
     if cache is not None and entries:
-        key = {"decoder": DECODER_VERSION, "framing": asdict(transform), "pictures": _digest(entries)}
+        key = {"decoder": DECODER_VERSION, "transform": asdict(transform), "images": _digest(entries)}
         key |= {"value_range": report.value_range and list(report.value_range)}
         images = load_or_fill_cache(cache, "held_out" if held_out else "training", key, shape, fill)
     else:

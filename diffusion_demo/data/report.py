@@ -133,7 +133,7 @@ class Report:
         sides = [entry.side for entry in self.entries]
         return {
             "source": title_of(self.source),
-            "pictures": len(self.entries),
+            "images": len(self.entries),
             "held_out": sum(entry.held_out for entry in self.entries),
             "classes": self.classes,
             "rejected": len(self.rejected),
@@ -141,7 +141,7 @@ class Report:
             if sides
             else {},
             "not_square": sum(entry.width != entry.height for entry in self.entries),
-            "greyscale": sum(entry.gray for entry in self.entries),
+            "grayscale": sum(entry.gray for entry in self.entries),
             "copies": self.copies,
         }
 

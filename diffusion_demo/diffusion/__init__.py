@@ -3,6 +3,7 @@
 schedules       beta_t, abar_t, SNR
 timesteps       timesteps that a sampler visits, and sampling of t in training
 process         q(x_t | x_0), q(x_{t-1} | x_t, x_0), p_theta(x_{t-1} | x_t)
+denoiser        calls of a network, at a timestep or within an interval
 losses          L_simple, the terms of the variational bound, L_hybrid
 samplers        DDPM, DDIM (with its encoder) and DPM-Solver++, as generators of steps
 flow            flow matching: the straight path as a schedule, its velocity and the Euler method

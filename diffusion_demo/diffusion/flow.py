@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
+from diffusion_demo.diffusion.denoiser import Denoiser, call_model
 from diffusion_demo.diffusion.guidance import Gradient, shift_eps
-from diffusion_demo.diffusion.process import DenoisedFn, Denoiser, Diffusion, call_model
+from diffusion_demo.diffusion.process import DenoisedFn, Diffusion
 from diffusion_demo.diffusion.samplers import Noise, Step
 
 

@@ -5,18 +5,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from diffusion_demo.diffusion.process import Denoiser, Diffusion, Reverse
+from diffusion_demo.diffusion.denoiser import Denoiser, Interval, WithinInterval, at_index
+from diffusion_demo.diffusion.process import Diffusion, Reverse
 
 Gradient = Callable[[Tensor, Tensor], Tensor]
 """Callable(xt [N, C, H, W], t [N]) -> scale * grad log p(y | x_t), [N, C, H, W]."""
-
-Interval = tuple[int, int]
-"""The lowest and the highest model timestep at which guidance applies, inclusive. Kynkaanniemi et al. 2024."""
-
-
-def guidance_applies(t: Tensor, interval: Interval | None) -> bool:
-    """Return whether guidance applies at t [N], which must be the same for every row. None means at every t."""
-    return interval is None or interval[0] <= int(t[0]) <= interval[1]
 
 
 def classifier_free(
@@ -37,8 +30,6 @@ def classifier_free(
         raise ValueError("classifier-free guidance needs a model with a null class; use scale 1 or a classifier")
 
     def guided(xt: Tensor, t: Tensor, class_labels: Tensor) -> Tensor:
-        if not guidance_applies(t, interval):
-            return model(xt, t, class_labels=class_labels)
         both = model(
             torch.cat([xt, xt]),
             torch.cat([t, t]),
@@ -48,7 +39,7 @@ def classifier_free(
         eps_c, eps_u = conditional[:, :channels], unconditional[:, :channels]
         return torch.cat([eps_u + scale * (eps_c - eps_u), conditional[:, channels:]], dim=1)
 
-    return guided
+    return WithinInterval(interval, guided, model) if interval else guided
 
 
 def classifier_gradient(
@@ -61,14 +52,17 @@ def classifier_gradient(
     """
 
     def gradient(xt: Tensor, t: Tensor) -> Tensor:
-        if not guidance_applies(t, interval):
-            return torch.zeros_like(xt)
         with torch.enable_grad():
             x, rows = xt.detach().requires_grad_(), torch.arange(len(xt), device=xt.device)
             log_probability = torch.log_softmax(classifier(x, t), dim=1)[rows, class_labels]
             return scale * torch.autograd.grad(log_probability.sum(), x)[0]
 
-    return gradient
+    return WithinInterval(interval, gradient, lambda xt, t: torch.zeros_like(xt)) if interval else gradient
+
+
+def call_gradient(gradient: Gradient, diffusion: Diffusion, xt: Tensor, t: int | Tensor) -> Tensor:
+    """Return the gradient of a classifier at x_t [N, C, H, W] and chain index t, like x_t."""
+    return at_index(gradient, diffusion, t)(xt, diffusion.model_timesteps(t, xt))
 
 
 def shift_mean(p: Reverse, gradient: Tensor) -> Reverse:

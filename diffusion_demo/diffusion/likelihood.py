@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from diffusion_demo.diffusion.denoiser import Denoiser, call_model
 from diffusion_demo.diffusion.losses import decoder_term, kl_term, mean_flat, normal_kl
-from diffusion_demo.diffusion.process import Denoiser, Diffusion, call_model, check_floating
+from diffusion_demo.diffusion.process import Diffusion, check_floating
 from diffusion_demo.diffusion.samplers import Noise
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from diffusion_demo.diffusion.process import Denoiser
+from diffusion_demo.diffusion.denoiser import Denoiser
 
 
 def _denoiser(expected_x0: Callable[[Tensor, Tensor], Tensor], abar: Tensor) -> Denoiser:

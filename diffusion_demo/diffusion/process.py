@@ -5,19 +5,15 @@ Tables are float64 [T]. Coefficients are computed in float64 and cast to the dty
 lose precision at the end of a cosine schedule.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from diffusion_demo.diffusion.schedules import alphas_cumprod, betas_from_alphas_cumprod
-
-Denoiser = Callable[..., Tensor]
-"""Callable model(xt, t, **condition) -> tensor, with xt float [N, C, H, W] and t [N], int64 (float32 if rescaled)."""
 
 PREDICTION_TYPES = ("epsilon", "sample", "v_prediction", "previous")
 VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned", "learned_range")
@@ -308,21 +304,6 @@ class Diffusion:
         variance, log_variance = self.p_variance(v, xt, t)
         mean = prediction if self.prediction_type == "previous" else self.q_posterior(x0, xt, t).mean
         return Reverse(mean, variance, log_variance, x0, self.eps_from_x0(xt, t, x0))
-
-
-def call_model(model: Denoiser, diffusion: Diffusion, xt: Tensor, t: int | Tensor, **condition: Any) -> Tensor:
-    """Return the network output at x_t and chain index t, in the dtype of x_t.
-
-    Raises FloatingPointError if the output is not finite.
-    """
-    output = model(xt, diffusion.model_timesteps(t, xt), **condition).to(xt.dtype)
-    # The sum is a fast pre-check; it can overflow when every value is finite.
-    if not math.isfinite(output.sum()) and (nonfinite := int((~torch.isfinite(output)).sum())):
-        timesteps = sorted(set(diffusion.model_timesteps(t, xt).tolist()))
-        raise FloatingPointError(
-            f"{nonfinite} of {output.numel()} network output values at t = {timesteps} are NaN or infinite"
-        )
-    return output
 
 
 def check_floating(x: Tensor) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from diffusion_demo.diffusion.process import Denoiser, Diffusion
+from diffusion_demo.diffusion.denoiser import Denoiser
+from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.samplers import Noise, Step, ddpm
 
 

@@ -1,4 +1,4 @@
-"""Samplers as generators of the steps from x_T to x_0, and each of their steps alone.
+"""Samplers: generators that yield each step from x_T to x_0, and functions that take one step.
 
 A sampler takes a denoiser, model(xt, t, **condition) with t of shape [N]; the chain, whole or respaced; x_T
 [N, C, H, W]; and `noise()`, which returns a new standard normal tensor like x_T and is called once for every step
@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion_demo.diffusion.guidance import Gradient, shift_eps, shift_mean
-from diffusion_demo.diffusion.process import DenoisedFn, Denoiser, Diffusion, call_model
+from diffusion_demo.diffusion.denoiser import Denoiser, call_model
+from diffusion_demo.diffusion.guidance import Gradient, call_gradient, shift_eps, shift_mean
+from diffusion_demo.diffusion.process import DenoisedFn, Diffusion
 from diffusion_demo.diffusion.schedules import log_signal_to_noise
 
 Noise = Callable[[], Tensor]
@@ -52,6 +53,17 @@ def _reverse_step(diffusion: Diffusion, t: int, xt: Tensor, x0: Tensor) -> Step:
     return Step(int(diffusion.timesteps[t]), t_reached, xt, x0, total - t, total)
 
 
+def _repeat(
+    take_step: Callable[..., Step], model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options: Any
+) -> Iterator[Step]:
+    """Yield the steps for t = T-1 ... 0, each from the result of the one before."""
+    xt = xT
+    for t in reversed(range(len(diffusion))):
+        step = take_step(model, diffusion, xt, t, noise, **options)
+        xt = step.xt
+        yield step
+
+
 def ddpm_step(
     model: Denoiser,
     diffusion: Diffusion,
@@ -70,7 +82,7 @@ def ddpm_step(
     """
     p = diffusion.p(call_model(model, diffusion, xt, t, **condition), xt, t, clip, denoised_fn)
     if gradient:
-        p = shift_mean(p, gradient(xt, diffusion.model_timesteps(t, xt)))
+        p = shift_mean(p, call_gradient(gradient, diffusion, xt, t))
     if t == 0:
         return _reverse_step(diffusion, t, p.mean, p.mean)
     return _reverse_step(diffusion, t, p.mean + torch.exp(0.5 * p.log_variance) * noise(), p.x0)
@@ -78,11 +90,7 @@ def ddpm_step(
 
 def ddpm(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options: Any) -> Iterator[Step]:
     """Sample by ancestral sampling: ddpm_step for t = T-1 ... 0. DDPM Algorithm 2."""
-    xt = xT
-    for t in reversed(range(len(diffusion))):
-        step = ddpm_step(model, diffusion, xt, t, noise, **options)
-        xt = step.xt
-        yield step
+    return _repeat(ddpm_step, model, diffusion, xT, noise, **options)
 
 
 def ddim_step(
@@ -108,18 +116,14 @@ def ddim_step(
     direction = (1 - diffusion.abar_prev - sigma**2).clamp(min=0).sqrt()
     p = diffusion.p(call_model(model, diffusion, xt, t, **condition), xt, t, clip, denoised_fn)
     if gradient:
-        p = shift_eps(diffusion, p, xt, t, gradient(xt, diffusion.model_timesteps(t, xt)))
+        p = shift_eps(diffusion, p, xt, t, call_gradient(gradient, diffusion, xt, t))
     mean = diffusion.gather(diffusion.abar_prev.sqrt(), t, xt) * p.x0 + diffusion.gather(direction, t, xt) * p.eps
     return _reverse_step(diffusion, t, mean + diffusion.gather(sigma, t, xt) * noise() if t else mean, p.x0)
 
 
 def ddim(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options: Any) -> Iterator[Step]:
     """Sample by DDIM: ddim_step, whose options include eta, for t = T-1 ... 0. DDIM Eq. 12."""
-    xt = xT
-    for t in reversed(range(len(diffusion))):
-        step = ddim_step(model, diffusion, xt, t, noise, **options)
-        xt = step.xt
-        yield step
+    return _repeat(ddim_step, model, diffusion, xT, noise, **options)
 
 
 def ddim_encode(
@@ -176,7 +180,7 @@ def dpm_solver_step(
     """
     p = diffusion.p(call_model(model, diffusion, xt, t, **condition), xt, t, clip, denoised_fn)
     if gradient:
-        p = shift_eps(diffusion, p, xt, t, gradient(xt, diffusion.model_timesteps(t, xt)))
+        p = shift_eps(diffusion, p, xt, t, call_gradient(gradient, diffusion, xt, t))
     x0 = diffusion.clip_x0(p.x0) if clip else p.x0
     if t == 0:
         return _reverse_step(diffusion, t, x0, x0)

@@ -1,12 +1,11 @@
-"""Matches the classes of a data set with those of a checkpoint."""
+"""Matching of the classes of a data set with those of a checkpoint."""
 
-from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion_demo import data
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.sampling.request import ImageSpec, Request
@@ -34,22 +33,18 @@ def _first_names(names: tuple[str, ...]) -> str:
 
 
 def specs_in_data_proportions(
-    report: data.Report, description: CheckpointMetadata, request: Request
+    counts: Mapping[str, int], description: CheckpointMetadata, request: Request
 ) -> list[ImageSpec]:
     """Return the request's seeds, with the model's classes in the proportions of the data.
 
-    Every prefix of the list approximates these proportions as closely as possible. The null class is left out. If the
-    data has none of the model's classes, all are equally frequent.
+    counts: the number of images of each class of the data. Every prefix of the list approximates their proportions as
+    closely as possible. The null class is left out. If the data has none of the model's classes, all are equally
+    frequent.
     """
-    return specs_in_proportion(Counter(entry.class_name for entry in report.entries), description, request)
-
-
-def specs_in_proportion(counts: Counter[str], description: CheckpointMetadata, request: Request) -> list[ImageSpec]:
-    """Do the same as `specs_in_data_proportions` for data with these numbers of images per class."""
     seeds = range(request.seed, request.seed + request.num_images)
     if not description.class_names:
         return [ImageSpec(seed, None) for seed in seeds]
-    sizes = np.array([counts[name] for name in description.class_names], float)
+    sizes = np.array([counts.get(name, 0) for name in description.class_names], float)
     shares = sizes / sizes.sum() if sizes.any() else np.full(len(sizes), 1 / len(sizes))
     assigned, specs = np.zeros(len(shares)), []
     for i, seed in enumerate(seeds):

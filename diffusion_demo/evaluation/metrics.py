@@ -73,7 +73,7 @@ class MetricInputs:
         return {
             "precision": {"value": precision.value} | precision.spread(),
             "recall": {"value": recall.value} | recall.spread(),
-            "neighbours": NEIGHBORS,
+            "neighbors": NEIGHBORS,
             "samples": min(MAX_IMAGES, len(self.samples)),
             "reference": min(MAX_IMAGES, len(self.reference)),
         }

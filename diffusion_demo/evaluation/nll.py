@@ -23,6 +23,7 @@ from diffusion_demo.evaluation.class_matching import class_indices
 from diffusion_demo.evaluation.reference import Reference
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
+from diffusion_demo.models.metadata import with_current_keys
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.parallel import parallel_map, split_rows
 from diffusion_demo.sampling.generate import SeededNoise, device_of
@@ -53,7 +54,7 @@ class Bound:
         error = float(totals.std() / len(totals) ** 0.5) if len(totals) > 1 else None
         columns = (self.timesteps, self.bits.mean(0), self.x0_mse.mean(0), self.eps_mse.mean(0))
         return {
-            "pictures": len(totals),
+            "images": len(totals),
             "steps": len(self.timesteps),
             "bits_per_dim": float(totals.mean()),
             "standard_error": error,
@@ -160,7 +161,7 @@ def _measure_rows(checkpoint: Checkpoint, chain: Diffusion, batch: ImageTensors,
 
 def _digest(batch: ImageTensors) -> dict[str, str]:
     return {
-        "pictures": hashlib.sha256(batch.images.numpy().tobytes()).hexdigest(),
+        "images": hashlib.sha256(batch.images.numpy().tobytes()).hexdigest(),
         "labels": json.dumps(batch.labels.tolist()),
     }
 
@@ -170,7 +171,7 @@ def _read_part(file: Path, metadata: dict[str, str]) -> dict[str, Tensor] | None
         return None
     try:
         with safe_open(file, "pt") as stored:
-            if stored.metadata() == metadata:
+            if with_current_keys(stored.metadata() or {}) == metadata:
                 return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  not iterable itself
     except SafetensorError:
         return None

@@ -69,7 +69,7 @@ def load_reference(source: str | Path | Sequence[str | Path], preparation: Prepa
     paths = data.pasted_sources(map(str, [source] if isinstance(source, str | Path) else source))
     if len(paths) == 1 and is_npz(paths[0]):
         images, _ = read_npz(paths[0])
-        summary = {"source": paths[0].name, "pictures": len(images)}
+        summary = {"source": paths[0].name, "images": len(images)}
         return Reference(images, summary, preparation, read_statistics(paths[0]))
     report = data.scan(paths[0] if len(paths) == 1 else paths, preparation.class_from)
     return Reference(report, report.summary() | asdict(preparation), preparation)

@@ -16,7 +16,7 @@ def report_lines(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _samples(report: dict[str, Any]) -> str:
-    samples, num_images = report["samples"], report["data"]["pictures"]
+    samples, num_images = report["samples"], report["data"]["images"]
     settings = [f"{samples['sampler']} with {samples['steps']} steps"] if "sampler" in samples else []
     if samples.get("eta"):
         settings.append(f"eta {samples['eta']:g}")
@@ -24,7 +24,7 @@ def _samples(report: dict[str, Any]) -> str:
         settings.append("seeds {} to {}".format(*samples["seeds"]))
     details = f" ({', '.join(settings)})" if settings else ""
     return (
-        f"{samples['pictures']} samples{details} compared with {num_images} images;"
+        f"{samples['images']} samples{details} compared with {num_images} images;"
         f" features: {report['features']}; bootstrap seed {report['seed']}:"
     )
 
@@ -32,7 +32,7 @@ def _samples(report: dict[str, Any]) -> str:
 def _nll(nll: dict[str, Any]) -> Iterator[str]:
     error = f" ± {nll['standard_error']:.3f}" if nll["standard_error"] is not None else ""
     parts = ", ".join(f"{name} {nll[name]:.4f}" for name in ("L_0", "L_1 to L_T-1", "L_T"))
-    yield f"{nll['bits_per_dim']:.3f}{error} bits/dim over {nll['pictures']} images, {nll['steps']} steps: {parts}"
+    yield f"{nll['bits_per_dim']:.3f}{error} bits/dim over {nll['images']} images, {nll['steps']} steps: {parts}"
 
 
 def _frechet(title: str, metric: dict[str, Any]) -> Iterator[str]:
@@ -56,7 +56,7 @@ def _precision_recall(metric: dict[str, Any]) -> Iterator[str]:
     parts = (
         f"{name} {metric[name]['value']:.3f} ± {metric[name]['standard_error']:.3f}" for name in ("precision", "recall")
     )
-    counts = f"{metric['samples']} samples, {metric['reference']} images, {metric['neighbours']} neighbors"
+    counts = f"{metric['samples']} samples, {metric['reference']} images, {metric['neighbors']} neighbors"
     yield f"{', '.join(parts).capitalize()} ({counts})"
 
 

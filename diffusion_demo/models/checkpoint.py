@@ -25,7 +25,7 @@ from diffusion_demo.models.openai.network import network_class
 from diffusion_demo.models.oracle_models import build_oracle
 from diffusion_demo.models.unet import LOAD_ERRORS, forget_path, load_strict
 from diffusion_demo.models.untrusted import check_scheduler
-from diffusion_demo.models.weight_files import WeightFiles, check_sizes, fetch_weights
+from diffusion_demo.models.weight_files import fetch_weights
 
 T = TypeVar("T")
 
@@ -64,7 +64,9 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
         return _load_classifier_checkpoint(home, metadata, device)
     parts = find_parts(home)
     weights = fetch_weights(folder, home, parts.unet)
-    unet = with_null_class(_read(parts.unet, lambda path: _load_network(path, weights)), metadata.class_names)
+    unet = with_null_class(
+        _read(parts.unet, lambda path: load_strict(network_class(path), path, weights)), metadata.class_names
+    )
     settings = _read_scheduler(parts.scheduler, folder)
     # channels_last is 10% faster on a CPU with AVX2. diffusers hides the annotations of `to`.
     unet = unet.to(device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportArgumentType]
@@ -116,19 +118,6 @@ def with_classifier(checkpoint: Checkpoint, folder: str | Path) -> Checkpoint:
     assert isinstance(other.unet, Classifier)
     metadata = replace(ours, class_names=ours.class_names or theirs.class_names)
     return replace(checkpoint, classifier=other.unet, description=metadata)
-
-
-def _load_network(path: Path, weights: WeightFiles) -> UNet2DModel:
-    config = read_config(path / "config.json")
-    check_sizes(config, weights.shapes(), path)
-    kind = network_class(path)
-    try:
-        with torch.device("meta"):
-            kind.from_config(config)
-    except Exception as error:  # diffusers and torch raise many kinds for values that do not go together
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:80]
-        raise BadInput(f"Cannot build the network of {path} from its config.json ({reason}).") from error
-    return load_strict(kind, path, weights.variant)
 
 
 def _read_scheduler(path: Path, name: str | Path) -> dict[str, Any]:

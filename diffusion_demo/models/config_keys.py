@@ -1,4 +1,4 @@
-"""Every key of the configs of diffusers: honored, kept for export only, or refused by name. Does not import torch.
+"""Every key of the configs of diffusers: honored, kept for export only, or refused by name.
 
 Keys that are not listed here are ignored, as by diffusers.
 """

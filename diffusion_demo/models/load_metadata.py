@@ -1,5 +1,6 @@
 """Read the metadata of any checkpoint without importing torch."""
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import get_type_hints
@@ -9,7 +10,15 @@ from pydantic import TypeAdapter, ValidationError
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.diffusers_format import diffusers_metadata
 from diffusion_demo.models.hub import local_folder
-from diffusion_demo.models.metadata import FILE, NOT_A_CHECKPOINT, ORACLES, TASKS, CheckpointMetadata, has_classifier
+from diffusion_demo.models.metadata import (
+    FILE,
+    NOT_A_CHECKPOINT,
+    ORACLES,
+    TASKS,
+    CheckpointMetadata,
+    has_classifier,
+    with_current_keys,
+)
 from diffusion_demo.validation import read_json
 
 BOUNDS = {"image_size": (1, 4096), "channels": (1, 64), "num_train_timesteps": (1, 100_000)}
@@ -36,7 +45,7 @@ def load_metadata(folder: str | Path) -> CheckpointMetadata:
         fields = read_json(folder / FILE)
         metadata = CheckpointMetadata(**fields | {"class_names": tuple(fields["class_names"])})
         _check(metadata)
-        return metadata
+        return replace(metadata, data=metadata.data and with_current_keys(metadata.data))
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = "a value has another type" if isinstance(error, ValidationError) else error
         raise BadInput(f"Cannot read {folder / FILE} ({reason}). Copy the checkpoint again.") from error

@@ -17,6 +17,8 @@ VARIANCE_TYPES = ("fixed_small", "fixed_large", "learned_range")
 TASKS = ("diffusion", "classifier", "upsampler")
 # Name of the subfolder of a classifier, in its own checkpoint or in that of the model that it guides.
 CLASSIFIER = "classifier"
+# Keys in files of release 0.1.0, which describe images, with their names today.
+RENAMED_KEYS = {"pictures": "images", "greyscale": "grayscale"}
 # Optimal denoisers in closed form (models/oracle_models.py): names that are accepted as checkpoints, and their titles.
 ORACLES = {
     "oracle-memory": "Exact: memorizes 16 example images",
@@ -74,6 +76,11 @@ class CheckpointMetadata:
     def save(self, folder: Path) -> None:
         """Write the metadata file into `folder`."""
         (folder / FILE).write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def with_current_keys(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file of this release or of 0.1.0 says about its images, with the keys of this release."""
+    return {RENAMED_KEYS.get(key, key): value for key, value in content.items()}
 
 
 def has_classifier(folder: Path) -> bool:

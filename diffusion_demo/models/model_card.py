@@ -76,7 +76,7 @@ def _training_lines(metadata: CheckpointMetadata, training_loss: float | None) -
     if metadata.data:
         held_out = metadata.data.get("held_out", 0)
         lines += [
-            f"- Trained on {metadata.data.get('pictures', 0) - held_out} images, {held_out} more held out",
+            f"- Trained on {metadata.data.get('images', 0) - held_out} images, {held_out} more held out",
             f"- Images seen: {metadata.images_seen:,} (this run: {metadata.steps:,} steps)",
         ]
     if metadata.origin:

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from diffusion_demo.diffusion import oracles
-from diffusion_demo.diffusion.process import Denoiser, Diffusion
+from diffusion_demo.diffusion.denoiser import Denoiser
+from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.images import to_float
 from diffusion_demo.paths import CHECKPOINTS

@@ -11,9 +11,10 @@ from diffusers import ModelMixin, UNet2DModel
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from diffusion_demo.diffusion.process import Denoiser
+from diffusion_demo.diffusion.denoiser import Denoiser
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.untrusted import check_network
+from diffusion_demo.models.weight_files import WeightFiles
 
 LOAD_ERRORS = (
     AttributeError,
@@ -133,16 +134,16 @@ def zero_outputs(network: nn.Module) -> None:
                 nn.init.zeros_(parameter)
 
 
-def load_strict(kind: type[Model], folder: Path, variant: str | None = None) -> Model:
+def load_strict(kind: type[Model], folder: Path, weights: WeightFiles) -> Model:
     """Load a model of class `kind` from `folder` in float32, from safetensors only.
 
-    `variant` is the word in the names of the weight files, such as fp16. Raises ValueError for missing or unexpected
-    weights, which diffusers only logs, and any of LOAD_ERRORS otherwise.
+    Raises BadInput or ValueError for weights of another network, also for missing or unexpected ones, which diffusers
+    only logs, and any of LOAD_ERRORS otherwise.
     """
-    check_network(kind, folder)
+    check_network(kind, folder, weights)
     model, info = kind.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]  a pair with output_loading_info
         folder,
-        variant=variant,
+        variant=weights.variant,
         torch_dtype=torch.float32,
         use_safetensors=True,
         local_files_only=True,

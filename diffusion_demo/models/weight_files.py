@@ -1,16 +1,13 @@
 """The safetensors files of a network folder: one file or shards, in full or half precision, local or on the Hub."""
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import safe_open
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.config_keys import NETWORK_KEYS, read_config
+from diffusion_demo.models.config_keys import read_config
 from diffusion_demo.models.hub import local_folder
 
 WEIGHTS, PICKLED = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"
@@ -106,32 +103,3 @@ def _missing_weights(checkpoint: str | Path, network: Path) -> str:
 
 def _import_command(code: str) -> str:
     return f'python -c "from diffusers import {code}"'
-
-
-def check_sizes(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], folder: Path) -> None:
-    """Raise BadInput unless the sizes in a network's config are those of its weights, before anything is allocated.
-
-    `shapes` are those of a UNet2DModel or of its downward half; `folder` is named in the error.
-    """
-    for key, stored in _sizes(shapes):
-        said = config.get(key, NETWORK_KEYS[key].default)
-        if (list(said) if isinstance(said, list | tuple) else said) != stored:
-            raise BadInput(
-                f"{folder} is damaged: its config.json says {key} {json.dumps(said, default=str)[:60]}, "
-                f"its weights {json.dumps(stored)[:60]}. Copy the checkpoint again."
-            )
-
-
-def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[tuple[str, Any]]:
-    """Yield the config keys whose values the weights tell, with these values."""
-    blocks = {name.split(".")[1] for name in shapes if name.startswith("down_blocks.")}
-    convolutions = [shapes.get(f"down_blocks.{i}.resnets.0.conv1.weight", (None,)) for i in range(len(blocks))]
-    yield "block_out_channels", [shape[0] for shape in convolutions]
-    layers = {name.split(".")[3] for name in shapes if name.startswith("down_blocks.0.resnets.")}
-    yield "layers_per_block", len(layers)
-    yield "in_channels", shapes.get("conv_in.weight", (0, 0))[1]
-    if "conv_out.weight" in shapes:
-        yield "out_channels", shapes["conv_out.weight"][0]
-        yield "num_class_embeds", shapes.get("class_embedding.weight", (None,))[0]
-        if "time_proj.weight" in shapes and len(shapes["time_proj.weight"]) == 2:
-            yield "num_train_timesteps", shapes["time_proj.weight"][0]

@@ -25,7 +25,7 @@ _thread = threading.local()
 
 @lru_cache(maxsize=1)
 def core_count() -> int:
-    """Return the number of torch's threads when it was first asked for; the pool changes what torch itself says."""
+    """Return the number of torch's threads before the pool changed it."""
     return torch.get_num_threads()
 
 
@@ -50,7 +50,7 @@ def parallel_map(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[
 
 
 def parallel_results(work: Callable[[Part], Result], parts: Sequence[Part]) -> Generator[Result, None, None]:
-    """Yield work(part) for each part in order, as soon as it is there, with each part on its own core.
+    """Yield work(part) for each part in order, as soon as it is ready, with each part on its own core.
 
     A result that the caller has dropped is not kept. Raises as `parallel_map` does.
     """

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_demo import __version__
+from diffusion_demo.atomic import sweep
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import read_settings, save_png, to_pil, to_uint8
 from diffusion_demo.models.checkpoint import Checkpoint
@@ -70,6 +71,7 @@ def sample_to_folder(
     paths = [out / file_name(image.seed) for image in specs]
     try:
         out.mkdir(parents=True, exist_ok=True)
+        sweep(out, {path.name for path in paths})
         missing = [i for i, path in enumerate(paths) if not _is_written(path, settings[i])]
         progress(len(paths) - len(missing))
         for start in range(0, len(missing), BATCH_SIZE):

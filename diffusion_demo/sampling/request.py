@@ -132,7 +132,7 @@ class Request:
     def _usual_interval(self, diffusion: "Diffusion") -> tuple[int, int]:
         """Return the lowest and highest t at which guidance acts by default.
 
-        Without the noisiest timesteps where a classifier guides ddim: it does not clip the shifted x_0 (ADM Algorithm
+        A classifier does not guide ddim at the noisiest timesteps: ddim does not clip the shifted x_0 (ADM Algorithm
         2), and the shift is scaled by 1/sqrt(abar), which reaches 20,000 at the end of a cosine schedule.
         """
         low, high = default_guidance_interval(len(diffusion))

@@ -10,8 +10,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from diffusion_demo import __version__
+from diffusion_demo.diffusion.denoiser import Denoiser
 from diffusion_demo.diffusion.guidance import classifier_free
-from diffusion_demo.diffusion.process import Denoiser, Diffusion
+from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.reconstruction import interpolate, reconstruct
 from diffusion_demo.diffusion.samplers import Step
 from diffusion_demo.errors import BadInput
@@ -138,4 +139,4 @@ def settings_of(
     }
     index = common.pop("class_index")
     named = {} if index is None else {"class": checkpoint.description.class_names[index]}
-    return [common | named | {"seed": image.seed, "picture": i} for i, image in enumerate(variation.image_specs())]
+    return [common | named | {"seed": image.seed, "index": i} for i, image in enumerate(variation.image_specs())]

@@ -3,7 +3,7 @@
 Validation, the options of `train`, the page's form and the run's config.json all follow from these fields.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
@@ -19,11 +19,6 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import PREDICTION_TYPES, TASKS, VARIANCE_TYPES
 from diffusion_demo.training.lr_schedule import LR_SCHEDULERS, LRSchedule
 from diffusion_demo.validation import as_bad_input, check_choice, setting
-
-if TYPE_CHECKING:
-    from diffusers import UNet2DModel
-
-    from diffusion_demo.models.checkpoint import Checkpoint
 
 # May differ from call to call of one run: they change where the data lies and how much memory is used, not the result,
 # except that another accumulation draws other dropout masks.
@@ -269,7 +264,7 @@ class TrainConfig(BaseModel):
 
     @classmethod
     def from_json(cls, settings: dict[str, Any]) -> Self:
-        """Return the config of a config.json. Fields that its release did not have yet get the value that it used."""
+        """Return the config of a config.json. Missing fields get the values that older releases used."""
         return cls(**{"snr_gamma": 0.0} | settings)
 
 
@@ -288,57 +283,8 @@ def check_settings(settings: dict[str, Any]) -> None:
 
 def config_with_inherited(settings: dict[str, Any]) -> TrainConfig:
     """Return the config of some settings and of the checkpoint to fine-tune. Raises BadInput where they conflict."""
-    return TrainConfig(**(inherit(settings) if "init_from" in settings else settings))
+    if "init_from" not in settings:
+        return TrainConfig(**settings)
+    from diffusion_demo.training.inherited_settings import inherit
 
-
-def inherit(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with those of the checkpoint `init_from`: noise schedule, prediction and variance type, and
-    image size and channels where they are not given.
-
-    Raises BadInput for a setting that contradicts the checkpoint, or that its network cannot be adapted to.
-    """
-    from diffusion_demo.models.checkpoint import load_checkpoint
-    from diffusion_demo.models.metadata import ORACLES
-
-    if settings["init_from"] in ORACLES:
-        raise BadInput(f"{settings['init_from']} has no weights. Fine-tune a trained checkpoint.", "init_from")
-    start = load_checkpoint(settings["init_from"])
-    _check_adaptable(start, settings)
-    inherited = {
-        "num_train_timesteps": len(start.diffusion),
-        "beta_schedule": start.beta_schedule,
-        "prediction_type": start.diffusion.prediction_type,
-        "variance_type": start.diffusion.variance_type,
-    }
-    for name, value in inherited.items():
-        if settings.get(name, value) != value:
-            flag = f"--{name.replace('_', '-')}"
-            raise BadInput(f"The checkpoint has {name.replace('_', ' ')} {value}; leave out {flag}.", name)
-    description = start.description
-    return {"image_size": description.image_size, "channels": description.channels} | settings | inherited
-
-
-def _check_adaptable(start: "Checkpoint", settings: dict[str, Any]) -> None:
-    """Raise BadInput unless the checkpoint's network can be adapted to the task, image size and channels."""
-    from diffusion_demo.models.unet import check_image_size
-
-    task, source = settings.get("task", "diffusion"), start.description
-    if (source.task, task) not in [*((same, same) for same in TASKS), ("diffusion", "classifier")]:
-        raise BadInput(f"The checkpoint was trained for the task {source.task}, not {task}; use another.", "init_from")
-    if "preset" in settings:
-        raise BadInput("The checkpoint brings its own network; leave out --preset.", "preset")
-    if (image_size := settings.get("image_size", source.image_size)) != source.image_size:
-        if task == "classifier":
-            raise BadInput(
-                f"A classifier keeps the image size of its checkpoint, {source.image_size}; leave out --image-size.",
-                "image_size",
-            )
-        check_image_size(image_size, levels=len(cast("UNet2DModel", start.unet).config["block_out_channels"]))
-    channels = settings.get("channels", source.channels)
-    if task != "diffusion" and channels != source.channels:
-        raise BadInput(f"The checkpoint works on {source.channels} channels; leave out --channels.", "channels")
-    if (source.channels, channels) == (3, 1):
-        raise BadInput(
-            "The checkpoint generates color images and trains on grayscale ones as they are; keep 3 channels.",
-            "channels",
-        )
+    return TrainConfig(**inherit(settings))

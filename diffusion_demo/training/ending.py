@@ -1,4 +1,4 @@
-"""The end of a training call by an error: save what can be saved, and say what was lost."""
+"""End of a training call by an error: save what can be saved, and report what was lost."""
 
 from diffusion_demo.training.events import Failed
 from diffusion_demo.training.failures import describe, free_memory

@@ -1,4 +1,4 @@
-"""The events of a run, read incrementally: each look parses only the lines that are new."""
+"""Incremental reader of the events of a run: each call parses only the lines that are new."""
 
 import threading
 from collections import OrderedDict
@@ -13,7 +13,7 @@ MAX_LOGS = 16  # kept in memory
 
 
 class EventLog:
-    """What one events.jsonl says about the latest course of a run.
+    """The events of a run, without those that a later call has replaced.
 
     start    the last start event, or None
     end      the finished or failed event after it, or None

@@ -91,7 +91,7 @@ class Saved(Event):
 
 @dataclass(frozen=True)
 class Warned(Event):
-    """Something to know that does not end the call, such as a failed preview."""
+    """A problem that does not end the call, such as a failed preview."""
 
     message: str
 

@@ -22,7 +22,7 @@ class OtherProcessFailed(BadInput):
 
 
 def cause_of(error: BaseException, config: TrainConfig) -> str | None:
-    """Return what went wrong and what to do about it; None for an error that nobody foresaw."""
+    """Return what went wrong and what to do about it; None for an unexpected error."""
     if isinstance(error, KeyboardInterrupt):
         return "Interrupted by a second Ctrl-C."
     if isinstance(error, NotFinite | OtherProcessFailed):
@@ -35,7 +35,7 @@ def cause_of(error: BaseException, config: TrainConfig) -> str | None:
 
 
 def describe(error: BaseException, config: TrainConfig) -> str:
-    """Return the cause of an error on one line, for an unforeseen error its type and message."""
+    """Return the cause of an error on one line; for an unexpected error, its type and message."""
     line = " ".join(str(error).split())[:300].rstrip(".")
     return cause_of(error, config) or f"Unexpected error ({type(error).__name__}{line and f': {line}'})."
 

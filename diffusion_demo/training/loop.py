@@ -13,10 +13,10 @@ from diffusion_demo.runtime.device import best_device, resolve_precision
 from diffusion_demo.runtime.parallel import start_pool
 from diffusion_demo.training import events
 from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.distributed import Processes, make_accelerator
 from diffusion_demo.training.ending import end_after, save_last_steps
 from diffusion_demo.training.failures import cause_of, describe
 from diffusion_demo.training.meter import Meter
-from diffusion_demo.training.processes import Processes, make_accelerator
 from diffusion_demo.training.run_folder import COMMANDS, RunFolder
 from diffusion_demo.training.same_images import check_same_images, data_summary
 from diffusion_demo.training.signals import StopRequest, catch_stop_signals
@@ -39,7 +39,7 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
     """Train until the budget is spent or a stop is requested (a signal, or "stop" in control.jsonl), then save.
 
     Appends each event to events.jsonl and yields it. After an error the last event is a Failed, which says what was
-    kept; an error that nobody foresaw is then raised again. A caller that stops iterating ends the call, which saves.
+    kept; an unexpected error is then raised again. A caller that stops iterating ends the call, which saves.
     Raises BadInput, before it writes anything, when the run cannot start.
     """
     start_pool()
@@ -108,8 +108,11 @@ def _recorded(trainer: Trainer, budget: Budget, stop: StopRequest) -> Iterator[e
             with suppress(OSError):
                 run.append(failed)
             yield failed
-        if not is_main or isinstance(error, KeyboardInterrupt) or cause_of(error, trainer.config) is None:
+        cause = cause_of(error, trainer.config)
+        if cause is None or isinstance(error, KeyboardInterrupt):
             raise
+        if not is_main:  # nobody reads its events
+            raise BadInput(cause) from error
 
 
 def _run(trainer: Trainer, budget: Budget, stop: StopRequest) -> Iterator[events.Event]:

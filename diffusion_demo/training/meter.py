@@ -47,7 +47,7 @@ class Meter:
         self._grad_norms.append(grad_norm.detach())
 
     def report(self, step: int, learning_rate: float, images_seen: int) -> events.Step:
-        """Return the means since the last report as an event, and start over."""
+        """Return the means since the last report as an event, and reset them."""
         loss, error, vlb, t = torch.cat(self._rows).T.cpu()
         event = events.Step(
             step,

@@ -13,6 +13,7 @@ from diffusion_demo.atomic import atomic_path, atomic_write, remove_folder, swee
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.hub import checkpoint_source
 from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import with_current_keys
 from diffusion_demo.paths import bundled_checkpoint
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.events import Event, check_event
@@ -91,7 +92,7 @@ class RunFolder:
             data, command = content["data"], content["command"]
             if not isinstance(data, dict) or not isinstance(command, str):
                 raise ValueError("data or command has another type")
-            return TrainConfig.from_json(content["config"]), data, command
+            return TrainConfig.from_json(content["config"]), with_current_keys(data), command
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInput(f"Cannot read {self.config_file} ({error}). Start a new run.") from error
 

@@ -7,11 +7,11 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig
 
 # Of the summaries of release 0.1.0, which have no digest of all images: what does not depend on names.
-COMPARED = ("pictures", "held_out", "classes", "shorter_sides", "not_square", "greyscale", "copies")
+COMPARED = ("images", "held_out", "classes", "shorter_sides", "not_square", "grayscale", "copies")
 
 
 def data_summary(report: data.Report) -> dict[str, Any]:
-    """Return the summary of the images that is stored in config.json, from which they are recognized."""
+    """Return the summary of the images for config.json, by which `check_same_images` recognizes them."""
     return report.summary() | {
         "held_out_digests": sorted(entry.digest for entry in report.entries if entry.held_out),
         "content_digest": report.content_digest,

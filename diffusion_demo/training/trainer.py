@@ -26,12 +26,12 @@ from diffusion_demo.training.config import SCHEDULE, TrainConfig
 from diffusion_demo.training.copies import CopyCheck
 from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
 from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient, training_slices
+from diffusion_demo.training.distributed import Processes
 from diffusion_demo.training.early_stopping import EarlyStopping
 from diffusion_demo.training.failures import NotFinite, describe, free_memory
 from diffusion_demo.training.initialize import load_or_build
 from diffusion_demo.training.meter import Meter, StepMeasures, mean_error_by_noise
 from diffusion_demo.training.prefetch import Prefetcher
-from diffusion_demo.training.processes import Processes
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.state import load_state, save_state
 from diffusion_demo.training.tasks import PREVIEW, Classifying, Denoising, make_task
@@ -228,7 +228,7 @@ class Trainer:
         return batch._replace(**moved)
 
     def report(self, meter: Meter) -> events.Step:
-        """Return the means of `meter` as an event, and start it over."""
+        """Return the means of `meter` as an event, and reset it."""
         event = meter.report(self.step, self._learning_rate(self.step), self.images_seen)
         self.recent_losses.append(event.loss)
         return event

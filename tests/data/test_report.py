@@ -33,13 +33,13 @@ def test_the_summary_counts_sizes_shapes_gray_images_copies_and_rejects(tmp_path
     report = scan(tmp_path)
     assert report.summary() == {
         "source": tmp_path.name,
-        "pictures": 4,
+        "images": 4,
         "held_out": 0,
         "classes": {},
         "rejected": 1,
         "shorter_sides": {"smallest": 20, "median": 30, "largest": 50},
         "not_square": 3,
-        "greyscale": 2,
+        "grayscale": 2,
         "copies": 1,
     }
     assert report.duplicates == (("wide again.png", "wide.png"),) and report.ignored == 1
@@ -68,14 +68,14 @@ def test_the_summary_is_the_same_wherever_the_images_lie_and_after_a_way_through
     monkeypatch.chdir(tmp_path / "elsewhere" / digits.name)
     assert scan(".").summary() == first
     assert str(tmp_path) not in json.dumps(first) and "/" not in json.dumps(first)
-    assert first["classes"] == {"one": 20, "three": 20, "two": 20} and first["pictures"] == 60
+    assert first["classes"] == {"one": 20, "three": 20, "two": 20} and first["images"] == 60
 
 
 def test_real_digits_are_gray_square_and_few(digits):
     report = scan(digits)
     summary = report.summary()
     assert (
-        summary["greyscale"] == 60
+        summary["grayscale"] == 60
         and summary["not_square"] == 0
         and summary["shorter_sides"] == {"smallest": 16, "median": 16, "largest": 16}
     )

@@ -3,11 +3,12 @@
 import pytest
 import torch
 
+from diffusion_demo.diffusion.denoiser import WithinInterval, at_index
 from diffusion_demo.diffusion.guidance import classifier_free, classifier_gradient, shift_eps, shift_mean
 from diffusion_demo.diffusion.oracles import finite_set
 from diffusion_demo.diffusion.process import Diffusion, Reverse
 from diffusion_demo.diffusion.samplers import SAMPLERS, ddim_encode
-from diffusion_demo.diffusion.schedules import named_betas
+from diffusion_demo.diffusion.schedules import linear_betas, named_betas
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 
 NULL = 3
@@ -96,6 +97,16 @@ def test_outside_its_interval_guidance_is_off():
     xt, labels = torch.ones(2, 1, 1, 1), torch.tensor([0, 1])
     for t, expected in ((9, 1.0), (10, 5.0), (20, 5.0), (21, 1.0)):
         assert (guided(xt, torch.full((2,), t), class_labels=labels) == expected).all()
+
+
+@pytest.mark.parametrize("time_scale", [1.0, 10.0])
+def test_the_interval_means_the_timesteps_that_the_network_gets_also_on_a_respaced_chain(time_scale):
+    chain = Diffusion(linear_betas(100), time_scale=time_scale).respaced(range(0, 100, 7))
+    xt = torch.ones(2, 1, 1, 1)
+    switched = WithinInterval((7, 300), lambda xt, t: xt, lambda xt, t: -xt)
+    applies = [bool((at_index(switched, chain, t)(xt, chain.model_timesteps(t, xt)) == 1).all()) for t in range(15)]
+    assert applies == [bool((switched(xt, chain.model_timesteps(t, xt)) == 1).all()) for t in range(15)]
+    assert applies == [7 <= 7 * t * time_scale <= 300 for t in range(15)] and any(applies) and not all(applies)
 
 
 def test_what_cannot_be_guided_is_refused_with_a_sentence():

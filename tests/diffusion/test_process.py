@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diffusion_demo.diffusion.process import Diffusion, call_model
+from diffusion_demo.diffusion.denoiser import call_model
+from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.samplers import ddpm
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.diffusion.timesteps import spaced_timesteps

@@ -6,6 +6,8 @@ import shutil
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from diffusion_demo.cli import main
 from diffusion_demo.data import ImageTensors, ImageTransform, load, load_transformed, scan
@@ -62,9 +64,7 @@ def test_the_parts_of_a_report_add_up(trained, dataset):
     bound = measure_bound(trained, first_images(dataset, 5), steps=10)
     report = bound.report()
     assert (
-        report["pictures"] == 5
-        and report["steps"] == 10
-        and len(report["curve"]) == len(report["rate_distortion"]) == 10
+        report["images"] == 5 and report["steps"] == 10 and len(report["curve"]) == len(report["rate_distortion"]) == 10
     )
     assert report["bits_per_dim"] == pytest.approx(report["L_0"] + report["L_1 to L_T-1"] + report["L_T"])
     assert report["bits_per_dim"] == pytest.approx(report["L_T"] + sum(row["bits"] for row in report["curve"]))
@@ -74,7 +74,14 @@ def test_the_parts_of_a_report_add_up(trained, dataset):
     assert report["rate_distortion"][0]["t"] == 99 and report["rate_distortion"][-1]["t"] == 0
 
 
-def test_an_interrupted_measurement_resumes(trained, dataset, tmp_path):
+def rewrite_as_0_1_0(file):
+    with safe_open(file, "pt") as stored:
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  not iterable itself
+        metadata = stored.metadata()
+    save_file(tensors, file, metadata | {"pictures": metadata.pop("images")})
+
+
+def test_an_interrupted_measurement_resumes_even_if_the_previous_release_began_it(trained, dataset, tmp_path):
     class Interrupted(Exception):
         pass
 
@@ -84,6 +91,7 @@ def test_an_interrupted_measurement_resumes(trained, dataset, tmp_path):
     with pytest.raises(Interrupted):
         measure_bound(trained, first_images(dataset, 20), steps=4, work=tmp_path, progress=interrupt)
     (kept,) = tmp_path.iterdir()
+    rewrite_as_0_1_0(kept)
     before = kept.stat().st_mtime_ns
     whole = measure_bound(trained, first_images(dataset, 20), steps=4, work=tmp_path)
     assert kept.stat().st_mtime_ns == before and len(list(tmp_path.iterdir())) == 2
@@ -109,14 +117,14 @@ def test_classes_are_matched_by_name_and_unknown_ones_get_the_null_class():
 
 def test_samples_have_the_class_proportions_of_the_data(report):
     description = CheckpointMetadata(16, 1, 100, ("one", "three", "two"), guidance=True)
-    specs = specs_in_data_proportions(report, description, Request(num_images=8, seed=5))
+    specs = specs_in_data_proportions(report.classes, description, Request(num_images=8, seed=5))
     assert [image.seed for image in specs] == list(range(5, 13))
     for end in range(1, 9):
         prefix = [image.class_index for image in specs[:end]]
         assert all(abs(prefix.count(index) - end / 3) < 1 for index in range(3))
     assert {
         image.class_index
-        for image in specs_in_data_proportions(report, CheckpointMetadata(16, 1, 100), Request(num_images=2))
+        for image in specs_in_data_proportions(report.classes, CheckpointMetadata(16, 1, 100), Request(num_images=2))
     } == {None}
 
 
@@ -138,7 +146,7 @@ def test_the_command_reports_both_metrics_reproducibly(command, trained_checkpoi
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert report["nll"]["held_out"] and report["nll"]["pictures"] == scan(digits).summary()["held_out"]
+    assert report["nll"]["held_out"] and report["nll"]["images"] == scan(digits).summary()["held_out"]
     assert report["fd"]["samples"] == 20 and report["fd"]["reference"] == 60 and report["fd"]["features"] == "judge-32"
     assert report["fd"]["interval"][0] < report["fd"]["distance"] < report["fd"]["interval"][1]
     assert len(list((tmp_path / "work" / "samples").iterdir())) == 20

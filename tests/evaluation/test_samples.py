@@ -48,9 +48,7 @@ def measured(random_checkpoint, digits, command, tmp_path_factory):
 def test_all_metrics_share_one_set_of_samples(measured):
     report, folder = measured
     assert (
-        report["samples"]["pictures"] == 24
-        and report["samples"]["seeds"] == [5, 28]
-        and report["samples"]["steps"] == 2
+        report["samples"]["images"] == 24 and report["samples"]["seeds"] == [5, 28] and report["samples"]["steps"] == 2
     )
     assert (
         report["checkpoint"] == report["samples"]["checkpoint"] == "random"
@@ -93,7 +91,7 @@ def test_the_same_images_given_as_a_folder_or_a_batch_measure_the_same(measured,
     common = ["--data", digits, "--metrics", COMPARED, "--seed", 5, "--json"]
     from_folder = json.loads(run(capsys, *common, "--samples", folder / "work" / "samples"))
     from_batch = json.loads(run(capsys, *common, "--samples", folder / "batch.npz"))
-    assert from_folder["samples"] == report["samples"] and from_batch["samples"] == {"pictures": 24}
+    assert from_folder["samples"] == report["samples"] and from_batch["samples"] == {"images": 24}
     for name in ("fd", "sfd", "is", "pr"):
         assert from_folder[name] == from_batch[name] == report[name]
     assert from_batch["nn"] | {"sheet": None} == from_folder["nn"] | {"sheet": None}
@@ -103,7 +101,7 @@ def test_equal_sets_have_distance_0_and_are_reported_as_copies(measured, capsys)
     _, folder = measured
     batch = folder / "batch.npz"
     report = json.loads(run(capsys, "--samples", batch, "--data", batch, "--metrics", COMPARED, "--json"))
-    assert report["data"] == {"source": "batch.npz", "pictures": 24}
+    assert report["data"] == {"source": "batch.npz", "images": 24}
     assert report["fd"]["distance"] == pytest.approx(0, abs=1e-3) and report["sfd"]["distance"] == pytest.approx(
         0, abs=1e-2
     )

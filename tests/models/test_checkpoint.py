@@ -88,7 +88,7 @@ def test_the_model_card_names_the_classes_and_the_command():
         images_seen=1234,
         command="python -m diffusion_demo train",
         held_out_loss=0.125,
-        data={"source": "pets", "pictures": 9},
+        data={"source": "pets", "images": 9},
     )
     assert "Initialized from" not in model_card(metadata, 1_500_000, 0.5)
     assert "- Initialized from: some/model" in model_card(replace(metadata, origin="some/model"), 1, None)

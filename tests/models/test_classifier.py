@@ -1,5 +1,7 @@
 """The noisy classifier: attention pool, initialization from a diffusion model, saving and loading."""
 
+import json
+
 import pytest
 import torch
 
@@ -99,6 +101,17 @@ def test_a_loaded_classifier_has_the_same_outputs(pool, tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(loaded(noise(), t), classifier(noise(), t))
         torch.testing.assert_close(loaded.features(noise(), t), classifier.features(noise(), t))
+
+
+def test_a_classifier_of_a_thousand_classes_is_loaded_and_its_trunk_is_checked(tmp_path):
+    save_classifier(tmp_path, build_classifier("tiny", 16, 3, [str(i) for i in range(1000)]))
+    assert len(load_classifier(tmp_path).config["class_names"]) == 1000
+    file = tmp_path / "config.json"
+    config = json.loads(file.read_text())
+    config["trunk"]["dropout"] = "x"
+    file.write_text(json.dumps(config))
+    with pytest.raises(BadInput):
+        load_classifier(tmp_path)
 
 
 def test_a_damaged_classifier_is_refused(tmp_path):

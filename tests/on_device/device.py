@@ -1,7 +1,9 @@
 """A second device that computes on the CPU, so that a machine without a GPU finds tensors on the wrong device.
 
-A tensor on "other" refuses to be combined with one on the CPU where a GPU would refuse, too. `counted()` counts what a
-GPU would wait for: copies between the devices, and synchronizations, at which Python waits for the device's queue.
+A tensor on "other" refuses to be combined with one on the CPU where a GPU would refuse, too, and to be float64, which
+MPS does not have. `counted()` counts what a GPU would wait for: copies between the devices, and synchronizations, at
+which Python waits for the device's queue. Under bf16 autocast, convolutions and products are computed in bf16, and
+norms, softmax and losses in float32, as under that of CUDA.
 """
 
 import threading
@@ -13,9 +15,18 @@ from typing import Any
 import torch
 from accelerate.state import AcceleratorState, PartialState
 from torch.utils import _pytree as pytree
-from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from torch.utils.backend_registration import _DummyBackendModule, _setup_privateuseone_for_python_backend
 
-_setup_privateuseone_for_python_backend("other")
+
+class Backend(_DummyBackendModule):
+    """What torch.autocast asks of a device."""
+
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        """Return the dtypes of autocast."""
+        return [torch.bfloat16]
+
+
+_setup_privateuseone_for_python_backend("other", Backend())
 OTHER, CPU = torch.device("other", 0), torch.device("cpu")
 aten: Any = torch.ops.aten
 
@@ -94,6 +105,8 @@ class OtherTensor(torch.Tensor):
 
     @staticmethod
     def __new__(cls, held: torch.Tensor):
+        if held.dtype == torch.float64:
+            raise TypeError(f"{OTHER.type} has no float64, as MPS has none; convert the tensor to float32 first")
         tensor = torch.Tensor._make_wrapper_subclass(
             cls,
             held.size(),
@@ -215,3 +228,27 @@ for _name in (
     *("copy_", "_copy_from", "detach", "_to_copy"),
 ):
     _register(_name)
+
+
+def _register_autocast(name: str, dtype: torch.dtype) -> None:
+    """Make an operation cast its arguments under autocast: torch leaves that to the device's own backend."""
+    func = getattr(getattr(aten, name.partition(".")[0]), name.partition(".")[2] or "default")
+    without = torch._C.DispatchKeySet(torch._C._dispatch_key_parse("AutocastPrivateUse1"))
+
+    def cast(each: torch.Tensor) -> torch.Tensor:
+        return each.to(dtype) if each.is_floating_point() and each.device == OTHER else each
+
+    def run(*args, **kwargs):
+        with torch._C._ExcludeDispatchKeyGuard(without):
+            args, kwargs = pytree.tree_map_only(torch.Tensor, cast, (args, kwargs))
+            return func(*args, **kwargs)
+
+    _library.impl(name, run, "AutocastPrivateUse1")
+
+
+_fallback = torch.library.Library("_", "IMPL")
+_fallback.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
+for _name in ("conv2d", "linear", "matmul", "bmm", "baddbmm", "addmm", "mm", "scaled_dot_product_attention"):
+    _register_autocast(_name, torch.bfloat16)
+for _name in ("group_norm", "layer_norm", "softmax.int", "log_softmax.int", "mse_loss"):
+    _register_autocast(_name, torch.float32)

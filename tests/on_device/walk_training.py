@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-import torch
 from accelerate import Accelerator
 
 from diffusion_demo import data
@@ -21,15 +20,6 @@ TASKS = {
     "upsampler": {"task": "upsampler", "small_noise": 0.1},
     "classifier": {"task": "classifier"},
 }
-
-
-@pytest.fixture(autouse=True)
-def one_part():
-    """Run each batch in one part on the CPU, too, so that both devices round alike."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def config_for(digits, settings):
@@ -64,6 +54,18 @@ def test_a_run_and_its_resume(digits, tmp_path, name):
         assert any(isinstance(event, events.Preview) for event in found[0]) == (name != "classifier")
     latest = RunFolder(tmp_path / OTHER.type).latest()
     assert latest is not None and load_checkpoint(latest).description.steps == 3
+
+
+def test_a_run_in_bf16_with_batches_made_ahead(digits, tmp_path, monkeypatch):
+    """On a GPU the trainer makes batches ahead; here it is told to."""
+    monkeypatch.setattr(Trainer, "_may_prefetch", lambda self: self.accelerator.device == OTHER)
+    config = config_for(digits, {"precision": "bf16"})
+    ours, theirs = (run_events(device, config, tmp_path / device.type, 3) for device in (CPU, OTHER))
+    assert_alike(theirs, ours)
+    assert [event.precision for event in theirs if isinstance(event, events.Start)] == ["bf16"]
+    in_fp32 = run_events(OTHER, config_for(digits, {}), tmp_path / "fp32", 3)
+    losses = [[event.loss for event in found if isinstance(event, events.HeldOut)] for found in (theirs, in_fp32)]
+    assert losses[0] != losses[1]
 
 
 def test_a_checkpoint_adapted_to_other_data(random_checkpoint, digits, tmp_path):

@@ -1,9 +1,20 @@
 """Labeled image grid, checked by its pixels."""
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops, ImageDraw
 
-from diffusion_demo.sampling.contact_sheet import BACKGROUND, EMPTY_CELL, GridImage, labeled_grid, load_font, wrap_text
+from diffusion_demo.sampling.contact_sheet import (
+    BACKGROUND,
+    CAPTION_SIZE,
+    EMPTY_CELL,
+    HEADING_SIZE,
+    MUTED_COLOR,
+    TEXT_COLOR,
+    GridImage,
+    labeled_grid,
+    load_font,
+    wrap_text,
+)
 
 RED, BLUE = (200, 10, 10), (10, 10, 200)
 
@@ -34,15 +45,35 @@ def test_images_are_enlarged_by_whole_factors_and_smaller_ones_are_centered():
     assert blue[1] - red[1] == (192 - 180) // 2
 
 
-def test_headings_and_footer_are_drawn():
-    blank = labeled_grid({(0, 0): cell(BACKGROUND, caption="")}, [""], [""], "")
-    for columns, rows, footer in (
-        (["8 network calls"], [""], ""),
-        ([""], ["DDIM"], ""),
-        ([""], [""], "model a, seed 3"),
-    ):
-        page = labeled_grid({(0, 0): cell(BACKGROUND, caption="")}, columns, rows, footer)
-        assert (np.asarray(page) < 100).any() and not (np.asarray(blank) < 100).any()
+def written(text, size, color):
+    """Return the text alone, cut to its pixels."""
+    font = load_font(size)
+    image = Image.new("RGB", (int(font.getlength(text)) + 8, 2 * size), BACKGROUND)
+    ImageDraw.Draw(image).text((2, 2), text, fill=color, font=font)
+    return image.crop(ImageChops.invert(image).getbbox())
+
+
+def places_of(text, size, color, page):
+    """Return left and top of every place in the page that shows exactly this text."""
+    pattern, pixels = np.asarray(written(text, size, color)), np.asarray(page)
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, pattern.shape)[:, :, 0]
+    ys, xs = np.nonzero((windows == pattern).all((2, 3, 4)))
+    return [*zip(xs.tolist(), ys.tolist(), strict=True)]
+
+
+def test_headings_captions_and_footer_say_what_they_should_in_their_places():
+    page = labeled_grid({(0, 0): cell(RED, caption="4 steps")}, ["8 calls", "16 calls"], ["DDIM"], "seed 3")
+    left, top, right, bottom = bounding_box(page, RED)
+    ((x, y),) = places_of("8 calls", HEADING_SIZE, TEXT_COLOR, page)
+    assert left <= x < right and y < top
+    ((x, y),) = places_of("16 calls", HEADING_SIZE, TEXT_COLOR, page)
+    assert x >= right and y < top
+    ((x, y),) = places_of("DDIM", HEADING_SIZE, TEXT_COLOR, page)
+    assert x < left and top <= y < bottom
+    ((x, y),) = places_of("4 steps", CAPTION_SIZE, MUTED_COLOR, page)
+    assert left <= x < right and y >= bottom
+    ((_, below),) = places_of("seed 3", CAPTION_SIZE, MUTED_COLOR, page)
+    assert below > y and not places_of("seed 4", CAPTION_SIZE, MUTED_COLOR, page)
 
 
 def test_long_words_are_broken_to_fit_the_cell():

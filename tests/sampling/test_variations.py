@@ -102,7 +102,7 @@ def test_a_short_chain_can_be_used_in_full():
 def test_the_settings_name_the_sources_one_level_deep(checkpoint):
     source = {"seed": 3, "made_by": "vary", "of": [{"seed": 2}]}
     settings = settings_of(replace(VARIATION, class_index=1), "model", checkpoint, "interpolate", [source, None])
-    assert [one["seed"] for one in settings] == [11, 12, 13] and [one["picture"] for one in settings] == [0, 1, 2]
+    assert [one["seed"] for one in settings] == [11, 12, 13] and [one["index"] for one in settings] == [0, 1, 2]
     assert settings[0]["of"] == [{"seed": 3, "made_by": "vary"}, None]
     assert settings[0]["class"] == checkpoint.description.class_names[1]
 

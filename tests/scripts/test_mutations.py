@@ -2,7 +2,8 @@
 
 import pytest
 
-from scripts.mutations import FAULTS, ROOT, is_detected
+from scripts.faults import FAULTS
+from scripts.mutations import ROOT, is_detected
 
 
 def test_there_are_at_least_twelve_different_faults():

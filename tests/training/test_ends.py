@@ -1,6 +1,6 @@
 """Every way a training call can end: what is left in the run folder, and what is said (the table in docs/training.md).
 
-These call `train` in this process. Ends that need processes of their own are in test_stops.py, test_processes.py and
+These call `train` in this process. Ends that need processes of their own are in test_stops.py, test_distributed.py and
 test_resource_errors.py.
 """
 
@@ -62,6 +62,12 @@ def test_a_step_budget_ends_with_a_checkpoint_before_the_last_preview(train, run
     kinds = [event["type"] for event in run.events()]
     assert kinds.index("saved") < kinds.index("preview")
     assert_saved(run, 8)
+
+
+def test_the_end_of_the_learning_rate_schedule_ends_the_run_without_a_budget(train, run):
+    list(train(Budget(), lr_scheduler="cosine", warmup_steps=1, lr_total_steps=5))
+    assert last(run)["type"] == "finished" and last(run)["reason"] == "max_steps"
+    assert_saved(run, 5)
 
 
 def test_a_time_budget_ends_with_a_checkpoint(train, run):
@@ -180,13 +186,13 @@ def test_weights_of_a_step_that_was_broken_off_are_not_saved(train, run, monkeyp
 @pytest.mark.parametrize("what", ["preview", "held-out loss"])
 def test_what_only_watches_the_training_does_not_end_it(train, run, monkeypatch, what):
     if what == "preview":
-        monkeypatch.setattr(tasks.Denoising, "preview", raising(RuntimeError("no picture")))
+        monkeypatch.setattr(tasks.Denoising, "preview", raising(RuntimeError("no image")))
     else:
-        monkeypatch.setattr(Trainer, "_measure_held_out", raising(RuntimeError("no picture")))
+        monkeypatch.setattr(Trainer, "_measure_held_out", raising(RuntimeError("no image")))
     list(train(Budget(max_steps=4), save_every=2, sample_every=2))
     assert last(run)["type"] == "finished"
     warnings = [event["message"] for event in run.events() if event["type"] == "warned"]
-    expected = f"There is no {what} of step 4. Unexpected error (RuntimeError: no picture)."
+    expected = f"There is no {what} of step 4. Unexpected error (RuntimeError: no image)."
     assert expected in warnings
     assert_saved(run, 4)
     assert what == "preview" or load_metadata(latest_checkpoint(run)).held_out_loss is None

@@ -17,7 +17,8 @@ from diffusion_demo.models.classifier import Classifier, trunk_config
 from diffusion_demo.models.classifier_heads import POOLS
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata
-from diffusion_demo.training.config import TrainConfig, inherit
+from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.inherited_settings import inherit
 from diffusion_demo.training.initialize import adapt_classifier_to_data, adapt_to_data, load_or_build
 from diffusion_demo.training.state import load_state, save_state
 from diffusion_demo.training.trainer import make_average
@@ -27,7 +28,7 @@ TABLE = "class_embedding.weight"
 
 
 def config(**settings):
-    return TrainConfig(**{"data": "pictures", "image_size": 16} | settings)
+    return TrainConfig(**{"data": "images", "image_size": 16} | settings)
 
 
 def small_unet(**settings):
@@ -76,7 +77,7 @@ def answer(unet, channels=3, size=16, labels=None):
 
 def refusal(**given):
     with pytest.raises(BadInput) as caught:
-        TrainConfig(**inherit({"data": "pictures"} | given))
+        TrainConfig(**inherit({"data": "images"} | given))
     assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
     return str(caught.value)
 
@@ -153,7 +154,7 @@ def test_a_fresh_start_has_the_classes_of_the_data_and_no_origin(digits):
 
 
 def test_a_network_takes_another_size_that_its_levels_divide(plain):
-    given = TrainConfig(**inherit({"data": "pictures", "init_from": str(plain), "image_size": 24}))
+    given = TrainConfig(**inherit({"data": "images", "init_from": str(plain), "image_size": 24}))
     found = adapt_to_data(load_checkpoint(plain), given, (), "it")
     assert (given.image_size, found.description.image_size, unet_config(found)["sample_size"]) == (24, 24, 24)
     assert (
@@ -178,11 +179,11 @@ def test_the_sources_own_size_is_never_refused(tmp_path):
     }
     unet = small_unet(**deep)
     DDPMPipeline(unet=unet, scheduler=DDPMScheduler()).save_pretrained(tmp_path / "deep")
-    assert inherit({"data": "pictures", "init_from": str(tmp_path / "deep")})["image_size"] == 16
+    assert inherit({"data": "images", "init_from": str(tmp_path / "deep")})["image_size"] == 16
 
 
 def test_a_grayscale_network_in_color_answers_the_same_in_every_channel(gray):
-    given = TrainConfig(**inherit({"data": "pictures", "init_from": str(gray), "channels": 3}))
+    given = TrainConfig(**inherit({"data": "images", "init_from": str(gray), "channels": 3}))
     source = load_checkpoint(gray)
     found = adapt_to_data(source, given, ("cat", "dog"), "gray")
     before, after = answer(source.unet, 1, labels=[0, 2]), answer(found.unet, 3, labels=[0, 2])
@@ -196,9 +197,9 @@ def test_a_grayscale_network_in_color_answers_the_same_in_every_channel(gray):
 
 
 def test_what_is_not_said_comes_from_the_source(gray, plain):
-    given = inherit({"data": "pictures", "init_from": str(gray)})
+    given = inherit({"data": "images", "init_from": str(gray)})
     assert (given["channels"], given["image_size"], given["variance_type"]) == (1, 16, "learned_range")
-    given = TrainConfig(**inherit({"data": "pictures", "init_from": str(plain)}))
+    given = TrainConfig(**inherit({"data": "images", "init_from": str(plain)}))
     assert (given.channels, given.variance_type, given.loss, given.beta_schedule) == (
         3,
         "fixed_large",

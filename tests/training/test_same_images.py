@@ -23,6 +23,7 @@ def as_written_by_0_1_0(run):
     content = json.loads(run.config_file.read_text())
     for name in ("content_digest", "order_digest"):
         del content["data"][name]
+    content["data"] |= {"pictures": content["data"].pop("images"), "greyscale": content["data"].pop("grayscale")}
     run.config_file.write_text(json.dumps(content))
 
 

@@ -31,6 +31,15 @@ def step(number, elapsed=1.0):
     return f'{{"type": "step", "step": {number}, {measures}, "elapsed": {elapsed}}}'
 
 
+@pytest.fixture
+def trainer():
+    """A process that the command line shows as one of this program."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", "diffusion_demo"])
+    yield process
+    process.kill()
+    process.wait()
+
+
 def test_a_finished_run_says_so(trained_run):
     status = read_status(RunFolder(trained_run))
     assert status.state == "finished" and status.step == 12 and status.images_seen == 96
@@ -111,9 +120,8 @@ def test_a_damaged_line_is_damaged_at_every_look_and_once_mended_no_more(tmp_pat
     ("budget", "left"),
     [({"max_steps": 40}, 60), ({"max_minutes": 1}, 40), ({"max_steps": 40, "max_minutes": 1}, 40), ({}, None)],
 )
-def test_the_time_left_is_the_nearer_budgets(tmp_path, monkeypatch, budget, left):
-    run = write_events(tmp_path / "run", start(os.getpid(), **budget), step(10, elapsed=20))
-    monkeypatch.setattr("diffusion_demo.training.status._find_trainer", lambda pid: __import__("psutil").Process(pid))
+def test_the_time_left_is_the_nearer_budgets(tmp_path, trainer, budget, left):
+    run = write_events(tmp_path / "run", start(trainer.pid, **budget), step(10, elapsed=20))
     assert read_status(run).seconds_left == (None if left is None else pytest.approx(left))
 
 

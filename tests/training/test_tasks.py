@@ -166,7 +166,7 @@ def test_a_model_of_another_task_is_refused_to_go_on_from(classifier_run, upsamp
         (upsampler_run, "classifier"),
     ):
         with pytest.raises(BadInput, match="was trained for the task"):
-            config_with_inherited({"data": "pictures", "task": task, "init_from": str(latest_checkpoint(run))})
+            config_with_inherited({"data": "images", "task": task, "init_from": str(latest_checkpoint(run))})
 
 
 def test_an_upsampler_shows_small_made_and_real_images_and_says_what_it_takes(upsampler_run):
@@ -189,7 +189,7 @@ def test_an_upsampler_is_shown_the_mean_of_each_four_pixels_after_the_noise(upsa
     x0 = torch.randn(2, 1, 16, 16)
     batch = Batch(x0, torch.zeros(2), torch.tensor([1, 2]), torch.ones(2), torch.randn_like(x0))
     xt = torch.randn_like(x0)
-    seen = Upsampling(start, TrainConfig(data="pictures", task="upsampler", small_noise=0.5))._network_input(
+    seen = Upsampling(start, TrainConfig(data="images", task="upsampler", small_noise=0.5))._network_input(
         xt, batch, start.unet.eval()
     )
     means = x0.unfold(2, 2, 2).unfold(3, 2, 2).mean(dim=(4, 5))

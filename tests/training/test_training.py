@@ -19,9 +19,7 @@ from tests.training.events import assert_refused, events_of, of_type, unet_confi
 def test_a_run_folder_holds_its_config_events_samples_and_checkpoints(trained_run):
     config = json.loads((trained_run / "config.json").read_text())
     assert config["config"]["preset"] == "tiny" and config["config"]["batch_size"] == 8
-    assert (
-        config["data"]["pictures"] == 60 and len(config["data"]["held_out_digests"]) == config["data"]["held_out"] > 0
-    )
+    assert config["data"]["images"] == 60 and len(config["data"]["held_out_digests"]) == config["data"]["held_out"] > 0
     assert sorted(path.name for path in (trained_run / "samples").iterdir()) == [
         "step_000012.png",
         "step_000012_raw.png",

@@ -18,7 +18,7 @@ BLOCK_PREFIX = "OpenAI"  # of the names of the downward blocks in the config of 
 
 @dataclass(frozen=True)
 class Heads:
-    """How attention is split into heads, which the tensors do not tell.
+    """Number or width of the attention heads, which cannot be inferred from the tensors.
 
     count           heads per attention block; ignored if `channels` is set
     count_upsample  heads per attention block on the way up, if different

@@ -1,4 +1,4 @@
-"""Options of an import: what the tensors of an OpenAI network do not tell."""
+"""Options of an import: what cannot be inferred from the tensors of an OpenAI network."""
 
 from dataclasses import dataclass
 

@@ -7,24 +7,22 @@ from PIL import Image
 
 from diffusion_demo import __version__
 from diffusion_demo.models.metadata import CheckpointMetadata
-from diffusion_demo.sampling.comparison import ANY_CLASS
+from diffusion_demo.sampling.comparison import ANY_CLASS, Axis, Comparison
+from diffusion_demo.sampling.contact_sheet import GridImage, labeled_grid
 from diffusion_demo.sampling.presets import SAMPLER_TITLES
+from diffusion_demo.sampling.request import Request
 from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.server.model_list import title_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffusion_demo.sampling.comparison import Axis, Comparison
-    from diffusion_demo.sampling.request import Request
-
 
 def draw_grid(
-    plan: "Comparison", results: "dict[tuple[int, int], tuple[Tensor, str]]", metadata: CheckpointMetadata
+    plan: Comparison, results: "dict[tuple[int, int], tuple[Tensor, str]]", metadata: CheckpointMetadata
 ) -> Image.Image:
     """Draw the cells finished so far: images [N, C, S, S] in [-1, 1] and a caption, by (row, column)."""
     from diffusion_demo.images import contact_sheet, to_uint8
-    from diffusion_demo.sampling.contact_sheet import GridImage, labeled_grid
 
     cells = {place: GridImage(contact_sheet(to_uint8(x)), caption) for place, (x, caption) in results.items()}
     columns, rows = (
@@ -33,7 +31,7 @@ def draw_grid(
     return labeled_grid(cells, columns, rows, _footer(plan, metadata))
 
 
-def _header(axis: "Axis", value: str | int | float, metadata: CheckpointMetadata) -> str:
+def _header(axis: Axis, value: str | int | float, metadata: CheckpointMetadata) -> str:
     if value == ANY_CLASS:
         return words.ALL_CLASSES
     if axis.name == "checkpoint":
@@ -43,14 +41,14 @@ def _header(axis: "Axis", value: str | int | float, metadata: CheckpointMetadata
     return f"{value} {axis.title}" if axis.name in ("calls", "steps") else f"{axis.title} {value:g}"
 
 
-def caption(request: "Request", calls: int) -> str:
+def caption(request: Request, calls: int) -> str:
     """Return the caption of a cell: its numbers of steps and network calls per image."""
     steps = f"{request.steps} step{'s' * (request.steps != 1)}"
     cost = f"{steps}, {calls} call{'s' * (calls != 1)}"
     return f"{cost} and {request.steps} of the classifier" if request.classifier_scale else cost
 
 
-def _footer(plan: "Comparison", metadata: CheckpointMetadata) -> str:
+def _footer(plan: Comparison, metadata: CheckpointMetadata) -> str:
     """Return the settings that all cells share."""
     base, varied = plan.base, {axis.name for axis in (plan.across, plan.down) if axis}
     names = metadata.class_names
@@ -68,7 +66,7 @@ def _footer(plan: "Comparison", metadata: CheckpointMetadata) -> str:
     return f"{sentence[:1].upper()}{sentence[1:]}. {words.ONE_CALL}"
 
 
-def settings_of(plan: "Comparison") -> dict[str, Any]:
+def settings_of(plan: Comparison) -> dict[str, Any]:
     """Return the settings that are stored in the grid's PNG."""
     header = {
         "program": f"diffusion_demo {__version__}",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.sampling.request import ImageSpec, Request, image_specs
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.captions import image_captions, run_caption
 from diffusion_demo.ui.preview.preview import waiting_buttons
@@ -19,7 +20,6 @@ from diffusion_demo.ui.server.model_list import folder_of, model_title
 if TYPE_CHECKING:
     from diffusion_demo.diffusion.samplers import Step
     from diffusion_demo.models.checkpoint import Checkpoint
-    from diffusion_demo.sampling.request import ImageSpec, Request
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +35,8 @@ class _Run:
 
     folder: Path
     checkpoint: "Checkpoint"
-    request: "Request"
-    specs: "list[ImageSpec]"
+    request: Request
+    specs: list[ImageSpec]
     upsampler: _Upsampler | None
 
     @property
@@ -86,7 +86,6 @@ def generate(model: str, twice: bool, **form: Any) -> Iterator[dict[str, Any]]:
 def _prepare(model: str, form: dict[str, Any], twice: bool) -> _Run:
     """Load the models and check the request. Raises BadInput."""
     from diffusion_demo.sampling.generate import check_upsampling
-    from diffusion_demo.sampling.request import image_specs
     from diffusion_demo.ui.server.model_cache import load
 
     folder = folder_of(model)

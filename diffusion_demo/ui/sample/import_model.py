@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import gradio as gr
 from gradio.events import Dependency
 
+from diffusion_demo.cli import import_
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.sample import words
@@ -50,7 +51,6 @@ def import_file(path: str | None, options: str | None) -> tuple:
     images. Raises gr.Error.
     """
     warmup.wait()
-    from diffusion_demo.cli import import_
     from diffusion_demo.models.openai.convert import import_network
 
     with user_errors_as_toasts():

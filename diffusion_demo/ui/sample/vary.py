@@ -67,7 +67,7 @@ def _prepare(made_by: str, model: str, files: list[str], form: dict[str, Any]) -
         settings,
         {"caption": caption, "cells": image_captions(settings, metadata)},
         words.VARY if made_by == "vary" else words.BLEND,
-        name=f"{made_by}_seed_{variation.seed:08d}_{{picture:02d}}.png",
+        name=f"{made_by}_seed_{variation.seed:08d}_{{index:02d}}.png",
     )
 
 

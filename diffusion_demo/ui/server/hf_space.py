@@ -1,6 +1,7 @@
 """Support for Hugging Face Spaces: ZeroGPU lends its GPU to decorated functions, and storage is not persistent."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 try:
@@ -8,6 +9,8 @@ try:
     import spaces  # pyright: ignore[reportMissingImports]
 except ImportError:
     spaces = None
+
+from diffusion_demo.ui.errors import user_errors_as_toasts
 
 GPU_SECONDS = 60
 NOTHING_LASTS = (
@@ -35,11 +38,8 @@ def _with_zero_gpu(function: Callable) -> Callable:
 @_with_zero_gpu
 def _sample_on_gpu(sampler: Callable[..., Iterator], folder: Path, *arguments) -> Iterator:
     """Yield the steps of a sampler with the checkpoint in `folder`, with tensors on the CPU. Raises gr.Error."""
-    from dataclasses import replace
-
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.runtime.device import best_device
-    from diffusion_demo.ui.errors import user_errors_as_toasts
 
     with user_errors_as_toasts():
         for step in sampler(load_checkpoint(folder, best_device()), *arguments):

@@ -6,6 +6,7 @@ from contextlib import suppress
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.sampling.request import Request
 from diffusion_demo.ui.server import model_list
 from diffusion_demo.ui.settings import settings
 
@@ -26,7 +27,6 @@ def _warm_up() -> None:
         from diffusion_demo.data.file_errors import limit_decoding
         from diffusion_demo.data.listing import limit_files
         from diffusion_demo.sampling.generate import last_step, sample
-        from diffusion_demo.sampling.request import Request
         from diffusion_demo.ui.server.model_cache import load
 
         limit_decoding(1)

@@ -130,7 +130,7 @@ class TrainForm:
         saves = steps if minutes >= budget.LONG_MINUTES else 2 * steps
         name = _unused_name(report.summary()["source"])
         chosen |= {"sample_every": steps, "save_every": saves}
-        run_queue.add_new(name, report.source, chosen, minutes, owner_token)
+        run_queue.add_new(name, chosen, minutes, owner_token)
         return gr.Dropdown(run_list.visible_names(owner_token), value=name), gr.Button(interactive=True)
 
 

@@ -21,10 +21,10 @@ MAX_WAITING, MAX_WAITING_PER_VISITOR = 8, 2
 NOT_ON_PUBLIC_PAGES = "The queue of a public page cannot be paused."
 
 
-def add_new(name: str, source: Any, run_settings: dict[str, Any], minutes: float, owner_token: object) -> None:
+def add_new(name: str, run_settings: dict[str, Any], minutes: float, owner_token: object) -> None:
     """Queue a new run of this visitor; it starts at once if no other run is trained.
 
-    `source` is that of the report on its images, whose scan is handed over.
+    It takes over the scan of its images, so that the trainer need not scan again.
     Raises gr.Error if the page or the visitor has too many waiting runs, or the disk or its quota is full.
     """
     run = RunFolder(model_list.RUNS / name)
@@ -32,7 +32,7 @@ def add_new(name: str, source: Any, run_settings: dict[str, Any], minutes: float
     def add() -> None:
         run_ownership.claim(run, owner_token)
         try:
-            uploads.hand_over_scan(source, run)
+            uploads.hand_over_scan(run_settings.get("data", ""), run)
             queue.add_new(model_list.RUNS, name, run_settings, minutes)
         except BaseException:
             shutil.rmtree(run.path, ignore_errors=True)

@@ -65,17 +65,17 @@ def _row(
     }
 
 
-_ended: OrderedDict[str, tuple[tuple[int, int, int], Status]] = OrderedDict()
+_ended: OrderedDict[str, tuple[tuple[tuple[int, int, int], ...], Status]] = OrderedDict()
 _lock = threading.Lock()
 
 
 def _status(run: RunFolder) -> Status:
     """Return the status of a run without its course: the last event of each kind. Ended runs are read once."""
     try:
-        stat = run.events_file.stat()
+        stats = run.events_file.stat(), run.config_file.stat()
     except OSError:
         return run_list.status_or_damaged(run)
-    mark, key = (stat.st_ino, stat.st_size, stat.st_mtime_ns), str(run.path)
+    mark, key = tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats), str(run.path)
     with _lock:
         known = _ended.get(key)
     if known is not None and known[0] == mark:

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -96,12 +96,14 @@ def _copy_files(folder: Path, sources: dict[Path, str]) -> None:
         shutil.copyfile(path, folder / stored)
 
 
-def scan_cache(source: Path | tuple[Path, ...]) -> Path:
-    """Return the file that keeps the scan of a source for the trainer."""
-    return SCANS / f"{hashlib.sha256(str(source).encode('utf-8', 'replace')).hexdigest()[:16]}.jsonl"
+def scan_cache(source: str | Path | Sequence[str | Path]) -> Path:
+    """Return the file that keeps the scan of one or several folders or ZIPs for the trainer."""
+    paths = [source] if isinstance(source, str | Path) else source
+    joined = "\n".join(map(str, paths)).encode("utf-8", "replace")
+    return SCANS / f"{hashlib.sha256(joined).hexdigest()[:16]}.jsonl"
 
 
-def hand_over_scan(source: Path | tuple[Path, ...], run: RunFolder) -> None:
+def hand_over_scan(source: str | Path | Sequence[str | Path], run: RunFolder) -> None:
     """Give a new run the scan of its images, if there is one."""
     with suppress(OSError):  # without it, the trainer scans again
         run.cache.mkdir(parents=True, exist_ok=True)

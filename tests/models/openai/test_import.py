@@ -208,9 +208,9 @@ def test_an_imported_network_can_be_sampled_and_adapted(tmp_path):
         "--steps",
         "2",
         "--out",
-        str(tmp_path / "pictures"),
+        str(tmp_path / "images"),
     ]
-    assert main(command) == 0 and (tmp_path / "pictures" / "seed_00000000.png").is_file()
+    assert main(command) == 0 and (tmp_path / "images" / "seed_00000000.png").is_file()
     assert isinstance(checkpoint.unet, OpenAIUNet2DModel)
     table = checkpoint.unet.state_dict()["class_embedding.weight"]
     more = with_class_embedding(checkpoint.unet, torch.cat([table, table])).eval()
@@ -258,7 +258,7 @@ def test_an_upsampler_is_imported_but_needs_an_image_to_sample(tmp_path, capsys)
                 "--steps",
                 "2",
                 "--out",
-                str(tmp_path / "pictures"),
+                str(tmp_path / "images"),
             ]
         )
         == 2

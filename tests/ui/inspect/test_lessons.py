@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image, ImageSequence
 
+from diffusion_demo.diffusion.denoiser import call_model
 from diffusion_demo.diffusion.losses import decoder_term, kl_term
-from diffusion_demo.diffusion.process import Diffusion, call_model
+from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.paths import CHECKPOINTS

@@ -18,7 +18,7 @@ def runs(trained_run, tmp_path, monkeypatch):
     folder = tmp_path.resolve() / "runs"
     for name in ("bad", "good"):
         shutil.copytree(trained_run, folder / name)
-    (folder / ".uploads" / "abc" / "pictures").mkdir(parents=True)
+    (folder / ".uploads" / "abc" / "images").mkdir(parents=True)
     monkeypatch.setattr(model_list, "RUNS", folder)
     monkeypatch.setattr(uploads, "UPLOADS", folder / ".uploads")
     return folder
@@ -42,7 +42,7 @@ def test_deleting_a_run_deletes_its_own_uploads_only(runs, data):
 
 def test_the_uploads_of_a_run_are_deleted_with_it_and_found_through_a_link(runs, tmp_path):
     (tmp_path / "link").symlink_to(runs)
-    set_data(runs / "bad", str(tmp_path / "link" / ".uploads" / "abc" / "pictures"))
+    set_data(runs / "bad", str(tmp_path / "link" / ".uploads" / "abc" / "images"))
     assert run_actions.uploads_of_run(RunFolder(runs / "bad")) == runs / ".uploads" / "abc"
     run_actions.delete("bad", "")
     assert not (runs / ".uploads" / "abc").exists()

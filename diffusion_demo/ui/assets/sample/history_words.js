@@ -17,7 +17,7 @@ function inWords(s) {
   if (s.made_by === "compare") return "Comparison: " + [s.across, s.down].filter(Boolean).map((side) =>
     (SETTING[side.setting] || side.setting) + " " + side.values.map((value) => SAMPLER[value] || (side.setting === "checkpoint" ? titleOf(value) : label(value))).join(", ")).join(" × ") + ".";
   if (s.made_by === "vary") parts.push("variation, strength " + s.how_far + " %");
-  if (s.made_by === "interpolate") parts.push("blend " + (s.picture + 1) + " of " + s.num_images + ", strength " + s.how_far + " %");
+  if (s.made_by === "interpolate") parts.push("blend " + ((s.index ?? s.picture) + 1) + " of " + s.num_images + ", strength " + s.how_far + " %");
   if (s.class) parts.push(label(s.class));
   parts.push("seed " + s.seed);
   if (s.sampler) parts.push(SAMPLER[s.sampler] || s.sampler);

@@ -5,7 +5,8 @@ from html import escape
 import torch
 from torch import Tensor
 
-from diffusion_demo.diffusion.process import Reverse, call_model
+from diffusion_demo.diffusion.denoiser import call_model
+from diffusion_demo.diffusion.process import Reverse
 from diffusion_demo.ui.inspect.lessons import html
 from diffusion_demo.ui.inspect.lessons.scene import Scene
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.data import ImageTransform, decode
+from diffusion_demo.diffusion.denoiser import Denoiser, call_model
 from diffusion_demo.diffusion.oracles import finite_set
-from diffusion_demo.diffusion.process import Denoiser, Diffusion, Reverse, call_model
+from diffusion_demo.diffusion.process import Diffusion, Reverse
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.oracle_models import IMAGES

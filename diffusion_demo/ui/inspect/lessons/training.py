@@ -2,8 +2,8 @@
 
 import torch
 
+from diffusion_demo.diffusion.denoiser import call_model
 from diffusion_demo.diffusion.losses import mean_flat
-from diffusion_demo.diffusion.process import call_model
 from diffusion_demo.ui.charts import chart
 from diffusion_demo.ui.inspect.lessons import html
 from diffusion_demo.ui.inspect.lessons.scene import Scene

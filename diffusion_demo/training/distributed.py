@@ -1,7 +1,7 @@
 """Agreement between the processes of a run.
 
-A collective blocks until every process has called it, so one in a branch that only some processes take blocks a run for
-good. Each process calls each method of this module at the same point of its program.
+A collective blocks until every process has called it. In a branch that only some processes take, it would block the
+run for ever. Each process calls each method of this module at the same point of its program.
 """
 
 from collections.abc import Collection, Iterator, Sequence

@@ -11,7 +11,8 @@ import pytest
 
 from diffusion_demo.training.process import send_command
 from diffusion_demo.training.run_folder import RunFolder
-from tests.training.events import latest_checkpoint, of_type
+from diffusion_demo.training.status import read_status
+from tests.training.events import latest_checkpoint, of_type, weights_of
 
 RARE = ["--save-every", "100000", "--sample-every", "100000", "--num-train-timesteps", "100"]
 
@@ -115,6 +116,22 @@ def test_when_one_process_dies_the_main_one_saves_and_says_so(pair, tmp_path):
     (failed,) = of_type(run.path, "failed")
     assert failed["message"].startswith("Another process of this run has gone. Resume the run with all processes. All ")
     assert latest_checkpoint(run).name == f"step_{failed['step']:06d}"
+
+
+def test_when_the_main_process_dies_the_other_ends_and_the_last_checkpoint_is_whole(pair, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    both = pair("--max-minutes", 10)
+    wait_for(lambda: steps_of(run, "step"), both)
+    send_command(run, "save_now")
+    wait_for(lambda: steps_of(run, "saved"), both)
+    both[0].kill()
+    codes, errors = ended(both)
+    assert codes == [-signal.SIGKILL, 2], errors[1]
+    assert errors[1].splitlines()[-1].startswith("Another process of this run has gone. Resume the run with all")
+    assert "Traceback" not in errors[1]
+    assert read_status(run).state == "interrupted"
+    (saved,) = steps_of(run, "saved")
+    assert latest_checkpoint(run).name == f"step_{saved:06d}" and weights_of(latest_checkpoint(run))
 
 
 def test_a_checkpoint_that_the_main_process_cannot_write_ends_both(pair, tmp_path):
