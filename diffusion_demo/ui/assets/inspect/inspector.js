@@ -74,7 +74,7 @@ function drawNumbers() {
   find(".schedule-filled").innerHTML = `At t = ${t} on ${chosen().label}: β<sub>t</sub> = <b>${short(VALUES.beta(chosen(), t))}</b>, ᾱ<sub>t</sub> = <b>${short(abar)}</b>, ` +
     `SNR = ᾱ<sub>t</sub> / (1 − ᾱ<sub>t</sub>) = <b>${short(VALUES.snr(chosen(), t))}</b>`;
   drawFlow(chosen(), t);
-  for (const s of data.schedules) find(`tr[data-name="${s.name}"] .now`).textContent = short(VALUES[state.view](s, t));
+  for (const s of data.schedules) find(`.schedules tr[data-name="${s.name}"] .now`).textContent = short(VALUES[state.view](s, t));
 }
 
 function drawTime() {

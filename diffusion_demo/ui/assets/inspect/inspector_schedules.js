@@ -1,13 +1,13 @@
 // The list of schedules, their strips, and what they have to do with flow matching.
 function listSchedules() {
   const end = (s) => (s.warning ? `<span class="bad">✗ image left</span>` : `<span class="good">✓ ends in noise</span>`);
-  find("tbody").innerHTML = data.schedules.map((s) => `<tr data-name="${s.name}"><td><input type="checkbox" value="${s.name}" aria-label="show ${s.label}"></td>` +
+  find(".schedules tbody").innerHTML = data.schedules.map((s) => `<tr data-name="${s.name}"><td><input type="checkbox" value="${s.name}" aria-label="show ${s.label}"></td>` +
     `<td><input type="radio" name="inspect-schedule" value="${s.name}" aria-label="select ${s.label}"></td>` +
     `<th scope="row"><span class="key line-${s.name}"></span>${s.label}</th><td class="now"></td><td class="snr"><span>${short(s.snr)}</span> ${end(s)}</td></tr>`).join("");
 }
 
 function drawSchedules() {
-  for (const box of every("tbody input")) {
+  for (const box of every(".schedules tbody input")) {
     box.checked = box.type === "radio" ? box.value === chosen().name : drawn().includes(named(box.value));
     if (box.type === "checkbox") box.disabled = box.value === chosen().name;
   }
