@@ -115,7 +115,7 @@ def check_the_good_run() -> None:
     assert any(name == "good/step_000012" for _, name in model_list.model_choices())
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(60, func_only=True)
 @pytest.mark.parametrize("kind", DAMAGES)
 def test_a_damaged_run_is_listed_and_harms_no_other(kind, runs, trained_run):
     bad, is_damaged = damage(runs, trained_run, kind, "bad"), DAMAGES[kind][1]
@@ -138,7 +138,7 @@ def test_a_damaged_run_is_listed_and_harms_no_other(kind, runs, trained_run):
     check_the_good_run()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(120, func_only=True)
 def test_the_page_starts_with_all_damaged_runs_at_once(runs, trained_run):
     assert len(DAMAGES) >= 40
     for i, kind in enumerate(DAMAGES):
