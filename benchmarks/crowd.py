@@ -150,9 +150,8 @@ def main() -> int:
     }
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), environment) as server:
         process, alone = psutil.Process(server.process.pid), Visitor(server.url)
-        expected = {
-            seed: fetch_pixels(alone, alone.sample(images=1, steps=4, seed=seed, timeout=600)) for seed in SEEDS
-        }
+        answers = {seed: alone.sample(images=1, steps=4, seed=seed, timeout=600) for seed in SEEDS}
+        expected = {seed: fetch_pixels(alone, answer) for seed, answer in answers.items()}
         assert len(set(expected.values())) == len(SEEDS)
         start = memory(process)
         phases = [
