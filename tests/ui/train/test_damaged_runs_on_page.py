@@ -84,7 +84,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], bool]] = {
     **{f"latest {i}": (partial(write, "checkpoints/latest", content), False) for i, content in enumerate(LATEST)},
     **{f"folder for {name}": (partial(replace_by_folder, name), name == "events.jsonl") for name in FILES},
     **{f"pipe for {name}": (partial(replace_by_pipe, name), name == "events.jsonl") for name in FILES},
-    **{f"loop for {name}": (partial(replace_by_link, name, Path(name).name), name == "events.jsonl") for name in FILES},
+    **{f"loop for {name}": (partial(replace_by_link, name, Path(name).name), False) for name in FILES},  # as if missing
     **{f"device for {name}": (partial(replace_by_link, name, "/dev/zero"), name == "events.jsonl") for name in FILES},
     **{f"file for {name}": (partial(replace_by_file, name), False) for name in FOLDERS},
     **{f"link for {name}": (partial(replace_by_link, name, "/"), False) for name in FOLDERS},
