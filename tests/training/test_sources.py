@@ -46,15 +46,18 @@ def test_a_run_on_several_sources_is_resumed_without_another_scan(sources, tmp_p
     assert config.data == (str(folder), str(archive)) and summary["source"] == "my images and more.zip"
     assert summary["classes"] == {"one": 20, "three": 20, "two": 20}
 
-    card = (run.latest() / "README.md").read_text()
-    assert str(tmp_path) not in card + load_metadata(run.latest()).command
+    latest = run.latest()
+    assert latest is not None
+    card = (latest / "README.md").read_text()
+    assert str(tmp_path) not in card + load_metadata(latest).command
     assert "--data 'my images' --data more.zip" in card and "--run 'my run'" in card
 
     read_entry, read = SCAN._read_entry, []
     monkeypatch.setattr(SCAN, "_read_entry", lambda member, name: read.append(member.label) or read_entry(member, name))
     assert main(["train", "--run", str(run.path), "--resume", "--max-steps", "3"]) == 0
     assert sorted(read) == ["broken.png", "empty.png"], "only what could not be read is tried again"
-    assert str(tmp_path) not in (run.latest() / "README.md").read_text()
+    latest = run.latest()
+    assert latest is not None and str(tmp_path) not in (latest / "README.md").read_text()
 
     next(folder.glob("one/*.png")).write_bytes(b"changed")
     assert main(["train", "--run", str(run.path), "--resume", "--max-steps", "4"]) == 2
