@@ -72,7 +72,7 @@ def visit(url: str, number: int, expected: dict[int, bytes], end: float, results
                 leave_early(visitor, draw.uniform(0.05, 1))
                 results.left += 1
                 continue
-            answer = visitor.sample(images=1, steps=4, seed=seed)
+            answer = visitor.sample(images=1, steps=4, seed=seed, timeout=600)
             got = fetch_pixels(visitor, answer) if answer.succeeded else None
             problem = None if got else answer.error or answer.text[-200:]
         except Exception as error:
@@ -150,7 +150,8 @@ def main() -> int:
     }
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder), environment) as server:
         process, alone = psutil.Process(server.process.pid), Visitor(server.url)
-        expected = {seed: fetch_pixels(alone, alone.sample(images=1, steps=4, seed=seed)) for seed in SEEDS}
+        answers = {seed: alone.sample(images=1, steps=4, seed=seed, timeout=600) for seed in SEEDS}
+        expected = {seed: fetch_pixels(alone, answer) for seed, answer in answers.items()}
         assert len(set(expected.values())) == len(SEEDS)
         start = memory(process)
         phases = [

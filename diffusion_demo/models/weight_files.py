@@ -12,6 +12,7 @@ from diffusion_demo.models.hub import local_folder
 
 WEIGHTS, PICKLED = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"
 VARIANTS = (None, "fp16", "bf16")  # in this order of preference
+FLOATS = ("F64", "F32", "F16", "BF16")  # types of tensors in safetensors files
 CHUNK_BYTES = 1 << 24
 
 
@@ -32,11 +33,22 @@ class WeightFiles:
         return digest.hexdigest()[:12]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of every tensor, read from the headers."""
+        """Return the shape of every tensor, read from the headers.
+
+        Raises BadInput for tensors of another type than floating-point numbers of 16 bits or more: quantized weights
+        need their scales, which torch would ignore.
+        """
         shapes = {}
         for file in self.files:
             with safe_open(file, "np") as opened:
-                shapes |= {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+                for name in opened.keys():  # noqa: SIM118
+                    tensor = opened.get_slice(name)
+                    if tensor.get_dtype() not in FLOATS:
+                        raise BadInput(
+                            f"The weights in {file.parent} are of type {tensor.get_dtype()}, which is not supported. "
+                            "Use the original weights in 16 or 32 bits."
+                        )
+                    shapes[name] = tuple(tensor.get_shape())
         return shapes
 
 

@@ -119,14 +119,13 @@ class Visitor:
                     break
         return Answer(200, "\n".join(texts), messages)
 
-    def sample(self, images: int = 1, steps: int = 2, seed: int = 1) -> "Answer":
-        """Sample from the bundled model."""
+    def sample(self, images: int = 1, steps: int = 2, seed: int = 1, timeout: float = 60) -> "Answer":
+        """Sample from the bundled model. The call is canceled after `timeout` seconds."""
         number = self.number_of("sample")
         named = {"Model": "avatars-32", "Class": "mixed", "Images": images, "Steps": steps, "Seed": seed, "Guidance": 1}
         labels = [self.components[i]["props"].get("label") for i in self.functions[number]["inputs"]]
-        return self.call(
-            number, [named.get(label, value) for label, value in zip(labels, self.initial_inputs(number), strict=True)]
-        )
+        inputs = zip(labels, self.initial_inputs(number), strict=True)
+        return self.call(number, [named.get(label, value) for label, value in inputs], timeout=timeout)
 
 
 class Answer:

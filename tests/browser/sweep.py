@@ -68,7 +68,7 @@ class Attack:
     def send(self, url: str) -> httpx.Response:
         """Send the request without changing its path, as a browser would."""
         headers = {"content-type": "application/json"} | self.headers
-        with httpx.Client() as client:
+        with httpx.Client(timeout=60) as client:
             request = client.build_request(self.method, url, content=self.body, headers=headers)
             request.url = request.url.copy_with(raw_path=f"/{self.path}".encode())
             return client.send(request)

@@ -59,9 +59,8 @@ def test_two_images_that_changed_places_are_read_again(tmp_path):
     write_colors(tmp_path / "in", 3)
     first, _ = cached_scan(tmp_path / "in", tmp_path)
     a, b, c = (tmp_path / "in" / name for name in ("000.png", "001.png", "c"))
-    a.rename(c)
-    b.rename(a)
-    c.rename(b)
+    for old, new in ((a, c), (b, a), (c, b)):
+        old.rename(new)
     again, hits = cached_scan(tmp_path / "in", tmp_path)
     assert hits == 1 and [e.digest for e in again.entries][:2] == [e.digest for e in first.entries][1::-1]
 

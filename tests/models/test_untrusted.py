@@ -4,6 +4,8 @@ import json
 import shutil
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import load_checkpoint
@@ -103,3 +105,18 @@ def test_a_damaged_file_is_refused(folder, name, content):
 def test_damaged_weights_are_refused(folder, content):
     (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(content)
     refused(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.bool, torch.float8_e4m3fn, torch.complex64])
+def test_weights_that_are_no_plain_numbers_are_refused_instead_of_cast(folder, dtype):
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({name: tensor.to(dtype) for name, tensor in load_file(file).items()}, file)
+    with pytest.raises(BadInput, match=r"of type \w+, which is not supported. Use the original weights"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_weights_of_other_precisions_are_read(folder, dtype):
+    file = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({name: tensor.to(dtype) for name, tensor in load_file(file).items()}, file)
+    assert next(load_checkpoint(folder).unet.parameters()).dtype == torch.float32

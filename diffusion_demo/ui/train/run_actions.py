@@ -18,7 +18,7 @@ from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server import model_list, run_ownership
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import run_list, run_queue, uploads
-from diffusion_demo.validation import read_json, read_regular
+from diffusion_demo.validation import read_json
 
 RUN_NOT_FOUND = "This run no longer exists. Choose another one."
 
@@ -122,7 +122,7 @@ def _is_own_file(folder: Path, path: Path) -> bool:
 
 def _without_paths(run: RunFolder) -> str:
     """Return the config.json of a run without the folders of this machine."""
-    content = json.loads(read_regular(run.config_file))
+    content = read_json(run.config_file)
     content["command"] = without_folders(content["command"])
     paths = content["config"]["data"]
     names = [Path(path).name for path in ([paths] if isinstance(paths, str) else paths)]

@@ -90,3 +90,19 @@ def test_a_damaged_run_is_listed_and_the_rest_works(runs, file, content):
     assert run_status.poll("bad", ["good"], "", None)[0].name == "bad"
     if file == "events.jsonl":
         assert rows["bad"]["label"] == "Damaged" and "delete" in rows["bad"]["actions"]
+
+
+def test_the_zip_of_a_run_names_no_folder_of_the_machine(runs, tmp_path, monkeypatch):
+    (tmp_path / "temp").mkdir()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "temp"))
+    content = json.loads((runs / "good" / "config.json").read_text())
+    content["config"]["data"] = [str(runs / "secret place" / "cats"), "/home/me/dogs.zip"]
+    content["command"] = f"python -m diffusion_demo train --data '{runs}/secret place/cats' --run {runs}/good"
+    (runs / "good" / "config.json").write_text(json.dumps(content))
+    packed = run_actions.pack("good", "").value
+    with zipfile.ZipFile(packed["path"] if isinstance(packed, dict) else packed) as archive:
+        texts = {name: archive.read(name).decode(errors="replace") for name in archive.namelist()}
+    config = json.loads(texts["good/config.json"])
+    assert config["config"]["data"] == ["cats", "dogs.zip"] and "--data cats --run good" in config["command"]
+    for name, text in texts.items():
+        assert str(tmp_path) not in text and "secret place" not in text and "/home/me" not in text, name
