@@ -75,8 +75,9 @@ MAY_IMPORT = {
     "sampling": ["diffusion", "runtime", "data", "models"],
     "training": ["diffusion", "runtime", "data", "models", "sampling"],
     "evaluation": ["diffusion", "runtime", "data", "models", "sampling"],
-    "cli": ["diffusion", "runtime", "data", "models", "sampling", "training", "evaluation"],
-    "ui": ["diffusion", "runtime", "data", "models", "sampling", "training", "cli"],
+    "hub": ["diffusion", "runtime", "data", "models", "sampling", "training"],
+    "cli": ["diffusion", "runtime", "data", "models", "sampling", "training", "evaluation", "hub"],
+    "ui": ["diffusion", "runtime", "data", "models", "sampling", "training", "hub", "cli"],
 }
 
 
