@@ -17,8 +17,8 @@ from diffusion_demo.cli import Parser
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import ASSETS
 from diffusion_demo.ui.page import build
-from diffusion_demo.ui.server import housekeeping, malloc, middleware, warmup
-from diffusion_demo.ui.server.model_list import RUNS
+from diffusion_demo.ui.server import hf_space, housekeeping, malloc, middleware, warmup
+from diffusion_demo.ui.server.model_list import RUNS, model_folders, upsampler_folders
 from diffusion_demo.ui.settings import MAX_SESSIONS, PREFIX, Settings, settings
 from diffusion_demo.ui.theme import CONTRAST_CSS, THEME
 
@@ -44,6 +44,7 @@ def main(arguments: list[str] | None = None, program: str = "python app.py") -> 
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # SIGTERM alone would skip the atexit handlers
     exempt_from_proxy(options.host)
+    hf_space.place([*model_folders().values(), *upsampler_folders().values()])
     page = build()
     _start(page, options, port, page_settings)
     housekeeping.start(page)

@@ -25,7 +25,7 @@ from diffusion_demo.ui.preview.preview import (
     preview,
     start_stop_buttons,
 )
-from diffusion_demo.ui.sample import quality, restore
+from diffusion_demo.ui.sample import gpu_hint, quality, restore
 from diffusion_demo.ui.sample.generate import GENERATE, generate
 from diffusion_demo.ui.sample.request_form import MAX_FORM_SEED
 from diffusion_demo.ui.sample.run_events import connect_run, random_seed
@@ -107,6 +107,7 @@ def build(model: gr.Dropdown, label: gr.Dropdown) -> SampleForm:
         "classifier_scale": advanced.classifier_scale,
         "twice": advanced.twice,
     }
+    gpu_hint.lay_out(fields)
     restored = fields | {"new_every_time": seed.new_every_time, "preset": preset}
     quality.connect(preset, advanced.sampler, advanced.steps, advanced.eta)
     _connect_restore(dropped, restored)
