@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
@@ -15,6 +16,8 @@ from diffusion_demo.training.run_folder import COMMANDS, RunFolder
 from diffusion_demo.validation import read_regular
 
 LOG, SETTINGS = "trainer.log", "settings.json"
+# The token of huggingface_hub under its names, the login of the page, and what a Space gets to log visitors in.
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "DIFFUSION_DEMO_LOGIN", "OAUTH_CLIENT_SECRET")
 
 
 def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen[bytes]:
@@ -27,7 +30,7 @@ def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen[bytes]:
         child = subprocess.Popen(
             [sys.executable, "-m", "diffusion_demo", "train", *arguments],
             cwd=CHECKOUT or run.path,  # `python -m` looks for the package in the working directory first
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            env=without_tokens(os.environ) | {"PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -36,6 +39,14 @@ def launch(run: RunFolder, arguments: list[str]) -> subprocess.Popen[bytes]:
     # A child that nobody waits for stays a zombie after its end.
     threading.Thread(target=child.wait, name=f"wait for {run.path.name}", daemon=True).start()
     return child
+
+
+def without_tokens(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the secrets of the page.
+
+    The trainer reads images of visitors, and needs none of them; models on the Hub are in the cache by then.
+    """
+    return {name: value for name, value in environment.items() if name not in SECRETS}
 
 
 def start(run: RunFolder, settings: dict[str, Any], max_minutes: float) -> subprocess.Popen[bytes]:

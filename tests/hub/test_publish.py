@@ -33,7 +33,7 @@ def checkpoint_of_a_run(trained_checkpoint, tmp_path):
     folder = tmp_path / "home of anna" / "runs" / "mine" / "checkpoints" / "step_000012"
     shutil.copytree(trained_checkpoint, folder)
     metadata = load_metadata(folder)
-    command = f"python -m diffusion_demo train --data '{tmp_path}/home of anna/cats.zip' --run={folder.parent.parent}"
+    command = f"python -m diffusion_demo train --data '{tmp_path}/home of anna/cats.zip' '--run={folder.parent.parent}'"
     paths = {"source": f"{tmp_path}/cats.zip", "more": [{"at": r"C:\Users\anna\cats"}]}
     origin = f"{folder}; class embedding adapted"
     replace(metadata, command=command, origin=origin, data=(metadata.data or {}) | paths, held_out_loss=0.25).save(
