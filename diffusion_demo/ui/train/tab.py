@@ -11,7 +11,7 @@ from gradio.components import Component
 from diffusion_demo.ui.sample.tab import show_classes
 from diffusion_demo.ui.server import run_ownership
 from diffusion_demo.ui.settings import settings
-from diffusion_demo.ui.train import dataset_preview, form, layout, run_actions, run_list, run_status
+from diffusion_demo.ui.train import dataset_preview, form, layout, publish, run_actions, run_list, run_status
 
 # Options of event listeners.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
@@ -63,6 +63,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs, sample_inputs: list[Component]) -> Non
     _connect_run(tabs, sample_inputs, setup, progress, manager, state, poll)
     _connect_manager(progress, manager, state)
     _connect_refresh(page, timer, setup, progress, state, poll)
+    publish.build(progress.run, state.owner)
 
 
 class _Poll:
