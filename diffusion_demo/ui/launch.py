@@ -18,6 +18,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import ASSETS
 from diffusion_demo.ui.page import build
 from diffusion_demo.ui.server import hf_space, housekeeping, malloc, middleware, warmup
+from diffusion_demo.ui.server.hf_login import Provider
 from diffusion_demo.ui.server.model_list import RUNS, model_folders, upsampler_folders
 from diffusion_demo.ui.settings import MAX_SESSIONS, PREFIX, Settings, settings
 from diffusion_demo.ui.theme import CONTRAST_CSS, THEME
@@ -45,7 +46,13 @@ def main(arguments: list[str] | None = None, program: str = "python app.py") -> 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # SIGTERM alone would skip the atexit handlers
     exempt_from_proxy(options.host)
     hf_space.place([*model_folders().values(), *upsampler_folders().values()])
-    page = build()
+    try:
+        if page_settings.hf_login:
+            Provider.from_environment(os.environ)
+        page = build()
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
     _start(page, options, port, page_settings)
     housekeeping.start(page)
     print(
@@ -149,6 +156,7 @@ def _start(page: gr.Blocks, options: argparse.Namespace, port: int, page_setting
         max_threads=page_settings.queue + 40,  # every request in the queue occupies a thread
         state_session_capacity=MAX_SESSIONS,
         enable_monitoring=False,
+        mcp_server=page_settings.mcp,
         app_kwargs={"middleware": middleware.middleware(page_settings, Path(os.environ["GRADIO_TEMP_DIR"]))},
         show_error=False,
         quiet=True,
