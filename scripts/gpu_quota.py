@@ -5,6 +5,7 @@ gpu_cost.py rests.
 """
 
 import sys
+from typing import Any
 
 import torch
 from torch import nn
@@ -47,7 +48,7 @@ class _Operations(TorchDispatchMode):
 @torch.no_grad()
 def count_work(unet: nn.Module) -> tuple[int, int]:
     """Return the operations of torch in a network call, and the floating-point operations for one image."""
-    config = unet.config
+    config: Any = unet.config
     x, t = torch.zeros(1, config.in_channels, config.sample_size, config.sample_size), torch.zeros(1, dtype=torch.long)
     condition = {"class_labels": t} if config.num_class_embeds else {}
     with _Operations() as operations:

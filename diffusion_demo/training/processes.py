@@ -25,7 +25,7 @@ def make_accelerator(precision: str, log_with: str | None = None, logging_dir: P
     """
     return Accelerator(
         log_with=log_with,
-        project_config=ProjectConfiguration(logging_dir=None if logging_dir is None else str(logging_dir)),
+        project_config=ProjectConfiguration(logging_dir=str(logging_dir)) if logging_dir else None,
         mixed_precision="bf16" if precision == "bf16" else "no",
         cpu=best_device().type == "cpu",
         # Each weight is used once per forward pass, and the autocast cache is shared by all threads.

@@ -79,7 +79,7 @@ class Settings:
         zero_gpu = environment.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
         public = _parse_switch(environment, "PUBLIC", space)
         defaults = cls(**PUBLIC_DEFAULTS) if public else cls()
-        callers = {"LOGIN": _parse_login(environment)}
+        callers: dict[str, Any] = {"LOGIN": _parse_login(environment)}
         callers |= {name: _parse_switch(environment, name, False) for name in ("HF_LOGIN", "MCP")}
         _check_callers(callers)
         return cls(

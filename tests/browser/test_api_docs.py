@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from typing import Any
 
 from PIL import Image
 
@@ -37,7 +38,8 @@ def test_the_curl_example(url, tmp_path):
 def test_every_parameter_of_the_table_exists(url):
     from gradio_client import Client
 
-    named = Client(url, verbose=False).view_api(return_format="dict", print_info=False)["named_endpoints"]
+    described: Any = Client(url, verbose=False).view_api(return_format="dict", print_info=False)
+    named = described["named_endpoints"]
     rows = re.findall(r"^\| `(/\w+)` \| .*? \| (.*) \|$", PAGE, re.MULTILINE)
     assert len(rows) == 4
     for endpoint, parameters in rows:

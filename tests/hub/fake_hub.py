@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         path, hub = self._path(), self.hub
         is_lines = self.headers.get("content-type", "").startswith("application/x-ndjson")
-        body = [json.loads(line) for line in raw.splitlines()] if is_lines else json.loads(raw or b"{}")
+        body: Any = [json.loads(line) for line in raw.splitlines()] if is_lines else json.loads(raw or b"{}")
         self._record(body)
         if path in hub.refuse:
             return self._answer({"error": "refused by the test"}, hub.refuse[path])

@@ -70,7 +70,7 @@ def test_the_card_has_the_metadata_that_the_hub_reads(checkpoint_of_a_run, tmp_p
     data = card.data.to_dict()
     assert (data["license"], data["library_name"], data["datasets"]) == ("mit", "diffusers", ["me/cats"])
     assert data["pipeline_tag"] == "unconditional-image-generation" and "diffusion-demo" in data["tags"]
-    results = card.data.eval_results  # huggingface_hub parses the model-index, and drops it with a warning if invalid
+    results = getattr(card.data, "eval_results", None)  # of the model-index; an invalid one is dropped
     assert results and all(isinstance(result, EvalResult) for result in results)
     assert {result.metric_type: result.metric_value for result in results} == {
         "loss": 0.25,

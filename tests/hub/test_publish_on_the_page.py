@@ -38,7 +38,7 @@ def test_a_run_is_published_from_the_page(trained_run, hub, tmp_path):
         assert done.succeeded, done.error
         assert done.completed["output"]["data"][0].startswith(f"Published as [me/from-the-page]({hub.url}/me/from")
         bad = {"License": None}, {"Name on the Hub": "no slash"}, {"License": "mine"}, {"Run": "../mine"}
-        errors = [visitor.call(number, inputs_of(visitor, number, **NAMES | one)).error for one in bad]
+        errors = [visitor.call(number, inputs_of(visitor, number, **NAMES | one)).error or "" for one in bad]
         assert errors[0] == "Choose a license." and "must be USER/NAME" in errors[1] and all(errors), errors
         assert TOKEN not in server.log_text() + done.text
     assert set(hub.repos) == {"me/from-the-page"}

@@ -26,7 +26,9 @@ from diffusion_demo.ui.server.visitors import address_of
 SCOPES = "openid profile"  # nothing that could read or change a repository
 SECONDS = 10  # for an answer of the Hub
 FAILED = "Hugging Face did not confirm the login. Try again."
-MISSING = "DIFFUSION_DEMO_HF_LOGIN needs a Space whose README.md says hf_oauth: true ({} is not set). Deploy it with --hf-login."
+MISSING = (
+    "DIFFUSION_DEMO_HF_LOGIN needs a Space whose README.md says hf_oauth: true ({} is not set). Use deploy --hf-login."
+)
 # A frame of huggingface.co cannot show the Hub's login page, and has cookies of its own: hence the new tab.
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Diffusion Demo: log in</title>

@@ -28,6 +28,7 @@ class Identities(BaseHTTPRequestHandler):
 
     challenges: dict
     accounts: dict
+    url: str
 
     def log_message(self, format, *args):
         pass

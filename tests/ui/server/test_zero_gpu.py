@@ -150,7 +150,9 @@ def test_the_table_of_the_docs_is_computed():
 @pytest.mark.parametrize("name", ["avatars-32", "emoji-64"])
 def test_the_margin_rests_on_the_operations_of_the_bundled_models(name):
     """The operations of a network call, and the arithmetic per image, that gpu_cost.py counts on."""
-    unet = load_checkpoint(bundled_checkpoint(name)).unet
-    operations, flops = gpu_quota.count_work(unet)
-    side = unet.config.sample_size
+    folder = bundled_checkpoint(name)
+    assert folder is not None
+    checkpoint = load_checkpoint(folder)
+    operations, flops = gpu_quota.count_work(checkpoint.unet)
+    side = checkpoint.description.image_size
     assert operations <= gpu_quota.OPERATIONS and flops <= gpu_quota.FLOPS * (side / 32) ** 2
