@@ -76,7 +76,7 @@ def check_choice(value: Any, info: ValidationInfo, fields: Mapping[str, FieldInf
     """Return the value of a field. Raises BadInput, at that field, unless it is one of the field's choices."""
     name = info.field_name or ""
     allowed = choices_of(fields[name])
-    if allowed and value not in allowed:
+    if allowed and value is not None and value not in allowed:  # None, where its type allows it, is no choice at all
         title = title_of(name, fields)
         raise BadInput(f"{title} must be one of {', '.join(map(str, allowed))}, not {_shown(value)}.", name)
     return value

@@ -182,7 +182,8 @@ def test_requirements_txt_repeats_the_dependencies_of_the_package():
     assert requirements((ROOT / "requirements.txt").read_text(encoding="utf-8")) == set(PROJECT["dependencies"])
 
 
-OPTIONAL = {"spaces", "torch_fidelity"}  # present on ZeroGPU; installed by those who want the papers' Inception network
+# Present on ZeroGPU; a tracker of training; installed by those who want the papers' Inception network.
+OPTIONAL = {"spaces", "trackio", "torch_fidelity"}
 DISTRIBUTIONS = {"PIL": "pillow", "huggingface_hub": "huggingface-hub", "pydantic_core": "pydantic"}
 
 

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 README = ROOT / "README.md"
 README_TEXT = README.read_text(encoding="utf-8")
 DOCS = sorted((ROOT / "docs").glob("*.md"))
-COMMANDS = "sample|train|queue|evaluate|import|export"
+COMMANDS = "sample|train|queue|evaluate|import|export|deploy"
 PAGES = [README, *DOCS, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"))]
 
 

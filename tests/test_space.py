@@ -184,24 +184,34 @@ import sys
 assert "torch" not in sys.modules and "diffusers" not in sys.modules, "spaces must come before torch"
 class GPU:
     def __init__(self, duration): self.duration = duration
-    def __call__(self, function): wrapped.append((function.__name__, self.duration)); return function
+    def __call__(self, function): wrapped.append((function.__name__, self.duration(7, None))); return function
 wrapped = []
 """
 
 
-def test_on_zero_gpu_sampling_is_decorated_and_spaces_is_imported_before_torch(tmp_path):
-    """A fake `spaces` package records the decorated functions and checks the import order."""
+@pytest.mark.parametrize(("zero_gpu", "expected"), [("true", "[('_sample_on_gpu', 7)] cpu"), ("", "[] cuda")])
+def test_only_on_zero_gpu_is_sampling_decorated_and_spaces_comes_before_torch(tmp_path, zero_gpu, expected):
+    """A fake `spaces` package records the decorated functions and checks the import order.
+
+    Spaces on other hardware have the package as well, and use their GPU as any machine does.
+    """
     (tmp_path / "spaces.py").write_text(FAKE_SPACES)
-    script = "import diffusion_demo.ui.page, spaces; print(spaces.wrapped)"
+    script = """
+import sys, diffusion_demo.ui.page, torch
+wrapped = sys.modules["spaces"].wrapped if "spaces" in sys.modules else []
+torch.cuda.is_available = lambda: True
+from diffusion_demo.ui.server.model_cache import device
+print(wrapped, device())
+"""
     completed = subprocess.run(
         [sys.executable, "-c", script],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}", "SPACES_ZERO_GPU": zero_gpu},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert completed.stdout.strip() == "[('_sample_on_gpu', 60)]"
+    assert completed.stdout.strip() == expected
 
 
 def test_without_zero_gpu_the_sampler_runs_unchanged(random_checkpoint):
@@ -225,5 +235,5 @@ def test_the_function_for_zero_gpu_yields_the_same_steps(random_checkpoint):
 
     request, checkpoint = Request(num_images=2, steps=2), load(random_checkpoint)
     specs = image_specs(request, checkpoint.description)
-    steps = [step.xt for step in hf_space._sample_on_gpu(sample_batch, random_checkpoint, request, specs)]
+    steps = [step.xt for step in hf_space._borrow_gpu(5, sample_batch, random_checkpoint, request, specs)]
     assert all(a.equal(b.xt) for a, b in zip(steps, sample_batch(checkpoint, request, specs), strict=True))

@@ -1,4 +1,4 @@
-"""Command line: sample | train | queue | evaluate | import | export | doctor.
+"""Command line: sample | train | queue | evaluate | import | export | deploy | doctor.
 
 Exit code 0 on success; 2 for invalid input, with one line on stderr.
 """
@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 from diffusion_demo import __version__
-from diffusion_demo.cli import doctor, evaluate, export, import_, queue, sample, train
+from diffusion_demo.cli import deploy, doctor, evaluate, export, import_, queue, sample, train
 from diffusion_demo.cli.terminal import discard_lost_output, escape_unknown_characters
 from diffusion_demo.errors import BadInput, exit_on_missing_package
 from diffusion_demo.paths import runs_folder
@@ -54,7 +54,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    for module in (sample, train, queue, evaluate, import_, export, doctor):
+    for module in (sample, train, queue, evaluate, import_, export, deploy, doctor):
         command = commands.add_parser(module.__name__.rpartition(".")[2].rstrip("_"), help=module.HELP)
         command.set_defaults(run=module.run)
         module.add_options(command)

@@ -1,41 +1,93 @@
 """python -m diffusion_demo export"""
 
 import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from diffusion_demo.cli.options import add_setting
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import checkpoint_name
 from diffusion_demo.paths import path_option
 from diffusion_demo.training.run_folder import resolve_checkpoint
 
-HELP = "export a checkpoint as a folder for diffusers' DDPMPipeline, for one class or unconditional"
+if TYPE_CHECKING:
+    from diffusion_demo.hub.publication import Publication
+
+HELP = "export a checkpoint as a folder for diffusers' DDPMPipeline, or publish it on the Hugging Face Hub"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command to the parser."""
+    from diffusion_demo.hub.publication import Publication
+    from diffusion_demo.validation import fields_of
+
     parser.add_argument("--checkpoint", required=True, metavar="DIR|NAME|HUB_ID", help="as for sample")
-    parser.add_argument(
-        "--out", required=True, type=path_option, metavar="DIR", help="output folder, which must not exist"
-    )
+    parser.add_argument("--out", type=path_option, metavar="DIR", help="output folder, which must not exist")
     parser.add_argument(
         "--class",
         dest="class_name",
         metavar="NAME",
         help="class the exported model samples; default: unconditional",
     )
+    hub = parser.add_argument_group("publishing", "With --out, the exported model is published, else the checkpoint.")
+    hub.add_argument("--push-to-hub", metavar="USER/NAME", help="publish as this model on the Hub")
+    for name, field in fields_of(Publication).items():
+        if name != "name":
+            add_setting(hub, name, field)  # pyright: ignore[reportArgumentType]  # a group takes options as a parser does
+    hub.add_argument("--evaluation", type=Path, metavar="FILE", help="output of evaluate --json, for the model card")
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
-    """Export the checkpoint and return the exit code."""
+    """Export or publish the checkpoint and return the exit code."""
+    if parsed.out is None and (parsed.push_to_hub is None or parsed.class_name is not None):
+        raise BadInput("Say where to export to: --out DIR, or --push-to-hub USER/NAME for the whole checkpoint.")
+    publication, report = _publication(parsed), _evaluation(parsed.evaluation)
+    folder = resolve_checkpoint(parsed.checkpoint)
+    if parsed.out is not None:
+        _export(folder, parsed.out, parsed.class_name)
+        folder = parsed.out
+    if publication:
+        from diffusion_demo.hub.account import writing_api
+        from diffusion_demo.hub.publish import publish
+
+        print(f"Published as {publish(Path(folder), publication, writing_api(), report)}")
+        print(f"Use it anywhere by its name: sample --checkpoint {publication.name}")
+    return 0
+
+
+def _publication(parsed: argparse.Namespace) -> "Publication | None":
+    from diffusion_demo.hub.publication import LICENSES, Publication
+
+    if parsed.push_to_hub is None:
+        return None
+    if parsed.license is None:
+        raise BadInput(f"Say under which license: --license NAME, one of {', '.join(LICENSES)}.")
+    return Publication(parsed.push_to_hub, parsed.license, bool(parsed.private), parsed.dataset)
+
+
+def _evaluation(file: Path | None) -> dict[str, Any]:
+    """Return the report in a file. Raises BadInput if there is none."""
+    if file is None:
+        return {}
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"Cannot read the evaluation in {file} as JSON. Make it with: evaluate --json.") from error
+    if not isinstance(report, dict):
+        raise BadInput(f"The evaluation in {file} must be a JSON object. Make it with: evaluate --json.")
+    return report
+
+
+def _export(folder: Path, out: Path, class_name: str | None) -> None:
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.models.export import export
 
-    folder = resolve_checkpoint(parsed.checkpoint)
     try:
-        export(load_checkpoint(folder), checkpoint_name(folder), parsed.out, parsed.class_name)
+        export(load_checkpoint(folder), checkpoint_name(folder), out, class_name)
     except OSError as error:
-        raise BadInput(f"Cannot write to {parsed.out} ({error.strerror or error}). Choose another folder.") from error
+        raise BadInput(f"Cannot write to {out} ({error.strerror or error}). Choose another folder.") from error
     print(
-        f"Load it with DDPMPipeline.from_pretrained('{parsed.out}');"
-        f" upload it to the Hub with hf upload YOUR_NAME/{parsed.out.name} {parsed.out}"
+        f"Load it with DDPMPipeline.from_pretrained('{out}');"
+        f" upload it to the Hub with hf upload YOUR_NAME/{out.name} {out}"
     )
-    return 0

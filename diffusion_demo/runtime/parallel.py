@@ -4,6 +4,7 @@ For small networks and images, most operations are too short to be split over se
 training take three quarters of the time with this scheme (benchmarks).
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -97,3 +98,14 @@ def _thread_pool(cores: int) -> ThreadPoolExecutor:
     started.wait()
     torch.set_num_threads(cores)  # the last call in any thread sets the default of new threads
     return pool
+
+
+def _forget_pool() -> None:
+    """Forget the pool in a forked process, which has none of its threads, and a lock that one of them may have held."""
+    global _pool_lock
+    _pool_lock = threading.Lock()
+    _thread_pool.cache_clear()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_forget_pool)

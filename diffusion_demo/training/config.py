@@ -22,7 +22,7 @@ from diffusion_demo.validation import as_bad_input, check_choice, setting
 
 # May differ from call to call of one run: they change where the data lies and how much memory is used, not the result,
 # except that another accumulation draws other dropout masks.
-MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing")
+MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing", "log_with")
 # May change on resume, as long as no step already taken would have had another learning rate.
 SCHEDULE = ("lr_scheduler", "lr_total_steps", "lr_decay_steps")
 UPSCALE_FACTOR = 2  # of an upsampler
@@ -37,6 +37,7 @@ TIMESTEP_SAMPLERS = ("stratified", "uniform", "loss_aware")
 PRECISIONS = ("auto", "fp32", "bf16")
 CLASS_SOURCES = ("folder", "file_name")
 FITS = ("crop", "pad", "squash")
+TRACKERS = ("tensorboard", "trackio", "wandb")
 
 
 def _as_tuple(value: Any) -> Any:
@@ -209,6 +210,9 @@ class TrainConfig(BaseModel):
     save_every: int = setting(500, "Steps between checkpoints.", ge=1, le=10_000_000)
     sample_every: int = setting(500, "Steps between previews.", ge=1, le=10_000_000)
     seed: int = setting(0, "Seed of weights, batches, noise and dropout.", ge=0, le=2**31)
+    log_with: str | None = setting(
+        None, "Experiment tracker that also gets losses, learning rate and previews; install its package.", TRACKERS
+    )
 
     def __init__(self, **settings: Any):
         try:

@@ -6,19 +6,26 @@ run for ever. Each process calls each method of this module at the same point of
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import AutocastKwargs
+from accelerate.utils import AutocastKwargs, ProjectConfiguration
 from torch import Tensor
 
 from diffusion_demo.runtime.device import best_device
 from diffusion_demo.training.failures import OtherProcessFailed
 
 
-def make_accelerator(precision: str) -> Accelerator:
-    """Return the accelerator for a precision, "bf16" or "fp32", on the best device of this machine."""
+def make_accelerator(precision: str, log_with: str | None = None, logging_dir: Path | None = None) -> Accelerator:
+    """Return the accelerator for a precision, "bf16" or "fp32", on the best device of this machine.
+
+    log_with     experiment tracker, if there is one
+    logging_dir  folder for the files of TensorBoard
+    """
     return Accelerator(
+        log_with=log_with,
+        project_config=ProjectConfiguration(logging_dir=str(logging_dir)) if logging_dir else None,
         mixed_precision="bf16" if precision == "bf16" else "no",
         cpu=best_device().type == "cpu",
         # Each weight is used once per forward pass, and the autocast cache is shared by all threads.

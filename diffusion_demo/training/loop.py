@@ -20,6 +20,7 @@ from diffusion_demo.training.meter import Meter
 from diffusion_demo.training.run_folder import COMMANDS, RunFolder
 from diffusion_demo.training.same_images import check_same_images, data_summary
 from diffusion_demo.training.signals import StopRequest, catch_stop_signals
+from diffusion_demo.training.tracking import Tracker, check_installed, tracking
 from diffusion_demo.training.trainer import Trainer
 
 REPORT_EVERY = 5  # steps
@@ -42,9 +43,10 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
     kept; an unexpected error is then raised again. A caller that stops iterating ends the call, which saves.
     Raises BadInput, before it writes anything, when the run cannot start.
     """
+    check_installed(config.log_with)
     start_pool()
     precision = resolve_precision(config.precision, best_device())
-    accelerator = make_accelerator(precision)
+    accelerator = make_accelerator(precision, config.log_with, run.path)
     processes = Processes(accelerator)
     with ExitStack() as stack:
         with processes.together():
@@ -67,7 +69,8 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
                 _begin(run, config, report, command, scan_cache)
         del scan_cache  # holds a line for each image
         stop = stack.enter_context(catch_stop_signals())
-        yield from _recorded(trainer, budget, stop)
+        tracker = stack.enter_context(tracking(accelerator, config, run))
+        yield from _recorded(trainer, budget, stop, tracker)
 
 
 def _check_start(config: TrainConfig, run: RunFolder, resume: bool, num_processes: int) -> None:
@@ -91,7 +94,7 @@ def _begin(run: RunFolder, config: TrainConfig, report: data.Report, command: st
         raise BadInput(f"{describe(error, config)} Training did not start.") from error
 
 
-def _recorded(trainer: Trainer, budget: Budget, stop: StopRequest) -> Iterator[events.Event]:
+def _recorded(trainer: Trainer, budget: Budget, stop: StopRequest, tracker: Tracker) -> Iterator[events.Event]:
     """Append the events of a call to events.jsonl and yield them, in the main process. Errors end in a Failed event."""
     is_main, run = trainer.processes.is_main, trainer.run
     try:
@@ -99,6 +102,9 @@ def _recorded(trainer: Trainer, budget: Budget, stop: StopRequest) -> Iterator[e
             if is_main:
                 run.append(event)
                 yield event
+                if warning := tracker.record(event):
+                    run.append(warning)
+                    yield warning
     except GeneratorExit:
         save_last_steps(trainer)
         raise

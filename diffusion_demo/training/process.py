@@ -19,11 +19,9 @@ from diffusion_demo.training.run_folder import COMMANDS, RunFolder
 from diffusion_demo.validation import read_regular
 
 LOG, SETTINGS = "trainer.log", "settings.json"
-PROGRAMS = (
-    "diffusion_demo",
-    "diffusion-demo",
-    "diffusion-demo.exe",
-)  # before "train" in a command line
+PROGRAMS = ("diffusion_demo", "diffusion-demo", "diffusion-demo.exe")  # before "train" in a command line
+# The token of huggingface_hub under its names, the login of the page, and what a Space gets to log visitors in.
+SECRETS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "DIFFUSION_DEMO_LOGIN", "OAUTH_CLIENT_SECRET")
 
 
 def launch(run: RunFolder, arguments: list[str], variables: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
@@ -36,7 +34,7 @@ def launch(run: RunFolder, arguments: list[str], variables: Mapping[str, str] | 
         child = subprocess.Popen(
             [sys.executable, "-m", "diffusion_demo", "train", *arguments],
             cwd=CHECKOUT or run.path,  # `python -m` looks for the package in the working directory first
-            env=os.environ | {"PYTHONUNBUFFERED": "1", **(variables or {})},
+            env=without_tokens(os.environ) | {"PYTHONUNBUFFERED": "1", **(variables or {})},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -45,6 +43,14 @@ def launch(run: RunFolder, arguments: list[str], variables: Mapping[str, str] | 
     # A child that nobody waits for stays a zombie after its end.
     threading.Thread(target=child.wait, name=f"wait for {run.path.name}", daemon=True).start()
     return child
+
+
+def without_tokens(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without the secrets of the page.
+
+    The trainer reads images of visitors, and needs none of them; models on the Hub are in the cache by then.
+    """
+    return {name: value for name, value in environment.items() if name not in SECRETS}
 
 
 def start(run: RunFolder, settings: dict[str, Any], max_minutes: float) -> subprocess.Popen[bytes]:

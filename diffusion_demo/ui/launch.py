@@ -16,9 +16,10 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import ASSETS, read_asset
 from diffusion_demo.ui import charts
 from diffusion_demo.ui.page import build
-from diffusion_demo.ui.server import housekeeping, malloc, middleware, warmup
+from diffusion_demo.ui.server import hf_space, housekeeping, malloc, middleware, warmup
+from diffusion_demo.ui.server.hf_login import Provider
 from diffusion_demo.ui.server.input_guard import GuardedBlocks
-from diffusion_demo.ui.server.model_list import RUNS
+from diffusion_demo.ui.server.model_list import RUNS, model_folders, upsampler_folders
 from diffusion_demo.ui.settings import MAX_SESSIONS, PREFIX, Settings, settings
 from diffusion_demo.ui.theme import CONTRAST_CSS, THEME
 from diffusion_demo.ui.train import queue_thread
@@ -46,7 +47,14 @@ def main(arguments: list[str] | None = None, program: str = "python app.py") -> 
         return 2
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # SIGTERM alone would skip the atexit handlers
     exempt_from_proxy(options.host)
-    page = build()
+    hf_space.place([*model_folders().values(), *upsampler_folders().values()])
+    try:
+        if page_settings.hf_login:
+            Provider.from_environment(os.environ)
+        page = build()
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return 2
     _start(page, options, port, page_settings)
     housekeeping.start(page)
     queue_thread.start()
@@ -155,6 +163,7 @@ def _start(page: GuardedBlocks, options: argparse.Namespace, port: int, page_set
         max_threads=page_settings.queue + 40,  # every request in the queue occupies a thread
         state_session_capacity=MAX_SESSIONS,
         enable_monitoring=False,
+        mcp_server=page_settings.mcp,
         app_kwargs={"middleware": guards},
         show_error=False,
         quiet=True,

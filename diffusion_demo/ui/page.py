@@ -5,6 +5,7 @@ from diffusion_demo.ui import environment  # noqa: F401  before gradio and torch
 # isort: split
 import gradio as gr
 
+from diffusion_demo.ui import mcp_tools
 from diffusion_demo.ui.inspect import tab as inspect_tab
 from diffusion_demo.ui.sample import tab as sample_tab
 from diffusion_demo.ui.server.input_guard import GuardedBlocks
@@ -37,4 +38,5 @@ def build() -> GuardedBlocks:
             with gr.Tab("Inspect", id="inspect", elem_id="inspect-tab"):
                 inspect_tab.build(page, tabs)
         gr.Markdown(CREDITS, elem_id="credits")
+        mcp_tools.build()
     return page

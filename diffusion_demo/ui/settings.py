@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from diffusion_demo.errors import BadInput
 
@@ -44,6 +45,8 @@ class Settings:
         temporary_minutes: Minutes without use after which a temporary file is deleted.
         login: User name and password, or None if no login is required.
         proxy: A proxy in front of the page sets X-Forwarded-Host, which is ignored otherwise.
+        hf_login: Visitors must log in with Hugging Face.
+        mcp: Programs may use the page as an MCP server.
         space: The page runs on a Hugging Face Space.
         lasts: Runs survive a restart of the server.
     """
@@ -64,6 +67,8 @@ class Settings:
     temporary_minutes: int = 1440
     login: tuple[str, str] | None = None
     proxy: bool = False
+    hf_login: bool = False
+    mcp: bool = False
     space: bool = False
     lasts: bool = True
 
@@ -74,6 +79,9 @@ class Settings:
         zero_gpu = environment.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
         public = _parse_switch(environment, "PUBLIC", space)
         defaults = cls(**PUBLIC_DEFAULTS) if public else cls()
+        callers: dict[str, Any] = {"LOGIN": _parse_login(environment)}
+        callers |= {name: _parse_switch(environment, name, False) for name in ("HF_LOGIN", "MCP")}
+        _check_callers(callers)
         return cls(
             public=public,
             # ZeroGPU lends its GPU to decorated calls only, so a trainer subprocess would have none.
@@ -81,8 +89,10 @@ class Settings:
             anywhere=_parse_switch(environment, "ANYWHERE", defaults.anywhere),
             watch=_parse_switch(environment, "WATCH", defaults.watch),
             **{name: _parse_integer(environment, name.upper(), getattr(defaults, name)) for name in INTEGER_FIELDS},
-            login=_parse_login(environment),
+            login=callers["LOGIN"],
             proxy=_parse_switch(environment, "PROXY", False),
+            hf_login=callers["HF_LOGIN"],
+            mcp=callers["MCP"],
             space=space,
             lasts=not space or bool(environment.get(f"{PREFIX}RUNS")),
         )
@@ -145,6 +155,12 @@ def _parse_login(environment: Mapping[str, str]) -> tuple[str, str] | None:
     if value and not (name and password):
         raise BadInput(f"{PREFIX}LOGIN must have the form name:password.")
     return (name, password) if value else None
+
+
+def _check_callers(callers: Mapping[str, Any]) -> None:
+    """Raise BadInput for two logins, and for a login with the MCP server, which would call the page without it."""
+    if len(on := [PREFIX + name for name, value in callers.items() if value]) > 1:
+        raise BadInput(f"{' and '.join(on)} exclude each other. Set one of them.")
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,7 @@ import pytest
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig, check_settings
-from diffusion_demo.training.process import last_log_line, make_arguments, start
+from diffusion_demo.training.process import SECRETS, last_log_line, make_arguments, start
 from diffusion_demo.training.run_folder import RunFolder
 
 INJECTIONS = ["--data=/private", "--run=/elsewhere", "--max-minutes=999999", "--init-from=google/ddpm-cifar10-32"]
@@ -73,3 +73,21 @@ def test_a_damaged_settings_file_is_one_sentence(command, tmp_path, content):
     (tmp_path / "settings.json").write_text(content)
     done = command("train", "--run", "run", "--config", "settings.json", "--max-steps", 1, cwd=tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr, done.stderr
+
+
+def test_the_trainer_gets_no_secret_of_the_page(tmp_path, digits, monkeypatch):
+    """The real child: psutil reads its environment, as its own code and images could."""
+    import psutil
+
+    for name in SECRETS:
+        monkeypatch.setenv(name, "hf_secret")
+    run = RunFolder(tmp_path / "run")
+    child = start(run, {"data": str(digits)}, 1)
+    try:
+        environment = psutil.Process(child.pid).environ()
+    finally:
+        child.kill()
+        child.wait()
+    assert environment["PYTHONUNBUFFERED"] == "1" and "hf_secret" not in environment.values()
+    files = [path for path in run.path.rglob("*") if path.is_file()]
+    assert files and not [path for path in files if b"hf_secret" in path.read_bytes()]

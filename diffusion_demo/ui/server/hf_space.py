@@ -1,46 +1,111 @@
 """Support for Hugging Face Spaces: ZeroGPU lends its GPU to decorated functions, and storage is not persistent."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-try:
-    # Installed on Spaces only. It must be imported before torch, because it replaces CUDA.
+from diffusion_demo.models.metadata import ORACLES
+from diffusion_demo.ui.errors import user_errors_as_toasts
+from diffusion_demo.ui.server.gpu_cost import BASE_PARAMETERS, GpuWork
+
+ON_ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
+if ON_ZERO_GPU:
+    # It must be imported before torch, because it replaces CUDA. Other Spaces have it as well, but do not need it.
     import spaces  # pyright: ignore[reportMissingImports]
-except ImportError:
+else:
     spaces = None
 
-from diffusion_demo.ui.errors import user_errors_as_toasts
-
-GPU_SECONDS = 60
 NOTHING_LASTS = (
     "This Space keeps nothing: runs are gone when it restarts. Take yours along (All runs, Make a zip), "
     "or mount a storage bucket and name it in DIFFUSION_DEMO_RUNS."
 )
+# Models on the GPU, by folder. ZeroGPU moves them there once at start, and each call inherits them.
+_placed: dict[Path, Any] = {}
+
+
+def place(folders: Iterable[Path]) -> None:
+    """Load the models in these folders for the GPU of ZeroGPU; elsewhere do nothing.
+
+    To be called before the page is launched, which is when ZeroGPU packs what lies on "cuda". A damaged model is left
+    out, and reported when it is used.
+    """
+    if not ON_ZERO_GPU:
+        return
+    from contextlib import suppress
+
+    from diffusion_demo.errors import BadInput
+    from diffusion_demo.models.checkpoint import load_checkpoint
+    from diffusion_demo.runtime.device import best_device
+
+    for folder in folders:
+        with suppress(BadInput):
+            if str(folder) not in ORACLES:
+                _placed[folder] = load_checkpoint(folder, best_device())
 
 
 def steps(sampler: Callable[..., Iterator], checkpoint, folder: Path, *arguments) -> Iterator:
     """Return the steps of sampler(checkpoint, *arguments), such as `sample_batch` or `upsample`.
 
-    On ZeroGPU the checkpoint is loaded from `folder` in the process that has the GPU.
+    On ZeroGPU they run in the process that has the GPU, with the model that was placed there, or else with the one in
+    `folder`. Raises gr.Error, in one sentence if the visitor has no GPU time left.
     """
-    return _sample_on_gpu(sampler, folder, *arguments) if spaces else sampler(checkpoint, *arguments)
+    if not ON_ZERO_GPU or str(folder) in ORACLES:  # a formula needs no GPU
+        return sampler(checkpoint, *arguments)
+    return _borrow_gpu(seconds_for(checkpoint, arguments), sampler, folder, *arguments)
+
+
+def parameters_of(folder: Path) -> int:
+    """Return the number of parameters of a placed model; that of a bundled model for any other folder."""
+    placed = _placed.get(folder)
+    return sum(p.numel() for p in placed.unet.parameters()) if placed else BASE_PARAMETERS
+
+
+def seconds_for(checkpoint, arguments: Iterable[Any]) -> int:
+    """Return the seconds of ZeroGPU to ask for. The Request or Variation among `arguments` has the settings."""
+    settings: Any = next(one for one in arguments if hasattr(one, "num_images"))
+    parameters = sum(p.numel() for p in checkpoint.unet.parameters())
+    return GpuWork(
+        images=settings.num_images,
+        steps=settings.steps if isinstance(settings.steps, int) else len(checkpoint.diffusion),
+        guided=settings.guidance_scale != 1,
+        classifier=bool(getattr(settings, "classifier_scale", 0)),
+        side=checkpoint.description.image_size,
+        parameters=parameters,
+    ).seconds
+
+
+def _borrow_gpu(*arguments) -> Iterator:
+    from dataclasses import replace
+
+    import torch
+
+    from diffusion_demo.ui.server.quota_errors import quota_errors_as_sentences
+
+    with quota_errors_as_sentences():
+        for step in _sample_on_gpu(*arguments):
+            yield replace(step, xt=torch.from_numpy(step.xt), x0=torch.from_numpy(step.x0))
 
 
 def _with_zero_gpu(function: Callable) -> Callable:
-    """Decorate a function to run on the GPU of ZeroGPU; elsewhere return it unchanged.
+    """Decorate a function whose first argument is its duration in seconds to run on the GPU of ZeroGPU.
 
     ZeroGPU runs it in a child process: arguments and results are pickled, and changes of global state are lost.
     """
-    return spaces.GPU(duration=GPU_SECONDS)(function) if spaces else function
+    return spaces.GPU(duration=lambda seconds, *_: seconds)(function) if spaces else function
 
 
 @_with_zero_gpu
-def _sample_on_gpu(sampler: Callable[..., Iterator], folder: Path, *arguments) -> Iterator:
-    """Yield the steps of a sampler with the checkpoint in `folder`, with tensors on the CPU. Raises gr.Error."""
+def _sample_on_gpu(seconds: int, sampler: Callable[..., Iterator], folder: Path, *arguments) -> Iterator:
+    """Yield the steps of a sampler with the model of `folder`, with arrays in place of tensors. Raises gr.Error.
+
+    A pickled tensor would be a file descriptor of this process, which is gone when the process ends.
+    """
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.runtime.device import best_device
 
     with user_errors_as_toasts():
-        for step in sampler(load_checkpoint(folder, best_device()), *arguments):
-            yield replace(step, xt=step.xt.cpu(), x0=step.x0.cpu())
+        checkpoint = _placed.get(folder) or load_checkpoint(folder, best_device())
+        for step in sampler(checkpoint, *arguments):
+            yield replace(step, xt=step.xt.cpu().numpy(), x0=step.x0.cpu().numpy())

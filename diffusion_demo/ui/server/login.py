@@ -42,7 +42,7 @@ class RequireLogin:
     def __init__(self, app: ASGIApp, login: tuple[str, str]):
         self.app, self._login = app, tuple(map(_digest, login))
         self._active: OrderedDict[str, None] = OrderedDict()
-        self._attempts, self._started = _Attempts(), False
+        self._attempts, self._started = Attempts(), False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for the login, or pass it on."""
@@ -83,10 +83,10 @@ class RequireLogin:
         if len(self._active) > MAX_LOGINS:
             self._active.popitem(last=False)
         request.session["login"] = token
-        return RedirectResponse("/", 303) if _wants_html(request) else JSONResponse({"success": True})
+        return RedirectResponse("/", 303) if wants_html(request) else JSONResponse({"success": True})
 
 
-class _Attempts:
+class Attempts:
     """Attempts of the last minute, by address and of all."""
 
     def __init__(self):
@@ -110,12 +110,13 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()
 
 
-def _wants_html(request: HTTPConnection) -> bool:
+def wants_html(request: HTTPConnection) -> bool:
+    """Return whether a browser sent the request, and not a program."""
     return "text/html" in request.headers.get("accept", "")
 
 
 def _answer(request: HTTPConnection, status: int, message: str) -> Response:
-    if _wants_html(request):
+    if wants_html(request):
         return HTMLResponse(PAGE.format(message=message), status)
     return JSONResponse({"detail": message}, status)
 
@@ -123,6 +124,6 @@ def _answer(request: HTTPConnection, status: int, message: str) -> Response:
 def _refusal(scope: Scope) -> Response:
     """Return the login page for the address of the page itself, and for any other a refusal, existing or not."""
     is_page = scope["method"] in ("GET", "HEAD") and scope["path"] in ("/", "/login", "/login/")
-    if is_page and _wants_html(HTTPConnection(scope)):
+    if is_page and wants_html(HTTPConnection(scope)):
         return HTMLResponse(PAGE.format(message=""))
     return JSONResponse({"detail": "Log in first."}, 401)

@@ -1,5 +1,6 @@
 """ASGI middleware: block unused Gradio routes, bound request bodies and hide tracebacks."""
 
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -16,13 +17,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diffusion_demo.ui.server import call_body, queue_guard
 from diffusion_demo.ui.server.browser_policy import BrowserPolicy
+from diffusion_demo.ui.server.hf_login import Provider, RequireHubLogin
 from diffusion_demo.ui.server.login import RequireLogin
 from diffusion_demo.ui.server.page_head import PageHead
 from diffusion_demo.ui.server.upload_quota import UploadQuota
 from diffusion_demo.ui.server.upload_route import UploadRoute
 from diffusion_demo.ui.server.visitor_files import VisitorFiles
 from diffusion_demo.ui.server.visitors import cookie_middleware
-from diffusion_demo.ui.settings import Settings
+from diffusion_demo.ui.settings import Settings, settings
 
 # Prefixes of Gradio routes that this page does not use: proxies to other servers, component functions, deep links,
 # recordings, AI coding and development.
@@ -104,7 +106,8 @@ class RequestGuard:
 def _route_of(scope: Scope) -> str:
     """Return the path below Gradio's prefix. Raises HTTPException for a route that this page does not use."""
     path = scope["path"].removeprefix("/gradio_api").strip("/")
-    if path.startswith(BLOCKED_ROUTES) or any(part in ("..", ".") for part in path.split("/")):
+    blocked = tuple(route for route in BLOCKED_ROUTES if route != "mcp" or not settings().mcp)
+    if path.startswith(blocked) or any(part in ("..", ".") for part in path.split("/")):
         raise HTTPException(404, "Not found.")
     call_body.check_keys(path, scope["query_string"])
     return path
@@ -183,6 +186,8 @@ def middleware(settings: Settings, temp_folder: Path, files: VisitorFiles) -> li
     guard = Middleware(RequestGuard, uploads=uploads, files=files, public=settings.public)
     local_hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "::1", "[::1]"])
     login = [Middleware(RequireLogin, login=settings.login)] if settings.login else []
+    if settings.hf_login:
+        login = [Middleware(RequireHubLogin, provider=Provider.from_environment(os.environ))]
     policy = Middleware(BrowserPolicy, settings=settings)
     hosts = [] if settings.public else [local_hosts]
     return [policy, *hosts, *cookie_middleware(), *login, Middleware(PageHead), guard]

@@ -20,7 +20,7 @@ _last_use = 0.0  # of any model, by time.monotonic()
 
 def device() -> torch.device:
     """Return the device of this process's models: the CPU on ZeroGPU, where only hf_space.steps has the GPU."""
-    return torch.device("cpu") if hf_space.spaces else best_device()
+    return torch.device("cpu") if hf_space.ON_ZERO_GPU else best_device()
 
 
 def load(folder: Path) -> Checkpoint:

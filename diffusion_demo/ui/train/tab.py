@@ -16,6 +16,7 @@ from diffusion_demo.ui.train import (
     dataset_preview,
     form,
     layout,
+    publish,
     run_actions,
     run_list,
     run_queue,
@@ -80,6 +81,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs, sample_inputs: list[Component]) -> Non
     _connect_run(tabs, sample_inputs, setup, progress, state, poll)
     _connect_rows(setup, stage, progress, manager, state, poll)
     _connect_refresh(page, timer, setup, progress, manager, state, poll)
+    publish.build(progress.run, state.owner)
 
 
 class _Poll:
