@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("diffusion_demo", "scripts", "tests", "benchmarks")
 MAX_FUNCTION_LINES = 40
-MAX_MATHEMATICS_LINES = 1400  # diffusion_demo/diffusion as a whole: it should be read in one sitting
+MAX_MATHEMATICS_LINES = 1500  # diffusion_demo/diffusion as a whole: it should be read in one sitting
 
 
 def long_functions(file: Path) -> Iterator[str]:

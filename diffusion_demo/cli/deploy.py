@@ -2,6 +2,9 @@
 
 import argparse
 
+from diffusion_demo.hub import space
+from diffusion_demo.hub.account import writing_api
+
 HELP = "put the page on a Hugging Face Space"
 
 
@@ -40,8 +43,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     """Deploy the page, or print what that would do, and return the exit code."""
-    from diffusion_demo.hub import space
-    from diffusion_demo.hub.account import writing_api
 
     variables = space.parse_variables(parsed.variables)
     if parsed.hf_login:
@@ -57,7 +58,6 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
 
 def _print_plan(deployment) -> None:
-    from diffusion_demo.hub import space
 
     for request in space.settings_requests(deployment):
         print(request)

@@ -50,10 +50,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_preparation_options(parser)
     _add_sampling_options(parser)
     parser.add_argument(
-        "--work",
-        type=path_option,
-        metavar="DIR",
-        help="keep samples, partial results and the nn sheet here; resume from them",
+        "--work", type=path_option, metavar="DIR", help="keep samples and partial results here; resume from them"
     )
     parser.add_argument(
         "--save-npz",

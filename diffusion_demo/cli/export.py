@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from diffusion_demo.cli.options import add_setting
 from diffusion_demo.errors import BadInput
+from diffusion_demo.hub.account import writing_api
+from diffusion_demo.hub.publication import LICENSES, Publication
+from diffusion_demo.hub.publish import publish
 from diffusion_demo.models.metadata import checkpoint_name
 from diffusion_demo.paths import path_option
 from diffusion_demo.training.run_folder import resolve_checkpoint
+from diffusion_demo.validation import fields_of
 
 if TYPE_CHECKING:
     from diffusion_demo.hub.publication import Publication
@@ -19,8 +23,6 @@ HELP = "export a checkpoint as a folder for diffusers' DDPMPipeline, or publish 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command to the parser."""
-    from diffusion_demo.hub.publication import Publication
-    from diffusion_demo.validation import fields_of
 
     parser.add_argument("--checkpoint", required=True, metavar="DIR|NAME|HUB_ID", help="as for sample")
     parser.add_argument("--out", type=path_option, metavar="DIR", help="output folder, which must not exist")
@@ -48,16 +50,12 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         _export(folder, parsed.out, parsed.class_name)
         folder = parsed.out
     if publication:
-        from diffusion_demo.hub.account import writing_api
-        from diffusion_demo.hub.publish import publish
-
         print(f"Published as {publish(Path(folder), publication, writing_api(), report)}")
         print(f"Use it anywhere by its name: sample --checkpoint {publication.name}")
     return 0
 
 
 def _publication(parsed: argparse.Namespace) -> "Publication | None":
-    from diffusion_demo.hub.publication import LICENSES, Publication
 
     if parsed.push_to_hub is None:
         return None

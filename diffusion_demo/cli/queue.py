@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 from diffusion_demo.cli import train
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import runs_folder
+from diffusion_demo.training import queue
+from diffusion_demo.training.queue import read_queue
+from diffusion_demo.training.run_folder import RunFolder
+from diffusion_demo.training.scheduler import Scheduler, schedule
 
 if TYPE_CHECKING:
     from diffusion_demo.training.queue import Queue
@@ -33,7 +37,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     """Carry out an action and print the queue. Return the exit code."""
-    from diffusion_demo.training import queue
 
     runs = runs_folder().resolve()
     actions: dict[str, Callable[[], Queue]] = {
@@ -55,8 +58,6 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
 def _add(runs: Path, parsed: argparse.Namespace) -> "Queue":
     """Queue a run after the checks that `train` makes before it starts. Raises BadInput."""
-    from diffusion_demo.training import queue
-    from diffusion_demo.training.run_folder import RunFolder
 
     name = parsed.run_folder
     if Path(name).name != name or name.startswith("."):
@@ -85,8 +86,6 @@ def _print(queue: "Queue") -> None:
 
 def _run_all(runs: Path) -> int:
     from diffusion_demo.runtime.device import num_devices
-    from diffusion_demo.training.queue import read_queue
-    from diffusion_demo.training.scheduler import Scheduler, schedule
 
     if read_queue(runs).paused:
         raise BadInput("The queue is paused. Start it again with `queue resume`.")

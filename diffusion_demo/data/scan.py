@@ -32,10 +32,8 @@ def scan(
     The class of an image is that of a label file or the name of its folder (classes_from_folders) or, with class_from
     "file_name", the part of its file name before the first underscore ("cat" for cat_01.png). A tenth of the images,
     chosen by their digests, is held out if there are at least MIN_IMAGES_TO_HOLD_OUT, but never all images of a class.
-    `progress` is called with (done, total) after each file. Images that the `cache` knows are not read; the others are
-    added to it.
-
-    Raises BadInput if the source cannot be read, or contains no usable image.
+    `progress` is called with (done, total) after each file. Images that the `cache` knows are not read; others are
+    added. Raises BadInput if the source cannot be read, or contains no usable image.
     """
     if class_from not in CLASSES_FROM:
         raise BadInput(f"Classes can be read from {' or '.join(CLASSES_FROM)}, not {class_from!r}.")

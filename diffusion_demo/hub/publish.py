@@ -13,6 +13,8 @@ from diffusion_demo.hub.local_paths import command_without_paths, without_paths
 from diffusion_demo.hub.publication import Publication
 from diffusion_demo.hub.published_card import GRID, published_card
 from diffusion_demo.models.metadata import FILE, ORACLES, CheckpointMetadata
+from diffusion_demo.sampling.presets import DEFAULT, PRESETS, USUAL_GUIDANCE_SCALE
+from diffusion_demo.sampling.request import Request
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -94,8 +96,6 @@ def _write_grid(file: Path, checkpoint: "Checkpoint") -> str | None:
     """
     from diffusion_demo.images import contact_sheet, save_png, to_uint8
     from diffusion_demo.sampling.generate import last_step, sample
-    from diffusion_demo.sampling.presets import DEFAULT, PRESETS, USUAL_GUIDANCE_SCALE
-    from diffusion_demo.sampling.request import Request
 
     metadata = checkpoint.description
     if metadata.task != "diffusion":

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import ORACLES
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server.gpu_cost import BASE_PARAMETERS, GpuWork
+from diffusion_demo.ui.server.quota_errors import quota_errors_as_sentences
 
 ON_ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 if ON_ZERO_GPU:
@@ -35,7 +37,6 @@ def place(folders: Iterable[Path]) -> None:
         return
     from contextlib import suppress
 
-    from diffusion_demo.errors import BadInput
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.runtime.device import best_device
 
@@ -80,8 +81,6 @@ def _borrow_gpu(*arguments) -> Iterator:
     from dataclasses import replace
 
     import torch
-
-    from diffusion_demo.ui.server.quota_errors import quota_errors_as_sentences
 
     with quota_errors_as_sentences():
         for step in _sample_on_gpu(*arguments):

@@ -8,6 +8,7 @@ from gradio.components import Component
 
 from diffusion_demo.hub.account import writing_api
 from diffusion_demo.hub.publication import LICENSES, Publication
+from diffusion_demo.hub.publish import publish as upload
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import run_actions
@@ -55,8 +56,6 @@ def publish(
         publication = Publication((name or "").strip(), license_name, private)
         api = writing_api()
         yield WORKING
-
-        from diffusion_demo.hub.publish import publish as upload
 
         address = upload(folder, publication, api)
     yield PUBLISHED.format(name=publication.name, address=address)
