@@ -262,8 +262,8 @@ FAULTS = [
     Fault(
         "the reference is scanned without the training's source of classes",
         "evaluation/reference.py",
-        "report = data.scan(path, preparation.class_from)",
-        "report = data.scan(path)",
+        "report = data.scan(paths[0] if len(paths) == 1 else paths, preparation.class_from)",
+        "report = data.scan(paths[0] if len(paths) == 1 else paths)",
         "tests/evaluation/test_evaluate.py",
     ),
     Fault(

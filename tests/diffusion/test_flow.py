@@ -10,7 +10,7 @@ from diffusion_demo.diffusion.flow import euler, euler_step, flow_time, path_sca
 from diffusion_demo.diffusion.oracles import gaussian
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.samplers import ddim, dpm_solver
-from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas, terminal_warning
+from diffusion_demo.diffusion.schedules import SCHEDULES, flow_betas, named_betas, terminal_warning
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 
 SHAPE = (2, 1, 3, 3)
@@ -40,6 +40,7 @@ def v_network(diffusion):
 
 @pytest.mark.parametrize("num_timesteps", [2, 10, 1000, 4000])
 def test_the_schedule_is_the_straight_path_of_unit_variance(num_timesteps):
+    assert torch.equal(flow_betas(num_timesteps), named_betas("flow", num_timesteps))
     diffusion = Diffusion(named_betas("flow", num_timesteps), "v_prediction")
     s = torch.arange(1, num_timesteps + 1, dtype=torch.float64) / num_timesteps
     expected = (1 - s) ** 2 / ((1 - s) ** 2 + s**2)
