@@ -17,7 +17,7 @@ from diffusion_demo.images import save_png, to_float
 from diffusion_demo.models.checkpoint import load_checkpoint, with_classifier
 from diffusion_demo.runtime.device import best_device
 
-MODEL = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
+MODEL = Path(__file__).resolve().parents[1] / "checkpoints" / "avatars-32"
 AT = (0, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 999)
 DRAWS = 4
 WIDTH, HEIGHT, MARGIN = 640, 260, 44

@@ -25,7 +25,7 @@ from diffusion_demo.runtime.device import best_device
 from diffusion_demo.sampling.presets import usual_eta
 from diffusion_demo.sampling.request import ImageSpec, Request
 
-CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
+CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "avatars-32"
 OFF = {"guidance_scale": 1.0, "classifier_scale": 0.0}
 ROWS = {
     "none": OFF,

@@ -25,7 +25,7 @@ from diffusion_demo.runtime.device import best_device
 from diffusion_demo.sampling.image_writer import sample_to_folder
 from diffusion_demo.sampling.request import Request
 
-CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-32"
+CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "avatars-32"
 STEPS, BASELINE = (5, 8, 10, 12, 20, 50), ("ddpm", 0.0, 1000)
 SAMPLERS = (
     ("dpm_solver", 0.0),

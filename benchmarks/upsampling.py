@@ -27,7 +27,7 @@ from diffusion_demo.sampling.generate import last_step, upsample
 from diffusion_demo.sampling.image_writer import BATCH_SIZE
 from diffusion_demo.sampling.request import Request, image_specs
 
-UPSAMPLER = Path(__file__).resolve().parents[1] / "checkpoints" / "emoji-64"
+UPSAMPLER = Path(__file__).resolve().parents[1] / "checkpoints" / "avatars-64"
 SAMPLES = 8
 
 

@@ -36,6 +36,7 @@ STYLES = {
 }
 FIRST_SEED = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
 RENDER_SIZE = 128
+TRANSPARENT = "#ffffff00"
 LICENSE = "CC0 1.0"
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold: the same images give the same bytes
 
@@ -65,11 +66,22 @@ def load_style(class_name: str) -> Style:
 
 def draw_avatar(spec: AvatarSpec) -> tuple[Image.Image, dict[str, str]]:
     """Return the image, RGB on white and box-filtered to spec.size, and its attributes."""
-    avatar = Avatar(load_style(spec.class_name), {"seed": str(spec.seed), "size": RENDER_SIZE})
-    png = resvg_py.svg_to_bytes(svg_string=avatar.to_string(), skip_system_fonts=True)
-    rendered = Image.open(io.BytesIO(bytes(png))).convert("RGBA")
+    rendered, attributes = _render(spec, {})
     image = Image.alpha_composite(Image.new("RGBA", rendered.size, "white"), rendered).convert("RGB")
-    return image.resize((spec.size, spec.size), Image.Resampling.BOX), read_attributes(avatar.to_json()["options"])
+    return image.resize((spec.size, spec.size), Image.Resampling.BOX), attributes
+
+
+def draw_cutout(spec: AvatarSpec) -> tuple[Image.Image, dict[str, str]]:
+    """Return the image without its background, RGBA and box-filtered to spec.size, and its attributes."""
+    rendered, attributes = _render(spec, {"backgroundColor": [TRANSPARENT]})
+    cutout = rendered.resize((spec.size, spec.size), Image.Resampling.BOX)
+    return cutout, {name: value for name, value in attributes.items() if name != "backgroundColor"}
+
+
+def _render(spec: AvatarSpec, options: dict) -> tuple[Image.Image, dict[str, str]]:
+    avatar = Avatar(load_style(spec.class_name), {"seed": str(spec.seed), "size": RENDER_SIZE} | options)
+    png = resvg_py.svg_to_bytes(svg_string=avatar.to_string(), skip_system_fonts=True)
+    return Image.open(io.BytesIO(bytes(png))).convert("RGBA"), read_attributes(avatar.to_json()["options"])
 
 
 def read_attributes(options: dict) -> dict[str, str]:

@@ -9,7 +9,7 @@ from diffusion_demo.images import to_float
 from diffusion_demo.models.classifier import Classifier, load_classifier
 from diffusion_demo.paths import CHECKPOINTS
 
-FEATURE_CLASSIFIER = CHECKPOINTS / "judge-32"
+FEATURE_CLASSIFIER = CHECKPOINTS / "feature-classifier"
 BATCH_SIZE = 64
 SPATIAL_CHANNELS, SPATIAL_SIDE = 7, 4
 
@@ -54,5 +54,5 @@ def extract_features(pixels: Tensor, classifier: Classifier) -> Tensor:
 
 
 def load_feature_classifier(device: torch.device | str = "cpu") -> Classifier:
-    """Load the bundled classifier of clean images, checkpoints/judge-32."""
+    """Load the bundled classifier of clean images, checkpoints/feature-classifier."""
     return load_classifier(FEATURE_CLASSIFIER, device)
