@@ -43,9 +43,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metrics", metavar="NAMES", help=METRICS_HELP)
     parser.add_argument(
         "--features",
-        default="judge",
-        choices=("judge", "inception"),
-        help="judge: the bundled feature classifier; inception: needs torch-fidelity; default: judge",
+        default="avatars",
+        choices=("avatars", "judge", "inception"),
+        help="avatars: bundled classifier of avatars (default); judge: of emoji; inception: needs torch-fidelity",
     )
     _add_preparation_options(parser)
     _add_sampling_options(parser)

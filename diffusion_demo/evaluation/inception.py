@@ -39,19 +39,19 @@ def _load_network() -> torch.nn.Module:
         )
     except ImportError as error:
         raise BadInput(
-            "--features inception needs torch-fidelity. Run pip install torch-fidelity, or use --features judge."
+            "--features inception needs torch-fidelity. Run pip install torch-fidelity, or use --features avatars."
         ) from error
     except (OSError, RuntimeError) as error:  # torchvision was built for another torch version
         raise BadInput(
             f"torch-fidelity is installed but does not load ({_first_line(error)})."
-            " Repair the installation, or use --features judge."
+            " Repair the installation, or use --features avatars."
         ) from error
     try:
         return FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"])
     except Exception as error:  # the download, the cache and a truncated file raise different types
         raise BadInput(
             f"The Inception weights are not available ({_first_line(error)})."
-            " Check the network connection, or use --features judge."
+            " Check the network connection, or use --features avatars."
         ) from error
 
 

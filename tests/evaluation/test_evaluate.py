@@ -147,7 +147,11 @@ def test_the_command_reports_both_metrics_reproducibly(command, trained_checkpoi
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["nll"]["held_out"] and report["nll"]["images"] == scan(digits).summary()["held_out"]
-    assert report["fd"]["samples"] == 20 and report["fd"]["reference"] == 60 and report["fd"]["features"] == "judge-32"
+    assert (
+        report["fd"]["samples"] == 20
+        and report["fd"]["reference"] == 60
+        and report["fd"]["features"] == "feature-classifier"
+    )
     assert report["fd"]["interval"][0] < report["fd"]["distance"] < report["fd"]["interval"][1]
     assert len(list((tmp_path / "work" / "samples").iterdir())) == 20
     shutil.rmtree(tmp_path / "work")
@@ -167,7 +171,7 @@ def test_the_command_reports_both_metrics_reproducibly(command, trained_checkpoi
         (["--metrics", "fid"], "nll, fd, sfd, is, pr, nn"),
         (["--steps", "0"], "from 1 to 100"),
         (["--num-images", "1"], "at least 2 samples"),
-        (["--data", "nowhere"], "No file or folder at nowhere"),
+        (["--data", "nowhere"], "nowhere. Check the path."),
         (["--checkpoint", "nowhere"], "nowhere"),
     ],
 )

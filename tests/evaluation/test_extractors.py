@@ -34,7 +34,7 @@ def test_one_pass_gives_all_features(classifier):
     assert (
         features.vectors.shape == (70, 96)
         and features.spatial.shape == (70, 7 * 4 * 4)
-        and features.probabilities.shape == (70, 9)
+        and features.probabilities.shape == (70, 10)
     )
     torch.testing.assert_close(features.vectors, extract_features(random_images(70), classifier))
     torch.testing.assert_close(features.probabilities.sum(1), torch.ones(70))
@@ -68,7 +68,7 @@ def test_grayscale_and_larger_images_are_supported(classifier):
 
 def test_a_missing_torch_fidelity_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    with pytest.raises(BadInput, match=r"pip install torch-fidelity, or use --features judge\.$"):
+    with pytest.raises(BadInput, match=r"pip install torch-fidelity, or use --features avatars\.$"):
         inception_extractor()
 
 

@@ -1,14 +1,28 @@
 """The bundled feature classifier."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from diffusion_demo.evaluation.feature_classifier import FEATURE_CLASSIFIER, extract_features, load_feature_classifier
+from diffusion_demo.evaluation.attributes import load_attribute_heads
+from diffusion_demo.evaluation.feature_classifier import (
+    FEATURE_CLASSIFIER,
+    extract_features,
+    feature_classifier_extractor,
+    load_feature_classifier,
+)
+from scripts.avatars import STYLES, AvatarSpec, draw_avatar
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
 def classifier():
     return load_feature_classifier()
+
+
+def as_tensor(image):
+    return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
 
 
 def random_images(count, channels=3, side=32):
@@ -17,10 +31,27 @@ def random_images(count, channels=3, side=32):
     )
 
 
-def test_the_classifier_is_small_and_has_the_emoji_classes(classifier):
-    assert len(classifier.config.class_names) == 9 and not classifier.training
+def test_the_classifier_is_small_and_names_avatars(classifier):
+    assert set(classifier.config.class_names) == set(STYLES) and not classifier.training
     assert sum(path.stat().st_size for path in FEATURE_CLASSIFIER.iterdir()) < 10_000_000
-    assert "held-out" in (FEATURE_CLASSIFIER / "README.md").read_text()
+    paths = sorted((ROOT / "checkpoints" / "avatars-32" / "thumbnails").glob("*.png"))
+    images = torch.stack([as_tensor(Image.open(path)) for path in paths])
+    named = feature_classifier_extractor(classifier)(images).probabilities.argmax(1)
+    assert [classifier.config.class_names[index] for index in named] == [path.stem for path in paths]
+
+
+def test_the_color_of_a_smiley_is_read_from_its_image(classifier):
+    heads = load_attribute_heads(FEATURE_CLASSIFIER)
+    column, values = 1 + list(heads.vocabulary["smiley"]).index("faceColor"), heads.vocabulary["smiley"]["faceColor"]
+    drawn = [draw_avatar(AvatarSpec("smiley", 2_000_000 + i, 32)) for i in range(20)]
+    vectors = extract_features(torch.stack([as_tensor(image) for image, _ in drawn]), classifier)
+    named = heads.predict(vectors, torch.full((20,), heads.class_names.index("smiley")))
+    right = [values[row[column]] == chosen["faceColor"] for row, (_, chosen) in zip(named, drawn, strict=True)]
+    assert sum(right) >= 12, "one of twelve by chance"
+
+
+def test_the_classifier_of_emoji_is_still_there():
+    assert len(load_feature_classifier(name="judge").config.class_names) == 9
 
 
 def test_features_do_not_depend_on_the_batch(classifier):

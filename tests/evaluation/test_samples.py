@@ -57,9 +57,11 @@ def test_all_metrics_share_one_set_of_samples(measured):
     )
     for name in COMPARED.split(","):
         assert (
-            report[name]["samples"] == 24 and report[name]["reference"] == 60 and report[name]["features"] == "judge-32"
+            report[name]["samples"] == 24
+            and report[name]["reference"] == 60
+            and report[name]["features"] == "feature-classifier"
         )
-    assert report["fd"]["dimensions"] == 96 and report["sfd"]["dimensions"] == 112 and report["is"]["classes"] == 9
+    assert report["fd"]["dimensions"] == 96 and report["sfd"]["dimensions"] == 112 and report["is"]["classes"] == 10
     for part in (
         report["fd"],
         report["sfd"],
@@ -129,7 +131,7 @@ def test_the_report_as_text(measured, digits, capsys, tmp_path):
     first, *lines = printed.splitlines()
     assert (
         "24 samples (dpm_solver with 2 steps, eta 0.5, seeds 5 to 28) compared with 60 images" in first
-        and "judge-32" in first
+        and "feature-classifier" in first
         and "seed 0" in first
     )
     for words in (
@@ -207,7 +209,7 @@ def invalid_files(measured, tmp_path, monkeypatch):
 )
 def test_invalid_options_are_rejected_on_one_line(invalid_files, random_checkpoint, digits, capsys, arguments, words):
     before = sorted(path.name for path in invalid_files.iterdir())
-    arguments = ["--data", digits, *arguments]
+    arguments = arguments if "--data" in arguments else ["--data", digits, *arguments]
     if "CHECKPOINT" in arguments:
         place = arguments.index("CHECKPOINT")
         arguments[place : place + 1] = ["--checkpoint", random_checkpoint]
