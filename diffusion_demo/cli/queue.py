@@ -59,7 +59,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 def _add(runs: Path, parsed: argparse.Namespace) -> "Queue":
     """Queue a run after the checks that `train` makes before it starts. Raises BadInput."""
 
-    name = parsed.run_folder
+    name = str(parsed.run_folder)
     if Path(name).name != name or name.startswith("."):
         raise BadInput(f"Give --run a name, not a path: the run will be in {runs}.")
     train.check_settings_of(parsed, RunFolder(runs / name))

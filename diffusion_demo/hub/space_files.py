@@ -7,7 +7,7 @@ from diffusion_demo.hub.space_requirements import requirements_of_space
 from diffusion_demo.paths import CHECKPOINTS, PACKAGE
 
 # Editors and systems leave files in a checkout that do not belong to the package.
-SUFFIXES = {".py", ".typed", ".css", ".html", ".js", ".json", ".md", ".png", ".webp", ".safetensors"}
+SUFFIXES = {".py", ".typed", ".css", ".html", ".js", ".json", ".md", ".png", ".svg", ".webp", ".safetensors"}
 
 APP = """\"\"\"Entry point of the page on a Hugging Face Space.\"\"\"
 
@@ -35,7 +35,11 @@ def files_of_space(title: str = "Diffusion Demo", login: bool = False) -> dict[s
     return dict(sorted((package | checkpoints | written).items()))
 
 
+def _belongs(path: Path) -> bool:
+    return (path.suffix in SUFFIXES or path.name == "LICENSE") and path.is_file()
+
+
 def _tree(folder: Path) -> dict[str, Path]:
-    files = (path for path in folder.rglob("*") if path.suffix in SUFFIXES and path.is_file())
+    files = (path for path in folder.rglob("*") if _belongs(path))
     named = {path.relative_to(folder).as_posix(): path for path in files}
     return {name: path for name, path in named.items() if not any(part.startswith(".") for part in name.split("/"))}

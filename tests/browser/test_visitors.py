@@ -135,7 +135,7 @@ def owned(server, tmp_path):
     refresh = owner.number_of("_refresh")
     token = owner.call(refresh, [None, ""]).completed["output"]["data"][2]
     scanned = owner.call(owner.number_of("scan_synthetic"), owner.initial_inputs(owner.number_of("scan_synthetic")))
-    assert scanned.succeeded and len(token) > 30
+    assert scanned.succeeded and len(token) > 30, scanned.error
     number = owner.number_of("start")
     data = owner.initial_inputs(number)
     data[0], data[2], data[3] = token, "a new tiny network", "Quick try, 3 min"

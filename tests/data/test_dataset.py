@@ -141,7 +141,7 @@ def test_the_cache_is_used_and_the_images_are_not_read_again(digits, tmp_path):
         load_transformed(report, ImageTransform(16, 3), False, tmp_path / "cache")
 
 
-def test_the_cache_is_made_anew_for_another_framing_or_other_images(digits, tmp_path):
+def test_the_cache_is_made_anew_for_another_transform_or_other_images(digits, tmp_path):
     report = scan(digits)
     for transform in (
         FRAMING,
@@ -153,7 +153,7 @@ def test_the_cache_is_made_anew_for_another_framing_or_other_images(digits, tmp_
         found = load_transformed(report, transform, False, tmp_path / "cache").images
         assert found.equal(load_transformed(report, transform, False).images)
         assert (
-            json.loads((tmp_path / "cache" / "training.json").read_text())["framing"]["image_size"]
+            json.loads((tmp_path / "cache" / "training.json").read_text())["transform"]["image_size"]
             == transform.image_size
         )
     shutil.copytree(digits, tmp_path / "fewer")

@@ -98,7 +98,8 @@ def test_a_signal_at_any_moment_ends_with_all_steps_saved(train, run, on_batch, 
     for event in train(Budget(max_steps=4)):
         if moment == "last event" and type(event).__name__ == "Finished":
             interrupt()
-    assert last(run)["type"] == "finished" and last(run)["step"] == (3 if moment == "step" else 4)
+    # A signal reaches the loop at its next instruction, which on a busy machine may be in the next step.
+    assert last(run)["type"] == "finished" and last(run)["step"] in ((3, 4) if moment == "step" else (4,))
     assert_saved(run, last(run)["step"])
     assert signal.getsignal(number) is before[number]
 

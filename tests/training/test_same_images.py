@@ -89,6 +89,6 @@ def test_a_run_without_duplicates_is_resumed_without_them(train, run, digits, tm
     shutil.copytree(digits, tmp_path / "copies")
     shutil.copy(digits / "one" / "000.png", tmp_path / "copies" / "one" / "again.png")
     list(train(Budget(max_steps=1), data=str(tmp_path / "copies"), drop_duplicates=True))
-    assert run.read_config()[1]["pictures"] == 60 and run.read_config()[1]["copies"] == 0
+    assert run.read_config()[1]["images"] == 60 and run.read_config()[1]["copies"] == 0
     list(train(Budget(max_steps=2), data=str(tmp_path / "copies"), drop_duplicates=True, resume=True))
     assert run.events()[-1]["step"] == 2

@@ -22,6 +22,7 @@ def test_a_run_folder_holds_its_config_events_samples_and_checkpoints(trained_ru
     assert config["data"]["images"] == 60 and len(config["data"]["held_out_digests"]) == config["data"]["held_out"] > 0
     assert sorted(path.name for path in (trained_run / "samples").iterdir()) == [
         "step_000012.png",
+        "step_000012_nearest.png",
         "step_000012_raw.png",
     ]
     assert Image.open(trained_run / "samples" / "step_000012.png").size == (64, 64)

@@ -32,7 +32,7 @@ def render(report: Any, image_transform: Any, fixes: Sequence[Fix]) -> str:
 
 def _headline(summary: dict[str, Any]) -> str:
     sides = summary["shorter_sides"]
-    count = summary["pictures"]
+    count = summary["images"]
     total = f"{count:,} {'image' if count == 1 else 'images'}"
     facts = [f"<b>{total}</b> ({summary['held_out']:,} set aside for validation)"]
     if sides:

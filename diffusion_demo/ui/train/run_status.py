@@ -224,7 +224,7 @@ def _config(run: RunFolder) -> tuple[TrainConfig, int] | None:
     """Return the config of a run and the number of its training images; None if they cannot be read."""
     with suppress(BadInput, TypeError):
         config, data, _ = run.read_config()
-        count = data["pictures"] - data["held_out"] if {"pictures", "held_out"} <= data.keys() else 0
+        count = data["images"] - data["held_out"] if {"images", "held_out"} <= data.keys() else 0
         return config, count
     return None
 
