@@ -85,6 +85,10 @@ def open_page(chromium, url):
             "console", lambda message: problems.append(f"console: {message.text}") if message.type == "error" else None
         )
         page.on(
+            "response",
+            lambda response: problems.append(f"{response.status} {response.url}") if response.status >= 400 else None,
+        )
+        page.on(
             "request",
             lambda request: (
                 None

@@ -45,7 +45,7 @@ def test_axe_finds_nothing_serious(open_page, device, viewport, theme):
     for tab in TABS:
         page.get_by_role("tab", name=tab).click()
         if tab == "Inspect":
-            page.locator("#lesson .panel").wait_for()
+            page.locator("#lesson:not(.busy) .panel").wait_for()
         modes = page.locator("#sample-ways [role=tab]:visible").all() if tab == "Sample" else []
         for mode in modes or [None]:
             if mode:

@@ -141,9 +141,13 @@ def test_t_zero_is_the_clean_image_and_t_max_is_not(inspector):
 
 def test_dragging_t_sends_no_request(inspector):
     inspector.locator("#lesson:not(.busy) .panel").wait_for()
-    inspector.wait_for_timeout(1500)  # until the examples have loaded
-    requests, before, box = [], pixels(inspector, "xt"), inspector.locator("#inspector .t").bounding_box()
+    requests, seen = [], -1
     inspector.on("request", lambda request: requests.append(request.url))
+    while seen < len(requests):  # until the page has loaded everything
+        seen = len(requests)
+        inspector.wait_for_timeout(2000)
+    requests.clear()
+    before, box = pixels(inspector, "xt"), inspector.locator("#inspector .t").bounding_box()
     middle = box["y"] + box["height"] / 2
     inspector.mouse.move(box["x"] + box["width"] / 4, middle)
     inspector.mouse.down()
