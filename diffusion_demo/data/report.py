@@ -240,7 +240,7 @@ class Report:
     def _warn_gray(self, transform: ImageTransform) -> str | None:
         if transform.channels == 1 or not all(entry.gray for entry in self.entries):
             return None
-        return "All images are gray. Train with 1 channel instead of 3 to learn faster."
+        return "All images are grayscale. A new model learns faster on one channel (grayscale) than on three."
 
 
 def _content(entry: Entry) -> str:

@@ -247,7 +247,7 @@ class TrainConfig(BaseModel):
                 "loss",
             )
         if not self.ema_decays or not all(0 <= decay < 1 for decay in self.ema_decays):
-            raise BadInput(f"EMA decay must be at least 0 and less than 1, not {self.ema_decays}.", "ema_decays")
+            raise BadInput("EMA decay must be at least 0 and less than 1.", "ema_decays")
         _ = self.lr_schedule
         return self
 

@@ -53,6 +53,6 @@ def _check_adaptable(start: Checkpoint, settings: dict[str, Any]) -> None:
         raise BadInput(f"The checkpoint works on {source.channels} channels; leave out --channels.", "channels")
     if (source.channels, channels) == (3, 1):
         raise BadInput(
-            "The checkpoint generates color images and trains on grayscale ones as they are; keep 3 channels.",
+            "This model generates color images, and grayscale images work as they are; keep 3 channels (color).",
             "channels",
         )

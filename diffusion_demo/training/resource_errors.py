@@ -31,11 +31,13 @@ def _is_out_of_disk(error: Exception) -> bool:
 
 
 def _ways_to_save_memory(config: TrainConfig) -> str:
-    flags = []
+    flags, fields = [], []
     if config.batch_size % (2 * config.accumulation) == 0:
         flags.append(f"--accumulation {2 * config.accumulation}")
+        fields.append("Gradient accumulation")
     if not config.gradient_checkpointing:
         flags.append("--gradient-checkpointing")
+        fields.append("Gradient checkpointing")
     if flags:
-        return f"add {' and '.join(flags)}, which change nothing but the dropout masks"
+        return f"use {' and '.join(flags)} (on the page: {' and '.join(fields)})"
     return "choose a smaller batch, image size or preset"

@@ -101,9 +101,9 @@ class Settings:
     def why_no_training(self) -> str:
         """The message shown where training is off."""
         return (
-            "Training is switched off on this public page: it would take the machine from everybody else. "
-            "To train, run the page on your own machine, or duplicate this Space on hardware of your own and set "
-            "DIFFUSION_DEMO_TRAINING=on there (not on ZeroGPU, which lends its GPU by the minute)."
+            "Training is off on this public page because it would slow it down for everyone. To train, run the app on "
+            "your own computer, or duplicate this Space on your own hardware and set DIFFUSION_DEMO_TRAINING=on "
+            "(ZeroGPU cannot train)."
         )
 
 

@@ -14,10 +14,7 @@ from diffusion_demo.ui.server import gpu_cost, hf_space
 from diffusion_demo.ui.server.model_list import model_folders
 
 NAMES = ("model", "num_images", "steps", "guidance_scale", "classifier_scale", "twice")
-WORDS = (
-    "One click needs up to {seconds} seconds of your GPU time. "
-    "A visitor has {anonymous} a day, with a free account {free}."
-)
+WORDS = "Uses up to {seconds} s of your daily GPU time ({anonymous} s without an account, {free} s with a free one)."
 # JavaScript: GpuWork.seconds and `charged` of gpu_cost.py; a test compares them.
 COST = """(model, images, steps, guidance, classifier, twice) => {
     const own = %(models)s[model] || [], calls = 1 + (classifier ? %(classifier_calls)s : 0);

@@ -12,15 +12,15 @@ KEYS = "Ctrl+Enter starts, Esc stops."
 IMAGES = "Images"
 QUALITY, QUALITY_HINT = "Quality", "Higher quality takes longer."
 QUALITIES = {"quick": "Quick", "balanced": "Balanced", "best": "Best", "custom": "Custom"}
-GUIDANCE, GUIDANCE_HINT = "Guidance", "How closely to follow the class. 1 = off."
+GUIDANCE, GUIDANCE_HINT = "Guidance", "How closely to follow the class. 1 = no guidance, 0 = ignore the class."
 SEED, SEED_HINT = "Seed", "The same seed and settings give the same images."
 SEED_INVALID = "Enter a whole number from 0 to {maximum}."
 RANDOMIZE_SEED, REUSE_SEED = "Randomize seed", "Reuse last seed"
 MORE = "More settings"
 SAMPLER = "Sampler"
 SAMPLER_HINT = (
-    "DPM-Solver++ is best at 8 to 20 steps, DDIM from 25. DDPM, the original method, needs 100 or more. "
-    "A choice sets the steps that suit it."
+    "DPM-Solver++ works best at 8 to 20 steps. DDIM needs 25 or more; DDPM, the original method, 100 or more. "
+    "Choosing one also sets its usual steps."
 )
 STEPS, STEPS_HINT = "Steps", "More steps: more detail, slower."
 ETA, ETA_HINT = "Eta", "Noise added back at each step. Not used by DDPM."
@@ -49,10 +49,10 @@ IMAGE, FIRST, SECOND = "Image", "First image", "Second image"
 STRENGTH = "Strength (%)"
 STRENGTH_HINT = "How much noise to add and remove. Low keeps the image, high keeps only its colors, 100 % starts over."
 NUMBER_OF_IMAGES = "Number of images"
-DENOISING_STEPS, DENOISING_STEPS_HINT = "Denoising steps", "DDPM steps from the noise back. More steps: more detail."
+DENOISING_STEPS, DENOISING_STEPS_HINT = "Denoising steps", "More steps: more detail, slower. Uses DDPM."
 VARY_EMPTY = "Drop an image or pick one from the history, then press the button. Results appear here."
 SECOND_MISSING = "Now add the second image: drop one, or pick it from the history below."
-MODEL_CHANGED = "The model is now {model}, which made this image."
+MODEL_CHANGED = "Switched to {model}, which made this image."
 
 # Compare
 COMPARE = "Compare"
@@ -82,9 +82,7 @@ IMPORT_FILE, IMPORT_OPTIONS, IMPORT_START = "Checkpoint file", "Extra options", 
 NO_IMAGE = "No image yet. Drop one, or pick one from the history."
 NOT_AN_IMAGE = "This file isn't a readable image. Try PNG, JPEG or WebP."
 NO_SETTINGS_FILE = "No file. Choose a PNG downloaded from this page."
-NOT_RESTORABLE = (
-    "This image is a variation or a comparison, whose settings cannot be restored. Open it under Variations instead."
-)
+NOT_RESTORABLE = "Settings can't be restored from a variation or a comparison. Use an image made with Generate."
 NO_UPSCALER = f'No upsampler fits this model. Turn off "{UPSCALE}", or choose another model.'
 RESTORED = "Settings restored (seed {seed})."
 RESTORED_OTHER_WEIGHTS = "Settings restored, but the weights of {model} have changed. The image will differ."

@@ -20,8 +20,8 @@ else:
     spaces = None
 
 NOTHING_LASTS = (
-    "This Space keeps nothing: runs are gone when it restarts. Take yours along (All runs, Make a zip), "
-    "or mount a storage bucket and name it in DIFFUSION_DEMO_RUNS."
+    "Runs on this Space are deleted when it restarts. Use Export in the list of runs to keep yours. "
+    "(For its owner: mount a storage bucket and name it in DIFFUSION_DEMO_RUNS.)"
 )
 # Models on the GPU, by folder. ZeroGPU moves them there once at start, and each call inherits them.
 _placed: dict[Path, Any] = {}

@@ -20,7 +20,7 @@ MAX_LOGINS = 10_000  # the oldest ones end
 ATTEMPTS_PER_MINUTE, ATTEMPTS_OF_ALL = 10, 200
 START_ROUTE = "/gradio_api/startup-events"  # Gradio's launch() calls it once, and fails if that is refused
 MAX_FORM_BYTES = 10_000
-WRONG = "Incorrect credentials."
+WRONG = "Incorrect username or password. Try again."
 TOO_MANY = "Too many attempts. Wait a minute and try again."
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Diffusion Demo: log in</title><style>body{{font:1rem sans-serif;max-width:20rem;margin:15vh auto;padding:1rem}}

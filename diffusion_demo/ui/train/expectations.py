@@ -8,8 +8,8 @@ from diffusion_demo.ui.train.budget import IMAGES_NEEDED
 COPY_SHARE = 0.25  # of the images of a preview, from which on they are called copies
 MIN_STEPS = 20  # before the speed is known: the first steps are slower
 COPIES = (
-    "The previews start to copy training images ({share:.0f} % of the last one). Compare them below. More images, "
-    "random flips or dropout help; training longer does not."
+    "The model is starting to copy training images ({share:.0f} % of the latest preview). Compare them below. More "
+    "images, random flips or dropout help; longer training does not."
 )
 
 

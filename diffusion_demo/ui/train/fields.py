@@ -52,7 +52,9 @@ def build() -> tuple[dict[str, Component], gr.Column]:
 def _image_fields(layout: _Layout) -> None:
     gr.Markdown("Images", elem_classes="group")
     with gr.Row():
-        layout.choose("image_size", "Image size (pixels)", [16, 32, 64, 128, 256], "Twice the side: 4 times slower.")
+        layout.choose(
+            "image_size", "Image size (pixels)", [16, 32, 64, 128, 256], "Doubling the size is about 4 times slower."
+        )
         layout.choose("channels", "Color", [("Color", 3), ("Grayscale", 1)])
     with gr.Row():
         layout.choose("fit", "Non-square images", [("Crop to center", "crop"), ("Pad", "pad"), ("Squash", "squash")])
@@ -61,10 +63,10 @@ def _image_fields(layout: _Layout) -> None:
         )
     with gr.Row():
         layout.add("background", gr.ColorPicker, "Background")
-        layout.add("flip", gr.Checkbox, "Random flips", "Turn off for text.")
+        layout.add("flip", gr.Checkbox, "Random flips", "Mirrors half the images. Turn off for text.")
     with gr.Row():
         layout.add("drop_duplicates", gr.Checkbox, "Drop exact duplicates")
-        layout.add("balance_classes", gr.Checkbox, "Balance classes", "Draw all classes equally often.")
+        layout.add("balance_classes", gr.Checkbox, "Balance classes", "Samples all classes equally often.")
 
 
 def _step_fields(layout: _Layout) -> None:
@@ -73,8 +75,8 @@ def _step_fields(layout: _Layout) -> None:
         layout.add("batch_size", gr.Number, "Batch size", "Images per step.", precision=0)
         layout.add("learning_rate", gr.Number, "Learning rate", "Lower it if the loss jumps.", step=1e-5)
     with gr.Row():
-        layout.add("warmup_steps", gr.Number, "Warm-up steps", "The rate rises from 0.", precision=0)
-        layout.add("ema_decays", gr.Number, "EMA decay", "Averages the weights.", step=1e-4)
+        layout.add("warmup_steps", gr.Number, "Warm-up steps", "The learning rate ramps up from 0.", precision=0)
+        layout.add("ema_decays", gr.Number, "EMA decay", "Averages recent weights; closer to 1 is smoother.", step=1e-4)
     layout.choose(
         "lr_scheduler",
         "Learning-rate schedule",
@@ -83,20 +85,26 @@ def _step_fields(layout: _Layout) -> None:
             ("Cosine decay", "cosine"),
             ("Constant, then decay", "warmup_stable_decay"),
         ],
-        "A decay ends with the training time. Constant can be continued later.",
+        "Decay finishes when the time is up. Choose Constant to continue training later.",
     )
     layout.add(
         "early_stopping_patience",
         gr.Number,
         "Early stopping patience",
-        "Evaluations without a better validation loss until training stops. 0 = off.",
+        "Stops after this many evaluations without improvement. 0 = off.",
         precision=0,
     )
     with gr.Row():
-        layout.add("label_dropout", gr.Number, "Label dropout", "0 = no guidance.", step=0.05)
+        layout.add(
+            "label_dropout",
+            gr.Number,
+            "Label dropout",
+            "Share of images trained without a class. 0 disables guidance.",
+            step=0.05,
+        )
         layout.add("weight_decay", gr.Number, "Weight decay", "The papers use 0.", step=0.01)
     with gr.Row():
-        layout.add("grad_clip", gr.Number, "Gradient clipping", "Largest norm.", step=0.1)
+        layout.add("grad_clip", gr.Number, "Gradient clipping", "Maximum gradient norm.", step=0.1)
         layout.add("seed", gr.Number, "Seed", "Same seed, same run.", precision=0)
 
 
@@ -112,7 +120,7 @@ def _loss_fields(layout: _Layout) -> None:
             "timestep_sampler",
             "Timestep sampling",
             [("Stratified", "stratified"), ("Uniform", "uniform"), ("Loss-aware", "loss_aware")],
-            "How t is drawn.",
+            "How noise levels (t) are picked.",
         )
     layout.add(
         "snr_gamma", gr.Number, "Min-SNR gamma", "0 gives every noise level the same weight, as in DDPM.", step=0.5
@@ -122,7 +130,7 @@ def _loss_fields(layout: _Layout) -> None:
 def _memory_fields(layout: _Layout) -> None:
     gr.Markdown("Memory and speed", elem_classes="group")
     with gr.Row():
-        layout.add("accumulation", gr.Number, "Gradient accumulation", "Parts of a batch.", precision=0)
+        layout.add("accumulation", gr.Number, "Gradient accumulation", "Splits each batch to save memory.", precision=0)
         layout.choose("precision", "Precision", [("Automatic", "auto"), "fp32", "bf16"])
     layout.add("gradient_checkpointing", gr.Checkbox, "Gradient checkpointing", "Less memory, slower.")
 
@@ -146,7 +154,7 @@ def _noise_fields(layout: _Layout) -> gr.Column:
             layout.choose(
                 "prediction_type",
                 "Prediction",
-                [("Noise (epsilon)", "epsilon"), ("Image (x_0)", "sample"), ("v", "v_prediction")],
+                [("Noise (epsilon)", "epsilon"), ("Image (x_0)", "sample"), ("Velocity (v)", "v_prediction")],
             )
             layout.choose(
                 "variance_type",

@@ -13,8 +13,7 @@ from diffusion_demo.ui.train import budget, fields, form, run_status
 from diffusion_demo.ui.train.upload_area import hidden_files, upload_area
 
 EVERYBODY_SEES = (
-    "Everybody who comes here sees your run and can make images with its model; "
-    "only this browser can stop, delete or download it."
+    "Anyone visiting this page can see your run and use its model. Only this browser can stop, delete or download it."
 )
 
 
@@ -99,7 +98,7 @@ def lay_out_images() -> ImageInputs:
     sent = gr.Button("Uploaded", visible="hidden", elem_id="train-uploaded")
     synthetic = gr.Button("No images? Use sample images", size="sm", elem_id="train-drawn")
     path = gr.Textbox(
-        label="Or folders or ZIPs on this computer, one on each line",
+        label="Or enter folder or ZIP paths, one per line",
         placeholder="/home/me/images",
         max_lines=5,
         submit_btn="Load",
@@ -116,7 +115,7 @@ def lay_out_settings() -> RunSettings:
         form.initial_models(),
         label="Start from",
         info="Fine-tuning an existing model is faster."
-        + (" You can also enter a folder or a Hub name." if anywhere else ""),
+        + (" You can also enter a folder or a Hugging Face model name." if anywhere else ""),
         allow_custom_value=anywhere,
         interactive=True,
     )

@@ -48,11 +48,15 @@ def _headline(summary: dict[str, Any]) -> str:
 
 def _classes(classes: dict[str, int]) -> str:
     if not classes:
-        return '<p class="classes">No classes. Images in subfolders get the names of these as classes.</p>'
+        return (
+            '<p class="classes">No classes found. To add some, put the images of each class in its own subfolder.</p>'
+        )
     shown = sorted(classes.items(), key=lambda item: item[0])[:MAX_CLASSES]
     words = ", ".join(f"{html.escape(name)} ({count:,})" for name, count in shown)
     rest = f", and {len(classes) - len(shown):,} more" if len(classes) > len(shown) else ""
-    return f'<p class="classes"><b>{len(classes):,} classes:</b> {words}{rest}</p>'
+    return (
+        f'<p class="classes"><b>{len(classes):,} {"class" if len(classes) == 1 else "classes"}:</b> {words}{rest}</p>'
+    )
 
 
 def _fix_buttons(fixes: Sequence[Fix]) -> str:

@@ -19,8 +19,8 @@ STATE_LABELS = {
     "finished": "Finished",
     "stopped": "Stopped",
     "early_stopped": "Finished early",
-    "failed": "Stopped by an error",
-    "interrupted": "Interrupted from outside",
+    "failed": "Failed",
+    "interrupted": "Interrupted",
     "refused": "Could not start",
     "damaged": "Damaged",
 }

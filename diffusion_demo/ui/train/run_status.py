@@ -25,12 +25,12 @@ NOT_A_DIFFUSION_MODEL = {
         "This model classifies images. To guide sampling with it, copy its classifier folder into the folder of a "
         "diffusion model."
     ),
-    "upsampler": "This model enlarges images. On the Sample tab, open More settings and tick Upscale 2x.",
+    "upsampler": "This model enlarges images. On the Sample tab, open More settings and turn on Upscale 2x.",
 }
 NO_RUN = "Nothing trained yet. Add your images in step 1, or use the sample images, and press Start."
 CHOOSE_RUN = "Choose a run from the list below."
 FIRST_PREVIEW = "First preview after 20 steps."
-IN_QUEUE = "Previews appear here when this run has its turn."
+IN_QUEUE = "Previews appear here once this run starts."
 # Labels of the buttons, and what they say while the trainer has not carried out the command.
 STOP, STOPPING = "Stop", "Stopping..."
 SAMPLE_NOW, SAMPLING = "Preview now", "Making a preview..."
@@ -238,7 +238,7 @@ def _status_line(run: RunFolder, status: Status, state: str) -> str:
         parts += [_time_left(status)] if status.seconds_left is not None else []
         parts += [f"{status.memory / 1e9:.1f} GB"] if status.memory else []
     if state in ("empty", "refused"):
-        parts.append(html.escape(last_log_line(run)) or "loading, which takes some seconds")
+        parts.append(html.escape(last_log_line(run)) or "loading (takes a few seconds)")
     parts += [html.escape(text) for text in (_how_it_ended(status, state), status.message) if text]
     hint = expectations.expectation(status, known[0]) if known and state not in ("queued", "stopping") else ""
     hint = f'<p class="expect">{html.escape(hint)}</p>' if hint else ""
@@ -266,9 +266,9 @@ def _how_it_ended(status: Status, state: str) -> str:
         saved = status.saved and status.saved[-1]["step"] >= status.step
         return "saved; making the last preview" if saved else "finishing this step, then saving"
     if state == "stopped":
-        return "everything is saved; press Continue training to go on"
+        return "everything is saved; press Continue training to resume"
     if state == "early_stopped":
         return "the validation loss no longer improved"
     if state == "interrupted":
-        return "killed, or out of memory; press Continue training to take it up again"
+        return "the process was killed or ran out of memory; press Continue training to resume"
     return ""

@@ -27,6 +27,6 @@ async function copyLink() {
     await navigator.clipboard.writeText(link.href);
     find(".copied").textContent = "Copied.";
   } catch {
-    find(".copied").textContent = "This browser does not let the page copy: copy the address of the link.";
+    find(".copied").textContent = "Your browser blocked copying. Right-click the link to copy it.";
   }
 }

@@ -86,7 +86,7 @@ function draw() {
   });
   find(".none").hidden = runs.length > 0;
   find(".queue").hidden = !queue.waiting && !queue.paused;
-  find(".queue .words").textContent = (queue.waiting === 1 ? "1 run waits in the queue" : (queue.waiting || 0) + " runs wait in the queue") + (queue.paused ? ", which is paused." : ". They start one after the other.");
+  find(".queue .words").textContent = (queue.waiting === 1 ? "1 run queued" : (queue.waiting || 0) + " runs queued") + (queue.paused ? " (paused)." : ". One run trains at a time.");
   find(".pause").hidden = !queue.may_pause;
   find(".pause").textContent = queue.paused ? "Resume queue" : "Pause queue";
   find(".problem").hidden = !queue.problem;

@@ -27,17 +27,17 @@ def show(scene: Scene) -> str:
     frames = walk[[round(i * scene.t / (STRIP_FRAMES - 1)) for i in range(STRIP_FRAMES)]]
     beta = float(scene.chain.betas[i])
     return html.part(
-        "Step by step, the same noise level",
+        "Step by step: the same noise level",
         html.equation(
             LATEX,
             f"At t = {scene.t} one step keeps √(1 − {beta:.4g}) = {(1 - beta) ** 0.5:.5f} of x<sub>t−1</sub> and adds "
             f"√{beta:.4g} = {beta**0.5:.4f} of fresh noise.",
             "DDPM, Equations 2 and 4",
         ),
-        html.strip(frames, f"one walk of the chain, from t = 0 to t = {scene.t}, with fresh noise at every step"),
-        html.image_row({f"walked: {scene.t} steps": walk[-1:], "jumped: one step, other noise": scene.xt}),
-        '<p class="found">The two differ pixel by pixel but follow the same distribution, as the moments of '
-        f"{NUM_WALKS:,} walks show (± standard error):</p>",
+        html.strip(frames, f"One run of the chain, from t = 0 to t = {scene.t}, with fresh noise at each step"),
+        html.image_row({f"{scene.t} small steps": walk[-1:], "One big step, different noise": scene.xt}),
+        '<p class="found">The two differ pixel by pixel but follow the same distribution, as the mean and variance '
+        f"of {NUM_WALKS:,} runs show (± standard error):</p>",
         _moments_table(scene),
     )
 

@@ -14,9 +14,9 @@ from diffusion_demo.ui.inspect.lessons.words import following
 from diffusion_demo.ui.inspect.shows import SHOWS
 
 EXACT = (
-    "<b>Exact model.</b> This is no network but the best possible answer for sixteen images. On any other image it can "
-    "only answer with those sixteen. A network that did so would have memorized its training images; that it errs a "
-    "little on them is how it makes new ones."
+    "<b>Exact model.</b> Not a neural network: the mathematically best denoiser for 16 images, so it can only return "
+    "those 16. A network that did the same would have memorized its training set. Small errors are what let it create "
+    "new images."
 )
 
 

@@ -25,14 +25,15 @@ LESSONS = {
     "forward": Lesson(
         "Forward process",
         "How does an image turn into noise?",
-        "Every step scales the image down a little and adds a little random noise: a Markov chain. Sums of Gaussians "
-        "are Gaussian, so t small steps equal one large one, the weighted sum below.",
-        "Set t to its end. Expect a mean near 0 and a standard deviation near 1: pure noise, whatever the image was.",
+        "Each step fades the image slightly and adds a little random noise (a Markov chain). Because a sum of "
+        "Gaussians is Gaussian, t small steps equal one big one: the weighted sum below.",
+        "Drag t all the way to the right. Expect a mean near 0 and a standard deviation near 1: pure noise, whatever "
+        "the image was.",
         1.0,
     ),
     "schedules": Lesson(
         "Noise schedules",
-        "How fast should the noise arrive?",
+        "How fast should noise be added?",
         "A schedule sets the noise β<sub>t</sub> of each step, and with it the share ᾱ<sub>t</sub> of the signal that "
         "is left. A good one ends in pure noise, and spends few steps where nothing of the image is left to learn.",
         "Set t to 70 %. Expect almost no image on the linear schedule, and still a fifth of the signal on cosine.",
@@ -41,9 +42,9 @@ LESSONS = {
     "reverse": Lesson(
         "Reverse step",
         "How does one step remove noise?",
-        "If the clean image were known, the step back would be a known Gaussian. The network predicts the image "
-        "instead, and steps as if that were correct.",
-        "Set t to 90 %. Expect a blurred guess: the average of all images that could lie under so much noise.",
+        "If the clean image were known, the reverse step would be an exact Gaussian. The network predicts the image "
+        "instead, and steps as if that were right.",
+        "Set t to 90 %. Expect a blurred guess: the average of all images that could be hidden under that much noise.",
         0.9,
     ),
     "training": Lesson(
@@ -57,17 +58,17 @@ LESSONS = {
     "likelihood": Lesson(
         "Likelihood",
         "How many bits does an image cost?",
-        "Every wrong guess costs bits: each step pays the divergence between the true step back and the model's. "
+        "Every wrong guess costs bits: each step pays the divergence between the true reverse step and the model's. "
         "The sum bounds −log p(x<sub>0</sub>). Lower is better; 8 means no compression.",
-        "Choose a photograph among the examples. Expect more bits than for an image of the model's own kind.",
+        "Choose a photograph among the examples. Expect more bits than for an image like the model's training data.",
         0.05,
     ),
     "guidance": Lesson(
         "Guidance",
         "How does a class steer the image?",
-        "The difference between the predictions with and without a class points toward that class. Guidance goes "
-        "further along it: images fit the class better, and there is less variety among them.",
-        "Set t to 10 %. Expect no visible difference between the classes: by then the image is decided.",
+        "The difference between the predictions with and without a class points toward that class. Guidance "
+        "pushes further that way: images match the class better but vary less.",
+        "Set t to 10 %. Expect no visible difference between the classes: by then the image is already settled.",
         0.1,
     ),
 }
@@ -81,7 +82,7 @@ def heads() -> str:
 
 
 def _head(name: str, number: int, lesson: Lesson) -> str:
-    button = f'<button type="button" class="set-t" data-share="{lesson.share}">Set t = {lesson.share:.0%} of T</button>'
+    button = f'<button type="button" class="set-t" data-share="{lesson.share}">Set t to {lesson.share:.0%}</button>'
     return (
         f'<header class="head" data-lesson="{name}" hidden><p class="number">Lesson {number} of {len(LESSONS)}</p>'
         f'<h2>{lesson.question}</h2><p class="idea">{lesson.idea}</p>'
