@@ -55,7 +55,7 @@ def test_every_setting_is_in_the_help_with_its_default_and_range(command, tmp_pa
         ({"learning_rate": float("nan")}, "Learning rate must be from 1e-08 to 1, not nan."),
         ({"task": ["diffusion"]}, "Task must be text, not ['diffusion']."),
         ({"loss": "huber"}, "Loss must be one of hybrid, simple, hybrid_unscaled, kl, rescaled_kl, not 'huber'."),
-        ({"ema_decays": (1.0,)}, "EMA decay must be at least 0 and less than 1, not (1.0,)."),
+        ({"ema_decays": (1.0,)}, "EMA decay must be at least 0 and less than 1."),
         ({"preset": None}, "Preset must be text, not None."),
         ({"colour": 3}, "There is no setting 'colour'."),
     ],

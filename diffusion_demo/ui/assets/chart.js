@@ -26,7 +26,7 @@
       fill: one.fill && (() => color(parent, one.color) + "40"), paths: one.steps && uPlot.paths.stepped({ align: 1 }), value: (u, v) => reading(v),
     }));
     const y = spec.y.log ? { distr: 3, log: 10 } : spec.y.range ? { range: spec.y.range } : {};
-    const hooks = { draw: [(u) => u.mark?.(u.marked)] }; // before the first draw, the scales have no limits
+    const hooks = { draw: [(u) => u.mark?.(u.marked)], setCursor: [(u) => u.root.classList.toggle("reading", Number.isInteger(u.cursor.idx))] }; // before the first draw, the scales have no limits
     return {
       hooks, width: parent.clientWidth || 600, height: spec.height || 240, scales: { x: { time: false }, y }, axes: [axis(parent, spec.x, 2), axis(parent, spec.y, 3)],
       series: [{ label: spec.x.title, value: (u, v) => reading(v) }, ...series], cursor: { drag: { x: false, y: false }, points: { size: 7 } }, padding: [10, 26, 0, 0],
