@@ -25,7 +25,9 @@ class Server:
         self.runs, self.log, self.command_prefix = folder / "runs", folder / "server.txt", command_prefix
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.environment = os.environ | {"DIFFUSION_DEMO_RUNS": str(self.runs), "OMP_NUM_THREADS": "1"} | environment
+        # A page that another test built in this process has left its temporary folder there.
+        inherited = {name: value for name, value in os.environ.items() if name != "GRADIO_TEMP_DIR"}
+        self.environment = inherited | {"DIFFUSION_DEMO_RUNS": str(self.runs), "OMP_NUM_THREADS": "1"} | environment
 
     def start(self) -> None:
         """Start the server and wait until it answers."""

@@ -110,7 +110,7 @@ def test_an_uploaded_image_is_shown_by_its_center_square_and_not_linked(inspecto
     upload(inspector, tmp_path / "own.png")
     inspector.wait_for_function(f"{shown_pixel(inspector, 64, 64)} === '255,0,0'")
     assert (np.array(pixels(inspector, "x0")).reshape(128, 128, 4)[:, 4:-4] == (255, 0, 0, 255)).all()
-    expect(inspector.locator("#inspector .link")).to_contain_text("your own")
+    expect(inspector.locator("#inspector .link")).to_contain_text("your image isn't included")
     assert "example" not in inspector.locator("#inspector .link").get_attribute("href")
 
 

@@ -150,6 +150,7 @@ def test_no_run_is_lost_or_run_twice_when_scheduler_and_trainer_are_killed(runs,
     assert [entry.run for entry in queue.read_queue(runs).entries] == ["first", "second", "third"]
 
     scheduler = call("run")
+    wait_for(lambda: trainers(runs), "no run goes on")
     assert call("run").communicate(timeout=60)[0].startswith("The web page, or another command, is already")
     output, _ = scheduler.communicate(timeout=400)
     assert scheduler.returncode == 0 and queue.read_queue(runs) == queue.Queue()

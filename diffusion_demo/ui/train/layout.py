@@ -144,7 +144,9 @@ def lay_out_stage() -> tuple[Stage, RunProgress]:
 
 
 def _lay_out_progress() -> RunProgress:
-    run = gr.Dropdown([], label="Run", interactive=True, elem_id="train-run")
+    # Names of runs are looked up by the handlers. With the list of choices alone, a run that has just been renamed or
+    # started would be refused until the session has the new list.
+    run = gr.Dropdown([], label="Run", allow_custom_value=True, interactive=True, elem_id="train-run")
     line = gr.HTML(elem_id="train-line")
     timeline = gr.HTML(
         {"frames": [], "empty": run_status.NO_RUN, "none": True},
@@ -167,7 +169,13 @@ def _lay_out_progress() -> RunProgress:
     )
     with gr.Accordion("Compare and repeat", open=False, elem_id="train-more") as more:
         others = gr.Dropdown(
-            [], label="Compare loss with", multiselect=True, max_choices=3, interactive=True, elem_id="train-compare"
+            [],
+            label="Compare loss with",
+            multiselect=True,
+            max_choices=3,
+            allow_custom_value=True,
+            interactive=True,
+            elem_id="train-compare",
         )
         command = gr.Code(
             interactive=False,
