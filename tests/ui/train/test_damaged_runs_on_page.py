@@ -91,19 +91,23 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], bool]] = {
 }
 
 
+WITHOUT_STATE = shutil.ignore_patterns("state")  # of the optimizer, which the page never reads
+
+
 @pytest.fixture
 def runs(trained_run, tmp_path, monkeypatch):
     """A runs folder with the intact run "good"."""
     folder = tmp_path.resolve() / "runs"
-    shutil.copytree(trained_run, folder / "good")
+    shutil.copytree(trained_run, folder / "good", ignore=WITHOUT_STATE)
     monkeypatch.setattr(model_list, "RUNS", folder)
     monkeypatch.setattr(model_list, "IMPORTED", folder / "imported")
     monkeypatch.setattr(uploads, "UPLOADS", folder / ".uploads")
-    return folder
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)  # a hundred copies of a run are gigabytes
 
 
 def damage(runs: Path, trained_run: Path, kind: str, name: str) -> Path:
-    shutil.copytree(trained_run, runs / name)
+    shutil.copytree(trained_run, runs / name, ignore=WITHOUT_STATE)
     DAMAGES[kind][0](runs / name)
     return runs / name
 

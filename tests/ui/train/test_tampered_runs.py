@@ -21,7 +21,8 @@ def runs(trained_run, tmp_path, monkeypatch):
     (folder / ".uploads" / "abc" / "images").mkdir(parents=True)
     monkeypatch.setattr(model_list, "RUNS", folder)
     monkeypatch.setattr(uploads, "UPLOADS", folder / ".uploads")
-    return folder
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def set_data(run: Path, data: str) -> None:
