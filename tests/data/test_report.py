@@ -105,7 +105,7 @@ WARNINGS = [
     ),
     (
         "only gray",
-        r"1 channel instead of 3",
+        r"on one channel",
         report_of((120, "", 64, True)),
         report_of((119, "", 64, True), (1, "", 64, False)),
     ),
