@@ -115,7 +115,7 @@ def test_an_exact_model_can_be_asked_and_has_no_classes_to_guide(open_page):
     page.get_by_role("combobox", name="Model").last.click()
     page.get_by_role("option", name=re.compile("memorizes (16|sixteen)")).last.click()
     expect(shown).to_contain_text("knows no classes", timeout=SOON)
-    expect(page.locator("#lesson .perfect")).to_contain_text("no network")
+    expect(page.locator("#lesson .perfect")).to_contain_text("Not a neural network")
     expect(turn_to(page, "reverse")).to_contain_text("this model's, fixed")
     expect(page.locator("#inspector .link")).to_have_attribute(
         "href", re.compile("lesson=reverse.*model=oracle-memory")
