@@ -75,7 +75,7 @@ def load_split(path: str, held_out: bool) -> tuple[Tensor, Tensor]:
 
 
 def halves(labels: Tensor, per_class: int) -> tuple[Tensor, Tensor]:
-    """Return the rows of the first `per_class` images of each class, and the others."""
+    """Return the indices of the first `per_class` images of each class, and the indices of all other images."""
     first = torch.cat([(labels == index).nonzero()[:per_class, 0] for index in labels.unique()])
     others = torch.ones(len(labels), dtype=torch.bool)
     others[first] = False

@@ -174,7 +174,7 @@ def main() -> int:
 def spend(
     server: Server, expected: dict[int, bytes], options: argparse.Namespace, hostile: bool
 ) -> tuple[Results, float]:
-    """Let all visitors work for the given time, print the results, and return them with the peak memory."""
+    """Simulate all visitors for the given time, print the results, and return them with the peak memory."""
     process, results = psutil.Process(server.process.pid), Results()
     end, peak = time.monotonic() + 60 * options.minutes, memory(process)
     people = [

@@ -149,8 +149,8 @@ FAULTS = [
     Fault(
         "ancestral sampling adds noise in its last step",
         "diffusion/samplers.py",
-        "return _reverse_step(diffusion, t, p.mean, p.mean)",
-        "return _reverse_step(diffusion, t, p.mean + torch.exp(0.5 * p.log_variance) * noise(), p.x0)",
+        "return reverse_step(diffusion, t, p.mean, p.mean)",
+        "return reverse_step(diffusion, t, p.mean + torch.exp(0.5 * p.log_variance) * noise(), p.x0)",
         "tests/diffusion/test_samplers.py",
     ),
     Fault(
@@ -219,9 +219,9 @@ FAULTS = [
     Fault(
         "a step of the fast solver shows x_0 from before guidance",
         "diffusion/samplers.py",
-        "return _reverse_step(diffusion, t, mean, x0)",
+        "return reverse_step(diffusion, t, mean, x0)",
         "p0 = diffusion.p(call_model(model, diffusion, xt, t, **condition), xt, t, clip)\n"
-        "    return _reverse_step(diffusion, t, mean, p0.x0)",
+        "    return reverse_step(diffusion, t, mean, p0.x0)",
         "tests/diffusion/test_guidance.py",
     ),
     Fault(

@@ -1,11 +1,10 @@
 """python -m diffusion_demo export"""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from diffusion_demo.cli.options import add_setting
+from diffusion_demo.cli.options import add_setting, read_json_object
 from diffusion_demo.errors import BadInput
 from diffusion_demo.hub.account import writing_api
 from diffusion_demo.hub.publication import LICENSES, Publication
@@ -44,7 +43,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     """Export or publish the checkpoint and return the exit code."""
     if parsed.out is None and (parsed.push_to_hub is None or parsed.class_name is not None):
         raise BadInput("Say where to export to: --out DIR, or --push-to-hub USER/NAME for the whole checkpoint.")
-    publication, report = _publication(parsed), _evaluation(parsed.evaluation)
+    publication, report = _publication(parsed), _report(parsed.evaluation)
     folder = resolve_checkpoint(parsed.checkpoint)
     if parsed.out is not None:
         _export(folder, parsed.out, parsed.class_name)
@@ -64,17 +63,9 @@ def _publication(parsed: argparse.Namespace) -> "Publication | None":
     return Publication(parsed.push_to_hub, parsed.license, bool(parsed.private), parsed.dataset)
 
 
-def _evaluation(file: Path | None) -> dict[str, Any]:
-    """Return the report in a file. Raises BadInput if there is none."""
-    if file is None:
-        return {}
-    try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"Cannot read the evaluation in {file} as JSON. Make it with: evaluate --json.") from error
-    if not isinstance(report, dict):
-        raise BadInput(f"The evaluation in {file} must be a JSON object. Make it with: evaluate --json.")
-    return report
+def _report(file: Path | None) -> dict[str, Any]:
+    """Return the report of `evaluate --json` in a file, empty without a file. Raises BadInput."""
+    return read_json_object(file, "Create it with: evaluate --json.") if file else {}
 
 
 def _export(folder: Path, out: Path, class_name: str | None) -> None:

@@ -2,12 +2,14 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from diffusion_demo.validation import choices_of, range_of
+from diffusion_demo.errors import BadInput
+from diffusion_demo.validation import choices_of, range_of, read_json
 
 METAVARS: dict[Any, str] = {int: "N", float: "X"}
 
@@ -15,6 +17,17 @@ METAVARS: dict[Any, str] = {int: "N", float: "X"}
 def parse_steps(text: str) -> int | str:
     """Return a number of steps, or the text itself if it specifies the timesteps."""
     return int(text) if text.strip().isdecimal() else text
+
+
+def read_json_object(file: Path, advice: str) -> dict[str, Any]:
+    """Return the object in a JSON file. Raises BadInput, ending with `advice`, if there is none."""
+    try:
+        content = read_json(file)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"Cannot read {file} as JSON. {advice}") from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{file} must contain a JSON object. {advice}")
+    return content
 
 
 def add_setting(parser: argparse.ArgumentParser, name: str, field: FieldInfo, **changes: Any) -> None:

@@ -14,7 +14,7 @@ def escape_unknown_characters() -> None:
 
 
 def discard_lost_output() -> None:
-    """Discard what is printed to a stream that can no longer be written to, also when Python exits."""
+    """Discard output to a stream that can no longer be written to, including at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from diffusion_demo.cli.options import add_setting, given
+from diffusion_demo.cli.options import add_setting, given, read_json_object
 from diffusion_demo.cli.terminal import discard_lost_output
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import path_option
@@ -103,12 +103,7 @@ def _listed(data: str | Iterable[str]) -> Iterable[str]:
 
 def _read_settings(file: Path) -> dict[str, Any]:
     """Return the settings in a JSON file, each with the type of its field. Raises BadInput."""
-    try:
-        settings = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(f"Cannot read the settings in {file} as JSON. Check the file.") from error
-    if not isinstance(settings, dict):
-        raise BadInput(f"The settings in {file} must be a JSON object. Check the file.")
+    settings = read_json_object(file, "Check the file.")
     check_settings(settings)
     return settings
 

@@ -29,7 +29,7 @@ from diffusion_demo.data.listing import (
 from diffusion_demo.errors import BadInput
 
 MAX_TOTAL_BYTES = 20_000_000_000
-DIRECTORY_BYTES = 400  # at most, on average, of one file in the table of contents
+DIRECTORY_BYTES = 400  # largest average size of an entry in a ZIP's central directory
 ENCRYPTED, UTF8 = 0x1, 0x800  # bits of ZipInfo.flag_bits
 # zipfile bounds the output of a read for these methods only: 4 kB of bzip2 can expand to gigabytes in one read.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)

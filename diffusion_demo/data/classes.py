@@ -95,7 +95,7 @@ def _read_labels(file: Member, paths: Container[str]) -> tuple[dict[str, str], s
 
 
 def _path_in_source(path: str, paths: Container[str]) -> str:
-    """Return the longest end of a path that is one in the source, or "". Many label files hold absolute paths."""
+    """Return the longest trailing part of a path that exists in the source, or "". Some label files hold full paths."""
     if len(path) > MAX_PATH:
         return ""
     while path and path not in paths:
@@ -195,7 +195,7 @@ def _parse_labels(file_name: str, data: bytes) -> dict[str, str]:
 
 
 def _decoded(data: bytes) -> str:
-    """Return the text of a label file: UTF-8, UTF-16 with its mark, or else what Windows writes in Western Europe."""
+    """Decode a label file: as UTF-16 if it has a byte order mark, else as UTF-8 or, if that fails, as Windows-1252."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16")
     try:

@@ -16,7 +16,7 @@ from diffusion_demo.data import names
 from diffusion_demo.data.file_errors import UnreadableFile, readable, reason_for
 from diffusion_demo.errors import BadInput
 
-MIN_FILES = 250_000  # that a source may always hold; more if the memory suffices
+MIN_FILES = 250_000  # always accepted; more if the memory suffices
 BYTES_PER_FILE = 2_000  # of memory for the name, the listing and the report of one file
 BYTES_PER_MEMBER = 3_000  # the same for a zip file, whose table of contents is in memory, too
 MAX_MEMORY_SHARE = 0.25  # of the available memory, for the listing and the report
@@ -38,7 +38,7 @@ def limit_files(count: int, label_bytes: int) -> None:
 
 
 def max_label_bytes() -> int:
-    """Return how many bytes of label files are read."""
+    """Return the maximum total size of the label files in bytes."""
     return _Limit.label_bytes
 
 
@@ -193,7 +193,7 @@ def too_many_files(title: str, max_files: int) -> BadInput:
     return BadInput(f"{title} contains more than {max_files:,} files. Split it into parts.")
 
 
-MAX_LEVELS = 100  # of folders
+MAX_LEVELS = 100  # deepest nesting of folders
 TOO_DEEP = f"It lies more than {MAX_LEVELS} folders deep. Move it up."
 MAX_FILE_BYTES = 100_000_000
 CHUNK_BYTES = 1 << 18

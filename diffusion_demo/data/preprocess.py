@@ -45,7 +45,7 @@ _large_images = BoundedSemaphore(4)
 
 
 def memory_for(image: Image.Image) -> AbstractContextManager:
-    """Return the context in which to decode an image, of which threads hold a few at a time if they are large."""
+    """Return a context manager that lets few threads decode large images at a time, to bound the memory."""
     return _large_images if image.width * image.height > LARGE_PIXELS else nullcontext()
 
 
@@ -135,7 +135,7 @@ def _raw_mode(tile: Any) -> str:
 
 
 def _decode_as(image: ImageFile, raw_modes: dict[str, str]) -> np.ndarray:
-    """Decode an image again with other raw modes, uint8 [H, W, C], upright."""
+    """Decode an image again with the given raw modes. Returns uint8 [H, W, C], upright."""
     assert isinstance(image.fp, io.BytesIO)
     again = Image.open(io.BytesIO(image.fp.getvalue()), formats=FORMATS)
     assert isinstance(again, ImageFile)

@@ -124,7 +124,7 @@ class Report:
         return replace(self, entries=tuple(replace(entry, held_out=entry.digest in digests) for entry in self.entries))
 
     def without_duplicates(self) -> "Report":
-        """Return this report with the first of all byte-identical images alone."""
+        """Return this report with only the first of each group of byte-identical images."""
         first = {entry.digest: entry for entry in reversed(self.entries)}
         return replace(self, entries=tuple(entry for entry in self.entries if first[entry.digest] is entry))
 

@@ -12,7 +12,7 @@ from diffusion_demo.data.report import Entry
 
 # Increase when a scan finds something else in the same bytes: caches of another version are not used.
 VERSION = 1
-# A file that has just been written may change again without another time stamp: clocks of file systems are coarse.
+# File system timestamps are coarse: a file that was just written may change again with the same timestamp.
 MIN_AGE_SECONDS = 2.0
 
 
@@ -75,7 +75,7 @@ def _label_of(line: bytes) -> str:
 def _make_entry(
     name: str, class_name: str, digest: Any, width: Any, height: Any, gray: Any, frames: Any, extremes: Any
 ) -> Entry:
-    """Return an entry. Raises ValueError or TypeError for values that no scan has written."""
+    """Return an entry. Raises ValueError or TypeError for values that are not those of a scan."""
     low_and_high = None if extremes is None else (float(extremes[0]), float(extremes[1]))
     kinds = (isinstance(digest, str), type(width) is int, type(height) is int, type(gray) is bool, type(frames) is bool)
     if not all(kinds) or width < 1 or height < 1 or len(digest) != 64:

@@ -12,7 +12,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import pasted_path
 
 Source = Path | tuple[Path, ...]
-MAX_TITLES = 3  # of several folders and zip files, that are named
+MAX_TITLES = 3  # sources named in a title; the others are counted
 
 
 def parse_source(value: str | Path | Iterable[str | Path]) -> Source:

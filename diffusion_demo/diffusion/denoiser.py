@@ -29,11 +29,11 @@ class WithinInterval:
     outside: Callable[..., Tensor]
 
     def __call__(self, xt: Tensor, t: Tensor, **condition: Any) -> Tensor:
-        """Call the part that applies at t [N], which must be the same for every row."""
+        """Call `inside` or `outside` at t [N], which must be the same for every row."""
         return self.at(int(t[0]))(xt, t, **condition)
 
     def at(self, timestep: int) -> Callable[..., Tensor]:
-        """Return the part that applies at this timestep."""
+        """Return `inside` or `outside`, whichever applies at this timestep."""
         low, high = self.interval
         return self.inside if low <= timestep <= high else self.outside
 

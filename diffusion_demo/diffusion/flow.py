@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from diffusion_demo.diffusion.denoiser import Denoiser, call_model
-from diffusion_demo.diffusion.guidance import Gradient, shift_eps
+from diffusion_demo.diffusion.guidance import Gradient, call_gradient, shift_eps
 from diffusion_demo.diffusion.process import DenoisedFn, Diffusion
-from diffusion_demo.diffusion.samplers import Noise, Step
+from diffusion_demo.diffusion.samplers import Noise, Step, reverse_step, take_steps
 
 
 def flow_time(abar: Tensor) -> Tensor:
@@ -53,23 +53,18 @@ def euler_step(
     output = call_model(model, diffusion, xt, t, **condition)
     p = diffusion.p(output, xt, t, clip, denoised_fn)
     if gradient:
-        p = shift_eps(diffusion, p, xt, t, gradient(xt, diffusion.model_timesteps(t, xt)))
+        p = shift_eps(diffusion, p, xt, t, call_gradient(gradient, diffusion, xt, t))
     if diffusion.prediction_type == "v_prediction" and not (clip or denoised_fn or gradient):
         velocity = velocity_from_v(diffusion, xt, t, diffusion.split_output(output, xt)[0])
     else:
         velocity = p.eps - p.x0
     if t == 0:
-        return Step(int(diffusion.timesteps[0]), -1, p.x0, p.x0, len(diffusion), len(diffusion))
+        return reverse_step(diffusion, t, p.x0, p.x0)
     s, scale = flow_time(diffusion.abar[t - 1 : t + 1]), path_scale(diffusion.abar[t - 1 : t + 1])
     z = float(scale[1]) * xt + float(s[0] - s[1]) * velocity
-    t_reached = int(diffusion.timesteps[t - 1])
-    return Step(int(diffusion.timesteps[t]), t_reached, z / float(scale[0]), p.x0, len(diffusion) - t, len(diffusion))
+    return reverse_step(diffusion, t, z / float(scale[0]), p.x0)
 
 
 def euler(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options: Any) -> Iterator[Step]:
     """Sample by the Euler method in s: euler_step for t = T-1 ... 0. Liu et al. 2023 Eq. 1."""
-    xt = xT
-    for t in reversed(range(len(diffusion))):
-        step = euler_step(model, diffusion, xt, t, noise, **options)
-        xt = step.xt
-        yield step
+    return take_steps(euler_step, model, diffusion, xT, noise, **options)

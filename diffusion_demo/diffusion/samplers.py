@@ -48,12 +48,13 @@ class Step:
     total: int
 
 
-def _reverse_step(diffusion: Diffusion, t: int, xt: Tensor, x0: Tensor) -> Step:
+def reverse_step(diffusion: Diffusion, t: int, xt: Tensor, x0: Tensor) -> Step:
+    """Return the Step from chain index t that reached x_{t-1} (or, at t = 0, the clean image) `xt` [N, C, H, W]."""
     t_reached, total = int(diffusion.timesteps[t - 1]) if t else -1, len(diffusion)
     return Step(int(diffusion.timesteps[t]), t_reached, xt, x0, total - t, total)
 
 
-def _repeat(
+def take_steps(
     take_step: Callable[..., Step], model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options: Any
 ) -> Iterator[Step]:
     """Yield the steps for t = T-1 ... 0, each from the result of the one before."""
@@ -84,13 +85,13 @@ def ddpm_step(
     if gradient:
         p = shift_mean(p, call_gradient(gradient, diffusion, xt, t))
     if t == 0:
-        return _reverse_step(diffusion, t, p.mean, p.mean)
-    return _reverse_step(diffusion, t, p.mean + torch.exp(0.5 * p.log_variance) * noise(), p.x0)
+        return reverse_step(diffusion, t, p.mean, p.mean)
+    return reverse_step(diffusion, t, p.mean + torch.exp(0.5 * p.log_variance) * noise(), p.x0)
 
 
 def ddpm(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options: Any) -> Iterator[Step]:
     """Sample by ancestral sampling: ddpm_step for t = T-1 ... 0. DDPM Algorithm 2."""
-    return _repeat(ddpm_step, model, diffusion, xT, noise, **options)
+    return take_steps(ddpm_step, model, diffusion, xT, noise, **options)
 
 
 def ddim_step(
@@ -118,12 +119,12 @@ def ddim_step(
     if gradient:
         p = shift_eps(diffusion, p, xt, t, call_gradient(gradient, diffusion, xt, t))
     mean = diffusion.gather(diffusion.abar_prev.sqrt(), t, xt) * p.x0 + diffusion.gather(direction, t, xt) * p.eps
-    return _reverse_step(diffusion, t, mean + diffusion.gather(sigma, t, xt) * noise() if t else mean, p.x0)
+    return reverse_step(diffusion, t, mean + diffusion.gather(sigma, t, xt) * noise() if t else mean, p.x0)
 
 
 def ddim(model: Denoiser, diffusion: Diffusion, xT: Tensor, noise: Noise, **options: Any) -> Iterator[Step]:
     """Sample by DDIM: ddim_step, whose options include eta, for t = T-1 ... 0. DDIM Eq. 12."""
-    return _repeat(ddim_step, model, diffusion, xT, noise, **options)
+    return take_steps(ddim_step, model, diffusion, xT, noise, **options)
 
 
 def ddim_encode(
@@ -183,7 +184,7 @@ def dpm_solver_step(
         p = shift_eps(diffusion, p, xt, t, call_gradient(gradient, diffusion, xt, t))
     x0 = diffusion.clip_x0(p.x0) if clip else p.x0
     if t == 0:
-        return _reverse_step(diffusion, t, x0, x0)
+        return reverse_step(diffusion, t, x0, x0)
     alpha, sigma = float(diffusion.abar[t - 1].sqrt()), (1 - diffusion.abar[t - 1 : t + 1]).sqrt().tolist()
     h, extrapolated = _half_log_snr_step(diffusion, t), x0
     if previous_x0 is not None and 0 < (previous_h := _half_log_snr_step(diffusion, t + 1)) < math.inf:
@@ -192,7 +193,7 @@ def dpm_solver_step(
     mean = sigma[0] / sigma[1] * decay * xt - alpha * math.expm1(-(1 + eta) * h) * extrapolated
     if eta:
         mean = mean + sigma[0] * math.sqrt(-math.expm1(-2 * eta * h)) * noise()
-    return _reverse_step(diffusion, t, mean, x0)
+    return reverse_step(diffusion, t, mean, x0)
 
 
 def _half_log_snr_step(diffusion: Diffusion, t: int) -> float:

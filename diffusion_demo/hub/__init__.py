@@ -1,1 +1,1 @@
-"""The Hugging Face Hub, written to: Spaces that run the page, and published models. `models/hub.py` reads from it."""
+"""Uploads to the Hugging Face Hub: Spaces that run the page, and published models. Downloads: `models/hub.py`."""

@@ -1,4 +1,4 @@
-"""Text without paths of this machine, which may name its user. A path becomes its last part."""
+"""Remove local paths, which may contain a user name, from text. Each path is reduced to its last part."""
 
 import re
 import shlex

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ZERO_GPU = "zero-a10g"
 MOUNT = "/data"
 PREFIX = "DIFFUSION_DEMO_"
-KEPT = (".gitattributes",)  # of the Hub
+KEPT = (".gitattributes",)  # files of the Hub that a new deployment does not delete
 MESSAGE = "Deploy with diffusion-demo deploy"
 
 
@@ -135,7 +135,7 @@ def _mount(space: str, bucket: str) -> HubRequest:
 
 
 def upload_requests(space: str) -> list[str]:
-    """Return the requests of an upload, as method and path. Which files are large is the Hub's answer to the third."""
+    """Return the requests of an upload, as method and path. The third one asks the Hub which files are large."""
     return [
         f"GET /api/spaces/{space}/tree/main",
         "POST /api/validate-yaml",

@@ -46,7 +46,7 @@ class CopyCheck:
         return float((distance < COPY_RATIO * self.typical_distance()).float().mean())
 
     def typical_distance(self) -> float:
-        """Return the distance of an image that is no copy. It is measured once."""
+        """Return the typical distance of an image that is not a copy. It is measured once."""
         if self._typical is None:
             if len(self._held_out):
                 distance = self._nearest(self._held_out[_spaced(len(self._held_out), MAX_TYPICAL)], None).distance

@@ -39,7 +39,7 @@ class EarlyStopping:
         return {"best": self.best, "best_step": self.best_step, "worse": self.worse}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Restore the counters of a checkpoint. A run that was stopped early gets its whole patience again."""
+        """Restore the counters of a checkpoint. After an early stop, the patience starts again in full."""
         self.best, self.best_step, self.worse = state["best"], state["best_step"], state["worse"]
         if self.is_due:
             self.worse = 0

@@ -1,4 +1,4 @@
-"""Commands in control.jsonl that a trainer has not carried out yet. The trainer itself reads their type alone."""
+"""Commands in control.jsonl that a trainer has not carried out yet. The trainer reads only the type of a command."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ REPORTED_STEPS = 10  # after so many more steps a command has been carried out, 
 
 
 def sent_at(events_file: Path) -> dict[str, Any]:
-    """Return what has to be known of a run at the time of a command to tell later whether it was carried out."""
+    """Return the state of a run when a command is sent. `pending` compares with it to tell if it was carried out."""
     try:
         log = read_log(events_file)
     except (OSError, ValueError):

@@ -21,9 +21,9 @@ from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.validation import read_regular
 
 LOCK = ".scheduler.lock"
-SECONDS = 1.0  # between two looks at the queue
+SECONDS = 1.0  # polling interval of the queue
 MAX_ATTEMPTS = 3  # of a run whose trainer was killed together with the scheduler
-MIN_MINUTES = 1.0  # that such a run is given at least
+MIN_MINUTES = 1.0  # the least time that such a run gets
 
 Message = Callable[[str], None]
 
@@ -73,7 +73,7 @@ class Scheduler:
         return replace(queue, entries=(again, *queue.without(entry.run).entries))
 
     def _was_interrupted(self, entry: Entry) -> bool:
-        """Return whether a trainer that is gone was killed: before its first event, or without a last one."""
+        """Return whether a trainer that has exited was killed, so that it left no first or no last event."""
         try:
             return not self._has_begun(entry) or read_log(self._run(entry).events_file).end is None
         except (OSError, ValueError):  # damaged, which the page shows

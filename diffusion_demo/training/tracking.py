@@ -37,12 +37,12 @@ class Tracker:
         self._failed = config.log_with is None
 
     def record(self, event: events.Event) -> events.Warned | None:
-        """Pass an event on. Return a warning if that fails, the first time; later events are ignored then."""
+        """Pass an event to the tracker. On the first failure, return a warning and ignore all later events."""
         if self._failed:
             return None
         try:
             self._record(event)
-        except Exception as error:  # whatever a package of others raises, the training matters more
+        except Exception as error:  # a failing tracker must not end the training
             self._failed = True
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
             return events.Warned(f"{self._config.log_with} tracks this run no longer ({reason}). Training goes on.")
@@ -92,7 +92,7 @@ class Tracker:
             self._tracker.log_images({name: [image]}, step)
 
     def close(self) -> None:
-        """Write what is left to write."""
+        """Flush the remaining records."""
         if self._tracker is not None:
             with suppress(Exception):
                 self._tracker.finish()

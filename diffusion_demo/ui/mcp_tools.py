@@ -81,7 +81,7 @@ def sample(model: str, label: str, num_images: int, quality: str, seed: int) -> 
 
 
 def _sheet(files: list[str]) -> Image.Image:
-    """Return the images in these files as one, because Gradio's MCP server sends no galleries."""
+    """Return the images in these files as one image, because Gradio's MCP server sends no galleries."""
     import numpy as np
     import torch
 

@@ -161,7 +161,7 @@ except ValueError:
 
 @pytest.mark.timeout(60)
 def test_thousands_of_packed_texts_in_a_png_are_not_unpacked(tmp_path):
-    """Each kilobyte unpacks to a megabyte: all of them would take minutes."""
+    """Each chunk unpacks from a kilobyte to a megabyte. Unpacking all of them would take minutes."""
     text = (b"zTXt", b"a\0\0" + zlib.compress(bytes(1_000_000), 9))
     good = Image.open(io.BytesIO(photo()))
     chunks = [odd.png_header(*good.size), *[text] * 40_000, (b"IDAT", zlib.compress(rows_of(good))), (b"IEND", b"")]

@@ -73,7 +73,7 @@ def _enlarged_size(image: Image.Image, max_side: int) -> tuple[int, int]:
 
 @contextmanager
 def _disk_errors() -> Iterator[None]:
-    """Raise BadInput in place of an OSError."""
+    """Convert an OSError inside the block to BadInput."""
     try:
         yield
     except OSError as error:

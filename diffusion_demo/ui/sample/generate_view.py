@@ -64,7 +64,7 @@ class Results(NamedTuple):
         return {"preview": self.preview, "gallery": self.gallery, "archive": self.downloads.archive}
 
     def later_outputs(self) -> dict[str, Component]:
-        """Return the outputs that release 0.1.0 did not have, which stand last."""
+        """Return the outputs that were added after release 0.1.0. They come last, so old API clients still work."""
         return {"sheet": self.downloads.sheet, "animation": self.downloads.animation}
 
 

@@ -1,4 +1,4 @@
-"""The copy of the Sample tab, in the order in which it stands on the page. history_words.js has that of the history."""
+"""Texts of the Sample tab, in the order of the page. Those of the history are in history_words.js."""
 
 # Above the three ways
 MODEL = "Model"

@@ -8,23 +8,22 @@ import base64
 import hashlib
 import hmac
 import secrets
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.ui.server.login import MAX_LOGINS, START_ROUTE, TOO_MANY, Attempts, wants_html
+from diffusion_demo.ui.server.login import TOO_MANY, LoginGate
 from diffusion_demo.ui.server.visitors import address_of
 
 SCOPES = "openid profile"  # nothing that could read or change a repository
-SECONDS = 10  # for an answer of the Hub
+SECONDS = 10  # timeout of a request to the Hub
 FAILED = "Hugging Face did not confirm the login. Try again."
 MISSING = (
     "DIFFUSION_DEMO_HF_LOGIN needs a Space whose README.md says hf_oauth: true ({} is not set). Use deploy --hf-login."
@@ -91,42 +90,23 @@ class Provider:
         return account
 
 
-class RequireHubLogin:
-    """ASGI middleware that passes only the requests of visitors who are logged in with Hugging Face.
-
-    The account becomes the visitor, so that the limits hold for it on all its devices.
-    """
+class RequireHubLogin(LoginGate):
+    """Login with an account of the Hub, which becomes the visitor: the limits hold for it on all its devices."""
 
     def __init__(self, app: ASGIApp, provider: Provider):
-        self.app, self._provider = app, provider
-        self._accounts: OrderedDict[str, str] = OrderedDict()  # by the token in the signed cookie
-        self._attempts, self._started = Attempts(), False
+        super().__init__(app, PAGE)
+        self._provider = provider
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request for the login, or pass it on."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        if scope["type"] != "http":  # the page uses no WebSocket
-            return
-        path, session = scope["path"].rstrip("/"), scope["session"]
-        account = self._accounts.get(session.get("login", ""))
+    async def log_in(self, scope: Scope, receive: Receive) -> Response | None:
+        """Send the browser to the Hub, or take the answer that it brings back."""
+        path = scope["path"].rstrip("/")
         if path == "/login/huggingface":
-            response = self._begin(session)
-        elif path == "/login/callback":
-            response = await self._finish(Request(scope, receive))
-        elif path == "/logout":
-            self._accounts.pop(session.pop("login", ""), None)
-            response = RedirectResponse("/", 303)
-        elif account is None and (self._started or scope["path"] != START_ROUTE):
-            response = _refusal(scope)
-        else:
-            self._started = self._started or account is None
-            if account is not None:
-                scope["visitor"] = f"browser of account {account}"
-            await self.app(scope, receive, send)
-            return
-        await response(scope, receive, send)
+            return self._begin(scope["session"])
+        return await self._finish(Request(scope, receive)) if path == "/login/callback" else None
+
+    def admit(self, scope: Scope, account: str) -> None:
+        """Make the account the visitor."""
+        scope["visitor"] = f"browser of account {account}"
 
     def _begin(self, session: dict[str, Any]) -> Response:
         state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
@@ -136,7 +116,7 @@ class RequireHubLogin:
     async def _finish(self, request: Request) -> Response:
         """Exchange the code for the account, if this browser has begun the login."""
         begun = request.session.pop("oauth", None)
-        if not self._attempts.allow(address_of(request)):
+        if not self.attempts.allow(address_of(request)):
             return HTMLResponse(PAGE.format(message=TOO_MANY), 429)
         code, state = (request.query_params.get(name, "") for name in ("code", "state"))
         if not (begun and code and hmac.compare_digest(begun[0].encode(), state.encode("utf-8", "replace"))):
@@ -145,17 +125,5 @@ class RequireHubLogin:
             account = await run_in_threadpool(self._provider.account_of, code, begun[1])
         except Exception:  # of the HTTP library, or an answer of another form; its text may hold the code
             return HTMLResponse(PAGE.format(message=FAILED), 400)
-        token = secrets.token_urlsafe(32)
-        self._accounts[token] = account
-        if len(self._accounts) > MAX_LOGINS:
-            self._accounts.popitem(last=False)
-        request.session["login"] = token
+        self.remember(request, account)
         return RedirectResponse("/", 303)
-
-
-def _refusal(scope: Scope) -> Response:
-    """Return the login page for the address of the page itself, and for any other a refusal, existing or not."""
-    is_page = scope["method"] in ("GET", "HEAD") and scope["path"] in ("/", "/login", "/login/")
-    if is_page and wants_html(HTTPConnection(scope)):
-        return HTMLResponse(PAGE.format(message=""))
-    return JSONResponse({"detail": "Log in first."}, 401)

@@ -31,18 +31,18 @@ input,button{{display:block;width:100%;box-sizing:border-box;font:inherit;paddin
 <button>Log in</button></form></html>"""
 
 
-class RequireLogin:
-    """ASGI middleware that passes only the requests of visitors who are logged in.
+class LoginGate:
+    """ASGI middleware that passes only the requests of visitors who are logged in. A subclass says how to log in.
 
     Args:
         app: The page.
-        login: Name and password.
+        page: Login page, HTML with a place for {message}.
     """
 
-    def __init__(self, app: ASGIApp, login: tuple[str, str]):
-        self.app, self._login = app, tuple(map(_digest, login))
-        self._active: OrderedDict[str, None] = OrderedDict()
-        self._attempts, self._started = Attempts(), False
+    def __init__(self, app: ASGIApp, page: str):
+        self.app, self.page = app, page
+        self.attempts, self._started = Attempts(), False
+        self._accounts: OrderedDict[str, str] = OrderedDict()  # by the token in the signed cookie
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for the login, or pass it on."""
@@ -51,26 +51,66 @@ class RequireLogin:
             return
         if scope["type"] != "http":  # the page uses no WebSocket
             return
-        path, method, session = scope["path"].rstrip("/"), scope["method"], scope["session"]
-        if path == "/login" and method == "POST":
-            response = await self._log_in(Request(scope, receive))
-        elif path == "/logout":
-            self._active.pop(session.pop("login", ""), None)
-            response = RedirectResponse("/", 303)
-        elif not self._started and scope["path"] == START_ROUTE:
-            self._started = True
-            await self.app(scope, receive, send)
-            return
-        elif session.get("login") in self._active:
-            await self.app(scope, receive, send)
-            return
-        else:
-            response = _refusal(scope)
-        await response(scope, receive, send)
+        response = await self._respond(scope, receive)
+        await (response or self.app)(scope, receive, send)
 
-    async def _log_in(self, request: Request) -> Response:
+    async def _respond(self, scope: Scope, receive: Receive) -> Response | None:
+        """Return the response to a request, or None if the request may pass."""
+        session = scope["session"]
+        if scope["path"].rstrip("/") == "/logout":
+            self._accounts.pop(session.pop("login", ""), None)
+            return RedirectResponse("/", 303)
+        if not self._started and scope["path"] == START_ROUTE:
+            self._started = True
+            return None
+        response = await self.log_in(scope, receive)
+        if response is not None:
+            return response
+        account = self._accounts.get(session.get("login", ""))
+        if account is None:
+            return self._refusal(scope)
+        self.admit(scope, account)
+        return None
+
+    async def log_in(self, scope: Scope, receive: Receive) -> Response | None:
+        """Return the response to a step of the login, or None for any other request."""
+        raise NotImplementedError
+
+    def admit(self, scope: Scope, account: str) -> None:
+        """Prepare a request of a visitor who is logged in to an account."""
+
+    def remember(self, request: Request, account: str) -> None:
+        """Log the browser of a request in to an account."""
+        token = secrets.token_urlsafe(32)
+        self._accounts[token] = account
+        if len(self._accounts) > MAX_LOGINS:
+            self._accounts.popitem(last=False)
+        request.session["login"] = token
+
+    def _refusal(self, scope: Scope) -> Response:
+        """Return the login page at the address of the page, and a refusal at any other, whether it exists or not."""
+        is_page = scope["method"] in ("GET", "HEAD") and scope["path"] in ("/", "/login", "/login/")
+        if is_page and wants_html(HTTPConnection(scope)):
+            return HTMLResponse(self.page.format(message=""))
+        return JSONResponse({"detail": "Log in first."}, 401)
+
+
+class RequireLogin(LoginGate):
+    """Login with one name and password, `login`, for all visitors."""
+
+    def __init__(self, app: ASGIApp, login: tuple[str, str]):
+        super().__init__(app, PAGE)
+        self._login = tuple(map(_digest, login))
+
+    async def log_in(self, scope: Scope, receive: Receive) -> Response | None:
+        """Compare name and password of a form that is posted to /login."""
+        if scope["path"].rstrip("/") != "/login" or scope["method"] != "POST":
+            return None
+        return await self._check_form(Request(scope, receive))
+
+    async def _check_form(self, request: Request) -> Response:
         address = address_of(request)
-        if not self._attempts.allow(address):
+        if not self.attempts.allow(address):
             return _answer(request, 429, TOO_MANY)
         async with request.form(max_files=0, max_fields=10, max_part_size=MAX_FORM_BYTES) as form:
             given = [_digest(str(form.get(name, ""))) for name in ("username", "password")]
@@ -78,11 +118,7 @@ class RequireLogin:
         correct = [hmac.compare_digest(one, other) for one, other in zip(given, self._login, strict=True)]
         if not all(correct):
             return _answer(request, 400, WRONG)
-        token = secrets.token_urlsafe(32)
-        self._active[token] = None
-        if len(self._active) > MAX_LOGINS:
-            self._active.popitem(last=False)
-        request.session["login"] = token
+        self.remember(request, "")
         return RedirectResponse("/", 303) if wants_html(request) else JSONResponse({"success": True})
 
 
@@ -119,11 +155,3 @@ def _answer(request: HTTPConnection, status: int, message: str) -> Response:
     if wants_html(request):
         return HTMLResponse(PAGE.format(message=message), status)
     return JSONResponse({"detail": message}, status)
-
-
-def _refusal(scope: Scope) -> Response:
-    """Return the login page for the address of the page itself, and for any other a refusal, existing or not."""
-    is_page = scope["method"] in ("GET", "HEAD") and scope["path"] in ("/", "/login", "/login/")
-    if is_page and wants_html(HTTPConnection(scope)):
-        return HTMLResponse(PAGE.format(message=""))
-    return JSONResponse({"detail": "Log in first."}, 401)

@@ -1,4 +1,4 @@
-"""One sentence for each error of ZeroGPU, whose own ones name its parts and are HTML now and then."""
+"""One sentence for each error of ZeroGPU, whose own messages use internal names and sometimes HTML."""
 
 import re
 from collections.abc import Iterator

@@ -43,7 +43,7 @@ _quotas: list["UploadQuota"] = []  # of the page that is served
 
 
 def release_deleted() -> None:
-    """Give back the space of files that housekeeping has deleted."""
+    """Subtract the files that housekeeping has deleted from the totals."""
     for quota in _quotas:
         quota.release_deleted()
 
@@ -124,7 +124,7 @@ class UploadQuota:
                 raise BadInput(VISITOR_FULL)
 
     def release_deleted(self) -> None:
-        """Give back the space of files that housekeeping has deleted. Call it after each deletion."""
+        """Subtract the files that housekeeping has deleted from the totals. Call it after each deletion."""
         with self._lock:
             for path in [path for path in self._finished if not path.exists()]:
                 owners, used = self._finished.pop(path)
@@ -148,7 +148,7 @@ class UploadQuota:
 
 
 def _all_of(address: str) -> str:
-    """Return the key of all visitors of an address together, which no visitor has."""
+    """Return the key under which all visitors of an address count together. It is not the key of any visitor."""
     return f"all of {address}"
 
 

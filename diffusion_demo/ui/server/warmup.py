@@ -11,7 +11,7 @@ from diffusion_demo.ui.server import model_list
 from diffusion_demo.ui.settings import settings
 
 TIMEOUT_SECONDS = 120
-PUBLIC_MAX_FILES, PUBLIC_LABEL_BYTES = 250_000, 5_000_000  # in an upload
+PUBLIC_MAX_FILES, PUBLIC_LABEL_BYTES = 250_000, 5_000_000  # limits of an upload
 
 _ready = threading.Event()
 _failure: list[Exception] = []

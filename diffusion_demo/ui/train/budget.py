@@ -14,8 +14,8 @@ NEW_NETWORKS = {
     "a new medium network, for a GPU": "medium",
 }
 DURATIONS = {"Quick try, 3 min": 3, "15 min": 15, "1 hour": 60, "4 hours": 240}
-LONG_MINUTES = 60  # from here on, a run stops early by default
-PATIENCE = 4  # of the twelve evaluations of a long run
+LONG_MINUTES = 60  # runs of at least this length stop early by default
+PATIENCE = 4  # in evaluations; a long run has twelve
 # Images that training has to see before its previews show something. With 20,000, faces of a new small network become
 # readable (docs/training.md, "The recipe of new networks"); an existing model takes on new images within 3,000.
 IMAGES_NEEDED = {"new": 20_000, "fine-tuned": 3_000}

@@ -5,7 +5,7 @@ from diffusion_demo.training.status import Status
 from diffusion_demo.ui.duration import duration
 from diffusion_demo.ui.train.budget import IMAGES_NEEDED
 
-COPY_SHARE = 0.25  # of the images of a preview, from which on they are called copies
+COPY_SHARE = 0.25  # smallest share of copies in a preview that gives a warning
 MIN_STEPS = 20  # before the speed is known: the first steps are slower
 COPIES = (
     "The model is starting to copy training images ({share:.0f} % of the latest preview). Compare them below. More "

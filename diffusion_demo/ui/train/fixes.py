@@ -6,8 +6,8 @@ from typing import Any
 from diffusion_demo.ui.train import fields
 from diffusion_demo.ui.train.budget import NEW_NETWORKS
 
-MIN_SHARE = 0.1  # of the images that a problem has to concern
-MAX_RATIO = 1.25  # of the sides, from which on a crop loses much
+MIN_SHARE = 0.1  # smallest share of affected images for which a fix is offered
+MAX_RATIO = 1.25  # of the sides; beyond it, a crop loses much
 MAX_IMBALANCE = 2.0  # of the largest to the smallest class
 IMAGE_SIZES = (16, 32, 64, 128, 256)
 
@@ -61,6 +61,6 @@ def fixes_for(report: Any, chosen: dict[str, Any]) -> list[Fix]:
 
 
 def _fitting_size(sides: list[int]) -> int:
-    """Return the largest size that a tenth of the images at most is smaller than."""
+    """Return the largest size that at least nine tenths of the images reach."""
     side = sides[int(MIN_SHARE * len(sides))]
     return max((size for size in IMAGE_SIZES if size <= side), default=IMAGE_SIZES[0])

@@ -33,7 +33,7 @@ def _run_forever() -> None:
     while True:
         try:
             schedule(scheduler, _wake)  # returns at once while `diffusion-demo queue run` starts the runs
-        except Exception as error:  # a queue that nobody starts would wait for ever
+        except Exception as error:  # the thread must survive, or the queue would never start again
             print(f"The queue failed: {error!r}", file=sys.stderr)
         time.sleep(SECONDS)
 
@@ -46,6 +46,6 @@ def _num_devices() -> int:
 
 
 def _tell(text: str) -> None:
-    """Keep a problem until the next run starts. Names of runs do not belong in the log of a public page."""
+    """Remember a problem until the next run starts. It is not logged, because it may name a run."""
     global _problem
     _problem = "" if text.endswith((" has started.", " has ended.")) else text

@@ -57,7 +57,7 @@ def _add(add: Callable[[], object], owner_token: object) -> None:
 
 @contextmanager
 def _write_errors_as_bad_input() -> Iterator[None]:
-    """Raise BadInput for an OSError of the block, as on a full disk."""
+    """Convert an OSError inside the block, as on a full disk, to BadInput."""
     try:
         yield
     except OSError as error:

@@ -14,7 +14,7 @@ from diffusion_demo.ui.server import disk_quota, model_list, run_ownership
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import queue_thread, run_list, run_queue
 
-MAX_ENDED = 2000  # runs that are remembered
+MAX_ENDED = 2000  # ended runs whose status is cached
 ENDED = ("finished", "stopped", "early_stopped", "failed", "interrupted")
 
 
@@ -70,7 +70,7 @@ _lock = threading.Lock()
 
 
 def _status(run: RunFolder) -> Status:
-    """Return the status of a run without its course: the last event of each kind. Ended runs are read once."""
+    """Return the status of a run with the last event of each kind only. Ended runs are read once."""
     try:
         stats = run.events_file.stat(), run.config_file.stat()
     except OSError:

@@ -37,7 +37,7 @@ SAMPLE_NOW, SAMPLING = "Preview now", "Making a preview..."
 SAVE_NOW, SAVING = "Save now", "Saving..."
 WAITING_LABELS = {"stop": STOPPING, "sample_now": SAMPLING, "save_now": SAVING}
 START, ADD_TO_QUEUE, STARTING = "Start", "Add to queue", "Starting..."
-NUM_OUTPUTS = 12  # of `poll`
+NUM_OUTPUTS = 12  # number of outputs of `poll`
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def scan_cache(source: str | Path | Sequence[str | Path]) -> Path:
 
 
 def hand_over_scan(source: str | Path | Sequence[str | Path], run: RunFolder) -> None:
-    """Give a new run the scan of its images, if there is one."""
+    """Copy the scan of the images into a new run, if there is one, so that the trainer need not scan again."""
     with suppress(OSError):  # without it, the trainer scans again
         run.cache.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(scan_cache(source), run.scan_cache)

@@ -91,7 +91,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], bool]] = {
 }
 
 
-WITHOUT_STATE = shutil.ignore_patterns("state")  # of the optimizer, which the page never reads
+WITHOUT_STATE = shutil.ignore_patterns("state")  # the optimizer state is large, and the page never reads it
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The queue of runs on the page: limits, owners, waits, and what the list of runs says."""
+"""The queue of runs on the page: limits, ownership, estimated starts, and the rows of the list of runs."""
 
 import json
 import secrets

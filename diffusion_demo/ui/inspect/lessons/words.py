@@ -77,7 +77,7 @@ OPENING_SHARES = {"guidance": 0.8}  # t / T at which a lesson opens if t is belo
 
 
 def heads() -> str:
-    """Return the words of all lessons as HTML, for the page to show one at a time."""
+    """Return the introductions of all lessons as HTML. The page shows one at a time."""
     return "".join(_head(name, number, lesson) for number, (name, lesson) in enumerate(LESSONS.items(), 1))
 
 
