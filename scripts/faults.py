@@ -345,7 +345,7 @@ FAULTS = [
     ),
     Fault(
         "a resumed call keeps the event of the step after its checkpoint",
-        "training/event_log.py",
+        "training/event_reader.py",
         'e["step"] <= event["resumed_from"]',
         'e["step"] <= event["resumed_from"] + 5',
         "tests/training/test_status.py::test_what_a_later_start_supersedes_is_forgotten",

@@ -22,7 +22,7 @@ from diffusion_demo.models.checkpoint import load_checkpoint, make_scheduler, sa
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import build_unet
-from diffusion_demo.runtime.parallel import core_count
+from diffusion_demo.runtime.parallel import initial_num_threads
 from tests.models.ho import ho_network, ho_scheduler
 
 settings.register_profile("untimed", deadline=None)  # a deadline would fail on a busy machine
@@ -70,8 +70,8 @@ def threads():
 
     def set_cores(count):
         torch.set_num_threads(count)
-        core_count.cache_clear()
-        assert core_count() == count
+        initial_num_threads.cache_clear()
+        assert initial_num_threads() == count
 
     yield set_cores
     set_cores(before)

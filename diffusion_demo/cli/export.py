@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from diffusion_demo.cli.options import add_setting, read_json_object
 from diffusion_demo.errors import BadInput
 from diffusion_demo.hub.account import writing_api
-from diffusion_demo.hub.publication import LICENSES, Publication
 from diffusion_demo.hub.publish import publish
+from diffusion_demo.hub.publish_settings import LICENSES, PublishSettings
 from diffusion_demo.models.metadata import checkpoint_name
 from diffusion_demo.paths import path_option
 from diffusion_demo.training.run_folder import resolve_checkpoint
 from diffusion_demo.validation import fields_of
 
 if TYPE_CHECKING:
-    from diffusion_demo.hub.publication import Publication
+    from diffusion_demo.hub.publish_settings import PublishSettings
 
 HELP = "export a checkpoint as a folder for diffusers' DDPMPipeline, or publish it on the Hugging Face Hub"
 
@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     hub = parser.add_argument_group("publishing", "With --out, the exported model is published, else the checkpoint.")
     hub.add_argument("--push-to-hub", metavar="USER/NAME", help="publish as this model on the Hub")
-    for name, field in fields_of(Publication).items():
+    for name, field in fields_of(PublishSettings).items():
         if name != "name":
             add_setting(hub, name, field)  # pyright: ignore[reportArgumentType]  # a group takes options as a parser does
     hub.add_argument("--evaluation", type=Path, metavar="FILE", help="output of evaluate --json, for the model card")
@@ -54,13 +54,13 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     return 0
 
 
-def _publication(parsed: argparse.Namespace) -> "Publication | None":
+def _publication(parsed: argparse.Namespace) -> "PublishSettings | None":
 
     if parsed.push_to_hub is None:
         return None
     if parsed.license is None:
         raise BadInput(f"Say under which license: --license NAME, one of {', '.join(LICENSES)}.")
-    return Publication(parsed.push_to_hub, parsed.license, bool(parsed.private), parsed.dataset)
+    return PublishSettings(parsed.push_to_hub, parsed.license, bool(parsed.private), parsed.dataset)
 
 
 def _report(file: Path | None) -> dict[str, Any]:

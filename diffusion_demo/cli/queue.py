@@ -12,7 +12,7 @@ from diffusion_demo.paths import runs_folder
 from diffusion_demo.training import queue
 from diffusion_demo.training.queue import read_queue
 from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.training.scheduler import Scheduler, schedule
+from diffusion_demo.training.run_scheduler import RunScheduler, schedule
 
 if TYPE_CHECKING:
     from diffusion_demo.training.queue import Queue
@@ -89,7 +89,7 @@ def _run_all(runs: Path) -> int:
 
     if read_queue(runs).paused:
         raise BadInput("The queue is paused. Start it again with `queue resume`.")
-    scheduler = Scheduler(runs, num_devices=num_devices, tell=lambda text: print(text, flush=True))
+    scheduler = RunScheduler(runs, num_devices=num_devices, tell=lambda text: print(text, flush=True))
     if not schedule(scheduler, threading.Event(), until=lambda queue: not queue.entries):
         print("The web page, or another command, is already starting the queued runs.")
     return 0

@@ -15,7 +15,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import path_option
 from diffusion_demo.training import events
 from diffusion_demo.training.config import TrainConfig, check_settings, config_with_inherited
-from diffusion_demo.training.process import make_arguments
+from diffusion_demo.training.process import readable_options
 from diffusion_demo.training.run_folder import RunFolder, resolve_init_from
 
 HELP = "train a model on a folder or ZIP file of images"
@@ -112,7 +112,7 @@ def _with_settings_as_options(config_file: Path | None, arguments: list[str]) ->
     """Return the arguments of this call with the settings of its file written out as options."""
     if not config_file:
         return arguments
-    settings = make_arguments(_read_settings(config_file))
+    settings = readable_options(_read_settings(config_file))
     place = next((i for i, word in enumerate(arguments) if word == "--config"), None)
     if place is not None:
         return [*arguments[:place], *settings, *arguments[place + 2 :]]

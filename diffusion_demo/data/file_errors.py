@@ -26,7 +26,7 @@ class _Decoding:
     slots: AbstractContextManager | None = None
 
 
-def limit_decoding(images: int) -> None:
+def limit_decoding_threads(images: int) -> None:
     """Let at most this many threads decode an image at a time. A page needs it, because strangers choose the images."""
     _Decoding.slots = BoundedSemaphore(images)
 

@@ -44,7 +44,7 @@ def open_image(data: bytes) -> Image.Image:
 _large_images = BoundedSemaphore(4)
 
 
-def memory_for(image: Image.Image) -> AbstractContextManager:
+def large_image_slot(image: Image.Image) -> AbstractContextManager:
     """Return a context manager that lets few threads decode large images at a time, to bound the memory."""
     return _large_images if image.width * image.height > LARGE_PIXELS else nullcontext()
 
@@ -268,7 +268,7 @@ def decode(data: bytes, transform: ImageTransform, value_range: tuple[float, flo
     """
     with decoding(), readable():
         image = open_image(data)
-        with memory_for(image):
+        with large_image_slot(image):
             image = load_pixels(image, OVERSAMPLING * transform.image_size).in_eight_bits(value_range)
             image = flatten(image, transform.background, "RGB" if transform.channels == 3 else "L")
             pixels = np.asarray(_square(image, transform))

@@ -10,7 +10,7 @@ from diffusion_demo.data.classes import ClassOf, classes_from_file_names, classe
 from diffusion_demo.data.file_errors import UnreadableFile, decoding, readable
 from diffusion_demo.data.file_threads import map_files
 from diffusion_demo.data.listing import Member
-from diffusion_demo.data.preprocess import has_frames, is_grayscale, load_pixels, memory_for, open_image
+from diffusion_demo.data.preprocess import has_frames, is_grayscale, large_image_slot, load_pixels, open_image
 from diffusion_demo.data.report import Entry, Report, list_suffixes
 from diffusion_demo.data.scan_cache import ScanCache, is_held_out
 from diffusion_demo.data.source import open_source, parse_source, title_of
@@ -87,7 +87,7 @@ def _read_entry(member: Member, class_name: str) -> Entry:
     with decoding(), readable():
         image = open_image(data)
         (width, height), frames = image.size, has_frames(image)
-        with memory_for(image):
+        with large_image_slot(image):
             pixels = load_pixels(image, GRAY_CHECK_SIZE)
             gray, extremes = is_grayscale(pixels.in_eight_bits()), pixels.extremes
     digest = hashlib.sha256(data).hexdigest()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from diffusion_demo.errors import BadInput
 from diffusion_demo.hub.account import hub_errors_as_bad_input
 from diffusion_demo.hub.local_paths import command_without_paths, without_paths
-from diffusion_demo.hub.publication import Publication
+from diffusion_demo.hub.publish_settings import PublishSettings
 from diffusion_demo.hub.published_card import GRID, published_card
 from diffusion_demo.models.metadata import FILE, ORACLES, CheckpointMetadata
 from diffusion_demo.sampling.presets import DEFAULT, PRESETS, USUAL_GUIDANCE_SCALE
@@ -27,7 +27,7 @@ MESSAGE = "Publish with diffusion-demo"
 GRID_IMAGES, GRID_SIDE = 16, 128  # pixels of an enlarged image
 
 
-def publish(folder: Path, publication: Publication, api: "HfApi", report: Mapping[str, Any] | None = None) -> str:
+def publish(folder: Path, publication: PublishSettings, api: "HfApi", report: Mapping[str, Any] | None = None) -> str:
     """Upload the checkpoint in `folder`, and return the address of the model.
 
     report  of `evaluate --json`, for the model card
@@ -46,7 +46,7 @@ def publish(folder: Path, publication: Publication, api: "HfApi", report: Mappin
 
 
 def write_published(
-    folder: Path, target: Path, publication: Publication, report: Mapping[str, Any] | None = None
+    folder: Path, target: Path, publication: PublishSettings, report: Mapping[str, Any] | None = None
 ) -> None:
     """Write the files of the published model to the new folder `target`: weights, configs, card and sample grid.
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.hub.publication import Publication
+from diffusion_demo.hub.publish_settings import PublishSettings
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.model_card import TASK_TEXTS, model_card
 
@@ -29,7 +29,7 @@ METRICS = {
 def published_card(
     metadata: CheckpointMetadata,
     parameters: int,
-    publication: Publication,
+    publication: PublishSettings,
     grid: str | None = None,
     report: Mapping[str, Any] | None = None,
 ) -> str:

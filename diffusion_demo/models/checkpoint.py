@@ -16,14 +16,14 @@ from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, si
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.adapt import with_null_class
 from diffusion_demo.models.classifier import Classifier, load_classifier
-from diffusion_demo.models.config_keys import kept_settings, read_config, scheduler_settings
+from diffusion_demo.models.diffusers_config_keys import kept_settings, normalized_scheduler_config, read_config
 from diffusion_demo.models.diffusers_format import find_parts
 from diffusion_demo.models.hub import local_folder
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CLASSIFIER, ORACLES, CheckpointMetadata, has_classifier
 from diffusion_demo.models.openai.network import network_class
 from diffusion_demo.models.oracle_models import build_oracle
-from diffusion_demo.models.unet import LOAD_ERRORS, forget_path, load_strict
+from diffusion_demo.models.unet import LOAD_ERRORS, forget_path, load_from_folder
 from diffusion_demo.models.untrusted import check_scheduler
 from diffusion_demo.models.weight_files import fetch_weights
 
@@ -65,7 +65,7 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     parts = find_parts(home)
     weights = fetch_weights(folder, home, parts.unet)
     unet = with_null_class(
-        _read(parts.unet, lambda path: load_strict(network_class(path), path, weights)), metadata.class_names
+        _read(parts.unet, lambda path: load_from_folder(network_class(path), path, weights)), metadata.class_names
     )
     settings = _read_scheduler(parts.scheduler, folder)
     # channels_last is 10% faster on a CPU with AVX2. diffusers hides the annotations of `to`.
@@ -126,7 +126,7 @@ def _read_scheduler(path: Path, name: str | Path) -> dict[str, Any]:
     if not config:
         raise BadInput(f"{path} is damaged or incomplete: scheduler_config.json is missing. Copy the checkpoint again.")
     _read(path, check_scheduler)
-    return scheduler_settings(config, str(name))
+    return normalized_scheduler_config(config, str(name))
 
 
 def _read(path: Path, read: Callable[[Path], T]) -> T:
@@ -140,7 +140,7 @@ def _read(path: Path, read: Callable[[Path], T]) -> T:
 
 def make_diffusion(config: Mapping[str, Any]) -> Diffusion:
     """Return the chain of a diffusers scheduler's config. Raises BadInput if it cannot be reproduced exactly."""
-    config = scheduler_settings(config, "The scheduler")
+    config = normalized_scheduler_config(config, "The scheduler")
     steps, ends = config["num_train_timesteps"], (config["beta_start"], config["beta_end"])
     schedules = {
         "linear": lambda: torch.linspace(*ends, steps, dtype=torch.float64),

@@ -14,7 +14,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.classifier_heads import POOLS, AttentionPool, spatial_means_head
 from diffusion_demo.models.metadata import CLASSIFIER, CheckpointMetadata
 from diffusion_demo.models.openai.network import network_from_config
-from diffusion_demo.models.unet import LOAD_ERRORS, build_unet, forget_path, load_strict, zero_outputs
+from diffusion_demo.models.unet import LOAD_ERRORS, build_unet, forget_path, load_from_folder, zero_outputs
 from diffusion_demo.models.weight_files import fetch_weights
 
 TRUNK = ("conv_in.", "time_embedding.", "down_blocks.", "mid_block.")
@@ -162,7 +162,7 @@ def load_classifier(folder: str | Path, device: torch.device | str = "cpu") -> C
     folder = Path(folder)
     try:
         weights = fetch_weights(folder, folder, folder)
-        classifier = load_strict(Classifier, folder, weights)
+        classifier = load_from_folder(Classifier, folder, weights)
     except LOAD_ERRORS as error:
         raise BadInput(
             f"{folder} is not a classifier or is damaged. Copy the classifier again, or train it again."

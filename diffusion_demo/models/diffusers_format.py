@@ -1,8 +1,8 @@
 """Read checkpoints that diffusers wrote: where their parts are, and the metadata of those without our metadata file.
 
 Supported are UNet2DModels in pixel space with the chain of a DDPMScheduler or DDIMScheduler. A DDIMScheduler does not
-name the variance that the model was trained for; it is read as fixed_small, the default of diffusers. config_keys.py
-lists what becomes of every key of the configs. Everything else raises BadInput.
+name the variance that the model was trained for; it is read as fixed_small, the default of diffusers.
+diffusers_config_keys.py lists how each key of the configs is handled. Everything else raises BadInput.
 """
 
 import json
@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.config_keys import MAX_SIDE, NETWORK_KEYS, check_keys, read_config, scheduler_settings
+from diffusion_demo.models.diffusers_config_keys import (
+    MAX_SIDE,
+    NETWORK_KEYS,
+    check_keys,
+    normalized_scheduler_config,
+    read_config,
+)
 from diffusion_demo.models.metadata import NOT_A_CHECKPOINT, CheckpointMetadata
 
 SCHEDULERS = ("DDPMScheduler", "DDIMScheduler")
@@ -61,7 +67,7 @@ def diffusers_metadata(folder: Path, name: str) -> CheckpointMetadata:
     if (scheduler_class := scheduler.get("_class_name")) not in SCHEDULERS:
         raise BadInput(f"{name} has the scheduler {scheduler_class}, which is not supported. {SUPPORTED}.")
     check_keys(network, NETWORK_KEYS, name, "config.json")
-    settings = scheduler_settings(scheduler, name)
+    settings = normalized_scheduler_config(scheduler, name)
     channels = _image_channels(network, settings["variance_type"], name)
     _check_time_embedding(network, settings["num_train_timesteps"], name)
     num_classes = network.get("num_class_embeds") or 0

@@ -134,7 +134,7 @@ def zero_outputs(network: nn.Module) -> None:
                 nn.init.zeros_(parameter)
 
 
-def load_strict(kind: type[Model], folder: Path, weights: WeightFiles) -> Model:
+def load_from_folder(kind: type[Model], folder: Path, weights: WeightFiles) -> Model:
     """Load a model of class `kind` from `folder` in float32, from safetensors only.
 
     Raises BadInput or ValueError for weights of another network, also for missing or unexpected ones, which diffusers

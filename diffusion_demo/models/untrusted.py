@@ -10,7 +10,7 @@ import torch
 from diffusers import ModelMixin
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.config_keys import NETWORK_KEYS
+from diffusion_demo.models.diffusers_config_keys import NETWORK_KEYS
 from diffusion_demo.models.weight_files import WeightFiles
 from diffusion_demo.validation import read_json
 

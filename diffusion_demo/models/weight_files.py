@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.config_keys import read_config
+from diffusion_demo.models.diffusers_config_keys import read_config
 from diffusion_demo.models.hub import local_folder
 
 WEIGHTS, PICKLED = "diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin"

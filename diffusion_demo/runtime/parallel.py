@@ -25,7 +25,7 @@ _thread = threading.local()
 
 
 @lru_cache(maxsize=1)
-def core_count() -> int:
+def initial_num_threads() -> int:
     """Return the number of torch's threads before the pool changed it."""
     return torch.get_num_threads()
 
@@ -38,7 +38,11 @@ def split_rows(rows: int, network: nn.Module, min_rows: int = 1, max_parts: int 
     """
     device = cast(torch.device, network.device)
     is_large = sum(p.numel() for p in network.parameters()) > MAX_PARAMETERS
-    count = 1 if device.type != "cpu" or is_large else max(1, min(core_count(), rows // min_rows, max_parts or rows))
+    count = (
+        1
+        if device.type != "cpu" or is_large
+        else max(1, min(initial_num_threads(), rows // min_rows, max_parts or rows))
+    )
     return [slice(start, end) for start, end in pairwise(rows * i // count for i in range(count + 1))]
 
 
@@ -60,7 +64,7 @@ def parallel_results(work: Callable[[Part], Result], parts: Sequence[Part]) -> G
         yield work(parts[0])
         return
     with _pool_lock:
-        pool = _thread_pool(core_count())
+        pool = _thread_pool(initial_num_threads())
     futures = deque(pool.submit(work, part) for part in parts)
     try:
         while futures:
@@ -75,10 +79,10 @@ def start_pool() -> None:
     Any other thread gets all cores back with its next call.
     """
     with _pool_lock:
-        if core_count() > 1:
-            _thread_pool(core_count())
-    if not getattr(_thread, "is_in_pool", False) and torch.get_num_threads() != core_count():
-        torch.set_num_threads(core_count())
+        if initial_num_threads() > 1:
+            _thread_pool(initial_num_threads())
+    if not getattr(_thread, "is_in_pool", False) and torch.get_num_threads() != initial_num_threads():
+        torch.set_num_threads(initial_num_threads())
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,7 @@ from diffusion_demo.training.failures import describe, free_memory
 from diffusion_demo.training.trainer import Trainer
 
 
-def end_after(error: BaseException, trainer: Trainer) -> Failed:
+def save_after_error(error: BaseException, trainer: Trainer) -> Failed:
     """Save the steps since the last checkpoint, where that is possible, and return the event that ends the call."""
     cause = describe(error, trainer.config)
     free_memory(error)

@@ -14,7 +14,7 @@ from diffusion_demo.runtime.parallel import start_pool
 from diffusion_demo.training import events
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.distributed import Processes, make_accelerator
-from diffusion_demo.training.ending import end_after, save_last_steps
+from diffusion_demo.training.ending import save_after_error, save_last_steps
 from diffusion_demo.training.failures import cause_of, describe
 from diffusion_demo.training.meter import Meter
 from diffusion_demo.training.run_folder import COMMANDS, RunFolder
@@ -109,7 +109,7 @@ def _recorded(trainer: Trainer, budget: Budget, stop: StopRequest, tracker: Trac
         save_last_steps(trainer)
         raise
     except BaseException as error:
-        failed = end_after(error, trainer)
+        failed = save_after_error(error, trainer)
         if is_main:
             with suppress(OSError):
                 run.append(failed)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from diffusion_demo.training.event_log import EventLog, read_log
+from diffusion_demo.training.event_reader import EventReader, read_log
 from diffusion_demo.validation import parse_json
 
 RESULTS = {"sample_now": "preview", "save_now": "saved"}  # the event that a command causes
@@ -11,7 +11,7 @@ TAIL_BYTES = 20_000
 REPORTED_STEPS = 10  # after so many more steps a command has been carried out, even if that failed
 
 
-def sent_at(events_file: Path) -> dict[str, Any]:
+def state_when_sent(events_file: Path) -> dict[str, Any]:
     """Return the state of a run when a command is sent. `pending` compares with it to tell if it was carried out."""
     try:
         log = read_log(events_file)
@@ -22,24 +22,24 @@ def sent_at(events_file: Path) -> dict[str, Any]:
     return {"pid": log.start["pid"], "step": last_step(log), "counts": _counts(log)}
 
 
-def last_step(log: EventLog) -> int:
+def last_step(log: EventReader) -> int:
     """Return the last reported step of a run, or the one that its call resumed from."""
     start = log.start["resumed_from"] if log.start else 0
     return max(start, *(event["step"] for event in log.by_kind["step"][-1:]), 0)
 
 
-def _counts(log: EventLog) -> dict[str, int]:
+def _counts(log: EventReader) -> dict[str, int]:
     return {command: len(log.by_kind[kind]) for command, kind in RESULTS.items()}
 
 
-def pending_commands(control_file: Path, log: EventLog) -> frozenset[str]:
+def pending_commands(control_file: Path, log: EventReader) -> frozenset[str]:
     """Return the commands that were sent to the trainer of this log and that it has not carried out."""
     if log.start is None or log.end is not None:
         return frozenset()
     return frozenset(line["type"] for line in _tail(control_file) if _is_pending(line, log))
 
 
-def _is_pending(line: Any, log: EventLog) -> bool:
+def _is_pending(line: Any, log: EventReader) -> bool:
     if not isinstance(line, dict) or log.start is None or line.get("pid") != log.start["pid"]:
         return False
     command, step, counts = line.get("type"), line.get("step"), line.get("counts")

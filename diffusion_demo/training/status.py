@@ -5,7 +5,7 @@ from typing import Any
 
 import psutil
 
-from diffusion_demo.training.event_log import read_log
+from diffusion_demo.training.event_reader import read_log
 from diffusion_demo.training.pending import pending_commands
 from diffusion_demo.training.run_folder import RunFolder
 

@@ -13,9 +13,8 @@ VOCABULARY = {
 def heads_that_copy_features() -> AttributeHeads:
     """Heads whose logits are the first features themselves."""
     heads = AttributeHeads(VOCABULARY, features=5)
-    for head in heads.heads:
-        head.weight.data = torch.eye(head.out_features, 5)
-        head.bias.data.zero_()
+    for name, parameter in heads.named_parameters():
+        parameter.data = torch.eye(*parameter.shape) if name.endswith("weight") else torch.zeros_like(parameter)
     return heads
 
 

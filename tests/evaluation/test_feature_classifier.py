@@ -51,7 +51,7 @@ def test_the_color_of_a_smiley_is_read_from_its_image(classifier):
 
 
 def test_the_classifier_of_emoji_is_still_there():
-    assert len(load_feature_classifier(name="judge").config.class_names) == 9
+    assert len(load_feature_classifier(name="judge").config["class_names"]) == 9
 
 
 def test_features_do_not_depend_on_the_batch(classifier):

@@ -12,8 +12,8 @@ from huggingface_hub.repocard_data import EvalResult
 
 from diffusion_demo.cli import main
 from diffusion_demo.hub.local_paths import command_without_paths, without_paths
-from diffusion_demo.hub.publication import Publication
 from diffusion_demo.hub.publish import write_published
+from diffusion_demo.hub.publish_settings import PublishSettings
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.load_metadata import load_metadata
 from tests.hub.fake_hub import TOKEN
@@ -44,7 +44,7 @@ def checkpoint_of_a_run(trained_checkpoint, tmp_path):
 
 def test_a_published_folder_has_the_model_a_card_and_a_grid_and_names_no_local_path(checkpoint_of_a_run, tmp_path):
     target = tmp_path / "published"
-    write_published(checkpoint_of_a_run, target, Publication(NAME, "mit", dataset="me/cats"), REPORT)
+    write_published(checkpoint_of_a_run, target, PublishSettings(NAME, "mit", dataset="me/cats"), REPORT)
     files = {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*") if path.is_file()}
     assert set(files) == {
         "README.md",
@@ -65,7 +65,7 @@ def test_a_published_folder_has_the_model_a_card_and_a_grid_and_names_no_local_p
 
 def test_the_card_has_the_metadata_that_the_hub_reads(checkpoint_of_a_run, tmp_path):
     target = tmp_path / "published"
-    write_published(checkpoint_of_a_run, target, Publication(NAME, "mit", dataset="me/cats"), REPORT)
+    write_published(checkpoint_of_a_run, target, PublishSettings(NAME, "mit", dataset="me/cats"), REPORT)
     card = ModelCard.load(target / "README.md")
     data = card.data.to_dict()
     assert (data["license"], data["library_name"], data["datasets"]) == ("mit", "diffusers", ["me/cats"])
@@ -84,7 +84,7 @@ def test_the_card_has_the_metadata_that_the_hub_reads(checkpoint_of_a_run, tmp_p
 
 
 def test_a_card_without_results_has_no_model_index(random_checkpoint, tmp_path):
-    write_published(random_checkpoint, tmp_path / "published", Publication(NAME, "other"))
+    write_published(random_checkpoint, tmp_path / "published", PublishSettings(NAME, "other"))
     matter = yaml.safe_load((tmp_path / "published" / "README.md").read_text().split("---\n")[1])
     assert set(matter) == {"license", "library_name", "pipeline_tag", "tags"}
 
@@ -150,7 +150,7 @@ def test_bad_input_is_one_sentence(random_checkpoint, capsys, arguments, sentenc
 def test_what_is_not_a_checkpoint_of_ours_is_refused(ddpm, tmp_path):
     for folder in (ddpm, "oracle-memory"):
         with pytest.raises(ValueError, match=r"Upload it with|Publish a trained checkpoint"):
-            write_published(Path(folder), tmp_path / "published", Publication(NAME, "mit"))
+            write_published(Path(folder), tmp_path / "published", PublishSettings(NAME, "mit"))
 
 
 @pytest.mark.parametrize(

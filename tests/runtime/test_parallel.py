@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from diffusion_demo.runtime import parallel
-from diffusion_demo.runtime.parallel import core_count, parallel_map, parallel_results, split_rows, start_pool
+from diffusion_demo.runtime.parallel import initial_num_threads, parallel_map, parallel_results, split_rows, start_pool
 from diffusion_demo.sampling.generate import sample
 from diffusion_demo.sampling.request import Request
 
@@ -74,7 +74,7 @@ def test_any_number_of_cores_gives_the_results_in_order(threads, cores):
     parts = split_rows(16, Network("cpu"))
     assert len(parts) == min(cores, 16)
     assert [row for rows in parallel_map(lambda part: list(range(16))[part], parts) for row in rows] == list(range(16))
-    assert torch.get_num_threads() == core_count() == cores
+    assert torch.get_num_threads() == initial_num_threads() == cores
 
 
 def test_a_result_that_was_dropped_is_not_kept(threads):
@@ -107,7 +107,7 @@ def test_a_thread_that_was_left_with_one_core_gets_all_with_its_next_work(thread
         """What a thread is left with that first uses torch while the pool's threads start."""
         torch.set_num_threads(1)
         parallel_map(lambda part: None, [1])
-        found.append((torch.get_num_threads(), core_count(), len(split_rows(8, Network("cpu")))))
+        found.append((torch.get_num_threads(), initial_num_threads(), len(split_rows(8, Network("cpu")))))
 
     thread = threading.Thread(target=unlucky)
     thread.start()

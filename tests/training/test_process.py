@@ -9,7 +9,7 @@ import pytest
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig, check_settings
-from diffusion_demo.training.process import SECRETS, last_log_line, make_arguments, start
+from diffusion_demo.training.process import SECRETS, last_log_line, readable_options, start
 from diffusion_demo.training.run_folder import RunFolder
 
 INJECTIONS = ["--data=/private", "--run=/elsewhere", "--max-minutes=999999", "--init-from=google/ddpm-cifar10-32"]
@@ -49,7 +49,7 @@ def test_no_setting_is_an_argument_and_the_command_is_readable_and_repeatable(di
 @pytest.mark.parametrize("name", TrainConfig.model_fields)
 def test_an_option_as_the_value_of_a_setting_is_refused_or_stays_a_value(name, text):
     flag = name.replace("_", "-")
-    assert make_arguments({name: text}) == [f"--{flag}={text}"]
+    assert readable_options({name: text}) == [f"--{flag}={text}"]
     if name not in ("data", "init_from", "preset", "background"):
         with pytest.raises(BadInput):
             check_settings({name: text})

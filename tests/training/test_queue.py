@@ -13,7 +13,7 @@ import pytest
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training import process, queue
 from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.training.scheduler import MAX_ATTEMPTS, Scheduler, holding_lock
+from diffusion_demo.training.run_scheduler import MAX_ATTEMPTS, RunScheduler, holding_lock
 from tests.conftest import ROOT
 from tests.training.events import events_of, of_type
 
@@ -79,17 +79,17 @@ def test_a_damaged_file_is_one_sentence_and_starts_nothing(runs, content):
     runs.mkdir()
     (runs / queue.FILE).write_text(content)
     with pytest.raises(BadInput, match="of runs cannot be read"):
-        Scheduler(runs).step()
+        RunScheduler(runs).step()
     assert (runs / queue.FILE).read_text() == content
 
 
 def test_a_run_that_was_marked_but_not_launched_is_started_and_one_that_never_begins_is_given_up(runs):
     queue.add_new(runs, "a", SETTINGS, 5)
     for attempt in range(1, MAX_ATTEMPTS + 1):
-        marked = Scheduler(runs)._mark(queue.read_queue(runs), "a", 0)
+        marked = RunScheduler(runs)._mark(queue.read_queue(runs), "a", 0)
         queue.change_queue(runs, lambda _, marked=marked: marked)
         assert queue.read_queue(runs).entries[0].attempts == attempt and names(runs) == []
-        Scheduler(runs).recover()  # as after a kill before the launch
+        RunScheduler(runs).recover()  # as after a kill before the launch
         assert names(runs) == (["a"] if attempt < MAX_ATTEMPTS else [])
     assert queue.read_queue(runs).entries == ()
 
@@ -98,12 +98,12 @@ def test_a_paused_queue_starts_nothing_and_a_pause_between_the_look_and_the_star
     queue.add_new(runs, "a", SETTINGS, 5)
     old = queue.read_queue(runs)
     queue.set_paused(runs, True)
-    assert Scheduler(runs).step().waiting and not trainers(runs)
-    assert Scheduler(runs)._start_next(old).waiting and not trainers(runs)
+    assert RunScheduler(runs).step().waiting and not trainers(runs)
+    assert RunScheduler(runs)._start_next(old).waiting and not trainers(runs)
 
 
 def test_each_device_gets_its_own_trainers(runs):
-    scheduler = Scheduler(runs, per_device=2, num_devices=lambda: 2)
+    scheduler = RunScheduler(runs, per_device=2, num_devices=lambda: 2)
     entries = [queue.Entry(name, False, 5, waiting=False, device=device) for name, device in (("a", 0), ("b", 0))]
     assert scheduler._free_device(queue.Queue(tuple(entries))) == 1
     entries += [queue.Entry("c", False, 5, waiting=False, device=1)]

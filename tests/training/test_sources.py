@@ -13,7 +13,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.paths import without_folders
 from diffusion_demo.training.config import TrainConfig
-from diffusion_demo.training.process import make_arguments
+from diffusion_demo.training.process import readable_options
 from diffusion_demo.training.run_folder import RunFolder
 from tests.conftest import TINY
 
@@ -84,7 +84,7 @@ def test_several_sources_of_a_config_file_are_those_of_the_options():
     settings = {"data": ["/a", "/b"], "flip": False}
     assert TrainConfig.from_json(settings).data == ("/a", "/b")
     assert json.loads(json.dumps(TrainConfig(**settings).model_dump()))["data"] == ["/a", "/b"]
-    assert make_arguments(settings) == ["--data", "/a", "--data", "/b", "--no-flip"]
+    assert readable_options(settings) == ["--data", "/a", "--data", "/b", "--no-flip"]
     for wrong in ([1], {"a": 1}, 5, None):
         with pytest.raises(BadInput, match="Data"):
             TrainConfig(data=wrong)

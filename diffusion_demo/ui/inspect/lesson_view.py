@@ -12,7 +12,7 @@ from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect.examples import default_images
 from diffusion_demo.ui.inspect.lessons import words
 from diffusion_demo.ui.server import limits, model_list, warmup
-from diffusion_demo.ui.server.event_details import ExplorerState, takes_details
+from diffusion_demo.ui.server.event_details import ExplorerState, with_details
 from diffusion_demo.ui.server.fair_queue import in_fair_queue
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def _show_controls(lesson: str) -> list:
     ]
 
 
-@takes_details(ExplorerState)
+@with_details(ExplorerState)
 def _follow(event: gr.EventData) -> list:
     """Return t / T of the explorer, from 0 to 1, because models have different numbers of timesteps, and the lesson."""
     data: Any = event  # the fields of an event are dynamic attributes

@@ -11,7 +11,7 @@ from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.captions import image_captions, run_caption
 from diffusion_demo.ui.preview.preview import waiting_buttons
 from diffusion_demo.ui.sample import words
-from diffusion_demo.ui.sample.live_run import LiveRun, run_live
+from diffusion_demo.ui.sample.live_sampling import SamplingRun, stream_sampling
 from diffusion_demo.ui.sample.request_form import parse_request, upsampler_for
 from diffusion_demo.ui.server import hf_space, warmup
 from diffusion_demo.ui.server.fair_queue import in_fair_queue
@@ -52,7 +52,7 @@ class _Run:
 
 @in_fair_queue(waiting_buttons)
 def generate(model: str, twice: bool, **form: Any) -> Iterator[dict[str, Any]]:
-    """Sample images and yield updates by name, as `run_live`, besides last_seed.
+    """Sample images and yield updates by name, as `stream_sampling`, besides last_seed.
 
     `form` holds the arguments of `parse_request`.
     """
@@ -68,7 +68,7 @@ def generate(model: str, twice: bool, **form: Any) -> Iterator[dict[str, Any]]:
     settings = settings_of(run.request, run.specs, model, run.checkpoint, **provenance)
     metadata = run.checkpoint.description
     caption = run_caption(settings, model_title(model, run.folder), metadata)
-    live_run = LiveRun(
+    live_sampling = SamplingRun(
         lambda: _steps(run),
         run.total_steps,
         run.image_size,
@@ -79,7 +79,7 @@ def generate(model: str, twice: bool, **form: Any) -> Iterator[dict[str, Any]]:
         first_frame(make_noise(run.checkpoint, run.specs)(), len(run.checkpoint.diffusion)),
         resume={"settings": settings[0], "label": form["label"], "num_images": len(settings)},
     )
-    for updates in run_live(live_run):
+    for updates in stream_sampling(live_sampling):
         yield updates | {"last_seed": seed}
 
 

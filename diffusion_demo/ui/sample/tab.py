@@ -22,10 +22,10 @@ from diffusion_demo.ui.sample import (
     vary_view,
     words,
 )
-from diffusion_demo.ui.sample.live_run import no_results
+from diffusion_demo.ui.sample.live_sampling import clear_results
 from diffusion_demo.ui.sample.request_form import MIXED, class_choices, class_update, upsampler_for
 from diffusion_demo.ui.server import warmup
-from diffusion_demo.ui.server.event_details import ResumedRun, ShownImage, ShownSettings, takes_details
+from diffusion_demo.ui.server.event_details import InterruptedSampling, ShownImage, ShownSettings, with_details
 from diffusion_demo.ui.server.model_list import folder_of, model_choices, model_folders, model_title
 from diffusion_demo.ui.settings import settings
 
@@ -180,10 +180,10 @@ def _clear_stages(model: str) -> dict[str, Any]:
         folder = folder_of(model)
         example, style = showcase.read(folder), _card_style(model)
     shown = {"preview": example.animation, "vary_preview": vary_view.EMPTY | {"idle": True}, "card_style": style}
-    return no_results() | {"gallery": example.files} | shown
+    return clear_results() | {"gallery": example.files} | shown
 
 
-@takes_details(ShownSettings)
+@with_details(ShownSettings)
 def _use_settings(event: gr.EventData) -> dict[str, Any]:
     """Return the updates that open Generate with the settings of the image in the viewer. Raises gr.Error.
 
@@ -195,7 +195,7 @@ def _use_settings(event: gr.EventData) -> dict[str, Any]:
     return restore.from_settings(image_settings) | {"modes": gr.Tabs(selected="make")}
 
 
-@takes_details(ResumedRun)
+@with_details(InterruptedSampling)
 def _resume(event: gr.EventData) -> dict[str, Any]:
     """Return the updates that open Generate with the settings of the run that a reload has cut short. Raises gr.Error.
 
@@ -217,7 +217,7 @@ def _ask_for_second() -> None:
 def _switch_to_vary(mode: str) -> Callable:
     """Return the handler that opens Variations with the model and the class of the image, if they are available."""
 
-    @takes_details(ShownImage)
+    @with_details(ShownImage)
     def switch(model: str, label: str, event: gr.EventData) -> list:
         checkpoint, listed = getattr(event, "checkpoint", None), model_folders()
         selected = checkpoint if isinstance(checkpoint, str) and checkpoint in listed else model

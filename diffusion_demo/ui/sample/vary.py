@@ -11,7 +11,7 @@ from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.captions import image_captions, run_caption
 from diffusion_demo.ui.preview.preview import waiting_buttons
 from diffusion_demo.ui.sample import words
-from diffusion_demo.ui.sample.live_run import LiveRun, run_live
+from diffusion_demo.ui.sample.live_sampling import SamplingRun, stream_sampling
 from diffusion_demo.ui.sample.request_form import parse_class, require_number
 from diffusion_demo.ui.server import hf_space, limits, warmup
 from diffusion_demo.ui.server.fair_queue import in_fair_queue
@@ -28,13 +28,13 @@ MAX_VARIATIONS = 16
 
 @in_fair_queue(waiting_buttons)
 def vary(model: str, picture: str, **form: Any) -> Iterator[dict[str, Any]]:
-    """Make variations of an image and yield updates by name, as `run_live`. `form` holds the arguments of `_parse`."""
+    """Make variations of an image and yield updates by name, as `stream_sampling`. `form`: arguments of `_parse`."""
     yield from _vary("vary", model, [picture], form)
 
 
 @in_fair_queue(waiting_buttons)
 def interpolate(model: str, picture: str, other: str, **form: Any) -> Iterator[dict[str, Any]]:
-    """Interpolate between two images and yield updates by name, as `run_live`. `form` is as for `vary`."""
+    """Interpolate between two images and yield updates by name, as `stream_sampling`. `form` is as for `vary`."""
     yield from _vary("interpolate", model, [picture, other], form)
 
 
@@ -42,10 +42,10 @@ def _vary(made_by: str, model: str, files: list[str], form: dict[str, Any]) -> I
     warmup.wait()
     with user_errors_as_toasts():
         run = _prepare(made_by, model, files, form)
-    yield from run_live(run)
+    yield from stream_sampling(run)
 
 
-def _prepare(made_by: str, model: str, files: list[str], form: dict[str, Any]) -> LiveRun:
+def _prepare(made_by: str, model: str, files: list[str], form: dict[str, Any]) -> SamplingRun:
     """Load the model, check the form and read the images. Raises BadInput."""
     from diffusion_demo.sampling import variations
     from diffusion_demo.ui.server.model_cache import load
@@ -59,7 +59,7 @@ def _prepare(made_by: str, model: str, files: list[str], form: dict[str, Any]) -
     sampler = variations.vary if made_by == "vary" else variations.mix
     settings = variations.settings_of(variation, model, checkpoint, made_by, source_settings)
     caption = run_caption(settings, model_title(model, folder), metadata)
-    return LiveRun(
+    return SamplingRun(
         lambda: hf_space.steps(sampler, checkpoint, folder, *images, variation),
         len(variation.chain(checkpoint.diffusion)),
         metadata.image_size,

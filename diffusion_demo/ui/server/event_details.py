@@ -30,7 +30,7 @@ class ShownSettings(Details):
     settings: Annotated[dict[Key, JsonValue], Field(max_length=100)] | None = None
 
 
-class ResumedRun(ShownSettings):
+class InterruptedSampling(ShownSettings):
     """The settings, the number of images and the class of a run that a reload has cut short."""
 
     num_images: StrictInt | None = None
@@ -58,7 +58,7 @@ class ExplorerState(Details):
     lesson: Name | None = None
 
 
-def takes_details(schema: type[Details]) -> Callable[[Handler], Handler]:
+def with_details(schema: type[Details]) -> Callable[[Handler], Handler]:
     """Decorate a handler that has an argument gr.EventData with the schema of the event's details."""
 
     def decorate(handler: Handler) -> Handler:
@@ -74,7 +74,7 @@ def schema_of_details(handler: Callable | None) -> type[Details] | None:
         return schema if handler is not None else None
     hints = get_type_hints(handler).values()
     if any(isinstance(hint, type) and issubclass(hint, EventData) for hint in hints):
-        raise TypeError(f"{handler} takes the details of an event without a schema. Decorate it with takes_details.")
+        raise TypeError(f"{handler} takes the details of an event without a schema. Decorate it with with_details.")
     return None
 
 

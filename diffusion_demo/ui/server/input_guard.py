@@ -50,7 +50,7 @@ class GuardedBlocks(gr.Blocks):
 
     def launch(self, *arguments: Any, **options: Any) -> Any:
         """Check that every endpoint has a schema, then launch. Raises TypeError if one has none."""
-        schemas.check_page(self)
+        schemas.endpoint_schemas(self)
         return super().launch(*arguments, **options)
 
     async def preprocess_data(

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from diffusion_demo.ui.server import call_body, queue_guard
-from diffusion_demo.ui.server.browser_policy import BrowserPolicy
+from diffusion_demo.ui.server.cross_origin import CrossOriginGuard
 from diffusion_demo.ui.server.hf_login import Provider, RequireHubLogin
 from diffusion_demo.ui.server.login import RequireLogin
 from diffusion_demo.ui.server.page_head import PageHead
@@ -127,7 +127,7 @@ def _listening(path: str, scope: Scope) -> Iterator[None]:
         return
     if not queue_guard.is_known(key):
         raise HTTPException(404, "These results do not exist, or have expired. Try again.")
-    with queue_guard.listening(key):
+    with queue_guard.count_listener(key):
         yield
 
 
@@ -188,6 +188,6 @@ def middleware(settings: Settings, temp_folder: Path, files: VisitorFiles) -> li
     login = [Middleware(RequireLogin, login=settings.login)] if settings.login else []
     if settings.hf_login:
         login = [Middleware(RequireHubLogin, provider=Provider.from_environment(os.environ))]
-    policy = Middleware(BrowserPolicy, settings=settings)
+    policy = Middleware(CrossOriginGuard, settings=settings)
     hosts = [] if settings.public else [local_hosts]
     return [policy, *hosts, *cookie_middleware(), *login, Middleware(PageHead), guard]

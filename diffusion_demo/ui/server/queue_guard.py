@@ -27,7 +27,7 @@ _listening: Counter[str] = Counter()  # open streams by session hash or event, w
 
 
 @contextmanager
-def listening(key: str) -> Iterator[None]:
+def count_listener(key: str) -> Iterator[None]:
     """Count a stream of results while it is open. `key` is a session hash or an event."""
     _listening[key] += 1
     try:

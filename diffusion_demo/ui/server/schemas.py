@@ -99,7 +99,7 @@ def schema_of(block: Block) -> InputSchema:
     raise TypeError(f"gr.{type(block).__name__} has no schema, so no endpoint may take it as an input. Add one here.")
 
 
-def check_page(page: gr.Blocks) -> dict[int, list[InputSchema]]:
+def endpoint_schemas(page: gr.Blocks) -> dict[int, list[InputSchema]]:
     """Return the schemas of all endpoints of a page by their number. Raises TypeError if one has none.
 
     The same holds for the details of events.

@@ -24,12 +24,12 @@ def start() -> None:
 
 def _warm_up() -> None:
     try:
-        from diffusion_demo.data.file_errors import limit_decoding
+        from diffusion_demo.data.file_errors import limit_decoding_threads
         from diffusion_demo.data.listing import limit_files
         from diffusion_demo.sampling.generate import last_step, sample
         from diffusion_demo.ui.server.model_cache import load
 
-        limit_decoding(1)
+        limit_decoding_threads(1)
         if settings().public:
             limit_files(PUBLIC_MAX_FILES, PUBLIC_LABEL_BYTES)
         for folder in list(model_list.model_folders().values())[:1]:

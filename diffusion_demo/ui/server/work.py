@@ -13,7 +13,7 @@ TOO_LONG = "These images take longer than {:g} seconds to read. Use fewer or sma
 VISITOR_LEFT = "The visitor has left."
 
 
-def check_visitor() -> Callable[[], None]:
+def cancellation_check() -> Callable[[], None]:
     """Return a function that raises BadInput once the visitor of the current call has left, or canceled it.
 
     Gradio stops generators when a visitor leaves, but not the threads of other handlers.
@@ -29,9 +29,9 @@ def check_visitor() -> Callable[[], None]:
     return check
 
 
-def scan_budget() -> Callable[[], None]:
+def scan_deadline() -> Callable[[], None]:
     """Return a function to call after each image of a scan. It raises BadInput when the scan has to end."""
-    check, started = check_visitor(), time.monotonic()
+    check, started = cancellation_check(), time.monotonic()
 
     def count() -> None:
         check()

@@ -10,7 +10,7 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server import limits, warmup, work
-from diffusion_demo.ui.server.event_details import ChosenFix, takes_details
+from diffusion_demo.ui.server.event_details import ChosenFix, with_details
 from diffusion_demo.ui.train import fields, report_view, uploads
 from diffusion_demo.ui.train.fixes import fixes_for
 
@@ -64,7 +64,7 @@ def _scan(get_source: Callable[[], Any], class_from: str, values: tuple, progres
     warmup.wait()
     from diffusion_demo import data
 
-    within_budget = work.scan_budget()
+    within_budget = work.scan_deadline()
 
     def show_progress(done: int, total: int) -> None:
         within_budget()
@@ -99,7 +99,7 @@ def show(report: Any, *values: Any) -> Any:
     return report_view.render(report, image_transform, fixes_for(report, chosen))
 
 
-@takes_details(ChosenFix)
+@with_details(ChosenFix)
 def apply_fix(event: gr.EventData, report: Any, *values: Any) -> list:
     """Apply the fix of the button that was pressed, or undo it. Returns the fields of FIXED_FIELDS.
 

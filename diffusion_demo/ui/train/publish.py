@@ -7,8 +7,8 @@ import gradio as gr
 from gradio.components import Component
 
 from diffusion_demo.hub.account import writing_api
-from diffusion_demo.hub.publication import LICENSES, Publication
 from diffusion_demo.hub.publish import publish as upload
+from diffusion_demo.hub.publish_settings import LICENSES, PublishSettings
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import run_actions
@@ -53,7 +53,7 @@ def publish(
     with user_errors_as_toasts():
         if not license_name:
             raise gr.Error("Choose a license.", print_exception=False)
-        publication = Publication((name or "").strip(), license_name, private)
+        publication = PublishSettings((name or "").strip(), license_name, private)
         api = writing_api()
         yield WORKING
 

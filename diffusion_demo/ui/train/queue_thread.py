@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 
-from diffusion_demo.training.scheduler import SECONDS, Scheduler, schedule
+from diffusion_demo.training.run_scheduler import SECONDS, RunScheduler, schedule
 from diffusion_demo.ui.server import model_list, warmup
 from diffusion_demo.ui.settings import settings
 
@@ -29,7 +29,7 @@ def problem() -> str:
 
 
 def _run_forever() -> None:
-    scheduler = Scheduler(model_list.RUNS, settings().runs_at_once, _num_devices, _tell)
+    scheduler = RunScheduler(model_list.RUNS, settings().runs_at_once, _num_devices, _tell)
     while True:
         try:
             schedule(scheduler, _wake)  # returns at once while `diffusion-demo queue run` starts the runs

@@ -11,17 +11,17 @@ from diffusion_demo.ui.server import event_details
 from diffusion_demo.ui.server.event_details import (
     ChosenFix,
     ExplorerState,
-    ResumedRun,
+    InterruptedSampling,
     ShownImage,
     ShownSettings,
-    takes_details,
+    with_details,
 )
 from diffusion_demo.ui.server.input_guard import GuardedBlocks
 from diffusion_demo.ui.settings import Settings
 
 
 def handler_of(schema):
-    @takes_details(schema)
+    @with_details(schema)
     def handler(event: gr.EventData):
         return event
 
@@ -38,7 +38,7 @@ def details(schema, sent):
 def test_every_handler_of_the_page_that_takes_details_has_a_schema():
     page = build()
     schemas = [event_details.schema_of_details(function.fn) for function in page.fns.values()]
-    assert {ShownSettings, ResumedRun, ShownImage, ExplorerState, ChosenFix} == set(schemas) - {None}
+    assert {ShownSettings, InterruptedSampling, ShownImage, ExplorerState, ChosenFix} == set(schemas) - {None}
 
 
 def test_a_page_with_details_that_have_no_schema_does_not_start():
@@ -59,7 +59,7 @@ def test_a_page_with_details_that_have_no_schema_does_not_start():
         (ShownImage, {"checkpoint": None, "class": None}),
         (ExplorerState, {"t": 250, "T": 1000, "lesson": "guidance"}),
         (ChosenFix, {"fix": "duplicates"}),
-        (ResumedRun, {"settings": {"seed": 1}, "num_images": 4, "label": "robot"}),
+        (InterruptedSampling, {"settings": {"seed": 1}, "num_images": 4, "label": "robot"}),
         (ExplorerState, {"t": 0.5, "T": 1000.0, "lesson": None}),
     ],
 )
@@ -102,7 +102,7 @@ JSON = st.recursive(
 
 
 @given(
-    st.sampled_from([ShownSettings, ResumedRun, ShownImage, ExplorerState, ChosenFix]),
+    st.sampled_from([ShownSettings, InterruptedSampling, ShownImage, ExplorerState, ChosenFix]),
     JSON | st.dictionaries(st.sampled_from(["settings", "checkpoint", "class", "t", "T"]), JSON),
 )
 def test_any_details_are_accepted_or_refused_in_one_sentence(schema, sent):

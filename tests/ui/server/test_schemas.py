@@ -31,7 +31,7 @@ def accepts(block: Block, value) -> bool:
 
 
 def test_every_endpoint_of_the_page_has_a_schema_that_accepts_its_own_initial_values(page):
-    found = schemas.check_page(page)
+    found = schemas.endpoint_schemas(page)
     assert found.keys() == page.fns.keys() and len(found) > 60
     for number, function in page.fns.items():
         assert len(found[number]) == len(function.inputs)

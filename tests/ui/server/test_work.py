@@ -39,7 +39,7 @@ def event():
 
 
 def test_a_scan_ends_at_the_next_image_when_its_visitor_leaves(images, event):
-    budget, seen = work.scan_budget(), []
+    budget, seen = work.scan_deadline(), []
 
     def progress(done: int, total: int) -> None:
         seen.append(done)
@@ -54,7 +54,7 @@ def test_a_scan_ends_at_the_next_image_when_its_visitor_leaves(images, event):
 def test_a_scan_on_a_public_page_ends_after_its_seconds(images, event, monkeypatch):
     monkeypatch.setattr(work, "settings", lambda: Settings(public=True))
     monkeypatch.setattr(work, "PUBLIC_SCAN_SECONDS", 0.0)
-    budget = work.scan_budget()
+    budget = work.scan_deadline()
     with pytest.raises(BadInput, match="take longer"):
         data.scan(images, progress=lambda done, total: budget())
     monkeypatch.setattr(work, "settings", settings)
@@ -63,7 +63,7 @@ def test_a_scan_on_a_public_page_ends_after_its_seconds(images, event, monkeypat
 
 def test_as_many_threads_decode_at_once_as_allowed(monkeypatch):
     monkeypatch.setattr(file_errors._Decoding, "slots", None)
-    file_errors.limit_decoding(2)
+    file_errors.limit_decoding_threads(2)
     inside, most, ready = 0, 0, threading.Barrier(6)
     lock = threading.Lock()
 

@@ -27,7 +27,7 @@ LICENSES = (
 
 @refuses_as_bad_input
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
-class Publication:
+class PublishSettings:
     """The settings of a published model. Raises BadInput, naming the field, for an invalid value."""
 
     name: str = setting(..., "Name on the Hub, USER/NAME.", title="The name on the Hub")

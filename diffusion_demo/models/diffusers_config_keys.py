@@ -159,7 +159,7 @@ def read_config(file: Path) -> dict[str, Any]:
         raise BadInput(f"Cannot read {file} ({error}). Copy the checkpoint again.") from error
 
 
-def scheduler_settings(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+def normalized_scheduler_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a scheduler's config with diffusers' defaults for absent keys and today's names for old ones.
 
     Raises BadInput, in which `name` identifies the model, for the first value that cannot be reproduced.

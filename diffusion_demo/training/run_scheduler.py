@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training import process
-from diffusion_demo.training.event_log import read_log
+from diffusion_demo.training.event_reader import read_log
 from diffusion_demo.training.queue import Entry, Queue, change_queue, read_queue
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.validation import read_regular
@@ -28,7 +28,7 @@ MIN_MINUTES = 1.0  # the least time that such a run gets
 Message = Callable[[str], None]
 
 
-class Scheduler:
+class RunScheduler:
     """Starts queued runs. Use it inside `holding_lock` only.
 
     Args:
@@ -185,7 +185,9 @@ def holding_lock(runs: Path) -> Iterator[bool]:
         lock.release()
 
 
-def schedule(scheduler: Scheduler, wake: threading.Event, until: Callable[[Queue], bool] = lambda queue: False) -> bool:
+def schedule(
+    scheduler: RunScheduler, wake: threading.Event, until: Callable[[Queue], bool] = lambda queue: False
+) -> bool:
     """Run the scheduler until `until` is true of the queue. Return False at once if another process holds its lock.
 
     Errors are told and tried again. `wake` makes it look at the queue at once.

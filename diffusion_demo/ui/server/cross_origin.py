@@ -17,7 +17,7 @@ FRAMES_OF_A_SPACE = "'self' https://huggingface.co https://*.hf.space"
 FOREIGN = "This request comes from another web page. Open this page in the browser and use it there."
 
 
-class BrowserPolicy:
+class CrossOriginGuard:
     """ASGI middleware that refuses requests of other web pages, and tells browsers to shield this one."""
 
     def __init__(self, app: ASGIApp, settings: Settings):

@@ -11,7 +11,7 @@ from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, 
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.models.config_keys import KEPT, NETWORK_KEYS, SCHEDULER_KEYS, markdown_table
+from diffusion_demo.models.diffusers_config_keys import KEPT, NETWORK_KEYS, SCHEDULER_KEYS, markdown_table
 from diffusion_demo.models.export import export
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.sampling.generate import last_step, sample

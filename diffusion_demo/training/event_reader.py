@@ -12,7 +12,7 @@ KINDS = ("step", "held_out", "preview", "saved")
 MAX_LOGS = 16  # kept in memory
 
 
-class EventLog:
+class EventReader:
     """The events of a run, without those that a later call has replaced.
 
     start    the last start event, or None
@@ -73,19 +73,19 @@ class EventLog:
             self.by_kind[kind].append(event)
 
 
-_logs: OrderedDict[Path, EventLog] = OrderedDict()
+_logs: OrderedDict[Path, EventReader] = OrderedDict()
 _lock = threading.Lock()
 
 
-def read_log(file: Path) -> EventLog:
-    """Return a copy of the log of an events.jsonl, up to date. Raises as `EventLog.update` does."""
+def read_log(file: Path) -> EventReader:
+    """Return a copy of the log of an events.jsonl, up to date. Raises as `EventReader.update` does."""
     with _lock:
-        log = _logs.pop(file, None) or EventLog(file)
+        log = _logs.pop(file, None) or EventReader(file)
         log.update()
         _logs[file] = log
         while len(_logs) > MAX_LOGS:
             _logs.popitem(last=False)
-        copy = EventLog(file)
+        copy = EventReader(file)
         copy.start, copy.end = log.start, log.end
         copy.by_kind = {kind: list(events) for kind, events in log.by_kind.items()}
         return copy

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class LiveRun:
+class SamplingRun:
     """A checked request that is ready to run.
 
     steps: starts the sampler. side: of the finished images, in pixels. settings: of each image, as stored in its PNG.
@@ -42,12 +42,12 @@ class LiveRun:
     resume: dict[str, Any] | None = None
 
 
-def no_results() -> dict[str, Any]:
+def clear_results() -> dict[str, Any]:
     """Return the updates, by name, that empty the gallery and switch the downloads off."""
     return {"gallery": []} | {name: gr.DownloadButton(interactive=False) for name in ("archive", "sheet", "animation")}
 
 
-def run_live(run: LiveRun) -> Iterator[dict[str, Any]]:
+def stream_sampling(run: SamplingRun) -> Iterator[dict[str, Any]]:
     """Sample, and yield updates by name: preview, gallery, archive, sheet, animation, start and stop. Raises gr.Error.
 
     The animation comes last, after everything else is on the page.
@@ -58,7 +58,7 @@ def run_live(run: LiveRun) -> Iterator[dict[str, Any]]:
     frames = [run.first_frame] if run.first_frame else []
     opening = make_animation(frames, run.total_steps, status, live=True) if frames else {"frames": [], "empty": status}
     opening |= {"caption": run.captions["caption"], "resume": run.resume}
-    yield {"preview": opening} | no_results() | working_buttons()
+    yield {"preview": opening} | clear_results() | working_buttons()
     sheets: list[Image.Image] = []
     with user_errors_as_toasts():
         last = yield from _sample(run, frames, sheets, started)
@@ -66,7 +66,7 @@ def run_live(run: LiveRun) -> Iterator[dict[str, Any]]:
 
 
 def _sample(
-    run: LiveRun, frames: list[dict[str, Any]], sheets: "list[Image.Image]", started: float
+    run: SamplingRun, frames: list[dict[str, Any]], sheets: "list[Image.Image]", started: float
 ) -> "Generator[dict[str, Any], None, Step]":
     """Sample, append the recorded frames and their contact sheets, yield live updates, and return the last step."""
     from diffusion_demo.ui.preview.frames import frame, make_animation, recorded_steps, sheet_of
@@ -92,7 +92,7 @@ def _sample(
 
 
 def _finish(
-    run: LiveRun, frames: list[dict[str, Any]], sheets: "list[Image.Image]", last: "Step", seconds: float
+    run: SamplingRun, frames: list[dict[str, Any]], sheets: "list[Image.Image]", last: "Step", seconds: float
 ) -> Iterator[dict[str, Any]]:
     """Write the files and yield the final updates."""
     from diffusion_demo.ui.preview.frames import make_animation
