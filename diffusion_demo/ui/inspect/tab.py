@@ -61,7 +61,9 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
     page.load(_open_link, None, [image, num_timesteps, seed, steps, model, inspector], **_PRIVATE_EVENT)
     new_noise.click(lambda: random.randrange(2**31), None, seed, **_PRIVATE_EVENT)
     entered = [num_timesteps.submit, num_timesteps.blur]
-    gr.on(entered, _set_num_timesteps, num_timesteps, [steps, num_timesteps], **_PRIVATE_EVENT)
+    gr.on(
+        entered, _set_num_timesteps, num_timesteps, [steps, num_timesteps], trigger_mode="always_last", **_PRIVATE_EVENT
+    )
     gr.on([lesson.change, model.change], _own_steps, [lesson, model], [steps, num_timesteps], **_PRIVATE_EVENT)
     inputs = [image, seed, steps]
     changes = [component.change for component in inputs]

@@ -11,6 +11,8 @@ from diffusion_demo.ui.sample import words
 # queue, so that buttons react at once.
 PRIVATE_EVENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 INSTANT_EVENT: dict[str, Any] = PRIVATE_EVENT | {"queue": False}
+# Of an input: without this mode, Gradio drops what is entered while the last call is pending.
+LATEST_EVENT: dict[str, Any] = INSTANT_EVENT | {"trigger_mode": "always_last"}
 
 
 def preview(animation: dict[str, Any] | None, elem_id: str) -> gr.HTML:

@@ -12,7 +12,7 @@ from diffusion_demo.sampling.presets import USUAL_GUIDANCE_SCALE
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.named_outputs import with_named_outputs
 from diffusion_demo.ui.preview import showcase
-from diffusion_demo.ui.preview.preview import INSTANT_EVENT, PRIVATE_EVENT
+from diffusion_demo.ui.preview.preview import INSTANT_EVENT, LATEST_EVENT, PRIVATE_EVENT
 from diffusion_demo.ui.sample import (
     browser_history,
     compare_view,
@@ -109,9 +109,9 @@ def _connect_model(
 ) -> None:
     """Connect what a choice of the model changes: classes, optional fields, and both stages."""
     page.load(_refresh_models, model, model, **UNLIMITED_EVENT)
-    model.input(show_classes, [model, label], [label, form.fields["guidance_scale"]], **INSTANT_EVENT)
+    model.input(show_classes, [model, label], [label, form.fields["guidance_scale"]], **LATEST_EVENT)
     show_optional_fields = with_named_outputs(_show_optional_fields, form.optional)
-    gr.on([page.load, model.change], show_optional_fields, model, [*form.optional.values()], **INSTANT_EVENT)
+    gr.on([page.load, model.change], show_optional_fields, model, [*form.optional.values()], **LATEST_EVENT)
     stages = made.outputs() | made.later_outputs() | {"card_style": card_style, "vary_preview": varied.preview}
     model.change(with_named_outputs(_clear_stages, stages), model, [*stages.values()], **INSTANT_EVENT)
 

@@ -150,7 +150,9 @@ def _connect_images(
         trigger(lambda: (*_show_report(True), READING), None, [*views, stage.report], **IMMEDIATE)
         scanned = trigger(scan, inputs, outputs, js=js, **scanning)
         scanned.failure(lambda: (*_show_report(False), *dataset_preview.NOTHING), None, [*views, *outputs], **IMMEDIATE)
-    on_class_input(dataset_preview.rescan, [state.report, *scan_settings], outputs, **scanning)
+    on_class_input(
+        dataset_preview.rescan, [state.report, *scan_settings], outputs, trigger_mode="always_last", **scanning
+    )
     stage.to_training.click(lambda: _show_report(False), None, views, **IMMEDIATE)
     stage.to_report.click(lambda: _show_report(True), None, views, **IMMEDIATE)
     state.report.change(
@@ -188,7 +190,7 @@ def _connect_form(
     fix = stage.report.select(dataset_preview.apply_fix, report_inputs, fixed, **QUIET)
     fix.success(dataset_preview.show, report_inputs, stage.report, **QUIET)
     fix.success(train_form.check, check_inputs, check_outputs, **validating)
-    setup.duration.input(form.patience_of, setup.duration, setup.fields["early_stopping_patience"], **IMMEDIATE)
+    setup.duration.input(form.patience_of, setup.duration, setup.fields["early_stopping_patience"], **LATEST)
 
 
 def _connect_start(
