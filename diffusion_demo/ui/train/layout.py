@@ -167,6 +167,13 @@ def _lay_out_progress() -> RunProgress:
         js_on_load=read_asset("train/curves.js"),
         elem_id="curves",
     )
+    more, others, command = _lay_out_comparison()
+    return RunProgress(
+        run, line, timeline, curves, stop, open_in_sample, resume, sample_now, save_now, more, others, command
+    )
+
+
+def _lay_out_comparison() -> tuple[gr.Accordion, gr.Dropdown, gr.Code]:
     with gr.Accordion("Compare and repeat", open=False, elem_id="train-more") as more:
         others = gr.Dropdown(
             [],
@@ -186,9 +193,7 @@ def _lay_out_progress() -> RunProgress:
             wrap_lines=True,
             elem_id="train-command",
         )
-    return RunProgress(
-        run, line, timeline, curves, stop, open_in_sample, resume, sample_now, save_now, more, others, command
-    )
+    return more, others, command
 
 
 def lay_out_runs() -> RunManager:

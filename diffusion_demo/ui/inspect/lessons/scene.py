@@ -89,7 +89,7 @@ class Scene:
         if float(self.chain.abar[index]) < MIN_SIGNAL:  # x_t is pure noise
             return self.known.mean(0, keepdim=True).expand_as(xt)
         eps = finite_set(self.known, self.chain.abar)(xt, torch.full((len(xt),), index))
-        return self.chain.x0_from_eps(xt.double().cpu(), index, eps.double().cpu()).to(xt)
+        return self.chain.x0_from_eps(xt.cpu().double(), index, eps.cpu().double()).to(xt)
 
     def draws(self, count: int, salt: int) -> Tensor:
         """Return standard normal noise, float32 [count, C, S, S], seeded by the scene and `salt`."""
