@@ -1,7 +1,7 @@
 """Status of a run, read from its run folder alone, so that it survives a restart of the page."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
@@ -9,7 +9,7 @@ from diffusion_demo.training.event_reader import read_log
 from diffusion_demo.training.pending import pending_commands
 from diffusion_demo.training.run_folder import RunFolder
 
-STATES = ("empty", "running", "finished", "failed", "interrupted")
+State = Literal["empty", "running", "finished", "failed", "interrupted", "damaged"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Status:
     """Status of a run.
 
     state         empty: no process has started it; running; finished: it reached its budget or was stopped;
-                  failed: it ended with an error, given in `message`; interrupted: its process was killed
+                  failed: it ended with an error, given in `message`; interrupted: its process was killed;
+                  damaged: its files cannot be read
     seconds_left  None without a budget to estimate it from
     memory        bytes of the training process; None unless it is running
     reason        why a finished run ended, as in its last event
@@ -25,7 +26,7 @@ class Status:
     steps, held_out, previews, saved  events of these types, oldest first
     """
 
-    state: str
+    state: State
     task: str = "diffusion"
     step: int = 0
     max_steps: int | None = None

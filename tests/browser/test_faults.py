@@ -78,7 +78,7 @@ def test_training_and_the_queue_go_on_when_the_server_is_killed_and_the_restarte
         page.locator("#train-drawn").click()
         expect(page.locator("#train-report")).to_contain_text("400 images", timeout=SOON)
         page.get_by_role("combobox", name="Start from").click()
-        page.get_by_role("option", name="a new tiny network", exact=True).click()
+        page.get_by_role("option", name="New network, tiny", exact=True).click()
         expect(page.get_by_role("button", name="Start", exact=True)).to_be_enabled(timeout=SOON)
         page.get_by_role("button", name="Start", exact=True).click()
         line = page.locator("#train-line")

@@ -253,7 +253,7 @@ def test_a_folder_keeps_its_classes_fixes_are_one_click_and_runs_wait_in_an_orde
     expect(fix).to_have_attribute("aria-pressed", "true")
     report.get_by_role("button", name="Train at 16 x 16 pixels").click()
     expect(report).to_contain_text("16 x 16 pixels.")
-    choose(page, "Start from", "a new tiny network")
+    choose(page, "Start from", "New network, tiny")
     check_queue(page)
 
 

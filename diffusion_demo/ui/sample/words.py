@@ -8,7 +8,6 @@ WAYS = {"make": "Generate", "vary": "Variations", "compare": "Compare"}
 # Generate
 GENERATE, STOP = "Generate", "Stop"
 LOADING, WAITING, WORKING = "Loading …", "Waiting …", "Working …"
-KEYS = "Ctrl+Enter starts, Esc stops."
 IMAGES = "Images"
 QUALITY, QUALITY_HINT = "Quality", "Higher quality takes longer."
 QUALITIES = {"quick": "Quick", "balanced": "Balanced", "best": "Best", "custom": "Custom"}

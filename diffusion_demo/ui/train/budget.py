@@ -13,6 +13,9 @@ NEW_NETWORKS = {
     "a new small network": "small",
     "a new medium network, for a GPU": "medium",
 }
+NEW_NETWORK_TITLES = dict(
+    zip(NEW_NETWORKS, ("New network, tiny", "New network, small", "New network, medium (for a GPU)"), strict=True)
+)
 DURATIONS = {"Quick try, 3 min": 3, "15 min": 15, "1 hour": 60, "4 hours": 240}
 LONG_MINUTES = 60  # runs of at least this length stop early by default
 PATIENCE = 4  # in evaluations; a long run has twelve

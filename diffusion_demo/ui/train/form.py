@@ -18,12 +18,18 @@ from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server import limits, model_list, warmup
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import budget, expectations, fields, run_list, run_queue, uploads
-from diffusion_demo.ui.train.budget import NEW_NETWORKS
+from diffusion_demo.ui.train.budget import NEW_NETWORK_TITLES, NEW_NETWORKS
+
+
+def initial_choices() -> list[tuple[str, str]]:
+    """Return (title, name) of what training can start from: all networks of the model list, then new networks."""
+    trained = [(title, name) for title, name in model_list.model_choices() if name not in ORACLES]
+    return trained + [(title, name) for name, title in NEW_NETWORK_TITLES.items()]
 
 
 def initial_models() -> list[str]:
-    """Return the models that training can start from: all networks of the model list, then new networks."""
-    return [*(name for _, name in model_list.model_choices() if name not in ORACLES), *NEW_NETWORKS]
+    """Return the names of `initial_choices`."""
+    return [name for _, name in initial_choices()]
 
 
 class TrainForm:

@@ -112,7 +112,7 @@ def lay_out_settings() -> RunSettings:
     anywhere = settings().anywhere
     gr.Markdown("## 2 Settings", elem_classes="step")
     start_from = gr.Dropdown(
-        form.initial_models(),
+        form.initial_choices(),
         label="Start from",
         info="Fine-tuning an existing model is faster."
         + (" You can also enter a folder or a Hugging Face model name." if anywhere else ""),

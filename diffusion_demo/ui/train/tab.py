@@ -304,7 +304,7 @@ def _connect_refresh(
 
 def _refresh(start_from: str | None, owner_token: object) -> tuple[gr.Dropdown, gr.Dropdown, str]:
     """Return the list of runs, the list of initial models and the browser's token, which is created if it has none."""
-    initial_models, token = form.initial_models(), run_ownership.valid_or_new_token(owner_token)
+    choices, token = form.initial_choices(), run_ownership.valid_or_new_token(owner_token)
     runs = gr.Dropdown(run_list.visible_names(token), value=run_list.default_run(token))
-    selected = start_from if start_from in initial_models else initial_models[0]
-    return runs, gr.Dropdown(initial_models, value=selected), token
+    names = [name for _, name in choices]
+    return runs, gr.Dropdown(choices, value=start_from if start_from in names else names[0]), token
