@@ -9,6 +9,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -111,6 +112,18 @@ def open_page(chromium, url):
     for context in contexts:
         context.close()
     assert not problems, problems
+
+
+@pytest.fixture
+def kill_trainers_of_the_page(trained_run):
+    """Kill trainers at the end of the test, as they outlive the page and the server."""
+    yield
+    for process in psutil.process_iter(["cmdline"]):
+        if (
+            str(trained_run.parent) in (line := " ".join(process.info["cmdline"] or []))
+            and "diffusion_demo train" in line
+        ):
+            process.kill()
 
 
 @pytest.fixture

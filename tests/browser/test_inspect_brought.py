@@ -62,13 +62,13 @@ def test_a_link_opens_the_page_at_what_it_names(linked):
     "query",
     ["example=../../etc/passwd&schedule=nonsense&t=1001&T=1e400&noise=99999999999", "t=-5&T=abc&noise=x&tab=nowhere"],
 )
-def test_what_a_link_cannot_mean_is_ignored(linked, query):
+def test_what_a_link_cannot_mean_is_ignored(linked, url, query):
     page = linked(query)
     page.get_by_role("tab", name="Inspect").click()
     expect(page.locator("#inspector .t-value")).to_have_text("250 of 1000", timeout=60_000)
     expect(page.get_by_label("select cosine")).to_be_checked()
     default = "?tab=inspect&lesson=forward&example=seed_00000000&t=250"
-    expect(page.locator("#inspector .link")).to_have_text(default)
+    expect(page.locator("#inspector .link")).to_have_attribute("href", f"{url}/{default}")
 
 
 def test_the_link_follows_and_is_copied(inspector, url):

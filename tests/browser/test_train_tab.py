@@ -5,7 +5,6 @@ import shutil
 import zipfile
 from typing import Any, cast
 
-import psutil
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
@@ -16,6 +15,7 @@ from diffusion_demo.training.run_folder import resolve_checkpoint
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, open_part
 
 SOON = 120_000
+pytestmark = pytest.mark.usefixtures("kill_trainers_of_the_page")
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +32,6 @@ def archive(tmp_path_factory):
                 file.write(folder / "digit.png", f"{name}/{i:03d}.png")
         file.writestr("two/broken.png", b"not an image")
     return folder / "my digits.zip"
-
-
-@pytest.fixture(autouse=True)
-def kill_trainers(trained_run):
-    """Kill trainers at the end of the test, as they outlive the page and the server."""
-    yield
-    for process in psutil.process_iter(["cmdline"]):
-        if (
-            str(trained_run.parent) in (line := " ".join(process.info["cmdline"] or []))
-            and "diffusion_demo train" in line
-        ):
-            process.kill()
 
 
 def open_train(open_page, viewport=DESKTOP, theme="light"):
@@ -247,7 +235,7 @@ def test_a_folder_keeps_its_classes_fixes_are_one_click_and_runs_wait_in_an_orde
     expect(report).to_contain_text("61 images", timeout=SOON)
     expect(report).to_contain_text("one (21), three (20), two (20)")
     expect(page.locator("#train-files")).to_contain_text("Left out, no images: 1")
-    fix = report.get_by_role("button", name="Drop 1 exact duplicates")
+    fix = report.get_by_role("button", name="Drop exact duplicates (1)")
     fix.click()
     expect(report).to_contain_text("60 images")
     expect(fix).to_have_attribute("aria-pressed", "true")

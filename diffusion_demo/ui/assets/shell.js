@@ -1,4 +1,5 @@
-// Runs once when the page is loaded: the open tab in the address, and dropdowns that close when the focus leaves them.
+// Runs once when the page is loaded: the open tab in the address, dropdowns that close when the focus leaves them, and
+// arrow keys for radio buttons.
 () => {
   const TABS = ["sample", "train", "inspect"];
   const button = (name) => document.querySelector(`#${name}-tab-button`);
@@ -28,4 +29,15 @@
   document.addEventListener("keydown", (event) => {
     if (event.key === "Tab" && event.target.matches("[role=combobox]")) event.stopImmediatePropagation();
   }, true);
+
+  // Gradio 6.31 gives each radio button a name of its own, and anew with new choices. Browsers move with arrow keys
+  // between those of one name.
+  const groupRadios = () => {
+    for (const radio of document.querySelectorAll("label > input[type=radio]")) {
+      const { name } = radio.closest("label").parentElement.querySelector("input[type=radio]");
+      if (radio.name !== name) radio.name = name;
+    }
+  };
+  document.addEventListener("focusin", groupRadios);
+  document.addEventListener("keydown", groupRadios, true);
 }

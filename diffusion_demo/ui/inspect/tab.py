@@ -90,7 +90,7 @@ def _chain_fields() -> tuple[gr.Number, gr.Button]:
             visible=False,
             elem_id="inspect-steps",
         )
-        return num_timesteps, gr.Button("New noise", scale=1, min_width=110, elem_id="new-noise")
+        return num_timesteps, gr.Button("New noise", size="sm", scale=1, min_width=110, elem_id="new-noise")
 
 
 def _image() -> gr.Image:

@@ -43,7 +43,7 @@ def fixes_for(report: Any, chosen: dict[str, Any]) -> list[Fix]:
         found.append(Fix(key, label, field, value, chosen.get(field) == value))
 
     if report.copies:
-        add("duplicates", f"Drop {report.copies:,} exact duplicates", "drop_duplicates", True)
+        add("duplicates", f"Drop exact duplicates ({report.copies:,})", "drop_duplicates", True)
     small = sum(entry.side < chosen["image_size"] for entry in entries)
     if small > MIN_SHARE * len(entries) or chosen["image_size"] < fields.DEFAULTS["image_size"]:
         size = _fitting_size(sorted(entry.side for entry in entries))

@@ -10,7 +10,7 @@ function address(base) {
 function showLink() {
   const url = address(location.origin + location.pathname);
   find(".link").href = url;
-  find(".link").textContent = decodeURIComponent(new URL(url).search) + (data.example ? "" : " (your image isn't included)");
+  find(".link").textContent = "Link to this view" + (data.example ? "" : " (your image isn't included)");
   find(".copied").textContent = "";
 }
 
