@@ -167,6 +167,22 @@ def test_a_foreign_image_is_refused_with_a_sentence(open_page, tmp_path):
     generate(page)
 
 
+def test_start_works_again_as_soon_as_the_images_are_there(open_page):
+    page = open_page()
+    status = page.locator("#stage .status").first
+    for _ in range(4):
+        before = status.text_content()
+        page.get_by_role("button", name="Generate", exact=True).click()
+        page.wait_for_function(
+            """before => {
+              const now = document.querySelector("#stage .status").textContent;
+              return now !== before && /images in/.test(now);
+            }""",
+            arg=before,
+        )
+    expect(page.locator("#zip-animation")).to_be_enabled()
+
+
 def test_all_images_come_as_one_zip(open_page, tmp_path):
     page = open_page()
     set_seed(page, 5)

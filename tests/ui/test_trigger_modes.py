@@ -3,6 +3,7 @@
 from diffusion_demo.ui.page import build
 
 ENTERED = {"input", "release", "change", "blur"}
+RUNS = {"sample", "compare", "vary", "interpolate"}
 
 
 def test_every_handler_of_an_input_takes_the_last_value():
@@ -13,3 +14,9 @@ def test_every_handler_of_an_input_takes_the_last_value():
     ]
     assert len(handlers) > 15
     assert not [handler for handler in handlers if handler[2] != "always_last"]
+
+
+def test_a_click_during_the_last_update_of_a_run_is_not_lost():
+    runs = [function for function in build().fns.values() if function.api_name in RUNS]
+    assert len(runs) == len(RUNS)
+    assert {function.trigger_mode for function in runs} == {"always_last"}

@@ -54,6 +54,7 @@ def connect_run(
         api_name=api_name,
         concurrency_limit=None,
         show_progress="hidden",
+        trigger_mode="always_last",  # Start is ready before the animation is, and a click then must not be lost
     )
     run.success(None, images, None, js=browser_history.ADD_RESULTS)
     run.failure(become_idle, None, [*buttons.values()], **INSTANT_EVENT)
