@@ -58,6 +58,7 @@ def choose(page, label, option):
 def test_initial_state(open_page):
     page = open_train(open_page)
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
+    expect(page.locator("#train-note")).to_have_text("Add images in step 1 first.")
     expect(page.locator("#train-files")).to_contain_text("Drop a folder, images or one ZIP here")
     titles = [heading.inner_text() for heading in page.locator(".step h2").all()]
     assert titles == ["1 Images", "2 Settings", "3 Training", "Runs"]

@@ -20,6 +20,8 @@ from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import budget, expectations, fields, run_list, run_queue, uploads
 from diffusion_demo.ui.train.budget import NEW_NETWORK_TITLES, NEW_NETWORKS
 
+NO_IMAGES_NOTE = "<p>Add images in step 1 first.</p>"
+
 
 def initial_choices() -> list[tuple[str, str]]:
     """Return (title, name) of what training can start from: all networks of the model list, then new networks."""
@@ -88,7 +90,7 @@ class TrainForm:
         """
         if report is None:
             skipped = [gr.skip()] * len(self.infos)
-            return ["", gr.Button(interactive=False), gr.skip(), invalid_field, *skipped]
+            return [NO_IMAGES_NOTE, gr.Button(interactive=False), gr.skip(), invalid_field, *skipped]
         warmup.wait()
         try:
             config = _make_config(self.settings(report, start_from, values))

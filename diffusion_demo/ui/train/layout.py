@@ -126,7 +126,7 @@ def lay_out_settings() -> RunSettings:
     with gr.Accordion("All settings", open=False, elem_id="train-settings"):
         settings_fields, noise = fields.build()
     with gr.Column(elem_id="train-go"):
-        note = gr.HTML(elem_id="train-note")
+        note = gr.HTML(form.NO_IMAGES_NOTE, elem_id="train-note")
         start = gr.Button("Start", variant="primary", interactive=False, min_width=120, elem_id="train-start")
     return RunSettings(start_from, duration, settings_fields, noise, note, start)
 
