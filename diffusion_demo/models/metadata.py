@@ -69,6 +69,12 @@ class CheckpointMetadata:
         """The index of the null class, which follows the named ones; None for a model without classes."""
         return len(self.class_names) if self.class_names else None
 
+    @property
+    def classes_of_data(self) -> frozenset[str]:
+        """The classes of the training images, which an upsampler knows as well, although it has no classes."""
+        classes = (self.data or {}).get("classes")
+        return frozenset(classes if isinstance(classes, dict) else self.class_names)
+
     def title(self, class_name: str) -> str:
         """Return the display name of a class."""
         return self.titles.get(class_name, class_name)

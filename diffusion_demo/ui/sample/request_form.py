@@ -106,10 +106,14 @@ def interval_to_percent(interval: list[int] | tuple[int, int] | None, num_timest
 
 
 def upsampler_for(metadata: CheckpointMetadata) -> tuple[str, Path] | None:
-    """Return name and folder of the upsampler that doubles the size of this model's images, or None."""
+    """Return name and folder of the upsampler that doubles the size of this model's images, or None.
+
+    One that was trained on the same classes comes first.
+    """
+    fitting = []
     for name, folder in upsampler_folders().items():
         upsampler = load_metadata(folder)
         fits = upsampler.small_size in (None, metadata.image_size) and upsampler.image_size == 2 * metadata.image_size
         if fits and upsampler.channels == metadata.channels:
-            return name, folder
-    return None
+            fitting.append((upsampler.classes_of_data != metadata.classes_of_data, name, folder))
+    return min(fitting, key=lambda one: one[0])[1:] if fitting else None

@@ -5,6 +5,7 @@ import pytest
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata
+from diffusion_demo.paths import CHECKPOINTS
 from diffusion_demo.sampling.presets import DEFAULT, DEFAULT_ETA, GUIDANCE_START_PERCENT, PRESETS
 from diffusion_demo.ui.sample import quality, tab
 from diffusion_demo.ui.sample.request_form import interval_to_percent, parse_request, percent_to_interval, upsampler_for
@@ -101,3 +102,14 @@ def test_an_upsampler_must_fit_the_size_and_the_channels(three_models):
     assert upsampler_for(CheckpointMetadata(16, 1, 1000)) is None
     assert upsampler_for(CheckpointMetadata(32, 3, 1000)) is None
     assert "twice" not in model_list.model_folders()
+
+
+@pytest.mark.parametrize("kind", ["avatars", "emoji"])
+def test_an_upsampler_of_the_same_classes_comes_first(kind):
+    found = upsampler_for(load_metadata(CHECKPOINTS / f"{kind}-32"))
+    assert found == (f"{kind}-64", CHECKPOINTS / f"{kind}-64")
+
+
+def test_classes_that_are_no_table_choose_nothing():
+    assert CheckpointMetadata(32, 3, 1000, ("a",), data={"classes": 7}).classes_of_data == {"a"}
+    assert upsampler_for(CheckpointMetadata(32, 3, 1000, data={"classes": ["cat"]})) is not None
