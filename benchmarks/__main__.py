@@ -13,7 +13,7 @@ GROUPS = {
     "sampling": ("sampling_overhead",),
     "diffusers": ("against_diffusers",),
     "training": ("training_overhead",),
-    "page": ("page_start", "page_generate"),
+    "page": ("page_start", "page_generate", "page_inspect"),
     "data": ("dataset", "training_start"),
     "memory": ("memory",),
     "gpu": ("accelerator",),

@@ -12,7 +12,8 @@ from benchmarks.measuring import Row
 from benchmarks.page_start import served
 
 IMAGES = 16
-# Checks in every animation frame for images and words that were not there before the click. The initial noise is not a preview.
+# Checks in every animation frame for images and words that were not there before the click. The initial noise is not a
+# preview.
 WATCH = """() => {
   const loaded = (image) => image.src && image.complete && image.naturalWidth > 0;
   const all = (selector) => [...document.querySelectorAll(selector)];
