@@ -18,7 +18,7 @@ INTRODUCTION = """# Equation map
 
 Which function implements which equation of which paper, which tests use it, and where the page shows it. Made from the
 docstrings by `python -m scripts.equation_map`; a test fails if it is stale. `python -m scripts.mutations` plants
-typical mistakes in these functions, one at a time, and each makes a test fail.
+typical mistakes in these functions and elsewhere, one at a time; each must make a test fail.
 """
 PAPER = r"(?:Improved DDPM|DDPM|ADM|DDIM|[A-Z][\w-]+(?: et al\.| and [A-Z]\w+)? \d{4}(?: \([\w-]+\))?)"
 PLACE = r"(?:Eq\.|Algorithm|section|Figure|Table|appendix) [\w.]*\w(?:(?:,| and) \d+)*"

@@ -26,7 +26,7 @@ def turn_to(page, rows="Sampler", columns="Network calls"):
 
 def compare(page, cells):
     page.locator("#compare").click()
-    expect(page.locator(STATUS)).to_contain_text(f"{cells} cells in", timeout=120_000)
+    expect(page.locator(STATUS)).to_contain_text(f"{cells} cell{'s' * (cells != 1)} in", timeout=120_000)
 
 
 def grid_of(page, path):

@@ -183,6 +183,20 @@ def test_start_works_again_as_soon_as_the_images_are_there(open_page):
     expect(page.locator("#zip-animation")).to_be_enabled()
 
 
+def test_a_run_that_follows_a_stop_at_once_can_be_stopped(open_page):
+    page = open_page()
+    start, stop = (page.get_by_role("button", name=name, exact=True) for name in ("Generate", "Stop"))
+    status = page.locator("#stage .status").first
+    set_number(page, "Images", 64)
+    set_steps(page, 500)
+    for _ in range(2):
+        start.click()
+        expect(status).to_contain_text(re.compile(r"Step [1-9]\d* of 500"))
+        stop.click()
+        expect(status).to_contain_text("Stopped.")
+    generate(page, images=1)  # at once, because no earlier run is left
+
+
 def test_all_images_come_as_one_zip(open_page, tmp_path):
     page = open_page()
     set_seed(page, 5)

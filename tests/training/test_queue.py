@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import psutil
@@ -48,6 +49,7 @@ def test_runs_start_in_the_order_of_the_queue_which_can_be_changed(runs):
         queue.add_new(runs, name, SETTINGS, 5)
     assert names(runs) == ["a", "b", "c"]
     queue.move_up(runs, "c")
+    assert names(runs) == ["a", "c", "b"], "one place"
     queue.move_up(runs, "a")
     assert names(runs) == ["a", "c", "b"], "the first one stays the first"
     queue.remove(runs, "c")
@@ -62,6 +64,16 @@ def test_runs_start_in_the_order_of_the_queue_which_can_be_changed(runs):
     for change in (queue.remove, queue.move_up):
         with pytest.raises(BadInput, match="a has started"):
             change(runs, "a")
+
+
+def test_changes_at_the_same_time_lose_no_run(runs):
+    def add(thread):
+        for i in range(5):
+            queue.add_new(runs, f"{thread}-{i}", SETTINGS, 5)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(add, range(6)))
+    assert len(names(runs)) == 30
 
 
 def test_the_queue_has_a_last_place(runs, monkeypatch):

@@ -49,9 +49,13 @@ def compare(model: str, calls: int, per_cell: int, **form: Any) -> Iterator[dict
         cells = plan.cells(lambda name: load_metadata(folder_of(name)))
         _check(cells)
     started = time.monotonic()
-    yield {"status": f"0 of {len(cells)} cells", "grid": None} | working_buttons()
+    yield {"status": f"0 of {_cells(len(cells))}", "grid": None} | working_buttons()
     with TemporaryDirectory() as folder, user_errors_as_toasts():
         yield from _fill(plan, cells, Path(folder), started)
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'s' * (count != 1)}"
 
 
 def _plan(model: str, calls: float | None, per_cell: float | None, form: dict[str, Any]) -> Comparison:
@@ -124,6 +128,6 @@ def _fill(plan: Comparison, cells: list[Cell], folder: Path, started: float) -> 
         path = folder / f"compare_{i + 1:02d}.png"
         save_png(path, draw_grid(plan, results, checkpoint.description), settings_of(plan))
         if len(results) < len(cells):
-            yield {"status": f"{len(results)} of {len(cells)} cells", "grid": str(path)}
-    status = f"{len(cells)} cells in {duration(time.monotonic() - started)}."
+            yield {"status": f"{len(results)} of {_cells(len(cells))}", "grid": str(path)}
+    status = f"{_cells(len(cells))} in {duration(time.monotonic() - started)}."
     yield {"status": status, "grid": str(path)} | idle_buttons(words.COMPARE)

@@ -1,5 +1,6 @@
 """Layout of Sample, Compare: two varied settings, with the grid beside them."""
 
+import json
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -89,6 +90,13 @@ def results() -> CompareResults:
     return CompareResults(status, grid)
 
 
+# The status after a failure, which a stop is as well.
+_CLEARED = f"""() => {{
+  const stopped = {json.dumps(words.COMPARE_STOPPED)};
+  return document.querySelector("#compare-status").textContent.includes(stopped) ? stopped : "";
+}}"""
+
+
 def connect(
     model: gr.Dropdown, label: gr.Radio, sample_form: SampleForm, form: CompareForm, results: CompareResults
 ) -> None:
@@ -98,6 +106,7 @@ def connect(
     for side in sides:
         side.setting.input(_value_fields, [side.setting, model], [side.typed, side.chosen], **LATEST_EVENT)
         side.setting.input(_cost_fields, settings, [form.calls, form.hint], **LATEST_EVENT)
+        model.change(_names_of_model, [side.setting, model], [side.typed, side.chosen], **LATEST_EVENT)
         side.chosen.input(None, side.chosen, side.typed, js="(chosen) => chosen.join(', ')")
     inputs: dict[str, Component] = {
         "model": model,
@@ -113,7 +122,8 @@ def connect(
         name: field for name, field in sample_form.fields.items() if name not in (*inputs, "num_images", "twice")
     }
     outputs: dict[str, Component] = {**results._asdict(), "start": form.start, "stop": form.stop}
-    stopped = connect_run(compare, "compare", words.COMPARE, inputs, outputs, results.grid)
+    run, stopped = connect_run(compare, "compare", words.COMPARE, inputs, outputs, results.grid)
+    run.failure(None, None, results.status, js=_CLEARED)
     # in a second step, because the last update of the run may still arrive after the first
     stopped.then(lambda: words.COMPARE_STOPPED, None, results.status, **INSTANT_EVENT)
 
@@ -142,6 +152,11 @@ def _cost_of(across: str, down: str) -> str:
 def _cost_fields(across: str, down: str) -> list:
     """Return the updates of the calls per image, which an axis may replace, and of the sentence on the cost."""
     return [gr.Slider(visible=not {"steps", "calls"} & {across, down}), _cost_of(across, down)]
+
+
+def _names_of_model(setting: str, model: str) -> list:
+    """Return the updates of the two value fields after another model was chosen, which may have other classes."""
+    return _value_fields(setting, model) if setting == "class" else [gr.skip(), gr.skip()]
 
 
 def _value_fields(setting: str, model: str) -> list:

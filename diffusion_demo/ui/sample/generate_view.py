@@ -124,7 +124,7 @@ def form(model: gr.Dropdown, label: gr.Radio) -> SampleForm:
         "twice": advanced.twice,
     }
     gpu_hint.lay_out(fields)
-    restored = fields | {"randomize": seed.randomize, "preset": preset}
+    restored = fields | {"randomize": seed.randomize, "problem": seed.problem, "preset": preset}
     quality.connect(preset, advanced.sampler, advanced.steps, advanced.eta)
     _connect_restore(dropped, restored)
     optional = {"interval": advanced.interval_row} | {name: fields[name] for name in ("classifier_scale", "twice")}

@@ -107,10 +107,10 @@ def _finish(
             "gallery": [(str(path), None) for path in paths],
             "archive": _download(write_zip_of(paths)),
             "sheet": _download(write_sheet(sheets[-1], folder)),
-        } | idle_buttons(run.start_label)
-        yield results
+        }
+        yield results | {"stop": gr.Button(interactive=False)}
         # everything again, because a program that calls the API gets the last update only
-        yield results | {"animation": _download(write_animation(sheets, folder))}
+        yield results | {"animation": _download(write_animation(sheets, folder))} | idle_buttons(run.start_label)
 
 
 def _download(path: Path) -> gr.DownloadButton:

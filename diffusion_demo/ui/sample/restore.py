@@ -115,5 +115,6 @@ def _updates(
         "classifier_scale": request.classifier_scale,
         "twice": bool(settings.get("upsampler")) and has_upsampler,
         "randomize": False,
+        "problem": "",
         "preset": quality.word_for(request.sampler, int(request.steps), request.eta),
     }

@@ -10,6 +10,7 @@ from gradio.events import Dependency
 from diffusion_demo.ui.named_outputs import with_named_outputs
 from diffusion_demo.ui.preview.preview import INSTANT_EVENT, dispatch_event, idle_buttons
 from diffusion_demo.ui.sample import browser_history, words
+from diffusion_demo.ui.server.fair_queue import until_left
 
 RANDOM_SEEDS = 1_000_000
 # JavaScript of event listeners: the buttons from the click until the run starts, and a seed drawn if it is asked for.
@@ -19,7 +20,19 @@ _WAITING = (
     "{__type__: 'update', interactive: true}"
 )
 _BEGIN = f"() => [{_WAITING}]"
+_STOPPING = (
+    f"() => [{{__type__: 'update', value: {json.dumps(words.STOPPING)}, interactive: false}}, "
+    "{__type__: 'update', interactive: false}]"
+)
 _BEGIN_WITH_SEED = f"(random, seed) => [{_WAITING}, random ? Math.floor({RANDOM_SEEDS} * Math.random()) : seed]"
+
+
+def _become_idle(start_label: str, buttons: Mapping[str, Component]) -> Callable:
+    async def become_idle() -> dict[Component, gr.Button]:
+        await until_left()  # Gradio would send the Stop of a next run to the one that has not ended yet
+        return {buttons[name]: update for name, update in idle_buttons(start_label).items()}
+
+    return become_idle
 
 
 def connect_run(
@@ -31,8 +44,8 @@ def connect_run(
     images: Component,
     stage: str | None = None,
     randomize: gr.Checkbox | None = None,
-) -> Dependency:
-    """Connect a run to the buttons `start` and `stop` of `outputs`, and return the event of Stop.
+) -> tuple[Dependency, Dependency]:
+    """Connect a run to the buttons `start` and `stop` of `outputs`, and return the events of the run and of Stop.
 
     handler: gets the inputs by name, which are those of the API too, and yields updates by the names of `outputs`.
     images: the output whose images go to the history. stage: the elem_id of the preview, which is told of a failure.
@@ -41,7 +54,7 @@ def connect_run(
     buttons = {name: outputs[name] for name in ("start", "stop")}
     start: gr.Button = buttons["start"]  # pyright: ignore[reportAssignmentType]
     stop: gr.Button = buttons["stop"]  # pyright: ignore[reportAssignmentType]
-    become_idle = with_named_outputs(lambda: idle_buttons(start_label), buttons)
+    become_idle = _become_idle(start_label, buttons)
     if randomize is None:
         clicked = start.click(None, None, [*buttons.values()], js=_BEGIN)
     else:
@@ -54,10 +67,11 @@ def connect_run(
         api_name=api_name,
         concurrency_limit=None,
         show_progress="hidden",
-        trigger_mode="always_last",  # Start is ready before the animation is, and a click then must not be lost
+        trigger_mode="always_last",  # a click before Gradio has taken note of the end must not be lost
     )
     run.success(None, images, None, js=browser_history.ADD_RESULTS)
     run.failure(become_idle, None, [*buttons.values()], **INSTANT_EVENT)
     if stage:
         run.failure(None, None, None, js=dispatch_event(stage, "run-failed"))
-    return stop.click(become_idle, None, [*buttons.values()], cancels=[run], **INSTANT_EVENT)
+    stop.click(None, None, [*buttons.values()], js=_STOPPING)
+    return run, stop.click(become_idle, None, [*buttons.values()], cancels=[run], **INSTANT_EVENT)

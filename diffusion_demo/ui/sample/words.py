@@ -7,7 +7,7 @@ WAYS = {"make": "Generate", "vary": "Variations", "compare": "Compare"}
 
 # Generate
 GENERATE, STOP = "Generate", "Stop"
-LOADING, WAITING, WORKING = "Loading …", "Waiting …", "Working …"
+LOADING, WAITING, WORKING, STOPPING = "Loading …", "Waiting …", "Working …", "Stopping …"
 IMAGES = "Images"
 QUALITY, QUALITY_HINT = "Quality", "Higher quality takes longer."
 QUALITIES = {"quick": "Quick", "balanced": "Balanced", "best": "Best", "custom": "Custom"}

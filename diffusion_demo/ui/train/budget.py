@@ -27,7 +27,7 @@ IMAGES_NEEDED = {"new": 20_000, "fine-tuned": 3_000}
 def available_durations() -> dict[str, int]:
     """Return the durations allowed on this page, in minutes by label."""
     allowed = {label: minutes for label, minutes in DURATIONS.items() if minutes <= settings().minutes}
-    return allowed or {f"{settings().minutes} minutes": settings().minutes}
+    return allowed or {f"{settings().minutes} min": settings().minutes}
 
 
 def parse_duration(label: str | None) -> int:

@@ -39,7 +39,8 @@ def build(run: Component, owner: Component) -> None:
         button = gr.Button("Publish", elem_id="train-publish-start")
         status = gr.Markdown(elem_id="train-published")
     options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    button.click(publish, [run, owner, name, license_name, private], status, **options)
+    published = button.click(publish, [run, owner, name, license_name, private], status, **options)
+    published.failure(lambda: "", None, status, queue=False, **options)
 
 
 def publish(

@@ -51,7 +51,7 @@ def _row(
     if state == "queued":
         facts.append(_waiting_words(places[name], waits[name], queue))
     if status.step and state not in ("running", "stopping"):  # the status line above shows that of a run in training
-        facts.append(f"{status.step:,} steps")
+        facts.append(f"{status.step:,} step{'s' * (status.step != 1)}")
     if status.held_out:
         facts.append(f"validation loss {min(event['loss'] for event in status.held_out):.3g}")
     size = _megabytes(name, state, status.step if state not in ("running", "stopping") else 0, len(status.saved))

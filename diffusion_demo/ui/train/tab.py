@@ -148,7 +148,7 @@ def _connect_images(
         scans.append((images.path.submit, dataset_preview.scan_path, [images.path, *scan_settings], None))
     for trigger, scan, inputs, js in scans:
         trigger(lambda: (*_show_report(True), READING), None, [*views, stage.report], **IMMEDIATE)
-        scanned = trigger(scan, inputs, outputs, js=js, **scanning)
+        scanned = trigger(scan, inputs, outputs, js=js, trigger_mode="always_last", **scanning)
         scanned.failure(lambda: (*_show_report(False), *dataset_preview.NOTHING), None, [*views, *outputs], **IMMEDIATE)
     on_class_input(
         dataset_preview.rescan, [state.report, *scan_settings], outputs, trigger_mode="always_last", **scanning
@@ -256,7 +256,9 @@ def _connect_rows(
     views = [stage.report_view, stage.training_view]
 
     def connect(action: str, handler: Callable, inputs: list[Component], outputs: list[Any]) -> Dependency:
-        event = actions[action].click(handler, inputs, outputs, js=NAMED_ROW if action == "rename" else ROW, **QUIET)
+        js = NAMED_ROW if action == "rename" else ROW
+        # All rows share the hidden button of an action: that of one row must not drop that of another.
+        event = actions[action].click(handler, inputs, outputs, js=js, trigger_mode="multiple", **QUIET)
         poll.after(event)
         return event
 

@@ -145,9 +145,12 @@ function restore(words) {
   remember(null);
   find(".stage").classList.remove("waiting");
   if (before && before.frames.length && before.cells) {
-    show(before);
+    show({ ...before, cells: [] }); // their files are gone from the gallery
     find(".status").textContent = words;
-  } else invite({ empty: before && before.empty ? before.empty : words });
+  } else {
+    find(".stage").classList.add("empty");
+    invite({ empty: before && before.empty ? before.empty : words });
+  }
 }
 watch("value", receive);
 receive();

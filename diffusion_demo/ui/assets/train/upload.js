@@ -61,10 +61,15 @@ function* chunks(files) {
   if (chunk.length) yield chunk;
 }
 
+function noImages(count) {
+  if (count === 1) return "This file isn't an image or a ZIP.";
+  return count ? "No images among these " + count.toLocaleString("en") + " files." : "This folder is empty.";
+}
+
 async function upload(all) {
   const files = all.filter((one) => usable(one)), others = all.filter((one) => usable(one) === false).length;
   const tooLarge = files.find(({ file }) => file.size > limits.max_bytes);
-  if (!files.length) return say(all.length ? "No images among these " + all.length.toLocaleString("en") + " files." : "This folder is empty.", true);
+  if (!files.length) return say(noImages(all.length), true);
   if (files.length > limits.max_files) return say("More than " + limits.max_files.toLocaleString("en") + " files. Put them into a ZIP.", true);
   if (tooLarge) return say(tooLarge.path + " is larger than " + Math.round(limits.max_bytes / 1e6) + " MB.", true);
   const mine = current = { canceled: false }, total = files.reduce((sum, { file }) => sum + file.size, 0), sent = [];
