@@ -10,7 +10,6 @@ from gradio.events import Dependency
 from diffusion_demo.ui.named_outputs import with_named_outputs
 from diffusion_demo.ui.preview.preview import INSTANT_EVENT, dispatch_event, idle_buttons
 from diffusion_demo.ui.sample import browser_history, words
-from diffusion_demo.ui.server.fair_queue import until_left
 
 RANDOM_SEEDS = 1_000_000
 # JavaScript of event listeners: the buttons from the click until the run starts, and a seed drawn if it is asked for.
@@ -24,15 +23,17 @@ _STOPPING = (
     f"() => [{{__type__: 'update', value: {json.dumps(words.STOPPING)}, interactive: false}}, "
     "{__type__: 'update', interactive: false}]"
 )
+STOP_SECONDS = 10  # after which Start is ready even if nothing was heard of the end of the stopped run
 _BEGIN_WITH_SEED = f"(random, seed) => [{_WAITING}, random ? Math.floor({RANDOM_SEEDS} * Math.random()) : seed]"
 
 
-def _become_idle(start_label: str, buttons: Mapping[str, Component]) -> Callable:
-    async def become_idle() -> dict[Component, gr.Button]:
-        await until_left()  # Gradio would send the Stop of a next run to the one that has not ended yet
-        return {buttons[name]: update for name, update in idle_buttons(start_label).items()}
-
-    return become_idle
+def _give_up_waiting(start: gr.Button, start_label: str) -> str:
+    idle = f"[{{__type__: 'update', value: {json.dumps(start_label)}, interactive: true}}, {{__type__: 'update'}}]"
+    return f"""async () => {{
+      await new Promise((done) => setTimeout(done, {1000 * STOP_SECONDS}));
+      const isStuck = document.getElementById("{start.elem_id}").textContent.includes({json.dumps(words.STOPPING)});
+      return isStuck ? {idle} : [{{__type__: 'update'}}, {{__type__: 'update'}}];
+    }}"""
 
 
 def connect_run(
@@ -54,12 +55,10 @@ def connect_run(
     buttons = {name: outputs[name] for name in ("start", "stop")}
     start: gr.Button = buttons["start"]  # pyright: ignore[reportAssignmentType]
     stop: gr.Button = buttons["stop"]  # pyright: ignore[reportAssignmentType]
-    become_idle = _become_idle(start_label, buttons)
-    if randomize is None:
-        clicked = start.click(None, None, [*buttons.values()], js=_BEGIN)
-    else:
-        seed = inputs["seed"]
-        clicked = start.click(None, [randomize, seed], [*buttons.values(), seed], js=_BEGIN_WITH_SEED)
+    become_idle = with_named_outputs(lambda: idle_buttons(start_label), buttons)
+    seed = [inputs["seed"]] if randomize else []
+    begin = _BEGIN_WITH_SEED if randomize else _BEGIN
+    clicked = start.click(None, [randomize, *seed] if randomize else None, [*buttons.values(), *seed], js=begin)
     run = clicked.then(
         with_named_outputs(handler, outputs),
         inputs_kwargs=dict(inputs),
@@ -70,8 +69,10 @@ def connect_run(
         trigger_mode="always_last",  # a click before Gradio has taken note of the end must not be lost
     )
     run.success(None, images, None, js=browser_history.ADD_RESULTS)
+    # A stopped run fails, too, once it is closed. Before that, Gradio 6.31 would take the next run for the stopped one.
     run.failure(become_idle, None, [*buttons.values()], **INSTANT_EVENT)
     if stage:
         run.failure(None, None, None, js=dispatch_event(stage, "run-failed"))
-    stop.click(None, None, [*buttons.values()], js=_STOPPING)
-    return run, stop.click(become_idle, None, [*buttons.values()], cancels=[run], **INSTANT_EVENT)
+    stopped = stop.click(None, None, [*buttons.values()], js=_STOPPING, cancels=[run], **INSTANT_EVENT)
+    stop.click(None, None, [*buttons.values()], js=_give_up_waiting(start, start_label))  # last: Gradio awaits each
+    return run, stopped

@@ -1,8 +1,6 @@
 """Fair queue: one request uses the network at a time, round-robin across visitors."""
 
-import asyncio
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +15,6 @@ from diffusion_demo.ui.settings import settings
 
 MAX_PER_VISITOR = 2  # waiting and running requests
 POLL_SECONDS = 1.0
-LEAVE_SECONDS = 10.0  # a stopped request leaves at the end of its step
 
 
 class FairQueue:
@@ -53,11 +50,6 @@ class FairQueue:
                     self._tickets.sort(key=lambda entry: entry[1] == visitor)  # stable: this visitor moves to the end
                 self._changed.notify_all()
 
-    def holds(self, visitor: str) -> bool:
-        """Return whether a request of the visitor waits or runs."""
-        with self._changed:
-            return any(holder == visitor for _, holder, _ in self._tickets)
-
     def _check_capacity(self, visitor: str, address: str) -> None:
         visitors, addresses = [v for _, v, _ in self._tickets], [a for _, _, a in self._tickets]
         if visitors.count(visitor) >= MAX_PER_VISITOR:
@@ -91,13 +83,6 @@ class FairQueue:
 @lru_cache(maxsize=1)
 def _network_queue() -> FairQueue:
     return FairQueue(settings().queue)
-
-
-async def until_left() -> None:
-    """Wait until no request of this call's visitor is in the queue, but at most LEAVE_SECONDS."""
-    visitor, deadline = visitor_of(LocalContext.request.get(None)), time.monotonic() + LEAVE_SECONDS
-    while _network_queue().holds(visitor) and time.monotonic() < deadline:
-        await asyncio.sleep(0.05)
 
 
 def in_fair_queue(waiting: Callable[[str], dict[str, Any]]) -> Callable:
