@@ -488,7 +488,7 @@ FAULTS = [
         "training/run_folder.py",
         'if events and not events.endswith(b"\\n"):',
         "if False:",
-        "tests/training",
+        "tests/training/test_run_folder.py",
     ),
     Fault(
         "a point is its own k-th neighbor",

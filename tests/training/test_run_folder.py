@@ -53,6 +53,13 @@ def test_a_new_call_takes_away_what_killed_ones_left_half_written(run):
     assert not list(run.path.rglob("*.partial")) and (run.cache / "training.npy").exists()
 
 
+def test_a_new_call_takes_away_the_half_line_of_a_killed_process(run):
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.events_file.write_bytes(b'{"type": "step"}\n{"type": "st')
+    run.begin_call()
+    assert run.events_file.read_bytes() == b'{"type": "step"}\n'
+
+
 def test_a_failed_write_of_a_checkpoint_keeps_the_one_before_of_the_same_step(run):
     folder = run.add_checkpoint(7, lambda folder: (folder.mkdir(), (folder / "a").write_text("old")))
 
