@@ -133,7 +133,7 @@ def test_the_whole_bound_is_measured_while_one_watches(open_page):
 
 def test_all_steps_from_x_t_are_taken_and_the_figure_is_kept(open_page, tmp_path):
     page = open_inspect(open_page, query="&lesson=reverse&t=300")
-    expect(page.locator("#lesson")).not_to_have_class(BUSY, timeout=SOON)
+    page.locator('#lesson:not(.busy) .panel[data-lesson="reverse"][data-t="300"]').wait_for(timeout=SOON)
     page.get_by_role("button", name="Take all steps from here").click()
     page.get_by_text("to noise and back by DDIM").wait_for(timeout=SOON)
     expect(page.locator("#lesson")).not_to_have_class(BUSY, timeout=SOON)
