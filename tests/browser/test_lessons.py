@@ -100,6 +100,7 @@ def test_the_open_lesson_follows_t_with_the_cores_numbers(open_page):
 def test_a_chart_tells_its_values_to_the_keyboard(open_page):
     page = open_inspect(open_page)
     chart = turn_to(page, "training").locator("[data-chart]")
+    chart.locator(".u-legend .u-value").first.wait_for(state="attached")  # the chart is drawn
     chart.focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")
