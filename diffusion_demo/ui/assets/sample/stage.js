@@ -145,7 +145,8 @@ function restore(words) {
   remember(null);
   find(".stage").classList.remove("waiting");
   if (before && before.frames.length && before.cells) {
-    show({ ...before, cells: [] }); // their files are gone from the gallery
+    const files = element.closest(".results").querySelectorAll(".finished .thumbnail-lg img").length;
+    show(files === before.cells.length ? before : { ...before, cells: [] }); // an image without its file can't be enlarged
     find(".status").textContent = words;
   } else {
     find(".stage").classList.add("empty");
