@@ -97,6 +97,19 @@ def test_the_open_lesson_follows_t_with_the_cores_numbers(open_page):
     assert shown.locator("[data-chart]").evaluate("parent => parent.chart.marked") == 700
 
 
+def test_over_a_slow_network_the_last_lesson_and_the_last_t_are_shown(open_page):
+    page = open_inspect(open_page)
+    slow = {"offline": False, "latency": 400, "downloadThroughput": -1, "uploadThroughput": -1}
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
+    let_t_go_at(page, 300)
+    page.locator("#inspector .lessons [data-lesson=training]").click()
+    let_t_go_at(page, 600)
+    page.locator("#inspector .lessons [data-lesson=schedules]").click()
+    let_t_go_at(page, 700)
+    page.locator("#lesson:not(.busy) #lesson-schedules[data-t='700']").wait_for(timeout=SOON)
+    expect(page.get_by_label("T, the number of steps")).to_be_visible()
+
+
 def test_a_chart_tells_its_values_to_the_keyboard(open_page):
     page = open_inspect(open_page)
     chart = turn_to(page, "training").locator("[data-chart]")

@@ -12,7 +12,6 @@ from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect.examples import default_images
 from diffusion_demo.ui.inspect.lessons import words
 from diffusion_demo.ui.server import limits, model_list, warmup
-from diffusion_demo.ui.server.event_details import ExplorerState, with_details
 from diffusion_demo.ui.server.fair_queue import in_fair_queue
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ DEFAULT_RELATIVE_T = 0.25
 MAX_CONCURRENT_LESSONS = 2  # of all visitors together, because a lesson runs the network
 BUSY = "() => document.dispatchEvent(new Event('lesson-busy'))"
 DONE = "() => document.dispatchEvent(new Event('lesson-done'))"
+# Read by the browser when the event is handled: Gradio repeats an event that had to wait with its first details.
+SHOWN = "() => { const { t, lesson } = document.querySelector('#inspector').shown; return [t, lesson]; }"
 _EVENT: dict[str, Any] = {
     "api_visibility": "private",
     "concurrency_limit": None,
@@ -30,6 +31,13 @@ _EVENT: dict[str, Any] = {
 }
 _LESSON_EVENT: dict[str, Any] = _EVENT | {"concurrency_limit": MAX_CONCURRENT_LESSONS}
 _BUTTON_EVENT: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden"}
+
+
+class _Place(NamedTuple):
+    """What the explorer shows: t / T, from 0 to 1, because models have different numbers of timesteps; the lesson."""
+
+    relative_t: gr.Slider
+    lesson: gr.Dropdown
 
 
 class _PixelFields(NamedTuple):
@@ -55,10 +63,10 @@ def model_dropdown() -> gr.Dropdown:
     )
 
 
-def build(page: gr.Blocks, image: gr.Image, seed: gr.State, model: gr.Dropdown, inspector: gr.HTML) -> gr.State:
+def build(page: gr.Blocks, image: gr.Image, seed: gr.State, model: gr.Dropdown, inspector: gr.HTML) -> gr.Dropdown:
     """Lay out the lessons and connect their events. They follow the image, the noise, t on release, and the model.
 
-    Returns the state of the lesson's name.
+    Returns the hidden field of the lesson's name.
     """
     view = gr.HTML(elem_classes="lesson", elem_id="lesson")
     walk = _walk_buttons()
@@ -66,9 +74,9 @@ def build(page: gr.Blocks, image: gr.Image, seed: gr.State, model: gr.Dropdown, 
     other = _other_image()
     whole = gr.Button("Measure over all steps", size="sm", visible=False, elem_id="whole-bound")
     pixel = _pixel_fields()
-    relative_t, lesson = gr.State(DEFAULT_RELATIVE_T), gr.State(words.DEFAULT)
+    relative_t, lesson = _place()
     inputs = [image, other, seed, relative_t, model, pixel.across, pixel.down]
-    inspector.release(_follow, None, [relative_t, lesson], **_EVENT)
+    inspector.release(None, None, [relative_t, lesson], js=SHOWN, api_visibility="private")
     lesson.change(_show_controls, lesson, [walk.row, other, regenerate, whole, pixel.row], **_EVENT)
     walk.make.click(
         _animation,
@@ -89,6 +97,13 @@ def build(page: gr.Blocks, image: gr.Image, seed: gr.State, model: gr.Dropdown, 
         button.click(compute, inputs, view, **_BUTTON_EVENT).then(None, js=DONE, api_visibility="private")
     page.load(lambda name: gr.Dropdown(model_list.model_choices(), value=name), model, model, **_EVENT)
     return lesson
+
+
+def _place() -> _Place:
+    return _Place(
+        gr.Slider(0, 1, DEFAULT_RELATIVE_T, step=1e-6, label="t / T", visible="hidden"),
+        gr.Dropdown(list(words.LESSONS), value=words.DEFAULT, label="Lesson", visible="hidden"),
+    )
 
 
 def _other_image() -> gr.Image:
@@ -130,18 +145,6 @@ def _show_controls(lesson: str) -> list:
         gr.Button(visible=lesson == "likelihood"),
         gr.Row(visible=lesson in ("reverse", "likelihood")),
     ]
-
-
-@with_details(ExplorerState)
-def _follow(event: gr.EventData) -> list:
-    """Return t / T of the explorer, from 0 to 1, because models have different numbers of timesteps, and the lesson."""
-    data: Any = event  # the fields of an event are dynamic attributes
-    try:
-        relative, lesson = float(data.t) / float(data.T), data.lesson
-    except (AttributeError, TypeError, ValueError, ZeroDivisionError):  # a request that is not from the explorer
-        return [DEFAULT_RELATIVE_T, words.DEFAULT]
-    known = isinstance(lesson, str) and lesson in words.LESSONS
-    return [relative if 0 <= relative <= 1 else DEFAULT_RELATIVE_T, lesson if known else words.DEFAULT]
 
 
 def _show(lesson: str, *inputs):

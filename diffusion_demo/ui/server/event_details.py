@@ -15,7 +15,6 @@ Handler = TypeVar("Handler", bound=Callable)
 
 Name = Annotated[StrictStr, Field(max_length=300)]
 Key = Annotated[StrictStr, Field(max_length=64)]
-Timestep = Annotated[float, Field(strict=True, ge=0, le=100_000, allow_inf_nan=False)]
 
 
 class Details(BaseModel):
@@ -48,14 +47,6 @@ class ChosenFix(Details):
     """The fix that was pressed in the report on the images."""
 
     fix: Key | None = None
-
-
-class ExplorerState(Details):
-    """The timestep of the explorer, the number of timesteps of its schedule, and the lesson."""
-
-    t: Timestep | None = None
-    T: Timestep | None = None
-    lesson: Name | None = None
 
 
 def with_details(schema: type[Details]) -> Callable[[Handler], Handler]:

@@ -18,7 +18,8 @@ function release() {
   history.replaceState(history.state, "", address(location.href));
   showLink();
   if (!answer() || !isTrue(answer())) markBusy(); // what is true already, the server does not compute again
-  trigger("release", { t: state.t, T: data.T, lesson: state.lesson });
+  element.closest("#inspector").shown = { t: state.t / data.T, lesson: state.lesson };
+  trigger("release");
 }
 
 async function copyLink() {
