@@ -63,6 +63,7 @@ def main() -> None:
     names = checkpoint.description.class_names
     parts = [data.load(report, 32, 3, held_out=part) for part in (False, True)]
     reference = extract(torch.cat([part.images for part in parts])).vectors
+    reference = reference[torch.randperm(len(reference), generator=torch.Generator().manual_seed(0))]
     eta = usual_eta(Request.sampler)
     print(f"{images} samples per row, {Request.sampler} with {Request.steps} steps and eta {eta:g}\n")
     print("| guidance | accuracy | precision | recall | distance |\n|---|---|---|---|---|")
@@ -74,7 +75,7 @@ def main() -> None:
         samples = draw_samples(checkpoint, CHECKPOINT.name, request, specs, folder, lambda images: None)
         features = extract(samples.images)
         share, error = accuracy(features, specs, classifier_names, names)
-        precision, recall = precision_recall_estimates(features.vectors, reference)
+        precision, recall = precision_recall_estimates(features.vectors, reference[:images])
         distance = frechet_estimate(features.vectors, reference)
         cells = [
             f"{100 * share:.0f} ± {100 * error:.0f} %",

@@ -18,13 +18,14 @@ from pathlib import Path
 import torch
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file
+from torch import Tensor
 
 from diffusion_demo import data
 from diffusion_demo.diffusion.timesteps import stratified_timesteps
 from diffusion_demo.images import contact_sheet, save_png, to_float, to_uint8
-from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.unet import PRESETS, Preset
-from diffusion_demo.sampling.generate import last_step, sample
+from diffusion_demo.sampling.generate import device_of, last_step, sample
 from diffusion_demo.sampling.request import Request
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.loop import Budget, train
@@ -87,21 +88,21 @@ def train_arm(arm: str, seed: int, images: Path, run: RunFolder, minutes: float)
 
 
 @torch.no_grad()
-def validation_errors(checkpoint, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+def validation_errors(checkpoint: Checkpoint, images: Tensor, labels: Tensor | None) -> tuple[float, float]:
     """Return the mean squared errors of v and eps over all timesteps, at the same noise for every network.
 
-    images: uint8 [N, C, S, S]; labels: int64 [N].
+    images: uint8 [N, C, S, S]; labels: int64 [N], or None for a network without classes.
     """
     generator = torch.Generator().manual_seed(0)
-    chain, network = checkpoint.diffusion, checkpoint.unet.eval()
+    chain, network, device = checkpoint.diffusion, checkpoint.unet.eval(), device_of(checkpoint)
     t = stratified_timesteps(len(images), len(chain), generator)
     x0 = to_float(images)
     eps = torch.randn(x0.shape, generator=generator)
     errors = []
     for rows in torch.arange(len(images)).split(100):
-        xt = chain.q_sample(x0[rows], t[rows], eps[rows])
-        with torch.autocast("cpu", torch.bfloat16):
-            output = network(xt, t[rows], class_labels=labels[rows], return_dict=False)[0].float()
+        xt, classes = chain.q_sample(x0[rows], t[rows], eps[rows]), None if labels is None else labels[rows].to(device)
+        with torch.autocast(device.type, torch.bfloat16):
+            output = network(xt.to(device), t[rows].to(device), class_labels=classes, return_dict=False)[0].float().cpu()
         predicted = chain.p(output, xt, t[rows]).x0  # clipped to [-1, 1], as it is sampled
         abar = chain.abar[t[rows]].float()
         error = ((predicted - x0[rows]) ** 2).flatten(1).mean(1) / (

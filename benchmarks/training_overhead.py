@@ -77,7 +77,7 @@ def training_loops(run: Path, images: Path, precision: str) -> dict[str, Iterato
     peers = {"diffusers' example": by_diffusers} | ({"denoising-diffusion-pytorch": by_ddp} if has_ddp() else {})
     for name, peer in peers.items():
         loops |= {
-            f"{name} {words}": peer(files, as_ours)
+            f"{name} {words}": peer(network(as_ours), files, as_ours)
             for words, as_ours in (("with its defaults, fp32", False), (f"channels_last, {precision}", True))
         }
     return loops

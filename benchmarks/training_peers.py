@@ -1,5 +1,7 @@
 """Two other training loops on our network, one step at a time, with their own data loading.
 
+Each trains the network that it is given and, when it is closed, leaves its averaged weights in it.
+
 diffusers' unconditional example: noise of its scheduler, mean squared error, gradient clipping, AdamW, and EMAModel in
 every step; images are loaded in the same process.
 denoising-diffusion-pytorch: GaussianDiffusion (v prediction, sigmoid schedule) and the steps of its Trainer: Adam,
@@ -33,6 +35,7 @@ from diffusion_demo.models.unet import build_unet
 from diffusion_demo.runtime.device import best_device, resolve_precision
 
 BATCH = 32
+DIFFUSERS_SCHEDULE = "squaredcos_cap_v2"
 
 
 def network(channels_last: bool) -> UNet2DModel:
@@ -67,10 +70,25 @@ def computing(as_ours: bool) -> torch.autocast:
     return torch.autocast(best_device().type, torch.bfloat16, enabled=as_ours and best == "bf16")
 
 
-def by_diffusers(files: Files, as_ours: bool) -> Iterator[None]:
-    unet, scheduler = network(as_ours).train(), DDPMScheduler(beta_schedule="squaredcos_cap_v2")
-    optimizer, average = torch.optim.AdamW(unet.parameters(), lr=1e-4), EMAModel(unet.parameters(), use_ema_warmup=True)
-    for images in batches(files, workers=0):
+def by_diffusers(unet: UNet2DModel, files: Files, as_ours: bool) -> Iterator[None]:
+    scheduler = DDPMScheduler(beta_schedule=DIFFUSERS_SCHEDULE)
+    optimizer = torch.optim.AdamW(unet.train().parameters(), lr=1e-4)
+    average = EMAModel(unet.parameters(), use_ema_warmup=True)
+    try:
+        yield from diffusers_steps(unet, scheduler, optimizer, average, batches(files, workers=0), as_ours)
+    finally:
+        average.copy_to(unet.parameters())
+
+
+def diffusers_steps(
+    unet: UNet2DModel,
+    scheduler: DDPMScheduler,
+    optimizer: torch.optim.Optimizer,
+    average: EMAModel,
+    loader: Iterator[Tensor],
+    as_ours: bool,
+) -> Iterator[None]:
+    for images in loader:
         x0 = (2 * images - 1).to(best_device())
         eps, t = torch.randn_like(x0), torch.randint(1000, (BATCH,), device=best_device())
         with computing(as_ours):
@@ -85,17 +103,24 @@ def by_diffusers(files: Files, as_ours: bool) -> Iterator[None]:
         yield
 
 
-def by_ddp(files: Files, as_ours: bool) -> Iterator[None]:
+def by_ddp(unet: UNet2DModel, files: Files, as_ours: bool) -> Iterator[None]:
     stand_in_for_torchvision()
     from denoising_diffusion_pytorch import GaussianDiffusion
     from ema_pytorch import EMA
 
-    chain = GaussianDiffusion(DdpAdapter(network(as_ours)), image_size=32).to(best_device()).train()
-    optimizer, average = (
-        torch.optim.Adam(chain.parameters(), lr=1e-4, betas=(0.9, 0.99)),
-        EMA(chain, beta=0.995, update_every=10),
-    )
-    for images in batches(files, workers=os.cpu_count()):
+    chain = GaussianDiffusion(DdpAdapter(unet), image_size=32).to(best_device()).train()
+    optimizer = torch.optim.Adam(chain.parameters(), lr=1e-4, betas=(0.9, 0.99))
+    average = EMA(chain, beta=0.995, update_every=10)
+    try:
+        yield from ddp_steps(chain, optimizer, average, batches(files, workers=os.cpu_count() or 1), as_ours)
+    finally:
+        unet.load_state_dict(average.ema_model.model.unet.state_dict())
+
+
+def ddp_steps(
+    chain: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module, loader: Iterator[Tensor], as_ours: bool
+) -> Iterator[None]:
+    for images in loader:
         with computing(as_ours):
             loss = chain(images.to(best_device()))
         loss.item()

@@ -45,14 +45,14 @@ def test_axe_finds_nothing_serious(open_page, device, viewport, theme):
     for tab in TABS:
         page.get_by_role("tab", name=tab).click()
         if tab == "Inspect":
-            page.locator("#lesson:not(.busy) .panel").wait_for()
+            page.locator("#lesson:not(.busy) .panel").wait_for(timeout=120_000)
         modes = page.locator("#sample-ways [role=tab]:visible").all() if tab == "Sample" else []
         for mode in modes or [None]:
             if mode:
                 mode.click()
             page.evaluate(OPEN_ACCORDIONS)
             page.wait_for_timeout(500)  # until the opened accordions have their final colors
-            expect(page.locator("#lesson.busy")).to_have_count(0)
+            expect(page.locator("#lesson.busy")).to_have_count(0, timeout=120_000)
             violations |= {f"{tab}: {rule}": nodes for rule, nodes in serious_violations(page).items()}
     SCREENSHOTS.mkdir(exist_ok=True)
     (SCREENSHOTS / f"axe-{device}-{theme}.json").write_text(json.dumps(violations, indent=1))
