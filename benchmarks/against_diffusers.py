@@ -21,7 +21,6 @@ from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.export import export
 from diffusion_demo.runtime.device import best_device, resolve_precision
 from diffusion_demo.sampling.generate import last_step, sample
-from diffusion_demo.sampling.presets import USUAL_GUIDANCE_SCALE
 from diffusion_demo.sampling.request import Request
 
 IMAGES, STEPS, WHOLE_CHAIN = 16, 20, 1000
@@ -97,7 +96,7 @@ def rows(rounds: int) -> Iterator[Row]:
 def defaults(checkpoint: Checkpoint) -> dict[str, Callable[[], list]]:
     """Return the default settings of the command line (no guidance) and of the page (guided)."""
     settings = f"{Request.sampler}, {Request.steps} steps"
-    plain, guided = Request(IMAGES), Request(IMAGES, guidance_scale=USUAL_GUIDANCE_SCALE)
+    plain, guided = Request(IMAGES), Request(IMAGES, guidance_scale=2.0)
     return {
         f"{settings}, {words}": partial(ours, checkpoint, r)
         for words, r in (("no guidance", plain), ("guided", guided))

@@ -29,7 +29,6 @@ from diffusion_demo.evaluation.samples import draw_samples
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.paths import CHECKPOINTS
 from diffusion_demo.runtime.device import best_device
-from diffusion_demo.sampling.presets import USUAL_GUIDANCE_SCALE
 from diffusion_demo.sampling.request import Request, image_specs
 
 CHECKPOINT = CHECKPOINTS / "avatars-32"
@@ -122,7 +121,7 @@ def main() -> None:
     description = checkpoint.description
     names = description.class_names
     reader = Reader(names)
-    request = Request(num_images=count, guidance_scale=USUAL_GUIDANCE_SCALE)
+    request = Request(num_images=count)
     specs = [spec._replace(class_index=i % len(names)) for i, spec in enumerate(image_specs(request, description))]
     drawn = draw_samples(checkpoint, CHECKPOINT.name, request, specs, work, lambda images: None).images
     samples = reader.read(drawn, torch.tensor([spec.class_index for spec in specs]))

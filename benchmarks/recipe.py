@@ -102,8 +102,8 @@ def validation_errors(checkpoint: Checkpoint, images: Tensor, labels: Tensor | N
     for rows in torch.arange(len(images)).split(100):
         xt, classes = chain.q_sample(x0[rows], t[rows], eps[rows]), None if labels is None else labels[rows].to(device)
         with torch.autocast(device.type, torch.bfloat16):
-            output = network(xt.to(device), t[rows].to(device), class_labels=classes, return_dict=False)[0].float().cpu()
-        predicted = chain.p(output, xt, t[rows]).x0  # clipped to [-1, 1], as it is sampled
+            output = network(xt.to(device), t[rows].to(device), class_labels=classes, return_dict=False)[0]
+        predicted = chain.p(output.float().cpu(), xt, t[rows]).x0  # clipped to [-1, 1], as it is sampled
         abar = chain.abar[t[rows]].float()
         error = ((predicted - x0[rows]) ** 2).flatten(1).mean(1) / (
             1 - abar

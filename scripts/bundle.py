@@ -9,7 +9,7 @@ the contact sheet of sixteen images, and the model card.
 import argparse
 import json
 import shutil
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from diffusers import UNet2DModel
@@ -24,7 +24,6 @@ from diffusion_demo.models.metadata import CLASSIFIER, has_classifier
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.sampling.generate import last_step, make_noise, sample
 from diffusion_demo.sampling.image_writer import file_name, settings_of
-from diffusion_demo.sampling.presets import USUAL_GUIDANCE_SCALE
 from diffusion_demo.sampling.request import Request, image_specs
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.preview.frames import first_frame, frame, make_animation
@@ -34,41 +33,17 @@ CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
 NOTES = "## What a person sees"  # heading of the handwritten part of a model card, which is kept
 
 
-@dataclass(frozen=True)
-class BundledModel:
-    """A bundled model: the credit for its training images, in Markdown, and display names of classes."""
-
-    credit: str
-    titles: dict[str, str] = field(default_factory=dict)
-
-
-NOTO = BundledModel(
-    "Trained on [Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC, "
-    "image resources under the Apache License 2.0.",
-    {
-        "activities": "activities",
-        "animals-nature": "animals and nature",
-        "flags": "flags",
-        "food-drink": "food and drink",
-        "objects": "objects",
-        "people-body": "people",
-        "smileys-emotion": "smileys",
-        "symbols": "symbols",
-        "travel-places": "travel and places",
-    },
-)
-AVATARS = BundledModel(
+MODELS = ("avatars-32", "avatars-64")
+CREDIT = (
     "Trained on avatars drawn by [DiceBear](https://www.dicebear.com) (reproduced by `python -m scripts.avatars`). "
     "All ten styles are CC0 1.0: Critters, Sprouts, Planets, Voxel Art, Pixel Art, Landscape, Moods, Voxel Bot and "
     "Cutouts by DiceBear, Lorelei by Lisa Wischofsky."
 )
-MODELS = {"avatars-32": AVATARS, "avatars-64": AVATARS, "emoji-32": NOTO, "emoji-64": NOTO}
 
 
 def showcase_request(checkpoint: Checkpoint) -> Request:
     """Return the request for sixteen images at the page's default settings, seeds 0 to 15."""
-    guidance_scale = USUAL_GUIDANCE_SCALE if checkpoint.description.guidance else 1.0
-    return Request(num_images=16, guidance_scale=guidance_scale, precision="fp32")
+    return Request(num_images=16, precision="fp32")
 
 
 def install(name: str, run: RunFolder, ema_decay: float | None) -> None:
@@ -86,7 +61,7 @@ def install(name: str, run: RunFolder, ema_decay: float | None) -> None:
     staging = CHECKPOINTS / f".{name}.partial"
     shutil.rmtree(staging, ignore_errors=True)
     copy_as_float16(source, staging)
-    metadata = replace(load_metadata(source), titles=MODELS[name].titles)
+    metadata = load_metadata(source)
     if ema_decay is not None:
         _averaged(source, ema_decay).half().save_pretrained(staging / "unet")
         metadata = replace(metadata, held_out_loss=None)  # it was measured with the average of the first decay
@@ -103,7 +78,7 @@ def _install_classifier(name: str, source: Path, target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     save_classifier(target, load_classifier(source / CLASSIFIER).half())
     card = (source / "README.md").read_text(encoding="utf-8")
-    (target / "README.md").write_text(_licensed(card, name), encoding="utf-8")
+    (target / "README.md").write_text(_licensed(card), encoding="utf-8")
 
 
 def _averaged(source: Path, decay: float) -> UNet2DModel:
@@ -128,13 +103,12 @@ def render(name: str) -> None:
         request = showcase_request(checkpoint)
         _render_showcase(folder, name, checkpoint, request)
         _render_thumbnails(folder, checkpoint, request)
-        guided = f", guidance {request.guidance_scale:g}" if checkpoint.description.guidance else ""
-        settings = f"seeds 0 to 15, {request.sampler}, {request.steps} steps{guided}"
+        settings = f"seeds 0 to 15, {request.sampler}, {request.steps} steps"
         grid = f"\n![sixteen images at the default settings: {settings}](grid.png)\n"
     parameters = sum(p.numel() for p in checkpoint.unet.parameters())
     before = (folder / "README.md").read_text(encoding="utf-8") if (folder / "README.md").is_file() else ""
     notes = f"\n{NOTES}{before.partition(NOTES)[2]}" if NOTES in before else ""
-    card = _licensed(model_card(checkpoint.description, parameters), name) + grid + notes
+    card = _licensed(model_card(checkpoint.description, parameters)) + grid + notes
     (folder / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -166,9 +140,9 @@ def _render_thumbnails(folder: Path, checkpoint: Checkpoint, request: Request) -
         save_png(thumbnails / f"{class_name}.png", to_pil(to_uint8(step.xt)[0]))
 
 
-def _licensed(card: str, name: str) -> str:
+def _licensed(card: str) -> str:
     """Return a model card with the license in its front matter and the credit at its end."""
-    return card.replace("---\n", "---\nlicense: apache-2.0\n", 1) + f"\n{MODELS[name].credit}\n"
+    return card.replace("---\n", "---\nlicense: apache-2.0\n", 1) + f"\n{CREDIT}\n"
 
 
 def main() -> None:

@@ -63,7 +63,7 @@ def main() -> None:
     if "--count" not in sys.argv:
         print(table())
         return
-    for name in ("avatars-32", "emoji-64"):
+    for name in ("avatars-32", "avatars-64"):
         folder = bundled_checkpoint(name)
         assert folder is not None
         operations, flops = count_work(load_checkpoint(folder).unet)

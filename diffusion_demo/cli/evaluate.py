@@ -44,8 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--features",
         default="avatars",
-        choices=("avatars", "judge", "inception"),
-        help="avatars: bundled classifier of avatars (default); judge: of emoji; inception: needs torch-fidelity",
+        choices=("avatars", "inception"),
+        help="avatars: bundled classifier of avatars (default); inception: needs torch-fidelity",
     )
     _add_preparation_options(parser)
     _add_sampling_options(parser)

@@ -117,4 +117,4 @@ def _parse_request(parsed: argparse.Namespace) -> Request:
 def _load_extractor(name: str) -> Extractor:
     if name == "inception":
         return inception_extractor(best_device())
-    return feature_classifier_extractor(load_feature_classifier(best_device(), name), name)
+    return feature_classifier_extractor(load_feature_classifier(best_device()))

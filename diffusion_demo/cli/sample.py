@@ -40,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--upsampler",
         metavar="DIR",
-        help="A model that enlarges each image after sampling, such as emoji-64.",
+        help="A model that enlarges each image after sampling, such as avatars-64.",
     )
     parser.add_argument("--json", action="store_true", help="Report as JSON on stdout.")
 

@@ -1,4 +1,4 @@
-"""Feature extractors that ship with the project: small classifiers of clean images, of avatars and of emoji."""
+"""The feature extractor that ships with the project: a small classifier of clean avatars."""
 
 import torch
 from torch import Tensor
@@ -9,16 +9,13 @@ from diffusion_demo.images import to_float
 from diffusion_demo.models.classifier import Classifier, load_classifier
 from diffusion_demo.paths import CHECKPOINTS
 
-FEATURE_CLASSIFIERS = {"avatars": CHECKPOINTS / "feature-classifier", "judge": CHECKPOINTS / "judge-32"}
-FEATURE_CLASSIFIER = FEATURE_CLASSIFIERS["avatars"]
+FEATURE_CLASSIFIER = CHECKPOINTS / "feature-classifier"
 BATCH_SIZE = 64
 SPATIAL_CHANNELS, SPATIAL_SIDE = 7, 4
 
 
-def feature_classifier_extractor(classifier: Classifier, name: str = "avatars") -> Extractor:
+def feature_classifier_extractor(classifier: Classifier) -> Extractor:
     """Return an extractor of the classifier's features, probabilities and spatial features (Nash et al. 2021).
-
-    `name` is that of FEATURE_CLASSIFIERS, for reports.
 
     The spatial features are, as in ADM's sFID, the first 7 channels of the last map before pooling: here the 8 x 8 map
     of the middle block, average-pooled to 4 x 4, hence 7 * 4 * 4 = 112 numbers beside the 96 of the vectors. All 8 x 8
@@ -38,7 +35,7 @@ def feature_classifier_extractor(classifier: Classifier, name: str = "avatars") 
         spatial = functional.adaptive_avg_pool2d(maps[0][:, :SPATIAL_CHANNELS], SPATIAL_SIDE).flatten(1)
         return Features(vectors, spatial, classifier.head(vectors).softmax(dim=1))
 
-    return Extractor(FEATURE_CLASSIFIERS[name].name, forward, BATCH_SIZE)
+    return Extractor(FEATURE_CLASSIFIER.name, forward, BATCH_SIZE)
 
 
 def _preprocess(pixels: Tensor, classifier: Classifier) -> Tensor:
@@ -56,6 +53,6 @@ def extract_features(pixels: Tensor, classifier: Classifier) -> Tensor:
     return feature_classifier_extractor(classifier)(pixels).vectors
 
 
-def load_feature_classifier(device: torch.device | str = "cpu", name: str = "avatars") -> Classifier:
-    """Load a bundled classifier of clean images, one of FEATURE_CLASSIFIERS."""
-    return load_classifier(FEATURE_CLASSIFIERS[name], device)
+def load_feature_classifier(device: torch.device | str = "cpu") -> Classifier:
+    """Load the bundled classifier of clean images."""
+    return load_classifier(FEATURE_CLASSIFIER, device)

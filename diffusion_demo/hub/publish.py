@@ -13,7 +13,7 @@ from diffusion_demo.hub.local_paths import command_without_paths, without_paths
 from diffusion_demo.hub.publish_settings import PublishSettings
 from diffusion_demo.hub.published_card import GRID, published_card
 from diffusion_demo.models.metadata import FILE, ORACLES, CheckpointMetadata
-from diffusion_demo.sampling.presets import DEFAULT, PRESETS, USUAL_GUIDANCE_SCALE
+from diffusion_demo.sampling.presets import DEFAULT, PRESETS
 from diffusion_demo.sampling.request import Request
 
 if TYPE_CHECKING:
@@ -101,10 +101,8 @@ def _write_grid(file: Path, checkpoint: "Checkpoint") -> str | None:
     if metadata.task != "diffusion":
         return None
     steps = min(PRESETS[DEFAULT][1], metadata.num_train_timesteps)
-    scale = USUAL_GUIDANCE_SCALE if metadata.guidance else 1.0
-    request = Request(num_images=GRID_IMAGES, steps=steps, guidance_scale=scale)
+    request = Request(num_images=GRID_IMAGES, steps=steps)
     sheet = contact_sheet(to_uint8(last_step(sample(checkpoint, request)).xt))
     factor = max(1, GRID_SIDE // metadata.image_size)
     save_png(file, sheet.resize((sheet.width * factor, sheet.height * factor), 0))
-    guided = f", guidance {scale:g}" if metadata.guidance else ""
-    return f"Sixteen images, seeds 0 to {GRID_IMAGES - 1}: {request.sampler}, {steps} steps{guided}"
+    return f"Sixteen images, seeds 0 to {GRID_IMAGES - 1}: {request.sampler}, {steps} steps"

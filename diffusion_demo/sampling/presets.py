@@ -8,8 +8,6 @@ DEFAULT_ETA = {"dpm_solver": 0.5}  # 0 for the other samplers
 # a margin).
 PRESETS = {"quick": ("dpm_solver", 8, 0.5), "balanced": ("dpm_solver", 12, 0.5), "best": ("ddpm", 100, 0)}
 DEFAULT = "balanced"
-# What the page starts with and the previews use where the model has a null class. The command line starts unguided.
-USUAL_GUIDANCE_SCALE = 2.0
 # As a percentage of T. Below it guidance doubles the cost of a step (4 of the 12 steps) with no measurable effect.
 GUIDANCE_START_PERCENT = 40
 

@@ -25,6 +25,9 @@ from diffusion_demo.models.unet import build_unet
 from diffusion_demo.paths import without_folders
 from diffusion_demo.training.config import UPSCALE_FACTOR, TrainConfig
 
+# Of a network without dropout that is fine-tuned on fewer training images than this; measured in docs/training.md.
+FINE_TUNING_DROPOUT = ((100, 0.3), (10_000, 0.1))
+
 
 def load_or_build(config: TrainConfig, latest: Path | None, report: data.Report, command: str) -> Checkpoint:
     """Return the model at the start of a call: that of `latest` or else of `config.init_from`, or else a new one.
@@ -40,6 +43,8 @@ def load_or_build(config: TrainConfig, latest: Path | None, report: data.Report,
         start = _adapt(latest, config, names, origin=None)
     elif config.init_from is not None:
         start = _adapt(config.init_from, config, names, origin=checkpoint_name(config.init_from))
+        if config.task == "diffusion" and config.dropout is None:
+            start = _with_usual_dropout(start, sum(not entry.held_out for entry in report.entries))
     else:
         start = _build(config, names)
     metadata = replace(
@@ -53,6 +58,17 @@ def load_or_build(config: TrainConfig, latest: Path | None, report: data.Report,
         class_from=config.class_from,
     )
     return replace(start, description=metadata)
+
+
+def _with_usual_dropout(start: Checkpoint, num_images: int) -> Checkpoint:
+    """Return the checkpoint with the dropout of fine-tuning on so many images, unless it has some or there are many."""
+    unet = start.unet
+    usual = next((dropout for limit, dropout in FINE_TUNING_DROPOUT if num_images < limit), 0.0)
+    assert isinstance(unet, UNet2DModel)
+    if unet.config["dropout"] or not usual:
+        return start
+    origin = f"{start.description.origin}; dropout of {usual:g}, because there are only {num_images:,} training images"
+    return replace(start, unet=rebuild(unet, dropout=usual), description=replace(start.description, origin=origin))
 
 
 def _adapt(folder: str | Path, config: TrainConfig, names: tuple[str, ...], origin: str | None) -> Checkpoint:

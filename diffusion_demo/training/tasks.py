@@ -18,7 +18,6 @@ from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import concat_low_res
 from diffusion_demo.sampling.generate import last_step, sample, sample_batch
-from diffusion_demo.sampling.presets import USUAL_GUIDANCE_SCALE
 from diffusion_demo.sampling.request import Request, image_specs
 from diffusion_demo.training.batches import Batch
 from diffusion_demo.training.config import UPSCALE_FACTOR, TrainConfig
@@ -53,9 +52,8 @@ class Denoising:
 
     def preview(self, network: nn.Module, precision: str, dataset: ImageTensors) -> Image.Image | None:
         """Return a contact sheet of images sampled from the same seeds each time."""
-        guidance_scale = USUAL_GUIDANCE_SCALE if self.start.description.guidance else 1.0
         steps = min(PREVIEW.steps, len(self.start.diffusion))
-        request = replace(PREVIEW, guidance_scale=guidance_scale, precision=precision, steps=steps)
+        request = replace(PREVIEW, precision=precision, steps=steps)
         return contact_sheet(to_uint8(last_step(sample(replace(self.start, unet=network), request)).xt))
 
     def save(self, folder: Path, network: nn.Module, metadata: CheckpointMetadata, training_loss: float | None) -> None:

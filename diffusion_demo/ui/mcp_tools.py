@@ -12,7 +12,8 @@ from PIL import Image
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
-from diffusion_demo.sampling.presets import DEFAULT, GUIDANCE_START_PERCENT, PRESETS, USUAL_GUIDANCE_SCALE
+from diffusion_demo.sampling.presets import DEFAULT, GUIDANCE_START_PERCENT, PRESETS
+from diffusion_demo.sampling.request import Request
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.sample.generate import generate
 from diffusion_demo.ui.sample.request_form import MAX_FORM_SEED, MIXED
@@ -69,11 +70,9 @@ def sample(model: str, label: str, num_images: int, quality: str, seed: int) -> 
         quality: quick, balanced or best.
         seed: Seed of the first image; the same seed gives the same image.
     """
-    with user_errors_as_toasts():
-        guided = load_metadata(folder_of(model)).guidance
     sampler, steps, eta = PRESETS[quality or DEFAULT]
     form = {"label": label, "num_images": num_images, "sampler": sampler, "steps": steps, "eta": eta, "seed": seed}
-    guidance = {"guidance_scale": USUAL_GUIDANCE_SCALE if guided else 1.0, "classifier_scale": 0}
+    guidance = {"guidance_scale": Request.guidance_scale, "classifier_scale": Request.classifier_scale}
     interval = {"guide_from": GUIDANCE_START_PERCENT, "guide_to": 100}
     for updates in generate(model, False, **form, **guidance, **interval):
         if "gallery" in updates:

@@ -15,9 +15,7 @@ from diffusion_demo.ui.train import tab as train_tab
 
 INTRODUCTION = """# Diffusion Demo
 Watch a small AI model turn random noise into images, {where}."""
-CREDITS = """The avatar model was trained on drawings by [DiceBear](https://www.dicebear.com) (CC0 1.0), \
-the emoji model on
-[Noto Emoji](https://github.com/googlefonts/noto-emoji), Google LLC (Apache License 2.0).
+CREDITS = """The avatar models were trained on drawings by [DiceBear](https://www.dicebear.com) (CC0 1.0).
 The mathematics: [DDPM](https://arxiv.org/abs/2006.11239), [Improved DDPM](https://arxiv.org/abs/2102.09672), \
 [Guided Diffusion](https://arxiv.org/abs/2105.05233)."""
 

@@ -45,7 +45,9 @@ def test_sample_with_the_parameters_that_it_always_had(client):
 
 
 def test_sample_with_what_is_new_and_with_nothing_at_all(client):
-    _, gallery, *_ = client.predict(num_images=1, steps=2, guide_from=10, guide_to=90, api_name="/sample")
+    _, gallery, *_ = client.predict(
+        num_images=1, steps=2, guidance_scale=2, guide_from=10, guide_to=90, api_name="/sample"
+    )
     settings = settings_in(files(gallery)[0])
     assert settings["guidance_interval"] == [100, 899] and settings["checkpoint"] == "avatars-32"
     with pytest.raises(AppError, match="has no classifier"):

@@ -8,7 +8,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
-from tests.browser.test_sample_tab import set_number
+from tests.browser.test_sample_tab import open_more, set_number
 
 STATUS = "#compare-status"
 
@@ -48,7 +48,7 @@ def test_two_settings_against_each_other_in_one_image_with_its_settings(open_pag
     settings, pixels = grid_of(page, tmp_path / "grid.png")
     assert settings["across"] == {"setting": "calls", "values": [2, 4]}
     assert settings["down"] == {"setting": "sampler", "values": ["dpm_solver", "ddim"]}
-    assert (settings["made_by"], settings["seed"], settings["guidance_scale"]) == ("compare", 0, 2.0)
+    assert (settings["made_by"], settings["seed"], settings["guidance_scale"]) == ("compare", 0, 1.0)
     assert (pixels < 60).all(-1).any(), "no letters were drawn"
     expect(page.locator("#history .strip button")).to_have_count(1)
     page.screenshot(path=SCREENSHOTS / f"sample-compared-{name}-{theme}.png", full_page=True)
@@ -100,6 +100,8 @@ def test_stop_leaves_what_is_done_and_the_page_ready(open_page, tmp_path):
 )
 def test_what_cannot_be_compared_is_one_sentence(open_page, columns, values, words):
     page = open_page()
+    open_more(page)
+    set_number(page, "Guidance", 2)
     turn_to(page, columns=columns)
     page.get_by_label("Column values").fill(values)
     page.locator("#compare").click()

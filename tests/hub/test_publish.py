@@ -79,7 +79,7 @@ def test_the_card_has_the_metadata_that_the_hub_reads(checkpoint_of_a_run, tmp_p
         "precision": 0.5,
         "recall": 0.25,
     }
-    assert "![Sixteen images, seeds 0 to 15: dpm_solver, 12 steps, guidance 2](samples.png)" in card.text
+    assert "![Sixteen images, seeds 0 to 15: dpm_solver, 12 steps](samples.png)" in card.text
     assert f"--checkpoint {NAME}" in card.text and "THIS_FOLDER" not in card.text
 
 

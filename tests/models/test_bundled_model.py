@@ -17,40 +17,30 @@ from diffusion_demo.ui.server import model_list
 from scripts.avatars import STYLES
 from tests.conftest import ROOT
 
-AVATARS, EMOJI = (ROOT / "checkpoints" / name for name in ("avatars-32", "emoji-32"))
-
-
-@pytest.fixture(scope="module", params=[AVATARS, EMOJI], ids=lambda folder: folder.name)
-def folder(request):
-    return request.param
+AVATARS, UPSAMPLER = (ROOT / "checkpoints" / name for name in ("avatars-32", "avatars-64"))
 
 
 @pytest.fixture(scope="module")
-def checkpoint(folder):
-    return load_checkpoint(folder)
+def checkpoint():
+    return load_checkpoint(AVATARS)
 
 
-@pytest.fixture(scope="module")
-def emoji():
-    return load_checkpoint(EMOJI)
-
-
-def test_it_is_small(checkpoint, folder):
+def test_it_is_small(checkpoint):
     assert sum(p.numel() for p in checkpoint.unet.parameters()) <= 5_000_000
-    assert all(path.stat().st_size <= 10_000_000 for path in folder.rglob("*"))
-    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".json", ".md", ".png", ".safetensors"}
+    assert all(path.stat().st_size <= 10_000_000 for path in AVATARS.rglob("*"))
+    assert {path.suffix for path in AVATARS.rglob("*") if path.is_file()} == {".json", ".md", ".png", ".safetensors"}
 
 
 def test_it_is_a_class_conditional_cosine_model_with_a_null_class(checkpoint):
     metadata = checkpoint.description
     assert (metadata.image_size, metadata.channels, len(checkpoint.diffusion)) == (32, 3, 1000)
-    assert len(metadata.class_names) in (9, 10) and metadata.guidance
+    assert len(metadata.class_names) == 10 and metadata.guidance
     assert checkpoint.unet.config.num_class_embeds == len(metadata.class_names) + 1
     assert (checkpoint.beta_schedule, checkpoint.diffusion.variance_type) == ("squaredcos_cap_v2", "learned_range")
 
 
-def test_stock_diffusers_loads_it_with_the_same_outputs(checkpoint, folder):
-    pipeline = DDPMPipeline.from_pretrained(folder)
+def test_stock_diffusers_loads_it_with_the_same_outputs(checkpoint):
+    pipeline = DDPMPipeline.from_pretrained(AVATARS)
     x, t, y = (
         torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)),
         torch.tensor([0, 10, 500, 999]),
@@ -62,12 +52,12 @@ def test_stock_diffusers_loads_it_with_the_same_outputs(checkpoint, folder):
     torch.testing.assert_close(ours, theirs, atol=1e-5 * float(ours.abs().max()), rtol=1e-5)
 
 
-def test_sampling_is_reproducible_and_independent_of_the_batch(command, folder, tmp_path):
+def test_sampling_is_reproducible_and_independent_of_the_batch(command, tmp_path):
     def sample(out, *arguments):
         done = command(
             "sample",
             "--checkpoint",
-            folder,
+            AVATARS,
             "--precision",
             "fp32",
             "--steps",
@@ -91,8 +81,8 @@ def test_sampling_is_reproducible_and_independent_of_the_batch(command, folder, 
     assert (difference <= 1).mean() >= 0.999 and difference.max() <= 4
 
 
-def test_the_showcase_was_sampled_with_these_weights(command, folder, tmp_path):
-    shown = folder / "showcase" / "seed_00000003.png"
+def test_the_showcase_was_sampled_with_these_weights(command, tmp_path):
+    shown = AVATARS / "showcase" / "seed_00000003.png"
     settings = read_settings(shown)
     options = [
         "--sampler",
@@ -109,36 +99,37 @@ def test_the_showcase_was_sampled_with_these_weights(command, folder, tmp_path):
         "fp32",
     ]
     done = command(
-        "sample", "--checkpoint", folder, "--num-images", 1, "--seed", 3, *options, "--out", "one", cwd=tmp_path
+        "sample", "--checkpoint", AVATARS, "--num-images", 1, "--seed", 3, *options, "--out", "one", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     difference = np.abs(np.asarray(Image.open(tmp_path / "one" / shown.name), int) - np.asarray(Image.open(shown), int))
     assert (difference <= 4).mean() >= 0.99
 
 
-def test_the_avatars_are_the_pages_default_and_have_a_thumbnail_of_each_class():
+def test_the_avatars_are_the_pages_default_and_have_a_thumbnail_of_each_class(checkpoint):
     assert next(iter(model_list.model_folders())) == AVATARS.name
-    names = load_checkpoint(AVATARS).description.class_names
+    names = checkpoint.description.class_names
     thumbnails = {path.stem: Image.open(path) for path in (AVATARS / THUMBNAILS).iterdir()}
     assert set(thumbnails) == set(names) == set(STYLES)
     assert {thumbnail.size for thumbnail in thumbnails.values()} == {(32, 32)}
 
 
-def test_its_classifier_has_the_same_classes_and_changes_samples(emoji):
-    assert emoji.classifier is not None and tuple(emoji.classifier.config.class_names) == emoji.description.class_names
-    assert sum(p.numel() for p in emoji.classifier.parameters()) < 2_000_000
+def test_its_classifier_has_the_same_classes_and_changes_samples(checkpoint):
+    classifier = checkpoint.classifier
+    assert classifier is not None and tuple(classifier.config.class_names) == checkpoint.description.class_names
+    assert sum(p.numel() for p in classifier.parameters()) < 2_000_000
     request = Request(num_images=2, steps=3, class_index=6, precision="fp32")
-    plain, guided = (last_step(sample(emoji, replace(request, classifier_scale=scale))).xt for scale in (0.0, 4.0))
+    plain, guided = (last_step(sample(checkpoint, replace(request, classifier_scale=scale))).xt for scale in (0.0, 4.0))
     assert guided.isfinite().all() and (guided - plain).abs().max() > 0.05
 
 
-def test_an_upsampler_of_at_most_two_million_parameters_keeps_the_image(emoji):
-    upsampler = load_checkpoint(ROOT / "checkpoints" / "emoji-64")
+def test_an_upsampler_of_at_most_two_million_parameters_keeps_the_image(checkpoint):
+    upsampler = load_checkpoint(UPSAMPLER)
     assert sum(p.numel() for p in upsampler.unet.parameters()) <= 2_000_000
-    assert all(path.stat().st_size <= 10_000_000 for path in (ROOT / "checkpoints" / "emoji-64").rglob("*"))
+    assert all(path.stat().st_size <= 10_000_000 for path in UPSAMPLER.rglob("*"))
     request = Request(num_images=2, steps=8, seed=3, precision="fp32")
-    specs = image_specs(request, emoji.description)
-    small = to_uint8(last_step(sample(emoji, request)).xt)
+    specs = image_specs(request, checkpoint.description)
+    small = to_uint8(last_step(sample(checkpoint, request)).xt)
     large = to_uint8(last_step(upsample(upsampler, small, request, specs)).xt)
     assert large.shape == (2, 3, 64, 64)
     shrunk = torch.nn.functional.avg_pool2d(large.float(), 2)
@@ -146,8 +137,7 @@ def test_an_upsampler_of_at_most_two_million_parameters_keeps_the_image(emoji):
 
 
 @pytest.mark.parametrize("steps", [3, 12, 25])
-def test_ancestral_sampling_in_few_steps_stays_in_range(steps):
+def test_ancestral_sampling_in_few_steps_stays_in_range(checkpoint, steps):
     """A learned variance that leaves its range makes x_t explode; the first final weights did."""
-    checkpoint = load_checkpoint(AVATARS)
     request = Request(num_images=4, sampler="ddpm", steps=steps, seed=0, precision="fp32")
     assert max(float(step.xt.abs().max()) for step in sample(checkpoint, request)) < 6

@@ -1,5 +1,6 @@
 """Initial models: checkpoints adapted to other classes, channels and image sizes, and the cases that are refused."""
 
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from diffusion_demo.models.classifier import Classifier, trunk_config
 from diffusion_demo.models.classifier_heads import POOLS
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata
+from diffusion_demo.training import initialize
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.inherited_settings import inherit
 from diffusion_demo.training.initialize import adapt_classifier_to_data, adapt_to_data, load_or_build
@@ -293,6 +295,30 @@ def test_the_model_keeps_how_its_images_are_prepared(digits, source, request):
     report = data.scan(digits)
     description = load_or_build(config(**start, **prepared), None, report, "").description
     assert {name: getattr(description, name) for name in prepared} == prepared
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "scale", "trained_with"),
+    [
+        (0.0, None, 1, 0.3),
+        (0.0, None, 10, 0.1),
+        (0.0, 0.0, 1, 0.0),
+        (0.2, None, 1, 0.2),
+        (0.0, None, 1000, 0.0),
+    ],
+)
+def test_a_network_without_dropout_gets_some_where_there_are_few_images(
+    plain, digits, tmp_path, monkeypatch, own, asked, scale, trained_with
+):
+    bounds = tuple((bound // scale, dropout) for bound, dropout in initialize.FINE_TUNING_DROPOUT)
+    monkeypatch.setattr(initialize, "FINE_TUNING_DROPOUT", bounds)
+    report, folder = data.scan(digits), shutil.copytree(plain, tmp_path / "plain")
+    DDPMPipeline(unet=small_unet(dropout=own), scheduler=DDPMScheduler(num_train_timesteps=100)).save_pretrained(folder)
+    found = load_or_build(config(init_from=str(folder), dropout=asked), None, report, "")
+    assert unet_config(found)["dropout"] == trained_with
+    assert ("dropout" in found.description.origin) == (own == 0 and asked is None and trained_with > 0)
+    latest = load_or_build(config(dropout=asked), folder, report, "")
+    assert unet_config(latest)["dropout"] == own, "a run that goes on keeps the network that it began with"
 
 
 # classifiers and upsamplers

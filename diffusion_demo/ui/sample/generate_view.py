@@ -9,13 +9,8 @@ import gradio as gr
 from gradio.blocks import BlockContext
 from gradio.components import Component
 
-from diffusion_demo.sampling.presets import (
-    DEFAULT,
-    GUIDANCE_START_PERCENT,
-    PRESETS,
-    SAMPLER_TITLES,
-    USUAL_GUIDANCE_SCALE,
-)
+from diffusion_demo.sampling.presets import DEFAULT, GUIDANCE_START_PERCENT, PRESETS, SAMPLER_TITLES
+from diffusion_demo.sampling.request import Request
 from diffusion_demo.ui.named_outputs import with_named_outputs
 from diffusion_demo.ui.preview import showcase
 from diffusion_demo.ui.preview.preview import (
@@ -188,7 +183,7 @@ def _guidance_slider() -> gr.Slider:
     return gr.Slider(
         0,
         8,
-        USUAL_GUIDANCE_SCALE,
+        Request.guidance_scale,
         step=0.1,
         label=words.GUIDANCE,
         info=words.GUIDANCE_HINT,

@@ -8,7 +8,6 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata, has_classifier
-from diffusion_demo.sampling.presets import USUAL_GUIDANCE_SCALE
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.named_outputs import with_named_outputs
 from diffusion_demo.ui.preview import showcase
@@ -157,8 +156,8 @@ def show_classes(model: str, label: str) -> tuple[gr.Radio, gr.Slider]:
     with user_errors_as_toasts():
         metadata = load_metadata(folder_of(model))
     selected = label if label in metadata.class_names else MIXED
-    guidance = USUAL_GUIDANCE_SCALE if metadata.guidance else 1.0
-    return class_update(metadata, selected), gr.Slider(value=guidance, interactive=metadata.guidance)
+    guidance = gr.Slider(interactive=True) if metadata.guidance else gr.Slider(value=1.0, interactive=False)
+    return class_update(metadata, selected), guidance
 
 
 def _show_optional_fields(model: str) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def test_the_table_of_the_docs_is_computed():
     assert gpu_quota.table() in (ROOT / "docs" / "deploying.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["avatars-32", "emoji-64"])
+@pytest.mark.parametrize("name", ["avatars-32", "avatars-64"])
 def test_the_margin_rests_on_the_operations_of_the_bundled_models(name):
     """The operations of a network call, and the arithmetic per image, that gpu_cost.py counts on."""
     folder = bundled_checkpoint(name)
