@@ -82,7 +82,8 @@ def main() -> None:
             *(f"{e.value:.2f} ± {e.standard_error:.2f}" for e in (precision, recall, distance)),
         ]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
-    right = (extract(parts[1].images).probabilities.argmax(1) == parts[1].labels).double().mean()
+    asked = torch.tensor([classifier_names.index(name) for name in report.class_names])[parts[1].labels]
+    right = (extract(parts[1].images).probabilities.argmax(1) == asked).double().mean()
     print(f"\nAccuracy of the classifier on {len(parts[1])} real held-out images: {right:.0%}.")
 
 

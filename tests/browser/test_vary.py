@@ -55,6 +55,20 @@ def test_a_visitor_can_vary_at_once_and_less_noise_stays_nearer(open_page, tmp_p
     page.screenshot(path=SCREENSHOTS / "sample-varied-desktop-light.png", full_page=True)
 
 
+def test_one_mode_must_end_before_the_other_can_start(open_page):
+    page = open_page()
+    open_vary(page, made_images=1, steps=200)
+    mode = page.get_by_role("radio", name="Blend two images")
+    page.locator("#vary").click()
+    expect(page.locator("#vary-way-tab .stops")).to_be_enabled()
+    expect(page.locator("#vary-way")).to_have_js_property("inert", True)
+    page.locator("#vary-way-tab .stops").click()
+    expect(page.locator("#vary")).to_be_enabled(timeout=60_000)
+    expect(page.locator("#vary-way")).to_have_js_property("inert", False)
+    mode.check()
+    expect(page.locator("#blend")).to_be_visible()
+
+
 def _saved(page, image, path):
     path.write_bytes(page.request.get(image.get_attribute("src")).body())
     return path

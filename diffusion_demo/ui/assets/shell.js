@@ -1,5 +1,5 @@
-// Runs once when the page is loaded: the open tab in the address, dropdowns that close when the focus leaves them, and
-// arrow keys for radio buttons.
+// Runs once when the page is loaded: the open tab in the address, dropdowns that close when the focus leaves them, arrow
+// keys for radio buttons, and one run of Variations at a time.
 () => {
   const TABS = ["sample", "train", "inspect"];
   const button = (name) => document.querySelector(`#${name}-tab-button`);
@@ -40,4 +40,11 @@
   };
   document.addEventListener("focusin", groupRadios);
   document.addEventListener("keydown", groupRadios, true);
+
+  // Both modes of Variations share a stage and a Stop button, so one must end before the other can start.
+  const lockVariations = () => {
+    const stop = document.querySelector("#vary-way-tab .stops");
+    for (const node of document.querySelectorAll("#vary-way, #vary, #blend")) node.inert = !!stop && !stop.disabled;
+  };
+  new MutationObserver(lockVariations).observe(document.body, { subtree: true, attributes: true, attributeFilter: ["disabled"] });
 }
