@@ -3,9 +3,8 @@
 # Written out here because the module of the samplers loads torch, which `--help` does not wait for. A test compares.
 SAMPLER_TITLES = {"ddpm": "DDPM", "ddim": "DDIM", "dpm_solver": "DPM-Solver++"}
 DEFAULT_ETA = {"dpm_solver": 0.5}  # 0 for the other samplers
-# By the Frechet distances in docs/results.md, dpm_solver is at its best from 10 steps on (12 leaves a margin, and 8 is
-# the minimum worth using); ancestral sampling comes close to the 1,000 steps of the papers from 50 steps on (100 leaves
-# a margin).
+# By the Frechet distances in docs/results.md, dpm_solver is within one standard error of 100 ancestral steps from 8
+# steps on (12 leaves a margin for models that are less well trained), and ancestral sampling itself from 50 on.
 PRESETS = {"quick": ("dpm_solver", 8, 0.5), "balanced": ("dpm_solver", 12, 0.5), "best": ("ddpm", 100, 0)}
 DEFAULT = "balanced"
 # As a percentage of T. Below it guidance doubles the cost of a step (4 of the 12 steps) with no measurable effect.

@@ -1,5 +1,8 @@
 """Conversion of the Sample form to requests, and the fields that only some models support."""
 
+import shutil
+from dataclasses import replace
+
 import pytest
 
 from diffusion_demo.errors import BadInput
@@ -104,10 +107,15 @@ def test_an_upsampler_must_fit_the_size_and_the_channels(three_models):
     assert "twice" not in model_list.model_folders()
 
 
-@pytest.mark.parametrize("kind", ["avatars", "emoji"])
-def test_an_upsampler_of_the_same_classes_comes_first(kind):
-    found = upsampler_for(load_metadata(CHECKPOINTS / f"{kind}-32"))
-    assert found == (f"{kind}-64", CHECKPOINTS / f"{kind}-64")
+def test_an_upsampler_of_the_same_classes_comes_first(three_models):
+    for name, classes in (("a-others", ("cat", "dog")), ("z-same", CLASSES)):
+        folder = shutil.copytree(three_models / "twice", three_models / name)
+        replace(load_metadata(folder), data={"classes": dict.fromkeys(classes, 20)}).save(folder)
+    assert upsampler_for(load_metadata(three_models / "plain")) == ("z-same", three_models / "z-same")
+
+
+def test_the_bundled_upsampler_is_that_of_the_bundled_model():
+    assert upsampler_for(load_metadata(CHECKPOINTS / "avatars-32")) == ("avatars-64", CHECKPOINTS / "avatars-64")
 
 
 def test_classes_that_are_no_table_choose_nothing():
