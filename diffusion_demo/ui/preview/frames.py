@@ -16,17 +16,17 @@ MAX_ANIMATION_PIXELS = 1_200_000
 
 def first_frame(xT: Tensor, num_timesteps: int) -> dict[str, Any]:
     """Return the frame of the initial noise xT, float [N, C, H, W], which has no prediction yet."""
-    return {"step": 0, "t": num_timesteps, "xt": tensor_data_uri(xT), "x0": None}
+    return {"step": 0, "t": num_timesteps, "xt": image_data_uri(sheet_of(xT)), "x0": None}
 
 
 def frame(step: Step) -> dict[str, Any]:
-    """Return the frame of a step: its index, the t of its x_t as in the papers (0 is clean), and both sheets."""
-    return {"step": step.index, "t": step.t_reached + 1, "xt": tensor_data_uri(step.xt), "x0": tensor_data_uri(step.x0)}
+    """Return the frame of a step: its index, the t of its x_t as in the papers (0 is clean), and both sheets.
 
-
-def tensor_data_uri(x: Tensor) -> str:
-    """Return the contact sheet of images x, float [N, C, H, W] in [-1, 1], as the data URI of a JPEG."""
-    return image_data_uri(sheet_of(x))
+    Clean images are shown as they are saved.
+    """
+    t = step.t_reached + 1
+    xt, x0 = (_data_uri(sheet_of(x), "PNG") if t == 0 else image_data_uri(sheet_of(x)) for x in (step.xt, step.x0))
+    return {"step": step.index, "t": t, "xt": xt, "x0": x0}
 
 
 def sheet_of(x: Tensor) -> Image.Image:
@@ -36,10 +36,14 @@ def sheet_of(x: Tensor) -> Image.Image:
 
 def image_data_uri(sheet: Image.Image) -> str:
     """Return an image as the data URI of a JPEG."""
-    buffer = io.BytesIO()
     # JPEG because PNG hardly compresses noise; without chroma subsampling, which would blur pixel art
-    sheet.save(buffer, "JPEG", quality=90, subsampling=0)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return _data_uri(sheet, "JPEG", quality=90, subsampling=0)
+
+
+def _data_uri(sheet: Image.Image, file_format: str, **options: int) -> str:
+    buffer = io.BytesIO()
+    sheet.save(buffer, file_format, **options)
+    return f"data:image/{file_format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def recorded_steps(total: int, pixels: int) -> set[int]:
