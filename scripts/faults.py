@@ -324,7 +324,7 @@ FAULTS = [
     ),
     Fault(
         "weights of a step that was broken off are saved",
-        "training/ending.py",
+        "training/save_on_error.py",
         "if trainer.in_update or trainer.save_failed:",
         "if trainer.save_failed:",
         "tests/training/test_ends.py::test_weights_of_a_step_that_was_broken_off_are_not_saved",

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from diffusion_demo import __version__
 from diffusion_demo.cli import deploy, doctor, evaluate, export, import_, queue, sample, train
-from diffusion_demo.cli.terminal import discard_lost_output, escape_unknown_characters
+from diffusion_demo.cli.output_streams import discard_lost_output, escape_unknown_characters
 from diffusion_demo.errors import BadInput, exit_on_missing_package
 from diffusion_demo.paths import runs_folder
 

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from diffusion_demo.cli.options import add_setting, given, read_json_object
-from diffusion_demo.cli.terminal import discard_lost_output
+from diffusion_demo.cli.output_streams import discard_lost_output
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import path_option
 from diffusion_demo.training import events
@@ -64,7 +64,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
 def check_settings_of(parsed: argparse.Namespace, run: RunFolder) -> TrainConfig:
     """Return the config of a new or a resumed run. Raises BadInput for options that are missing or conflict."""
-    from diffusion_demo.training.resume import resumed_config
+    from diffusion_demo.training.resumed_config import resumed_config
 
     settings = given_settings(parsed)
     _check_limits(parsed)

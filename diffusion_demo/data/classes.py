@@ -12,7 +12,7 @@ from typing import Any
 
 from diffusion_demo.data import names
 from diffusion_demo.data.file_errors import UnreadableFile
-from diffusion_demo.data.listing import Listing, Member, max_label_bytes
+from diffusion_demo.data.listing import Listing, SourceFile, max_label_bytes
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "holdout"})
 GENERIC = frozenset(
@@ -28,7 +28,7 @@ LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
 DELIMITERS = ",;\t|"  # spreadsheets write semicolons where the comma separates decimals
 NAME_COLUMNS = ("file_name", "filename", "file", "image", "path")
 
-ClassOf = Callable[[Member], str]
+ClassOf = Callable[[SourceFile], str]
 
 
 def classes_from_folders(listing: Listing) -> tuple[ClassOf, tuple[str, ...]]:
@@ -52,7 +52,9 @@ def classes_from_folders(listing: Listing) -> tuple[ClassOf, tuple[str, ...]]:
     return (lambda member: found[member.source](member)), tuple(dict.fromkeys(notes))
 
 
-def _classes_of_source(members: Sequence[Member], label_files: Sequence[Member]) -> tuple[ClassOf, tuple[str, ...]]:
+def _classes_of_source(
+    members: Sequence[SourceFile], label_files: Sequence[SourceFile]
+) -> tuple[ClassOf, tuple[str, ...]]:
     by_path, used, notes = dict[str, str](), list[str](), list[str]()
     paths = {member.path for member in members}
     readable_files, large = _within_limit(label_files)
@@ -70,7 +72,7 @@ def _classes_of_source(members: Sequence[Member], label_files: Sequence[Member])
     return (lambda member: classes[member.folders]), (*notes, *level_notes)
 
 
-def _within_limit(label_files: Sequence[Member]) -> tuple[list[Member], list[Member]]:
+def _within_limit(label_files: Sequence[SourceFile]) -> tuple[list[SourceFile], list[SourceFile]]:
     """Split label files into those that are small enough together, and the others."""
     small, large, total = [], [], 0
     for file in label_files:
@@ -80,7 +82,7 @@ def _within_limit(label_files: Sequence[Member]) -> tuple[list[Member], list[Mem
     return small, large
 
 
-def _read_labels(file: Member, paths: Container[str]) -> tuple[dict[str, str], str]:
+def _read_labels(file: SourceFile, paths: Container[str]) -> tuple[dict[str, str], str]:
     """Return the labels in a file by the path of the image, and a sentence where there are none."""
     try:
         labels = _parse_labels(file.file_name.lower(), file.read())
@@ -103,7 +105,7 @@ def _path_in_source(path: str, paths: Container[str]) -> str:
     return path
 
 
-def _label_of(by_path: Mapping[str, str], member: Member) -> str:
+def _label_of(by_path: Mapping[str, str], member: SourceFile) -> str:
     return by_path.get(member.path, "")
 
 
@@ -118,7 +120,7 @@ def classes_from_file_names(listing: Listing) -> ClassOf:
 
 
 def _informative(
-    paths: Iterable[tuple[str, ...]], members: Sequence[Member]
+    paths: Iterable[tuple[str, ...]], members: Sequence[SourceFile]
 ) -> tuple[dict[tuple[str, ...], str], list[str]]:
     """Return the class of each folder path, and a sentence for each level of folders that makes no classes."""
     rest, notes = {path: path for path in paths}, []
@@ -143,7 +145,7 @@ def _names_at(paths: Iterable[tuple[str, ...]], level: int) -> list[str]:
     return sorted({path[level] for path in paths if _reaches(path, level)})
 
 
-def _kind_of_level(rest: Mapping[tuple[str, ...], tuple[str, ...]], members: Sequence[Member], level: int) -> str:
+def _kind_of_level(rest: Mapping[tuple[str, ...], tuple[str, ...]], members: Sequence[SourceFile], level: int) -> str:
     """Return the kind of folders at level 0 (outermost) or -1 (innermost), such as "splits"; "" if they are classes."""
     found = _names_at(rest.values(), level)
     if not found:
@@ -165,7 +167,7 @@ def _are_months(paths: Iterable[tuple[str, ...]]) -> bool:
     return all(MONTH.fullmatch(path[-1]) and YEAR.fullmatch(path[-2]) for path in inner)
 
 
-def _go_on(rest: Mapping[tuple[str, ...], tuple[str, ...]], members: Sequence[Member], level: int) -> bool:
+def _go_on(rest: Mapping[tuple[str, ...], tuple[str, ...]], members: Sequence[SourceFile], level: int) -> bool:
     """Return whether no file name occurs in two of the folders: shards go on counting, classes begin again."""
     owner: dict[str, str] = {}
     for member in members:

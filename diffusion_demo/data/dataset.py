@@ -19,7 +19,7 @@ from torch import Tensor
 from diffusion_demo.atomic import atomic_path, atomic_write
 from diffusion_demo.data.file_errors import UnreadableFile
 from diffusion_demo.data.file_threads import map_files
-from diffusion_demo.data.listing import Member
+from diffusion_demo.data.listing import SourceFile
 from diffusion_demo.data.preprocess import ImageTransform, decode
 from diffusion_demo.data.report import Entry, Report
 from diffusion_demo.data.source import open_source, title_of
@@ -149,7 +149,7 @@ def _fill(report: Report, entries: Sequence[Entry], transform: ImageTransform, i
     """Decode the image of each entry into its row of `images`, on all cores."""
     rows, value_range = {entry.name: row for row, entry in enumerate(entries)}, report.value_range
 
-    def fill_row(member: Member) -> None:
+    def fill_row(member: SourceFile) -> None:
         row = rows[member.label]
         try:
             data = member.read()

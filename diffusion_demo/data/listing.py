@@ -82,7 +82,7 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class SourceFile:
     """One file with the suffix of an image, or without a suffix.
 
     label      unique name in the source, safe to show
@@ -123,10 +123,10 @@ class Listing:
     def __init__(self, title: str, max_files: int | None = None):
         self.title: str = title
         self.max_files: int = max_files or max_files_in_memory()
-        self.members: list[Member] = []
+        self.members: list[SourceFile] = []
         self.skipped: dict[str, str] = {}
         self.ignored: Counter[str] = Counter()
-        self.label_files: list[Member] = []
+        self.label_files: list[SourceFile] = []
         self.titles: list[str] = []
         self._num_files = 0
         self._label_counts: Counter[str] = Counter()
@@ -150,7 +150,7 @@ class Listing:
         elif suffix in names.ARCHIVE_SUFFIXES:
             problem = "Archives inside the source are not read. Unpack it first."
         elif file_name.lower() in names.LABEL_FILES and not problem:
-            self.label_files.append(Member("", tuple(folders), file_name, read))
+            self.label_files.append(SourceFile("", tuple(folders), file_name, read))
             return
         elif suffix and suffix not in names.IMAGE_SUFFIXES:
             self.ignored[suffix] += 1
@@ -160,7 +160,7 @@ class Listing:
         elif problem:
             self.ignored[""] += 1
         else:
-            self.members.append(Member(self._label((*folders, file_name)), tuple(folders), file_name, read))
+            self.members.append(SourceFile(self._label((*folders, file_name)), tuple(folders), file_name, read))
 
     def absorb(self, other: "Listing") -> None:
         """Add everything in another listing, with new labels where they are already used."""

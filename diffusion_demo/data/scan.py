@@ -9,7 +9,7 @@ from diffusion_demo.data import names
 from diffusion_demo.data.classes import ClassOf, classes_from_file_names, classes_from_folders
 from diffusion_demo.data.file_errors import UnreadableFile, decoding, readable
 from diffusion_demo.data.file_threads import map_files
-from diffusion_demo.data.listing import Member
+from diffusion_demo.data.listing import SourceFile
 from diffusion_demo.data.preprocess import has_frames, is_grayscale, large_image_slot, load_pixels, open_image
 from diffusion_demo.data.report import Entry, Report, list_suffixes
 from diffusion_demo.data.scan_cache import ScanCache, is_held_out
@@ -62,10 +62,10 @@ def scan(
     return Report(source, tuple(entries), rejected, sum(ignored.values()), ignored, notes)
 
 
-def _read_all(members: Sequence[Member], class_of: ClassOf, cache: ScanCache | None) -> Iterator[Entry | str]:
+def _read_all(members: Sequence[SourceFile], class_of: ClassOf, cache: ScanCache | None) -> Iterator[Entry | str]:
     """Yield the entry of each member, or the reason why it has none, read on all cores."""
 
-    def read(member: Member) -> Entry | str:
+    def read(member: SourceFile) -> Entry | str:
         class_name = class_of(member)
         if cache is not None and (known := cache.find(member, class_name)):
             return known
@@ -82,7 +82,7 @@ def _read_all(members: Sequence[Member], class_of: ClassOf, cache: ScanCache | N
     return map_files(read, members)
 
 
-def _read_entry(member: Member, class_name: str) -> Entry:
+def _read_entry(member: SourceFile, class_name: str) -> Entry:
     data = member.read()
     with decoding(), readable():
         image = open_image(data)

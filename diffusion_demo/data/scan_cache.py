@@ -7,7 +7,7 @@ from typing import Any
 
 from diffusion_demo.atomic import atomic_path
 from diffusion_demo.data.file_errors import UNREADABLE
-from diffusion_demo.data.listing import Member, open_file
+from diffusion_demo.data.listing import SourceFile, open_file
 from diffusion_demo.data.report import Entry
 
 # Increase when a scan finds something else in the same bytes: caches of another version are not used.
@@ -34,7 +34,7 @@ class ScanCache:
         except (*UNREADABLE, ValueError, TypeError, LookupError, RecursionError):
             self._lines = {}
 
-    def find(self, member: Member, class_name: str) -> Entry | None:
+    def find(self, member: SourceFile, class_name: str) -> Entry | None:
         """Return the entry of an image that has not changed since it was added, else None."""
         line = self._lines.get(member.label)
         if line is None:
@@ -49,7 +49,7 @@ class ScanCache:
         self.hits += 1
         return entry
 
-    def add(self, member: Member, stamp: tuple[int, ...], entry: Entry) -> None:
+    def add(self, member: SourceFile, stamp: tuple[int, ...], entry: Entry) -> None:
         """Remember an entry. `stamp` is that of the image before it was read."""
         if time.time() - max(stamp[1], stamp[2]) / 1e9 > MIN_AGE_SECONDS:
             extremes = list(entry.extremes) if entry.extremes else None

@@ -16,6 +16,7 @@ from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, si
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.adapt import with_null_class
 from diffusion_demo.models.classifier import Classifier, load_classifier
+from diffusion_demo.models.config_limits import check_scheduler
 from diffusion_demo.models.diffusers_config_keys import kept_settings, normalized_scheduler_config, read_config
 from diffusion_demo.models.diffusers_format import find_parts
 from diffusion_demo.models.hub import local_folder
@@ -24,7 +25,6 @@ from diffusion_demo.models.metadata import CLASSIFIER, ORACLES, CheckpointMetada
 from diffusion_demo.models.openai.network import network_class
 from diffusion_demo.models.oracle_models import build_oracle
 from diffusion_demo.models.unet import LOAD_ERRORS, forget_path, load_from_folder
-from diffusion_demo.models.untrusted import check_scheduler
 from diffusion_demo.models.weight_files import fetch_weights
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from diffusion_demo.diffusion.denoiser import Denoiser
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.untrusted import check_network
+from diffusion_demo.models.config_limits import check_network
 from diffusion_demo.models.weight_files import WeightFiles
 
 LOAD_ERRORS = (

@@ -11,7 +11,7 @@ LINE_GAP = 4  # pixels
 
 
 @dataclass(frozen=True)
-class GridImage:
+class GridCell:
     """The content of one cell: an image, which may itself be a contact sheet, and its caption."""
 
     image: Image.Image
@@ -19,7 +19,7 @@ class GridImage:
 
 
 def labeled_grid(
-    cells: dict[tuple[int, int], GridImage], columns: list[str], rows: list[str], footer: str
+    cells: dict[tuple[int, int], GridCell], columns: list[str], rows: list[str], footer: str
 ) -> Image.Image:
     """Draw the cells, given by (row, column), with their headings and the footer; missing cells are gray.
 
@@ -69,7 +69,7 @@ def _row_heading_width(rows: list[str], font: ImageFont.FreeTypeFont) -> int:
 def _draw_cell(
     page: Image.Image,
     draw: ImageDraw.ImageDraw,
-    cell: GridImage | None,
+    cell: GridCell | None,
     corner: tuple[int, int],
     side: int,
     font: ImageFont.FreeTypeFont,

@@ -14,11 +14,11 @@ from diffusion_demo.runtime.parallel import start_pool
 from diffusion_demo.training import events
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.distributed import Processes, make_accelerator
-from diffusion_demo.training.ending import save_after_error, save_last_steps
 from diffusion_demo.training.failures import cause_of, describe
 from diffusion_demo.training.meter import Meter
 from diffusion_demo.training.run_folder import COMMANDS, RunFolder
 from diffusion_demo.training.same_images import check_same_images, data_summary
+from diffusion_demo.training.save_on_error import save_after_error, save_last_steps
 from diffusion_demo.training.signals import StopRequest, catch_stop_signals
 from diffusion_demo.training.tracking import Tracker, check_installed, tracking
 from diffusion_demo.training.trainer import Trainer

@@ -14,7 +14,7 @@ import psutil
 
 from diffusion_demo.atomic import atomic_write
 from diffusion_demo.paths import CHECKOUT
-from diffusion_demo.training.pending import state_when_sent
+from diffusion_demo.training.pending_commands import run_state_at_command
 from diffusion_demo.training.run_folder import COMMANDS, RunFolder
 from diffusion_demo.validation import read_regular
 
@@ -131,7 +131,7 @@ def send_command(run: RunFolder, command: str) -> None:
     if command not in COMMANDS:
         raise ValueError(f"command must be one of {', '.join(COMMANDS)}, not {command!r}")
     with run.control_file.open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"type": command} | state_when_sent(run.events_file)) + "\n")
+        file.write(json.dumps({"type": command} | run_state_at_command(run.events_file)) + "\n")
 
 
 def last_log_line(run: RunFolder) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import psutil
 
 from diffusion_demo.training.event_reader import read_log
-from diffusion_demo.training.pending import pending_commands
+from diffusion_demo.training.pending_commands import pending_commands
 from diffusion_demo.training.run_folder import RunFolder
 
 State = Literal["empty", "running", "finished", "failed", "interrupted", "damaged"]

@@ -11,7 +11,7 @@ from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import best_device, resolve_precision
 from diffusion_demo.training.batches import Batch
-from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
+from diffusion_demo.training.cpu.optimize import optimize_for_cpu
 from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient, training_slices
 
 STEPS = 4  # the first one is a warm-up

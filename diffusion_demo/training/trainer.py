@@ -24,7 +24,7 @@ from diffusion_demo.training import events
 from diffusion_demo.training.batches import Batch, derive_seed, held_out_batches, make_batch
 from diffusion_demo.training.config import SCHEDULE, TrainConfig
 from diffusion_demo.training.copies import CopyCheck
-from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
+from diffusion_demo.training.cpu.optimize import optimize_for_cpu
 from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient, training_slices
 from diffusion_demo.training.distributed import Processes
 from diffusion_demo.training.early_stopping import EarlyStopping

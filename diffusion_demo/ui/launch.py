@@ -1,6 +1,6 @@
 """Command line of the web page: address, port and server."""
 
-from diffusion_demo.ui import environment  # noqa: F401  before gradio and torch
+from diffusion_demo.ui import before_imports  # noqa: F401  before gradio and torch
 
 # isort: split
 import argparse

@@ -1,6 +1,6 @@
 """Web page: the three tabs with their header and footer."""
 
-from diffusion_demo.ui import environment  # noqa: F401  before gradio and torch
+from diffusion_demo.ui import before_imports  # noqa: F401  before gradio and torch
 
 # isort: split
 import gradio as gr

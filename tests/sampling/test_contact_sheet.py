@@ -10,7 +10,7 @@ from diffusion_demo.sampling.contact_sheet import (
     HEADING_SIZE,
     MUTED_COLOR,
     TEXT_COLOR,
-    GridImage,
+    GridCell,
     labeled_grid,
     load_font,
     wrap_text,
@@ -20,7 +20,7 @@ RED, BLUE = (200, 10, 10), (10, 10, 200)
 
 
 def cell(color, size=16, caption="4 steps, 8 calls"):
-    return GridImage(Image.new("RGB", (size, size), color), caption)
+    return GridCell(Image.new("RGB", (size, size), color), caption)
 
 
 def bounding_box(page, color):

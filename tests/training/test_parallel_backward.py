@@ -13,7 +13,7 @@ from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.models.unet import build_unet
 from diffusion_demo.training.batches import Batch
 from diffusion_demo.training.cpu import parallel_backward
-from diffusion_demo.training.cpu.memory_layout import optimize_for_cpu
+from diffusion_demo.training.cpu.optimize import optimize_for_cpu
 from diffusion_demo.training.cpu.parallel_backward import accumulate_gradient, training_slices
 from diffusion_demo.training.cpu.seeded_dropout import SeededDropout, seeded
 

@@ -93,11 +93,11 @@ def idle_buttons(label: str) -> dict[str, Any]:
     return {"start": gr.Button(label, interactive=True), "stop": gr.Button(interactive=False)}
 
 
-def waiting_buttons(label: str = words.WAITING) -> dict[str, Any]:
+def starting_buttons(label: str = words.WAITING) -> dict[str, Any]:
     """Return both buttons as they are from the click until the run starts."""
     return {"start": gr.Button(label, interactive=False), "stop": gr.Button(interactive=True)}
 
 
 def working_buttons() -> dict[str, Any]:
     """Return both buttons as they are during a run."""
-    return waiting_buttons(words.WORKING)
+    return starting_buttons(words.WORKING)

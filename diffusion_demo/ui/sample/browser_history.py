@@ -21,7 +21,7 @@ SENT_IMAGE = "() => window.sentImage"
 PRESS_GENERATE = "() => { document.querySelector('#history .history').dispatchEvent(new Event('resumed')) }"
 
 
-def history() -> gr.HTML:
+def history_strip() -> gr.HTML:
     """Return the history strip with its viewer.
 
     It triggers use_this with the settings of an image; vary_this, blend_this and blend_with_this with its checkpoint

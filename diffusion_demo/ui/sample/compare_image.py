@@ -8,7 +8,7 @@ from PIL import Image
 from diffusion_demo import __version__
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.sampling.comparison import ANY_CLASS, Axis, Comparison
-from diffusion_demo.sampling.contact_sheet import GridImage, labeled_grid
+from diffusion_demo.sampling.contact_sheet import GridCell, labeled_grid
 from diffusion_demo.sampling.presets import SAMPLER_TITLES
 from diffusion_demo.sampling.request import Request
 from diffusion_demo.ui.sample import words
@@ -24,7 +24,7 @@ def draw_grid(
     """Draw the cells finished so far: images [N, C, S, S] in [-1, 1] and a caption, by (row, column)."""
     from diffusion_demo.images import contact_sheet, to_uint8
 
-    cells = {place: GridImage(contact_sheet(to_uint8(x)), caption) for place, (x, caption) in results.items()}
+    cells = {place: GridCell(contact_sheet(to_uint8(x)), caption) for place, (x, caption) in results.items()}
     columns, rows = (
         [_header(axis, value, metadata) for value in axis.values] if axis else [""] for axis in (plan.across, plan.down)
     )

@@ -32,7 +32,7 @@ EMPTY = f'<p class="nothing">{words.COMPARE_EMPTY}</p>'
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class AxisFields:
     """Fields of the columns or of the rows.
 
     typed: the values, separated by commas. chosen: a choice of names, which is copied to `typed` in the browser.
@@ -47,8 +47,8 @@ class Side:
 class CompareForm:
     """The fields of the columns, the rows and the cost of a cell, and the buttons."""
 
-    across: Side
-    down: Side
+    across: AxisFields
+    down: AxisFields
     calls: gr.Slider
     per_cell: gr.Slider
     hint: gr.Markdown
@@ -128,10 +128,10 @@ def connect(
     stopped.then(lambda: words.COMPARE_STOPPED, None, results.status, **INSTANT_EVENT)
 
 
-def _side(title: str, values_title: str, setting: str, choices: list[tuple[str, str]]) -> Side:
+def _side(title: str, values_title: str, setting: str, choices: list[tuple[str, str]]) -> AxisFields:
     numbers, samplers = DEFAULT_VALUES.get(setting), [name for _, name in SAMPLER_CHOICES]
     with gr.Group():
-        return Side(
+        return AxisFields(
             gr.Dropdown(choices, value=setting, label=title, interactive=True),
             gr.Textbox(numbers or ", ".join(samplers), label=values_title, visible=bool(numbers), interactive=True),
             gr.CheckboxGroup(

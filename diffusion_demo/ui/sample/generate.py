@@ -9,7 +9,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.sampling.request import ImageSpec, Request, image_specs
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.captions import image_captions, run_caption
-from diffusion_demo.ui.preview.preview import waiting_buttons
+from diffusion_demo.ui.preview.preview import starting_buttons
 from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.sample.live_sampling import SamplingRun, stream_sampling
 from diffusion_demo.ui.sample.request_form import parse_request, upsampler_for
@@ -50,7 +50,7 @@ class _Run:
         return (2 if self.upsampler else 1) * self.checkpoint.description.image_size
 
 
-@in_fair_queue(waiting_buttons)
+@in_fair_queue(starting_buttons)
 def generate(model: str, twice: bool, **form: Any) -> Iterator[dict[str, Any]]:
     """Sample images and yield updates by name, as `stream_sampling`, besides last_seed.
 

@@ -23,7 +23,7 @@ from diffusion_demo.ui.preview.preview import (
     preview,
     start_stop_buttons,
 )
-from diffusion_demo.ui.sample import gpu_hint, quality, restore, words
+from diffusion_demo.ui.sample import gpu_cost_hint, quality, restore, words
 from diffusion_demo.ui.sample.generate import generate
 from diffusion_demo.ui.sample.request_form import MAX_FORM_SEED
 from diffusion_demo.ui.sample.run_events import connect_run
@@ -118,7 +118,7 @@ def form(model: gr.Dropdown, label: gr.Radio) -> SampleForm:
         "classifier_scale": advanced.classifier_scale,
         "twice": advanced.twice,
     }
-    gpu_hint.lay_out(fields)
+    gpu_cost_hint.lay_out(fields)
     restored = fields | {"randomize": seed.randomize, "problem": seed.problem, "preset": preset}
     quality.connect(preset, advanced.sampler, advanced.steps, advanced.eta)
     _connect_restore(dropped, restored)

@@ -11,7 +11,7 @@ import gradio as gr
 
 from diffusion_demo.ui.duration import duration
 from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.preview.downloads import write_animation, write_images, write_sheet, write_zip_of
+from diffusion_demo.ui.preview.download_files import write_animation, write_images, write_sheet, write_zip_of
 from diffusion_demo.ui.preview.preview import idle_buttons, working_buttons
 
 if TYPE_CHECKING:

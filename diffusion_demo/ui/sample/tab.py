@@ -72,7 +72,7 @@ def build(page: gr.Blocks) -> list[gr.components.Component]:
             imported = import_model.build(model) if settings().anywhere else None
         with gr.Column(elem_id="sample-results", min_width=320):
             made, varied, compared = generate_view.results(), vary_view.results(), compare_view.results()
-            gallery = browser_history.history()
+            gallery = browser_history.history_strip()
     generate_view.connect(form, made)
     vary_view.connect(model, label, form, vary_form, varied)
     compare_view.connect(model, label, form, compare_form, compared)

@@ -9,7 +9,7 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.captions import image_captions, run_caption
-from diffusion_demo.ui.preview.preview import waiting_buttons
+from diffusion_demo.ui.preview.preview import starting_buttons
 from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.sample.live_sampling import SamplingRun, stream_sampling
 from diffusion_demo.ui.sample.request_form import parse_class, require_number
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 MAX_VARIATIONS = 16
 
 
-@in_fair_queue(waiting_buttons)
+@in_fair_queue(starting_buttons)
 def vary(model: str, picture: str, **form: Any) -> Iterator[dict[str, Any]]:
     """Make variations of an image and yield updates by name, as `stream_sampling`. `form`: arguments of `_parse`."""
     yield from _vary("vary", model, [picture], form)
 
 
-@in_fair_queue(waiting_buttons)
+@in_fair_queue(starting_buttons)
 def interpolate(model: str, picture: str, other: str, **form: Any) -> Iterator[dict[str, Any]]:
     """Interpolate between two images and yield updates by name, as `stream_sampling`. `form` is as for `vary`."""
     yield from _vary("interpolate", model, [picture, other], form)

@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.ui.server.login import TOO_MANY, LoginGate
+from diffusion_demo.ui.server.login import TOO_MANY, LoginMiddleware
 from diffusion_demo.ui.server.visitors import address_of
 
 SCOPES = "openid profile"  # nothing that could read or change a repository
@@ -90,7 +90,7 @@ class Provider:
         return account
 
 
-class RequireHubLogin(LoginGate):
+class HubLogin(LoginMiddleware):
     """Login with an account of the Hub, which becomes the visitor: the limits hold for it on all its devices."""
 
     def __init__(self, app: ASGIApp, provider: Provider):

@@ -31,7 +31,7 @@ input,button{{display:block;width:100%;box-sizing:border-box;font:inherit;paddin
 <button>Log in</button></form></html>"""
 
 
-class LoginGate:
+class LoginMiddleware:
     """ASGI middleware that passes only the requests of visitors who are logged in. A subclass says how to log in.
 
     Args:
@@ -95,7 +95,7 @@ class LoginGate:
         return JSONResponse({"detail": "Log in first."}, 401)
 
 
-class RequireLogin(LoginGate):
+class PasswordLogin(LoginMiddleware):
     """Login with one name and password, `login`, for all visitors."""
 
     def __init__(self, app: ASGIApp, login: tuple[str, str]):

@@ -15,10 +15,10 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from diffusion_demo.ui.server import call_body, queue_guard
+from diffusion_demo.ui.server import queue_guard, route_schemas
 from diffusion_demo.ui.server.cross_origin import CrossOriginGuard
-from diffusion_demo.ui.server.hf_login import Provider, RequireHubLogin
-from diffusion_demo.ui.server.login import RequireLogin
+from diffusion_demo.ui.server.hf_login import HubLogin, Provider
+from diffusion_demo.ui.server.login import PasswordLogin
 from diffusion_demo.ui.server.page_head import PageHead
 from diffusion_demo.ui.server.upload_quota import UploadQuota
 from diffusion_demo.ui.server.upload_route import UploadRoute
@@ -75,7 +75,7 @@ class RequestGuard:
                 self._check_file(scope)
             is_upload = path == "upload" and scope["method"] == "POST"
             bounded = _bounded_receive(scope, receive, self.uploads.max_bytes if is_upload else MAX_BODY_BYTES)
-            if scope["method"] == "POST" and path.startswith(call_body.JSON_ROUTES):
+            if scope["method"] == "POST" and path.startswith(route_schemas.JSON_ROUTES):
                 bounded = await _checked_receive(path, bounded)
             with _listening(path, scope):
                 await (self.uploads if is_upload else self.app)(scope, bounded, noticed_send)
@@ -109,7 +109,7 @@ def _route_of(scope: Scope) -> str:
     blocked = tuple(route for route in BLOCKED_ROUTES if route != "mcp" or not settings().mcp)
     if path.startswith(blocked) or any(part in ("..", ".") for part in path.split("/")):
         raise HTTPException(404, "Not found.")
-    call_body.check_keys(path, scope["query_string"])
+    route_schemas.check_keys(path, scope["query_string"])
     return path
 
 
@@ -155,9 +155,9 @@ async def _checked_receive(path: str, receive: Receive) -> Receive:
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise call_body.MALFORMED
+            raise route_schemas.MALFORMED
         body, more = body + message.get("body", b""), message.get("more_body", False)
-    call_body.check_body(path, body)
+    route_schemas.check_body(path, body)
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:
@@ -185,9 +185,9 @@ def middleware(settings: Settings, temp_folder: Path, files: VisitorFiles) -> li
     uploads = UploadRoute(settings.upload_mb * 1_000_000, quota)
     guard = Middleware(RequestGuard, uploads=uploads, files=files, public=settings.public)
     local_hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "::1", "[::1]"])
-    login = [Middleware(RequireLogin, login=settings.login)] if settings.login else []
+    login = [Middleware(PasswordLogin, login=settings.login)] if settings.login else []
     if settings.hf_login:
-        login = [Middleware(RequireHubLogin, provider=Provider.from_environment(os.environ))]
+        login = [Middleware(HubLogin, provider=Provider.from_environment(os.environ))]
     policy = Middleware(CrossOriginGuard, settings=settings)
     hosts = [] if settings.public else [local_hosts]
     return [policy, *hosts, *cookie_middleware(), *login, Middleware(PageHead), guard]

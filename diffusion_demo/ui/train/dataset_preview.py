@@ -9,7 +9,7 @@ import gradio as gr
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.server import limits, warmup, work
+from diffusion_demo.ui.server import cancellation, limits, warmup
 from diffusion_demo.ui.server.event_details import ChosenFix, with_details
 from diffusion_demo.ui.train import fields, report_view, uploads
 from diffusion_demo.ui.train.fixes import fixes_for
@@ -64,7 +64,7 @@ def _scan(get_source: Callable[[], Any], class_from: str, values: tuple, progres
     warmup.wait()
     from diffusion_demo import data
 
-    within_budget = work.scan_deadline()
+    within_budget = cancellation.scan_deadline()
 
     def show_progress(done: int, total: int) -> None:
         within_budget()
@@ -91,7 +91,7 @@ def show(report: Any, *values: Any) -> Any:
     chosen: dict[str, Any] = dict(zip(SHOWN_FIELDS, values, strict=True))
     transform = [chosen[name] for name in TRANSFORM_FIELDS]
     try:
-        image_transform = data.ImageTransform(**fields.chosen({}, list(TRANSFORM_FIELDS), tuple(transform)))
+        image_transform = data.ImageTransform(**fields.changed_settings({}, list(TRANSFORM_FIELDS), tuple(transform)))
         if chosen["drop_duplicates"]:
             return report_view.render(report.without_duplicates(), image_transform, fixes_for(report, chosen))
     except BadInput:

@@ -164,7 +164,7 @@ def _noise_fields(layout: _Layout) -> gr.Column:
     return noise
 
 
-def chosen(start: dict[str, Any], names: list[str], values: tuple) -> dict[str, Any]:
+def changed_settings(start: dict[str, Any], names: list[str], values: tuple) -> dict[str, Any]:
     """Return the settings that differ from their defaults. `start` holds a preset, or a checkpoint to fine-tune.
 
     Raises BadInput for a field that is empty.

@@ -53,7 +53,7 @@ class TrainForm:
         initial = self._initial_settings(start_from)
         source = report.source
         paths = [str(path) for path in source] if isinstance(source, tuple) else str(source)
-        return {"data": paths} | initial | fields.chosen(initial, self.names, values)
+        return {"data": paths} | initial | fields.changed_settings(initial, self.names, values)
 
     def _initial_settings(self, start_from: str | None) -> dict[str, Any]:
         """Return the setting of the initial model. Raises BadInput if there is no such model."""

@@ -17,9 +17,9 @@ from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.paths import CHECKPOINTS
+from diffusion_demo.ui.inspect.lesson_functions import SHOWS
 from diffusion_demo.ui.inspect.lessons import forward, frame, guidance, likelihood, regenerate, training, words
 from diffusion_demo.ui.inspect.lessons.scene import load_scene
-from diffusion_demo.ui.inspect.shows import SHOWS
 
 FACE = CHECKPOINTS / "avatars-32" / "showcase"
 

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.server import visitors
-from diffusion_demo.ui.server.hf_login import FAILED, Provider, RequireHubLogin
+from diffusion_demo.ui.server.hf_login import FAILED, HubLogin, Provider
 from diffusion_demo.ui.settings import Settings
 
 SPACE = "https://me-demo.hf.space"
@@ -74,7 +74,7 @@ def new_browser(provider, monkeypatch):
     monkeypatch.setattr(visitors, "settings", lambda: Settings(space=True))
     variables = {"OPENID_PROVIDER_URL": provider.url, "OAUTH_CLIENT_ID": "the-client"}
     variables |= {"OAUTH_CLIENT_SECRET": "the-secret", "SPACE_HOST": "me-demo.hf.space"}
-    login = Middleware(RequireHubLogin, provider=Provider.from_environment(variables))
+    login = Middleware(HubLogin, provider=Provider.from_environment(variables))
     page = Route("/{path:path}", lambda request: PlainTextResponse(f"page of {request.scope['visitor']}"))
     app = Starlette(routes=[page], middleware=[*visitors.cookie_middleware(), login])
     assert TestClient(app, base_url=SPACE).get("/gradio_api/startup-events").status_code == 200  # Gradio's launch()

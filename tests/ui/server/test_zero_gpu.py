@@ -10,7 +10,7 @@ import pytest
 
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.paths import bundled_checkpoint
-from diffusion_demo.ui.sample import gpu_hint
+from diffusion_demo.ui.sample import gpu_cost_hint
 from diffusion_demo.ui.server.gpu_cost import GpuWork, charged
 from scripts import gpu_quota
 from tests.conftest import ROOT
@@ -102,7 +102,7 @@ def test_the_page_states_the_seconds_that_a_click_asks_for(twice):
     networks = {"small": [(32, 4_304_950), (64, 1_907_078)], "large": [(128, 40_000_000)]}
     cases = [(name, *numbers) for name in networks for numbers in ((1, 8, 1, 0), (16, 12, 2, 0), (64, 100, 2, 3))]
     calls = ",".join(f"cost({', '.join(map(json.dumps, [*case, twice]))})" for case in cases)
-    script = f"const cost = {gpu_hint.cost_script(networks)}; console.log(JSON.stringify([{calls}]))"
+    script = f"const cost = {gpu_cost_hint.cost_script(networks)}; console.log(JSON.stringify([{calls}]))"
     done = node(["-e", script], return_completed_process=True, capture_output=True, text=True)
     expected = [
         sum(

@@ -9,9 +9,9 @@ import torch
 
 from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas
 from diffusion_demo.models.oracle_models import OracleNetwork
+from diffusion_demo.ui.inspect.lesson_functions import SHOWS
 from diffusion_demo.ui.inspect.lessons.scene import Scene
 from diffusion_demo.ui.inspect.lessons.words import following
-from diffusion_demo.ui.inspect.shows import SHOWS
 
 EXACT = (
     "<b>Exact model.</b> Not a neural network: the mathematically best denoiser for 16 images, so it can only return "

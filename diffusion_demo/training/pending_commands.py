@@ -11,7 +11,7 @@ TAIL_BYTES = 20_000
 REPORTED_STEPS = 10  # after so many more steps a command has been carried out, even if that failed
 
 
-def state_when_sent(events_file: Path) -> dict[str, Any]:
+def run_state_at_command(events_file: Path) -> dict[str, Any]:
     """Return the state of a run when a command is sent. `pending` compares with it to tell if it was carried out."""
     try:
         log = read_log(events_file)

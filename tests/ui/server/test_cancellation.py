@@ -12,7 +12,7 @@ from PIL import Image
 from diffusion_demo import data
 from diffusion_demo.data import file_errors
 from diffusion_demo.errors import BadInput
-from diffusion_demo.ui.server import work
+from diffusion_demo.ui.server import cancellation
 from diffusion_demo.ui.settings import Settings, settings
 
 
@@ -39,7 +39,7 @@ def event():
 
 
 def test_a_scan_ends_at_the_next_image_when_its_visitor_leaves(images, event):
-    budget, seen = work.scan_deadline(), []
+    budget, seen = cancellation.scan_deadline(), []
 
     def progress(done: int, total: int) -> None:
         seen.append(done)
@@ -52,12 +52,12 @@ def test_a_scan_ends_at_the_next_image_when_its_visitor_leaves(images, event):
 
 
 def test_a_scan_on_a_public_page_ends_after_its_seconds(images, event, monkeypatch):
-    monkeypatch.setattr(work, "settings", lambda: Settings(public=True))
-    monkeypatch.setattr(work, "PUBLIC_SCAN_SECONDS", 0.0)
-    budget = work.scan_deadline()
+    monkeypatch.setattr(cancellation, "settings", lambda: Settings(public=True))
+    monkeypatch.setattr(cancellation, "PUBLIC_SCAN_SECONDS", 0.0)
+    budget = cancellation.scan_deadline()
     with pytest.raises(BadInput, match="take longer"):
         data.scan(images, progress=lambda done, total: budget())
-    monkeypatch.setattr(work, "settings", settings)
+    monkeypatch.setattr(cancellation, "settings", settings)
     data.scan(images, progress=lambda done, total: budget())
 
 
