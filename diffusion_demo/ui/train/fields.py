@@ -11,7 +11,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig
 
 DEFAULTS = {name: field.default for name, field in TrainConfig.model_fields.items()}
-# In ten minutes on two cores these rates turned a model of emoji into one of horses, on a hundred photographs.
+# Measured in docs/training.md, "Fine-tuning on few images".
 FINE_TUNING = {"learning_rate": 3e-4, "warmup_steps": 50}
 # Inherited from the checkpoint to fine-tune.
 INHERITED = ("beta_schedule", "num_train_timesteps", "prediction_type", "variance_type")
