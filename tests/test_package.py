@@ -83,7 +83,7 @@ def test_the_wheel_holds_the_package_with_its_assets_and_checkpoints_and_nothing
 
 def test_an_installed_package_finds_its_checkpoints_by_name_and_samples(installed):
     report = json.loads(installed.program("doctor", "--json"))
-    assert {"avatars-32", "avatars-64", "feature-classifier"} <= set(report["checkpoints"])
+    assert {"avatars-32", "avatars-64"} <= set(report["checkpoints"])
     code = "import sys, diffusion_demo.cli as cli; print(cli.__file__, 'gradio' in sys.modules)"
     file, has_gradio = installed.output(installed.python, "-c", code).split()
     assert Path(file).is_relative_to(installed.bin.parent) and has_gradio == "False"

@@ -22,7 +22,7 @@ def linked(chromium, url):
         def open_at(query: str) -> Page:
             page = context.new_page()
             page.goto(f"{url}/?{query}")
-            page.locator("#inspector canvas.xt").or_(
+            page.locator("#inspector .t-value").or_(
                 page.get_by_role("tab", name="Inspect", selected=False)
             ).first.wait_for(timeout=60_000)
             return page

@@ -94,7 +94,9 @@ def build(page: gr.Blocks, image: gr.Image, seed: gr.State, model: gr.Dropdown, 
     shown.then(None, js=DONE, api_visibility="private")
     for button, compute in ((whole, _whole_bound), (regenerate, _regenerate)):
         button.click(None, js=BUSY, api_visibility="private")
-        button.click(compute, inputs, view, **_BUTTON_EVENT).then(None, js=DONE, api_visibility="private")
+        # The lesson may still be computed once more for what changed before: its answer must not replace this one.
+        computed = button.click(compute, inputs, view, cancels=[shown], **_BUTTON_EVENT)
+        computed.then(None, js=DONE, api_visibility="private")
     page.load(lambda name: gr.Dropdown(model_list.model_choices(), value=name), model, model, **_EVENT)
     return lesson
 
