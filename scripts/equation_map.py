@@ -113,7 +113,7 @@ def _places_by_name() -> dict[str, list[str]]:
     """Return, for each name, where the page shows it. Parses the constants SHOWS, because importing needs Gradio."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted((ROOT / "diffusion_demo" / "ui").glob("*/*.py")):
-        if path.name not in ("tab.py", "shows.py"):
+        if path.name not in ("tab.py", "lesson_functions.py"):
             continue
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHOWS":

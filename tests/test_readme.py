@@ -53,6 +53,7 @@ def test_the_library_example_is_short():
 
 def test_the_equation_map_is_what_the_docstrings_say():
     assert PAGE.read_text(encoding="utf-8") == page(), "run python -m scripts.equation_map"
+    assert {"Inspect: schedules", "Inspect: guidance"} <= set(re.findall(r"Inspect: \w+", page()))
 
 
 def test_every_equation_is_tested():
