@@ -1,4 +1,4 @@
-"""Compare settings of fine-tuning on small data sets, at equal steps.
+"""Compare fine-tuning settings on small data sets, at the same number of steps.
 
     python -m benchmarks.fine_tuning run ARM --data IMAGES --held-out IMAGES --out DIR [--seed 0]
     python -m benchmarks.fine_tuning table --out DIR
@@ -34,7 +34,7 @@ from diffusion_demo.training.loop import Budget, train
 from diffusion_demo.training.run_folder import RunFolder
 
 DECAYS = (0.9995, 0.999, 0.99)
-BASELINE = {"init_from": str(BUNDLED), "learning_rate": 3e-4, "warmup_steps": 50, "ema_decays": DECAYS}
+BASELINE = {"init_from": str(BUNDLED), "learning_rate": 3e-4, "warmup_steps": 50, "dropout": 0.0, "ema_decays": DECAYS}
 ARMS = {
     "baseline": {},
     "learning rate 1e-4": {"learning_rate": 1e-4},
@@ -43,7 +43,7 @@ ARMS = {
     "dropout 0.3": {"dropout": 0.3},
     "no flips": {"flip": False},
     "downward half frozen": {},
-    "new network": {"init_from": None, "learning_rate": 1e-3, "warmup_steps": 200},
+    "new network": {"init_from": None, "learning_rate": 1e-3, "warmup_steps": 200, "dropout": None},
 }
 FROZEN = "downward half frozen"
 STEPS, MEASURE_AT = 800, (100, 200, 400, 800)
@@ -52,7 +52,7 @@ HELD_OUT_IMAGES = 500
 
 @contextmanager
 def frozen_downward_half() -> Iterator[None]:
-    """Let a trainer that is built inside leave the first convolution and the downward blocks as they are."""
+    """Freeze conv_in and down_blocks of the network of a trainer that is created in this context."""
     build = initialize.load_or_build
 
     def frozen(*arguments) -> Checkpoint:

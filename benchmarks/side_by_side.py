@@ -1,4 +1,4 @@
-"""Quality after equal minutes of training: our trainer, diffusers' example and denoising-diffusion-pytorch.
+"""Sample quality after equal training time: our trainer, diffusers' example and denoising-diffusion-pytorch.
 
     PYTHONPATH=/tmp/ddp python -m benchmarks.side_by_side TRAIN.zip TEST.zip WORK MINUTES [SEEDS]
 
@@ -54,7 +54,7 @@ REQUEST = Request(num_images=IMAGES, sampler="ddim", steps=50, precision="fp32")
 
 
 def write_flat(zipped: Path, folder: Path) -> None:
-    """Write the images of a zip into one folder without subfolders, so that there are no classes."""
+    """Extract the images of a zip into a single folder, so that they have no classes."""
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(zipped) as archive:
         for name in archive.namelist():
@@ -63,7 +63,7 @@ def write_flat(zipped: Path, folder: Path) -> None:
 
 
 def train_ours(images: Path, run: RunFolder, seed: int, minutes: float) -> tuple[Checkpoint, int]:
-    """Return the checkpoint of our trainer after these minutes, and the number of its steps."""
+    """Train with our trainer for this many minutes. Return the checkpoint and the number of steps."""
     config = TrainConfig(data=str(images), batch_size=BATCH, save_every=NEVER, sample_every=NEVER, seed=seed)
     steps = [
         event.step
@@ -76,7 +76,7 @@ def train_ours(images: Path, run: RunFolder, seed: int, minutes: float) -> tuple
 
 
 def train_peer(loop: Iterator[None], unet: UNet2DModel, chain: Diffusion, minutes: float) -> tuple[Checkpoint, int]:
-    """Return the checkpoint of another loop after these minutes, and the number of its steps."""
+    """Train with another loop for this many minutes. Return the checkpoint and the number of steps."""
     began, steps = time.perf_counter(), 0
     while time.perf_counter() - began < 60 * minutes:
         next(loop)
@@ -86,7 +86,7 @@ def train_peer(loop: Iterator[None], unet: UNet2DModel, chain: Diffusion, minute
 
 
 def chain_of(name: str) -> Diffusion:
-    """Return the chain that a peer trains on. The variance channels of the network are not trained and not used."""
+    """Return the diffusion process that a peer trains on. The variance channels are neither trained nor used."""
     if name == DIFFUSERS:
         return Diffusion(named_betas(DIFFUSERS_SCHEDULE, 1000), "epsilon", "learned_range")
     stand_in_for_torchvision()
@@ -103,7 +103,7 @@ def images_of(checkpoint: Checkpoint) -> Tensor:
 
 
 def trained(name: str, seed: int, images: Path, work: Path, minutes: float) -> dict:
-    """Return the number of steps and the samples of one training, from WORK if they are there."""
+    """Return the number of steps and the samples of one training run, cached in WORK."""
     path = work / f"{name.split()[0].replace(chr(39), '')}-{seed}.pt"
     if not path.exists():
         torch.manual_seed(seed)

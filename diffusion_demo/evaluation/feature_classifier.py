@@ -1,4 +1,4 @@
-"""The feature extractor that ships with the project: a small classifier of clean avatars."""
+"""The bundled feature extractor: a small classifier of clean avatars."""
 
 import torch
 from torch import Tensor

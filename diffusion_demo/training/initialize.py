@@ -25,7 +25,7 @@ from diffusion_demo.models.unet import build_unet
 from diffusion_demo.paths import without_folders
 from diffusion_demo.training.config import UPSCALE_FACTOR, TrainConfig
 
-# Of a network without dropout that is fine-tuned on fewer training images than this; measured in docs/training.md.
+# (number of images, dropout) for fine-tuning a network without dropout on fewer training images; see docs/training.md.
 FINE_TUNING_DROPOUT = ((100, 0.3), (10_000, 0.1))
 
 
@@ -61,7 +61,7 @@ def load_or_build(config: TrainConfig, latest: Path | None, report: data.Report,
 
 
 def _with_usual_dropout(start: Checkpoint, num_images: int) -> Checkpoint:
-    """Return the checkpoint with the dropout of fine-tuning on so many images, unless it has some or there are many."""
+    """Return the checkpoint with FINE_TUNING_DROPOUT for this number of training images, unless it has dropout."""
     unet = start.unet
     usual = next((dropout for limit, dropout in FINE_TUNING_DROPOUT if num_images < limit), 0.0)
     assert isinstance(unet, UNet2DModel)

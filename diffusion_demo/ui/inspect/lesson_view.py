@@ -21,7 +21,7 @@ DEFAULT_RELATIVE_T = 0.25
 MAX_CONCURRENT_LESSONS = 2  # of all visitors together, because a lesson runs the network
 BUSY = "() => document.dispatchEvent(new Event('lesson-busy'))"
 DONE = "() => document.dispatchEvent(new Event('lesson-done'))"
-# Read by the browser when the event is handled: Gradio repeats an event that had to wait with its first details.
+# Read when the event is handled: Gradio dispatches a deferred event again with the details of the pending one.
 SHOWN = "() => { const { t, lesson } = document.querySelector('#inspector').shown; return [t, lesson]; }"
 _EVENT: dict[str, Any] = {
     "api_visibility": "private",
@@ -94,7 +94,7 @@ def build(page: gr.Blocks, image: gr.Image, seed: gr.State, model: gr.Dropdown, 
     shown.then(None, js=DONE, api_visibility="private")
     for button, compute in ((whole, _whole_bound), (regenerate, _regenerate)):
         button.click(None, js=BUSY, api_visibility="private")
-        # The lesson may still be computed once more for what changed before: its answer must not replace this one.
+        # A pending update of the lesson must not overwrite this result.
         computed = button.click(compute, inputs, view, cancels=[shown], **_BUTTON_EVENT)
         computed.then(None, js=DONE, api_visibility="private")
     page.load(lambda name: gr.Dropdown(model_list.model_choices(), value=name), model, model, **_EVENT)

@@ -23,7 +23,7 @@ _STOPPING = (
     f"() => [{{__type__: 'update', value: {json.dumps(words.STOPPING)}, interactive: false}}, "
     "{__type__: 'update', interactive: false}]"
 )
-STOP_SECONDS = 10  # after which Start is ready even if nothing was heard of the end of the stopped run
+STOP_SECONDS = 10  # Start is enabled after this time even if the server has not confirmed the stop
 _BEGIN_WITH_SEED = f"(random, seed) => [{_WAITING}, random ? Math.floor({RANDOM_SEEDS} * Math.random()) : seed]"
 
 

@@ -41,7 +41,7 @@ def test_every_handler_of_the_page_that_takes_details_has_a_schema():
 
 
 def test_no_event_with_details_is_repeated():
-    """Gradio repeats an event that came while the last one was pending with the details of that last one."""
+    """Gradio dispatches a deferred event again with the details of the event that was pending."""
     functions = [function for function in build().fns.values() if event_details.schema_of_details(function.fn)]
     assert functions and not [function.name for function in functions if function.trigger_mode == "always_last"]
 
