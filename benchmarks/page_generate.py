@@ -3,13 +3,13 @@
 Default settings, after a warm-up.
 """
 
-import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from statistics import median
 
 from benchmarks.measuring import Row
 from benchmarks.page_start import served
+from tests.browser.chromium import chromium_path
 
 IMAGES = 16
 # Checks in every animation frame for images and words that were not there before the click. The initial noise is not a
@@ -60,9 +60,7 @@ def measure_clicks(count: int) -> list[dict[str, float]]:
     from playwright.sync_api import sync_playwright
 
     with served() as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(address)
         start = page.get_by_role("button", name="Generate", exact=True)

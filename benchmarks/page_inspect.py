@@ -1,12 +1,12 @@
 """Time that a move of the t slider on the Inspect tab takes in the browser, lesson by lesson: script and layout."""
 
-import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from statistics import median
 
 from benchmarks.measuring import Row
 from benchmarks.page_start import served
+from tests.browser.chromium import chromium_path
 
 MOVES = 40
 TARGET = 16  # milliseconds: a frame of a screen with 60 Hz
@@ -45,9 +45,7 @@ def measure_moves(rounds: int) -> dict[str, tuple[list[float], int]]:
 
     results = {}
     with served() as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         sent = []
         page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)

@@ -6,7 +6,6 @@ nothing is sampled or trained.
 """
 
 import io
-import shutil
 from pathlib import Path
 
 from PIL import Image
@@ -14,6 +13,7 @@ from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from benchmarks.page_start import served
 from diffusion_demo.ui.server.page_head import IMAGE_FILE, IMAGE_SIZE
+from tests.browser.chromium import chromium_path
 
 IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 VIEWPORT = ViewportSize(width=1280, height=800)
@@ -25,9 +25,7 @@ def main() -> None:
     """Make the images. Exits with a message if they are too large."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     with served() as address, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport=VIEWPORT, color_scheme="light", reduced_motion="reduce")
         page.goto(f"{address}/?__theme=light")
         page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=180_000)

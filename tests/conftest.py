@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import diffusion_demo  # noqa: F401  before torch, because it sets how OpenMP threads wait
@@ -23,6 +21,7 @@ from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.model_card import model_card
 from diffusion_demo.models.unet import build_unet
 from diffusion_demo.runtime.parallel import initial_num_threads
+from tests.forked_cli import run_command
 from tests.models.ho import ho_network, ho_scheduler
 
 settings.register_profile("untimed", deadline=None)  # a deadline would fail on a busy machine
@@ -54,13 +53,8 @@ def environment():
 
 @pytest.fixture(scope="session")
 def command(environment):
-    """Return a function that runs `python -m diffusion_demo ...` in a subprocess."""
-
-    def run(*arguments, cwd):
-        line = [sys.executable, "-m", "diffusion_demo", *map(str, arguments)]
-        return subprocess.run(line, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
-
-    return run
+    """Return a function that runs `diffusion-demo ...` in a process of its own."""
+    return lambda *arguments, cwd: run_command([*map(str, arguments)], cwd, environment)
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from importlib import metadata
 
 from diffusion_demo import __version__
 from diffusion_demo.models.metadata import checkpoints_in
-from diffusion_demo.paths import CHECKPOINTS
+from diffusion_demo.paths import CHECKPOINTS, runs_folder
 
-HELP = "show versions, device and bundled checkpoints"
+HELP = "show versions, device, bundled checkpoints and the folder of the page's runs"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +39,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         "device": torch.cuda.get_device_name() if device.type == "cuda" else device.type,
         "threads": torch.get_num_threads(),
         "fastest precision": fastest_precision(device.type),
+        "runs": str(runs_folder()),
         "checkpoints": [path.name for path in checkpoints_in(CHECKPOINTS)],
     }
     if parsed.json:

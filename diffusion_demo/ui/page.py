@@ -8,6 +8,7 @@ import gradio as gr
 from diffusion_demo.ui import mcp_tools
 from diffusion_demo.ui.inspect import tab as inspect_tab
 from diffusion_demo.ui.sample import tab as sample_tab
+from diffusion_demo.ui.server import run_ownership
 from diffusion_demo.ui.server.input_guard import GuardedBlocks
 from diffusion_demo.ui.server.page_head import TITLE
 from diffusion_demo.ui.settings import settings
@@ -28,13 +29,17 @@ def build() -> GuardedBlocks:
     ) as page:
         where = "right in this Space" if settings().space else "right on this computer"
         gr.Markdown(INTRODUCTION.format(where=where), elem_id="introduction")
+        # Not in a tab: Gradio 6.31 reads the browser's storage when it mounts a component, which in a tab is too late.
+        owner = run_ownership.browser_token_component()
         with gr.Tabs() as tabs:
-            with gr.Tab("Sample", id="sample", elem_id="sample-tab"):
+            with gr.Tab("Sample", id="sample", elem_id="sample-tab") as sample:
                 model_fields = sample_tab.build(page)
-            with gr.Tab("Train", id="train", elem_id="train-tab"):
-                train_tab.build(page, tabs, model_fields)
-            with gr.Tab("Inspect", id="inspect", elem_id="inspect-tab"):
+            with gr.Tab("Train", id="train", elem_id="train-tab") as train:
+                timer = train_tab.build(page, tabs, owner, model_fields)
+            with gr.Tab("Inspect", id="inspect", elem_id="inspect-tab") as inspect:
                 inspect_tab.build(page, tabs)
+        for tab, polls in ((sample, "false"), (train, "true"), (inspect, "false")):
+            tab.select(None, None, timer, js=f"() => ({{__type__: 'update', active: {polls}}})")
         gr.Markdown(CREDITS, elem_id="credits")
         mcp_tools.build()
     return page

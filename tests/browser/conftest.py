@@ -1,7 +1,6 @@
 """Fixtures of the browser tests: a server in a subprocess, and Chromium."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.browser.chromium import chromium_path
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = Path(__file__).parent / "screenshots"
@@ -65,7 +66,7 @@ def chromium():
     """The Chromium of the system if there is one, else that of `playwright install chromium`."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
+            executable_path=chromium_path(),
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
         yield browser

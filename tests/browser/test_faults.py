@@ -45,7 +45,7 @@ def test_the_page_recovers_from_a_server_killed_while_sampling(chromium, tmp_pat
     with serving(tmp_path, {}) as server:
         page = open_page(chromium, server)
         generate(page, 16, 500)
-        expect(page.locator("#stage .status").first).to_contain_text(re.compile(r"Step [1-9]"), timeout=SOON)
+        expect(page.locator("#stage .status").first).to_contain_text(re.compile(r"Step [1-9]\d* of 500"), timeout=SOON)
         server.kill()
         expect(
             page.get_by_test_id("toast-body").or_(page.get_by_text(re.compile("connection", re.I))).first

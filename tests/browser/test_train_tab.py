@@ -123,10 +123,14 @@ def start_training(page):
 
 
 def check_progress_after_reload(page):
-    """Reload the page, and check that it shows the run with its curves and previews."""
+    """Reload the page, and check that it shows the run with its curves and previews, and still has the images."""
     page.reload()
     page.get_by_role("tab", name="Train").click()
     expect(page.locator("#train-line")).to_contain_text("Training", timeout=SOON)
+    page.get_by_role("button", name="Show my images (1 unreadable)").click()
+    expect(page.locator("#train-report")).to_contain_text("120 images")
+    expect(page.locator("#train-start")).to_be_enabled(timeout=SOON)
+    page.get_by_role("button", name="Show training").click()
     expect(page.locator("#curves polyline.line-1")).to_have_attribute("points", re.compile(r"\d"))
     expect(page.locator("#curves .title").first).to_have_text("Training step")
     page.locator("#curves").get_by_text("By noise level").click()
@@ -147,8 +151,10 @@ def stop_and_sample(page):
     expect(page.locator("#train-stop")).to_have_text("Stop")
     expect(page.locator("#train-resume")).to_be_enabled()
     expect(page.locator("#train-start")).to_have_text("Start")
+    page.evaluate("window.scrollTo(0, 300)")
     page.get_by_role("button", name="Open in Sample").click()
     expect(page.get_by_role("combobox", name="Model")).to_have_value(re.compile(r"my-digits-1, step \d+"))
+    page.wait_for_function("window.scrollY === 0")
     expect(page.locator("#stage .invitation")).to_contain_text("Nothing generated with my-digits-1, step")
     page.get_by_label("number input for Images").fill("2")
     page.get_by_label("number input for Images").blur()
@@ -247,11 +253,13 @@ def test_a_folder_keeps_its_classes_fixes_are_one_click_and_runs_wait_in_an_orde
 
 
 def check_queue(page):
-    """Queue three runs, pause, reorder and remove them, and stop the one that trains."""
+    """Queue three runs, pause, reorder and remove them, and stop the one that trains, which stays on the stage."""
     for name in ("my-set-1", "my-set-2", "my-set-3"):
         expect(page.locator("#train-start")).to_be_enabled(timeout=SOON)
         page.locator("#train-start").click()
         expect(row(page, name)).to_be_visible(timeout=SOON)
+        expect(page.get_by_role("combobox", name="Run", exact=True)).to_have_value("my-set-1")
+    expect(page.get_by_test_id("toast-body").last).to_contain_text("my-set-3 was added to the queue")
     expect(row(page, "my-set-2")).to_contain_text(re.compile("In the queue.*number 1, starts in about"), timeout=SOON)
     expect(row(page, "my-set-3")).to_contain_text("number 2")
     page.get_by_role("button", name="Pause queue").click()
@@ -263,10 +271,35 @@ def check_queue(page):
         page.get_by_role("button", name=f"Remove {name}").click()
         expect(row(page, name)).to_have_count(0, timeout=SOON)
     page.get_by_role("button", name="Resume queue").click()
-    row(page, "my-set-1").get_by_role("button", name="Show my-set-1").click()
     expect(page.locator("#train-stop")).to_be_enabled(timeout=SOON)
     page.locator("#train-stop").click()
     expect(page.locator("#train-line")).to_contain_text("Stopped", timeout=SOON)
+
+
+def test_the_page_asks_for_the_status_of_runs_only_while_they_are_shown(open_page):
+    page, requests = open_page(), []
+    page.on("request", lambda request: requests.append(request.url))
+    for tab, are_shown in (("Train", True), ("Sample", False), ("Train", True), ("Inspect", False)):
+        page.get_by_role("tab", name=tab, exact=True).click()
+        page.wait_for_timeout(2500)
+        requests.clear()
+        page.wait_for_timeout(3000)
+        assert bool(requests) == are_shown, (tab, requests)
+
+
+def test_the_images_chosen_last_are_shown_whichever_scan_ends_last(open_page, digits, tmp_path):
+    """The uploaded images are larger, so their scan ends last; the sample images were chosen after them."""
+    for i in range(100):
+        with Image.open(digits / "one" / f"{i % 20:03d}.png") as image:
+            image.resize((3000 + i, 3000)).save(tmp_path / f"{i:03d}.png")
+    page = open_train(open_page)
+    drop(page, *sorted(tmp_path.glob("*.png")))
+    page.locator("#train-report .reading").wait_for()
+    page.locator("#train-drawn").click()
+    expect(page.locator("#train-report")).to_contain_text("circle", timeout=SOON)
+    page.wait_for_timeout(15_000)
+    expect(page.locator("#train-report")).to_contain_text("circle")
+    expect(page.locator("#train-start")).to_be_enabled(timeout=SOON)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -1,6 +1,7 @@
 """Several visitors of a public page: isolation, the fair queue, rate limits and ownership of runs."""
 
 import io
+import re
 import threading
 import time
 import uuid
@@ -10,10 +11,13 @@ import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from playwright.sync_api import expect
 
-from diffusion_demo.ui.server.fair_queue import FairQueue
 from diffusion_demo.ui.settings import MAX_SESSIONS
+from tests.browser.conftest import DESKTOP
 from tests.browser.servers import ON_A_SPACE, Visitor, serving
+
+SOON = 120_000
 
 
 @pytest.fixture(scope="module")
@@ -82,45 +86,6 @@ def test_expired_sessions_free_memory_and_continue_to_work(server):
     assert pixels(first, first.sample(seed=5)) == pixels(stranger, stranger.sample(seed=5))
 
 
-def test_first_requests_precede_second_requests():
-    queue, order, started = FairQueue(max_waiting=10), [], threading.Event()
-
-    def take(name: str, visitor: str, ready: threading.Event) -> None:
-        with queue.ticket(visitor, visitor) as positions:
-            for _ in positions:
-                ready.set()
-            ready.set()
-            started.wait()
-            order.append(name)
-
-    threads = []
-    for name, visitor in (("a1", "a"), ("a2", "a"), ("b1", "b"), ("c1", "c")):
-        ready = threading.Event()
-        threads.append(threading.Thread(target=take, args=(name, visitor, ready)))
-        threads[-1].start()
-        assert ready.wait(10)
-    started.set()
-    for thread in threads:
-        thread.join(10)
-    assert order[0] == "a1" and set(order[1:3]) == {"b1", "c1"} and order[3] == "a2"
-
-
-def test_a_full_queue_rejects_requests_until_one_ends():
-    import gradio as gr
-
-    queue = FairQueue(max_waiting=2)
-    with queue.ticket("a", "1") as running:
-        assert list(running) == []
-        with queue.ticket("b", "2") as positions:
-            assert next(positions) == 1
-            with queue.ticket("c", "3"), pytest.raises(gr.Error, match="queue is full"), queue.ticket("d", "4"):
-                pass
-            with pytest.raises(gr.Error, match="not finished"), queue.ticket("a", "1"), queue.ticket("a", "1"):
-                pass
-    with queue.ticket("d", "4") as positions:
-        assert list(positions) == []
-
-
 def test_the_rate_limit_applies_to_one_visitor_only(server):
     greedy, other = Visitor(server.url, "198.51.100.50"), Visitor(server.url, "198.51.100.51")
     errors = {greedy.call(greedy.number_of("_ask_for_second"), []).error for _ in range(110)}
@@ -161,6 +126,24 @@ def test_only_the_owner_can_view_and_stop_a_run(server, owned):
     rejected = other.call(other.number_of("start"), [theirs[2], *other.initial_inputs(other.number_of("start"))[1:]])
     assert rejected.error == "No images to train on. Drop some images first."
     assert owner.call(stop, [name, token]).succeeded
+
+
+def test_a_run_is_still_its_browsers_own_after_a_reload(server, chromium):
+    page = chromium.new_page(viewport=DESKTOP)
+    page.goto(f"{server.url}/?tab=train")
+    page.locator("#train-drawn").click()
+    expect(page.locator("#train-report")).to_contain_text("400 images", timeout=SOON)
+    page.get_by_role("combobox", name="Start from").click()
+    page.get_by_role("option", name="New network, tiny", exact=True).click()
+    expect(page.locator("#train-start")).to_be_enabled(timeout=SOON)
+    page.locator("#train-start").click()
+    expect(page.locator("#train-line")).to_contain_text(re.compile(r"Training.*step \d+"), timeout=SOON)
+    page.reload()
+    expect(page.locator("#train-line")).to_contain_text("Training", timeout=SOON)
+    expect(page.locator("#train-stop")).to_be_enabled()
+    page.locator("#train-stop").click()
+    expect(page.locator("#train-line")).to_contain_text("Stopped", timeout=SOON)
+    page.close()
 
 
 def test_every_route_requires_the_login(tmp_path):

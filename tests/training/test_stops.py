@@ -14,6 +14,7 @@ import torch
 
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.training.run_folder import RunFolder
+from tests.forked_cli import ForkedCommand
 from tests.training.events import assert_refused, events_of, latest_checkpoint, of_type, weights_of
 
 ENDLESS = ["--max-minutes", "10", "--save-every", "3", "--sample-every", "100000"]
@@ -25,12 +26,8 @@ def background(environment):
     children = []
 
     def start(*arguments, cwd):
-        line = [sys.executable, "-m", "diffusion_demo", "train", *map(str, arguments)]
-        child = subprocess.Popen(
-            line, cwd=cwd, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        children.append(child)
-        return child
+        children.append(ForkedCommand(["train", *map(str, arguments)], cwd, environment))
+        return children[-1]
 
     yield start
     for child in children:
@@ -42,7 +39,7 @@ def background(environment):
 def wait_for(condition, child, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
-        assert child.poll() is None, child.stderr.read()
+        assert child.poll() is None, child.communicate()[1]
         assert time.monotonic() < end, "timed out"
         time.sleep(0.05)
 

@@ -11,7 +11,10 @@ LOADING, WAITING, WORKING, STOPPING = "Loading …", "Waiting …", "Working …
 IMAGES = "Images"
 QUALITY, QUALITY_HINT = "Quality", "Higher quality takes longer."
 QUALITIES = {"quick": "Quick", "balanced": "Balanced", "best": "Best", "custom": "Custom"}
-GUIDANCE, GUIDANCE_HINT = "Guidance", "How closely to follow the class. 1 = no guidance, 0 = ignore the class."
+GUIDANCE, GUIDANCE_HINT = (
+    "Guidance",
+    "How closely to follow the class. 1 = off (as trained), more = closer, 0 = ignore the class.",
+)
 SEED, SEED_HINT = "Seed", "The same seed and settings give the same images."
 SEED_INVALID = "Enter a whole number from 0 to {maximum}."
 RANDOMIZE_SEED, REUSE_SEED = "Randomize seed", "Reuse last seed"

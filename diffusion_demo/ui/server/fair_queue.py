@@ -1,15 +1,15 @@
-"""Fair queue: one request uses the network at a time, round-robin across visitors."""
+"""Fair queue: one request uses the network at a time, round-robin across visitors and addresses."""
 
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 from gradio.context import LocalContext
 
+from diffusion_demo.ui.server.fair_order import sort_fairly
 from diffusion_demo.ui.server.visitors import address_of, visitor_of
 from diffusion_demo.ui.settings import settings
 
@@ -17,17 +17,22 @@ MAX_PER_VISITOR = 2  # waiting and running requests
 POLL_SECONDS = 1.0
 
 
-class FairQueue:
-    """A queue that runs one request at a time.
+class _Ticket(NamedTuple):
+    key: object
+    visitor: str
+    address: str
 
-    Every visitor's first request precedes any visitor's second one. At most `max_waiting` requests wait, and at most
-    half of them may come from one address.
+
+class FairQueue:
+    """A queue that runs one request at a time, in the order of `sort_fairly`.
+
+    At most `max_waiting` requests wait, and at most half of them may come from one address.
     """
 
     def __init__(self, max_waiting: int):
         self.max_waiting, self._changed = max_waiting, threading.Condition()
-        self._tickets: list[tuple[object, str, str]] = []  # (ticket, visitor, address) in order of arrival
-        self._running: object | None = None
+        self._tickets: list[_Ticket] = []  # in the order in which they are served; the first may be running
+        self._running: _Ticket | None = None
 
     @contextmanager
     def ticket(self, visitor: str, address: str) -> Iterator[Iterator[int]]:
@@ -36,48 +41,39 @@ class FairQueue:
         Yields an iterator over the number of requests ahead, updated every second. It ends when it is this request's
         turn, so exhaust it before doing the work. Raises gr.Error if the queue or the visitor's share of it is full.
         """
-        ticket = object()
+        ticket = _Ticket(object(), visitor, address)
         with self._changed:
             self._check_capacity(visitor, address)
-            self._tickets.append((ticket, visitor, address))
+            self._tickets.append(ticket)
+            sort_fairly(self._tickets, lambda ticket: (ticket.visitor, ticket.address))
         try:
             yield self._wait(ticket)
         finally:
             with self._changed:
-                self._tickets = [entry for entry in self._tickets if entry[0] is not ticket]
+                self._tickets.remove(ticket)
                 if self._running is ticket:
                     self._running = None
-                    self._tickets.sort(key=lambda entry: entry[1] == visitor)  # stable: this visitor moves to the end
                 self._changed.notify_all()
 
     def _check_capacity(self, visitor: str, address: str) -> None:
-        visitors, addresses = [v for _, v, _ in self._tickets], [a for _, _, a in self._tickets]
-        if visitors.count(visitor) >= MAX_PER_VISITOR:
+        if sum(ticket.visitor == visitor for ticket in self._tickets) >= MAX_PER_VISITOR:
             raise gr.Error("Your previous images are not finished. Wait for them or press Stop.", print_exception=False)
         waiting = len(self._tickets) - (self._running is not None)
-        if waiting >= self.max_waiting or addresses.count(address) > self.max_waiting / 2:
+        of_address = sum(ticket.address == address for ticket in self._tickets)
+        if waiting >= self.max_waiting or of_address > self.max_waiting / 2:
             raise gr.Error("The queue is full. Try again in a minute.", print_exception=False)
 
-    def _wait(self, ticket: object) -> Iterator[int]:
+    def _wait(self, ticket: _Ticket) -> Iterator[int]:
         while True:
             with self._changed:
-                position = self._order().index(ticket)
+                position = self._tickets.index(ticket)
                 if position == 0:
                     self._running = ticket
                     return
             yield position
             with self._changed:
                 # Reporting every change of position to every waiting request would take longer than small jobs do.
-                self._changed.wait_for(lambda: self._order()[0] is ticket, POLL_SECONDS)
-
-    def _order(self) -> list[object]:
-        """Return the running ticket, then every visitor's first ticket in order of arrival, then the second ones."""
-        count: Counter[str] = Counter()
-        ranked = []
-        for arrival, (ticket, visitor, _) in enumerate(self._tickets):
-            ranked.append((ticket is not self._running, count[visitor], arrival, ticket))
-            count[visitor] += 1
-        return [entry[-1] for entry in sorted(ranked, key=lambda entry: entry[:3])]
+                self._changed.wait_for(lambda: self._tickets[0] is ticket, POLL_SECONDS)
 
 
 @lru_cache(maxsize=1)

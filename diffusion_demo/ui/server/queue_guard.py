@@ -15,6 +15,7 @@ from typing import Any
 from gradio.queueing import Event, Queue
 from starlette.exceptions import HTTPException
 
+from diffusion_demo.ui.server.fair_order import sort_fairly
 from diffusion_demo.ui.server.visitors import address_of
 
 MAX_CALLS = 32  # waiting and running, of one visitor; the page sends about a dozen when it opens
@@ -51,16 +52,9 @@ def as_text(message: Any) -> str:
     return html.escape(str(message), quote=False)
 
 
-def _make_fair(calls: list[Event]) -> None:
-    """Sort waiting calls so that every visitor's first one precedes any visitor's second one."""
-    if len(calls) > 1:
-        seen: Counter[str] = Counter()
-        ranks = {}
-        for call in calls:
-            visitor = call.request.scope.get("visitor", "")
-            ranks[call._id] = seen[visitor]
-            seen[visitor] += 1
-        calls.sort(key=lambda call: ranks[call._id])  # stable
+def _sender(call: Event) -> tuple[str, str]:
+    """Return the visitor and the address of a call."""
+    return call.request.scope.get("visitor", ""), address_of(call.request)
 
 
 class QueueGuard:
@@ -78,8 +72,7 @@ class QueueGuard:
         """Add a call as Gradio does. Raises HTTPException if its visitor or address has too many."""
         self._sweeper = self._sweeper or asyncio.create_task(self._sweep_forever())
         visitor, address = request.scope.get("visitor", ""), address_of(request)
-        calls = list(self._calls())
-        if sum(call.request.scope.get("visitor") == visitor for call in calls) >= MAX_CALLS:
+        if sum(call.request.scope.get("visitor") == visitor for call in self._calls()) >= MAX_CALLS:
             raise HTTPException(429, TOO_MANY)
         waiting = sum(address_of(call.request) == address for call in self._waiting())
         if self._queue.max_size is not None and waiting >= self._queue.max_size / 2:
@@ -87,7 +80,7 @@ class QueueGuard:
         pushed = await self._push(body, request, username)
         self._unheard_since.pop(body.session_hash, None)  # its caller has yet to open the stream
         for queue in self._queue.event_queue_per_concurrency_id.values():
-            _make_fair(queue.queue)
+            sort_fairly(queue.queue, _sender)
         return pushed
 
     def log_message(self, event_id: str, log: str, *arguments: Any, **options: Any) -> None:

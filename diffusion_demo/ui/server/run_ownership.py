@@ -35,12 +35,12 @@ def browser_token_component() -> gr.BrowserState:
 
 def valid_or_new_token(owner_token: object) -> str:
     """Return the browser's token if it is valid, else a new one."""
-    return owner_token if _is_token(owner_token) else secrets.token_urlsafe(TOKEN_BYTES)
+    return owner_token if is_token(owner_token) else secrets.token_urlsafe(TOKEN_BYTES)
 
 
 def claim(run: RunFolder, owner_token: object) -> None:
     """Make the browser with this token the owner of the run."""
-    if _is_token(owner_token):
+    if is_token(owner_token):
         run.path.mkdir(parents=True, exist_ok=True)
         (run.path / OWNER_FILE).write_text(_hash(owner_token) + "\n", encoding="ascii")
 
@@ -50,7 +50,7 @@ def owns(run: RunFolder, owner_token: object) -> bool:
     if not settings().public:
         return True
     file = run.path / OWNER_FILE
-    if not _is_token(owner_token) or not file.is_file():
+    if not is_token(owner_token) or not file.is_file():
         return False
     try:
         stored_hash = read_regular(file, 1000).strip()
@@ -99,7 +99,8 @@ def check_owner(run: RunFolder, owner_token: object) -> None:
         )
 
 
-def _is_token(value: object) -> TypeGuard[str]:
+def is_token(value: object) -> TypeGuard[str]:
+    """Return whether a value has the form of a browser's token."""
     return isinstance(value, str) and TOKEN_BYTES <= len(value) <= 2 * TOKEN_BYTES and value.isascii()
 
 

@@ -1,5 +1,7 @@
 """Scan of the images on the Train tab, and the report on them, with one-click fixes."""
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +11,7 @@ import gradio as gr
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.server import cancellation, limits, warmup
+from diffusion_demo.ui.server import cancellation, limits, run_ownership, warmup
 from diffusion_demo.ui.server.event_details import ChosenFix, with_details
 from diffusion_demo.ui.train import fields, report_view, uploads
 from diffusion_demo.ui.train.fixes import fixes_for
@@ -23,28 +25,55 @@ SHOWN_FIELDS = (
     "balance_classes",
 )  # that the report depends on
 NOTHING = (None, "", "")
+UNCHANGED: Any = (gr.skip(), gr.skip(), gr.skip())
+_last_sources: OrderedDict[str, Any] = OrderedDict()  # of each browser's images, by the token of its owner
+_lock = threading.Lock()
 MEASURING = "<p>Measuring the training speed of this machine...</p>"  # until the form has been checked
 
 
 # A report is a diffusion_demo.data.Report or None. It is annotated as Any because diffusion_demo.data imports torch.
 
 
+class LatestScan:
+    """Which scan of a session was started last. The others end without a result, even if they would end later."""
+
+    def __init__(self):
+        self._number = 0
+
+    def start(self) -> Callable[[], None]:
+        """Note the start of a scan, and return a check that raises _Superseded once another one was started."""
+        self._number += 1
+        own = self._number
+
+        def check() -> None:
+            if self._number != own:
+                raise _Superseded
+
+        return check
+
+
+class _Superseded(Exception):
+    """Other images have been chosen since this scan was started."""
+
+
 def scan_files(
-    files: list[tuple[str, str]] | None, class_from: str, *values: Any, progress=gr.Progress()
+    files: list[tuple[str, str]] | None, latest: LatestScan, class_from: str, *values: Any, progress=gr.Progress()
 ) -> tuple[Any, Any, str]:
     """Store and scan uploaded files, given as (path, name with folders). Returns the report, its HTML and a note."""
-    return _scan(lambda: uploads.store(files), class_from, values, progress) if files else NOTHING
+    return _scan(lambda: uploads.store(files), latest, class_from, values, progress) if files else NOTHING
 
 
-def scan_synthetic(class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any, str]:
+def scan_synthetic(latest: LatestScan, class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any, str]:
     """Scan the synthetic images. Returns the report, its HTML and a note."""
-    return _scan(uploads.synthetic_images, class_from, values, progress)
+    return _scan(uploads.synthetic_images, latest, class_from, values, progress)
 
 
-def scan_path(path: str, class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any, str]:
+def scan_path(
+    path: str, latest: LatestScan, class_from: str, *values: Any, progress=gr.Progress()
+) -> tuple[Any, Any, str]:
     """Scan folders or ZIPs on this machine, one on each line. Returns the report, its HTML and a note."""
     lines = [line for line in path.splitlines() if line.strip()]
-    return _scan(lambda: _sources(lines), class_from, values, progress) if lines else NOTHING
+    return _scan(lambda: _sources(lines), latest, class_from, values, progress) if lines else NOTHING
 
 
 def _sources(lines: list[str]) -> Path | tuple[Path, ...]:
@@ -54,26 +83,60 @@ def _sources(lines: list[str]) -> Path | tuple[Path, ...]:
     return sources if len(sources) > 1 else next(iter(sources))
 
 
-def rescan(report: Any, class_from: str, *values: Any, progress=gr.Progress()) -> tuple[Any, Any, str]:
+def rescan(
+    report: Any, latest: LatestScan, class_from: str, *values: Any, progress=gr.Progress()
+) -> tuple[Any, Any, str]:
     """Scan the images of a report again with another source of classes. Returns the new report, its HTML and a note."""
-    return _scan(lambda: report.source, class_from, values, progress) if report else NOTHING
+    return _scan(lambda: report.source, latest, class_from, values, progress) if report else NOTHING
 
 
-def _scan(get_source: Callable[[], Any], class_from: str, values: tuple, progress: gr.Progress) -> tuple[Any, Any, str]:
+def remember(report: Any, owner_token: object) -> None:
+    """Remember the images of a report until the browser with this token reloads the page."""
+    if report is not None and run_ownership.is_token(owner_token):
+        with _lock:
+            _last_sources[owner_token] = report.source
+            _last_sources.move_to_end(owner_token)
+            while len(_last_sources) > run_ownership.MAX_VISITORS:
+                _last_sources.popitem(last=False)
+
+
+def restore(
+    owner_token: object, latest: LatestScan, class_from: str, *values: Any, progress=gr.Progress()
+) -> tuple[Any, Any, str]:
+    """Scan the last images of this browser again after a reload. Returns the report, its HTML and a note.
+
+    Changes nothing if there were none, or they are gone.
+    """
+    with _lock:
+        source = _last_sources.get(owner_token) if run_ownership.is_token(owner_token) else None
+    paths = source if isinstance(source, tuple) else (source,) if source else ()
+    if not paths or not all(Path(path).exists() for path in paths):
+        return UNCHANGED
+    return _scan(lambda: source, latest, class_from, values, progress)
+
+
+def _scan(
+    get_source: Callable[[], Any], latest: LatestScan, class_from: str, values: tuple, progress: gr.Progress
+) -> tuple[Any, Any, str]:
     limits.check_training_enabled()
     warmup.wait()
     from diffusion_demo import data
 
-    within_budget = cancellation.scan_deadline()
+    within_budget, check_latest = cancellation.scan_deadline(), latest.start()
 
     def show_progress(done: int, total: int) -> None:
         within_budget()
+        check_latest()
         progress((done, total), desc="Reading the images", unit="images")
 
-    with user_errors_as_toasts():
-        source = get_source()
-        cache = data.ScanCache(uploads.scan_cache(source))
-        report = data.scan(source, class_from, progress=show_progress, cache=cache)
+    try:
+        with user_errors_as_toasts():
+            source = get_source()
+            cache = data.ScanCache(uploads.scan_cache(source))
+            report = data.scan(source, class_from, progress=show_progress, cache=cache)
+        check_latest()
+    except _Superseded:
+        return UNCHANGED
     with suppress(OSError):  # without it, the trainer scans again
         cache.save()
     return report, show(report, *values), MEASURING

@@ -17,7 +17,7 @@ from diffusion_demo.training.run_folder import resolve_init_from
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server import limits, model_list, warmup
 from diffusion_demo.ui.settings import settings
-from diffusion_demo.ui.train import budget, expectations, fields, run_list, run_queue, uploads
+from diffusion_demo.ui.train import budget, expectations, fields, run_list, run_queue, run_rows, uploads
 from diffusion_demo.ui.train.budget import NEW_NETWORK_TITLES, NEW_NETWORKS
 
 NO_IMAGES_NOTE = "<p>Add images in step 1 first.</p>"
@@ -118,8 +118,8 @@ class TrainForm:
     ) -> tuple[gr.Dropdown, gr.Button]:
         """Queue a training run, which starts at once if no other is trained.
 
-        Returns the list of runs with the new one selected, and the Start button. Raises gr.Error if the form is invalid
-        or the queue takes no further run.
+        Returns the list of runs, with the new one selected unless it has to wait, and the Start button. Raises gr.Error
+        if the form is invalid or the queue takes no further run.
         """
         limits.check_training_enabled()
         warmup.wait()
@@ -138,8 +138,13 @@ class TrainForm:
         saves = steps if minutes >= budget.LONG_MINUTES else 2 * steps
         name = _unused_name(report.summary()["source"])
         chosen |= {"sample_every": steps, "save_every": saves}
+        waits = run_rows.is_busy(run_rows.rows(owner_token))
         run_queue.add_new(name, chosen, minutes, owner_token)
-        return gr.Dropdown(run_list.visible_names(owner_token), value=name), gr.Button(interactive=True)
+        names, button = run_list.visible_names(owner_token), gr.Button(interactive=True)
+        if not waits:
+            return gr.Dropdown(names, value=name), button
+        gr.Info(f"{name} was added to the queue. The list of runs shows its position.")
+        return gr.Dropdown(names), button
 
 
 def _make_config(chosen: dict[str, Any]) -> TrainConfig:

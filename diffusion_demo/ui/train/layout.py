@@ -12,6 +12,7 @@ from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import budget, fields, form, run_status
 from diffusion_demo.ui.train.upload_area import hidden_files, upload_area
 
+SHOW_IMAGES = "Show my images"
 EVERYBODY_SEES = (
     "Anyone visiting this page can see your run and use its model. Only this browser can stop, delete or download it."
 )
@@ -79,6 +80,27 @@ class RunManager:
     download: gr.DownloadButton
 
 
+@dataclass(frozen=True)
+class TabState:
+    """Values without a visible component.
+
+    Attributes:
+        report: Report on the scanned images.
+        latest_scan: Which scan of images was started last.
+        followed: The initial model that the form was last adapted to.
+        invalid_field: Name of the form field that shows an error.
+        shown: Snapshot of the run on display.
+        owner: Secret token of the browser.
+    """
+
+    report: gr.State
+    latest_scan: gr.State
+    followed: gr.State
+    invalid_field: gr.State
+    shown: gr.State
+    owner: gr.BrowserState
+
+
 ROW_ACTIONS = ("open", "resume", "export", "rename", "delete", "move_up", "remove", "pause")
 
 
@@ -135,11 +157,11 @@ def lay_out_stage() -> tuple[Stage, RunProgress]:
     """Add the third step: the report on the images until training starts, then the selected run."""
     gr.Markdown("## 3 Training", elem_classes="step")
     with gr.Column(visible=False) as report_view:
-        report = gr.HTML(elem_id="train-report", js_on_load=read_asset("train/report.js"))
         to_training = gr.Button("Show training", size="sm", elem_id="train-to-training")
+        report = gr.HTML(elem_id="train-report", js_on_load=read_asset("train/report.js"))
     with gr.Column() as training_view:
+        to_report = gr.Button(SHOW_IMAGES, size="sm", visible=False, elem_id="train-to-report")
         progress = _lay_out_progress()
-        to_report = gr.Button("Show my images", size="sm", visible=False, elem_id="train-to-report")
     return Stage(report_view, report, to_training, training_view, to_report), progress
 
 

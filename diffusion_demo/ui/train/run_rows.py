@@ -41,6 +41,11 @@ def rows(owner_token: object) -> dict[str, Any]:
     }
 
 
+def is_busy(listed: dict[str, Any]) -> bool:
+    """Return whether one of these `rows` is being trained or waits, so that a further run is queued behind it."""
+    return any(row["state"] in ("queued", "empty", "running", "stopping") for row in listed["runs"])
+
+
 def _row(
     name: str, owner_token: object, queue: Queue, waits: dict[str, float | None], places: dict[str, int]
 ) -> dict[str, Any]:

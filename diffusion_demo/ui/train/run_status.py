@@ -28,6 +28,8 @@ NOT_A_DIFFUSION_MODEL = {
     "upsampler": "This model enlarges images. On the Sample tab, open More settings and turn on Upscale 2x.",
 }
 NO_RUN = "Nothing trained yet. Add your images in step 1, or use the sample images, and press Start."
+NO_CHECKPOINT_YET = "This run has no saved model yet. Press Save now, and try again in a few seconds."
+NO_CHECKPOINT = "This run has no saved model."
 CHOOSE_RUN = "Choose a run from the list below."
 FIRST_PREVIEW = "First preview after 20 steps."
 IN_QUEUE = "Previews appear here once this run starts."
@@ -88,7 +90,8 @@ def open_latest(name: str | None, owner_token: object) -> tuple[gr.Tabs, gr.Drop
     run = run_list.find_run(name, owner_token)
     latest = run.latest() if run else None
     if latest is None:
-        raise gr.Error("This run has no saved model yet. Press Save now.", print_exception=False)
+        training = run is not None and run_list.is_training(run)
+        raise gr.Error(NO_CHECKPOINT_YET if training else NO_CHECKPOINT, print_exception=False)
     with user_errors_as_toasts():
         task = load_metadata(latest).task
     if task != "diffusion":
@@ -145,8 +148,7 @@ def _list_outputs(rows: dict[str, Any], snapshot: Snapshot, shown: Snapshot | No
 
 def start_label(rows: dict[str, Any]) -> str:
     """Return the label of the Start button, which adds to the queue while a run is being trained or waits."""
-    busy = any(row["state"] in ("queued", "empty", "running", "stopping") for row in rows["runs"])
-    return ADD_TO_QUEUE if busy else START
+    return ADD_TO_QUEUE if run_rows.is_busy(rows) else START
 
 
 def _statuses(names: list[str], current: str | None, owner_token: object) -> dict[str, Status]:
@@ -194,7 +196,7 @@ def _buttons(run: RunFolder, snapshot: Snapshot, is_owner: bool) -> list[gr.Butt
     return [
         command("stop", STOP),
         gr.Button(interactive=resumable),
-        gr.Button(interactive=has_checkpoint),
+        gr.Button(interactive=run.exists),  # without a checkpoint, a click says why
         command("sample_now", SAMPLE_NOW),
         command("save_now", SAVE_NOW),
     ]
@@ -242,7 +244,8 @@ def _status_line(run: RunFolder, status: Status, state: str) -> str:
     parts += [html.escape(text) for text in (_how_it_ended(status, state), status.message) if text]
     hint = expectations.expectation(status, known[0]) if known and state not in ("queued", "stopping") else ""
     hint = f'<p class="expect">{html.escape(hint)}</p>' if hint else ""
-    folder = "" if settings().public else f'<p class="where">Saved in {html.escape(str(run.path))}</p>'
+    saved = "Will be saved in" if state in ("queued", "empty") else "Saved in"
+    folder = "" if settings().public else f'<p class="where">{saved} {html.escape(str(run.path))}</p>'
     return f'<p class="line">{" · ".join(filter(None, parts))}</p>{hint}{folder}'
 
 

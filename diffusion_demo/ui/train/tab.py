@@ -1,7 +1,6 @@
 """The Train tab: its components connected to their handlers."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import (
     dataset_preview,
     form,
+    image_events,
     layout,
     publish,
     run_actions,
@@ -23,13 +23,10 @@ from diffusion_demo.ui.train import (
     run_rows,
     run_status,
 )
-from diffusion_demo.ui.train.upload_area import SENT_FILES
+from diffusion_demo.ui.train.event_options import IMMEDIATE, LATEST, QUIET
+from diffusion_demo.ui.train.image_events import input_events, report_inputs, show_report
+from diffusion_demo.ui.train.layout import TabState
 
-# Options of event listeners.
-QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-IMMEDIATE: dict[str, Any] = QUIET | {"queue": False}
-LATEST: dict[str, Any] = QUIET | {"trigger_mode": "always_last"}
-READING = '<p class="reading">Reading the images...</p>'
 # The inputs of the hidden buttons that the rows of the list of runs click (run_list.js).
 ROW = "(run, ...rest) => [window.trainRow.run, ...rest]"
 NAMED_ROW = "(run, owner, name) => [window.trainRow.run, owner, window.trainRow.name]"
@@ -37,27 +34,11 @@ NAMED_ROW = "(run, owner, name) => [window.trainRow.run, owner, window.trainRow.
 CLICK_DOWNLOAD = "() => setTimeout(() => document.querySelector('#train-zip').click(), 500)"
 
 
-@dataclass(frozen=True)
-class TabState:
-    """Values without a visible component.
+def build(page: gr.Blocks, tabs: gr.Tabs, owner: gr.BrowserState, sample_inputs: list[Component]) -> gr.Timer:
+    """Build the tab. `sample_inputs` are the Sample tab's model, class and guidance, which "Open in Sample" sets.
 
-    Attributes:
-        report: Report on the scanned images.
-        followed: The initial model that the form was last adapted to.
-        invalid_field: Name of the form field that shows an error.
-        shown: Snapshot of the run on display.
-        owner: Secret token of the browser.
+    `owner` keeps the browser's token (see `run_ownership`). Returns the timer that updates the tab while it is active.
     """
-
-    report: gr.State
-    followed: gr.State
-    invalid_field: gr.State
-    shown: gr.State
-    owner: gr.BrowserState
-
-
-def build(page: gr.Blocks, tabs: gr.Tabs, sample_inputs: list[Component]) -> None:
-    """Build the tab. `sample_inputs` are the Sample tab's model, class and guidance, which "Open in Sample" sets."""
     with gr.Row():
         if not settings().training:
             with gr.Column(scale=2, min_width=300):
@@ -70,11 +51,12 @@ def build(page: gr.Blocks, tabs: gr.Tabs, sample_inputs: list[Component]) -> Non
             stage, progress = layout.lay_out_stage()
             manager = layout.lay_out_runs()
     report, followed, invalid_field, shown = gr.State(None), gr.State(None), gr.State(None), gr.State(None)
-    timer = gr.Timer(1.0)
-    state = TabState(report, followed, invalid_field, shown, run_ownership.browser_token_component())
+    latest_scan = gr.State(dataset_preview.LatestScan())
+    timer = gr.Timer(1.0, active=False)
+    state = TabState(report, latest_scan, followed, invalid_field, shown, owner)
     train_form = form.TrainForm(setup.start_from, setup.fields, settings().anywhere)
 
-    _connect_images(images, setup, stage, state)
+    image_events.connect(page, images, setup, stage, state)
     _connect_form(page, train_form, setup, stage, state)
     poll = _Poll(setup, progress, manager, state)
     _connect_start(train_form, setup, stage, progress, state, poll)
@@ -82,6 +64,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs, sample_inputs: list[Component]) -> Non
     _connect_rows(setup, stage, progress, manager, state, poll)
     _connect_refresh(page, timer, setup, progress, manager, state, poll)
     publish.build(progress.run, state.owner)
+    return timer
 
 
 class _Poll:
@@ -111,55 +94,6 @@ class _Poll:
         event.then(run_status.poll, self.inputs, self.outputs, **IMMEDIATE)
 
 
-def _show_report(is_report: bool) -> tuple[gr.Column, gr.Column]:
-    """Return updates of the two views of the stage."""
-    return gr.Column(visible=is_report), gr.Column(visible=not is_report)
-
-
-def _report_inputs(setup: layout.RunSettings) -> list[Component]:
-    names = dataset_preview.SHOWN_FIELDS[1:]
-    return [setup.start_from, *(setup.fields[name] for name in names)]
-
-
-def _input_events(form_fields: Sequence[Component]) -> list[Callable]:
-    """Return the `input` event listeners of the fields, which Gradio adds to the component classes at run time."""
-    return [field.input for field in form_fields]  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _connect_images(
-    images: layout.ImageInputs, setup: layout.RunSettings, stage: layout.Stage, state: TabState
-) -> None:
-    """Scan the images when they are selected, and show the report on the stage."""
-    outputs, views = [state.report, stage.report, setup.note], [stage.report_view, stage.training_view]
-    class_from = setup.fields["class_from"]
-    scan_settings = [class_from, *_report_inputs(setup)]
-    scanning: dict[str, Any] = {
-        "api_visibility": "private",
-        "concurrency_limit": 2,
-        "concurrency_id": "images",
-        "show_progress_on": [stage.report],
-    }
-    (on_class_input,) = _input_events([class_from])
-    scans = [
-        (images.sent.click, dataset_preview.scan_files, [images.uploaded, *scan_settings], SENT_FILES),
-        (images.synthetic.click, dataset_preview.scan_synthetic, scan_settings, None),
-    ]
-    if settings().anywhere:
-        scans.append((images.path.submit, dataset_preview.scan_path, [images.path, *scan_settings], None))
-    for trigger, scan, inputs, js in scans:
-        trigger(lambda: (*_show_report(True), READING), None, [*views, stage.report], **IMMEDIATE)
-        scanned = trigger(scan, inputs, outputs, js=js, trigger_mode="always_last", **scanning)
-        scanned.failure(lambda: (*_show_report(False), *dataset_preview.NOTHING), None, [*views, *outputs], **IMMEDIATE)
-    on_class_input(
-        dataset_preview.rescan, [state.report, *scan_settings], outputs, trigger_mode="always_last", **scanning
-    )
-    stage.to_training.click(lambda: _show_report(False), None, views, **IMMEDIATE)
-    stage.to_report.click(lambda: _show_report(True), None, views, **IMMEDIATE)
-    state.report.change(
-        lambda report: gr.Button(visible=report is not None), state.report, stage.to_report, **IMMEDIATE
-    )
-
-
 def _connect_form(
     page: gr.Blocks, train_form: form.TrainForm, setup: layout.RunSettings, stage: layout.Stage, state: TabState
 ) -> None:
@@ -167,28 +101,28 @@ def _connect_form(
     all_fields = list(setup.fields.values())
     for trigger in (setup.start_from.change, page.load):
         trigger(train_form.follow, setup.start_from, [state.followed, setup.noise, *all_fields], **QUIET)
-    report_inputs = [state.report, *_report_inputs(setup)]
+    shown_inputs = [state.report, *report_inputs(setup)]
     check_inputs = [state.invalid_field, state.report, setup.start_from, setup.duration, *all_fields]
     check_outputs = [setup.note, setup.start, setup.duration, state.invalid_field, setup.start_from, *all_fields]
     validating: dict[str, Any] = LATEST | {"concurrency_limit": 4}
     gr.on(
-        [state.followed.change, *_input_events(report_inputs[2:])],
+        [state.followed.change, *input_events(shown_inputs[2:])],
         dataset_preview.show,
-        report_inputs,
+        shown_inputs,
         stage.report,
         **LATEST,
     )
     # One listener for all fields, so that no older result overwrites a newer one.
     gr.on(
-        [state.report.change, state.followed.change, *_input_events([setup.duration, *all_fields])],
+        [state.report.change, state.followed.change, *input_events([setup.duration, *all_fields])],
         train_form.check,
         check_inputs,
         check_outputs,
         **validating,
     )
     fixed = [setup.fields[name] for name in dataset_preview.FIXED_FIELDS]
-    fix = stage.report.select(dataset_preview.apply_fix, report_inputs, fixed, **QUIET)
-    fix.success(dataset_preview.show, report_inputs, stage.report, **QUIET)
+    fix = stage.report.select(dataset_preview.apply_fix, shown_inputs, fixed, **QUIET)
+    fix.success(dataset_preview.show, shown_inputs, stage.report, **QUIET)
     fix.success(train_form.check, check_inputs, check_outputs, **validating)
     setup.duration.input(form.patience_of, setup.duration, setup.fields["early_stopping_patience"], **LATEST)
 
@@ -205,7 +139,7 @@ def _connect_start(
     inputs = [state.owner, state.report, setup.start_from, setup.duration, *setup.fields.values()]
     setup.start.click(lambda: gr.Button(run_status.STARTING, interactive=False), None, setup.start, **IMMEDIATE)
     started = setup.start.click(train_form.start, inputs, [progress.run, setup.start], **QUIET)
-    started.success(lambda: _show_report(False), None, [stage.report_view, stage.training_view], **IMMEDIATE)
+    started.success(lambda: show_report(False), None, [stage.report_view, stage.training_view], **IMMEDIATE)
     started.failure(_restore_start, state.owner, setup.start, **IMMEDIATE)
     poll.after(started)
 
@@ -237,6 +171,7 @@ def _connect_run(
         poll.after(button.click(send, owned, button, api_name=f"{command}_run", **IMMEDIATE))
     poll.after(progress.resume.click(run_status.resume, [*owned, setup.duration], progress.resume, **QUIET))
     opened = progress.open_in_sample.click(run_status.open_latest, owned, [tabs, sample_inputs[0]], **QUIET)
+    opened.success(None, None, None, js="() => window.scrollTo({top: 0})")
     opened.then(show_classes, sample_inputs[:2], sample_inputs[1:], **QUIET)
     progress.more.expand(
         lambda owner_token: gr.Dropdown(run_list.visible_names(owner_token)), state.owner, progress.others, **QUIET
@@ -278,7 +213,7 @@ def _open_run(name: str | None, owner_token: object) -> tuple[gr.Dropdown, gr.Co
     names = run_list.visible_names(owner_token)
     if name not in names:
         raise gr.Error(run_actions.RUN_NOT_FOUND, print_exception=False)
-    return gr.Dropdown(names, value=name), *_show_report(False)
+    return gr.Dropdown(names, value=name), *show_report(False)
 
 
 def _connect_refresh(
