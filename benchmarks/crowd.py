@@ -144,7 +144,6 @@ def main() -> int:
     parser.add_argument("--hostile", action="store_true")
     options = parser.parse_args()
     environment = ON_A_SPACE | {
-        "DIFFUSION_DEMO_CALLS_A_MINUTE": "10000",
         "DIFFUSION_DEMO_QUEUE": str(2 * options.people),
         "OMP_NUM_THREADS": str(psutil.cpu_count(logical=False)),
     }

@@ -89,6 +89,14 @@ def test_every_file_that_contributors_are_sent_to_exists():
     assert len(files) > 25 and not [file for file in files if not (ROOT / file).exists()]
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_module_that_is_named_exists(path):
+    folders = ("diffusion_demo", "tests", "scripts", "benchmarks")
+    files = [f"/{file.relative_to(ROOT).as_posix()}" for folder in folders for file in (ROOT / folder).rglob("*.*")]
+    named = set(re.findall(r"`([\w/]+\.(?:py|js|css|html))`", path.read_text(encoding="utf-8"))) - {"app.py"}
+    assert not [name for name in named if not any(file.endswith(f"/{name}") for file in files)]
+
+
 def test_the_readme_is_short_shows_the_page_first_and_leads_to_every_page_of_the_docs():
     lines = README_TEXT.splitlines()
     assert len(lines) <= 180

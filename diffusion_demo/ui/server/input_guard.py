@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.blocks import Block
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.ui.server import event_details, schemas, temp_files, upload_quota
+from diffusion_demo.ui.server import event_details, schemas, session_leak, temp_files, upload_quota
 from diffusion_demo.ui.server.limits import RateLimiter
 from diffusion_demo.ui.server.queue_guard import QueueGuard, as_text
 from diffusion_demo.ui.server.visitor_files import VisitorFiles, paths_in
@@ -31,6 +31,7 @@ class GuardedBlocks(gr.Blocks):
     """Blocks with a rate limit that check every input against its schema before a component or handler sees it."""
 
     def __init__(self, settings: Settings, **options: Any):
+        session_leak.keep_no_configs()
         super().__init__(**options)
         self._rate_limiter, self._public = RateLimiter(settings.calls_a_minute), settings.public
         self._max_file_bytes = settings.upload_mb * 1_000_000

@@ -1,13 +1,15 @@
-"""Workaround for a memory leak of sessions in Gradio 6.31.
+"""Workarounds for sessions in Gradio 6.31, which cost much memory and time on a public page.
 
-For every session Gradio stores the configuration of the whole page (for gr.DeepLinkButton, which this page does not
-use), and every update after a gr.skip() creates another component. Both stay until the session expires: half a
-megabyte per session and 40 kB per click.
+Every session keeps the configuration of the whole page (for gr.DeepLinkButton, which this page does not use), and
+computes that of a component anew, with its JSON schema, for each update: more time than a small model needs for a step.
+Besides, every update after a gr.skip() creates another component, which stays until the session expires.
 """
 
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
+from gradio import state_holder
 
 
 class _DiscardedConfigs(dict):
@@ -23,11 +25,25 @@ class _DiscardedConfigs(dict):
         pass
 
 
+class _SessionWithoutConfigs(state_holder.SessionState):
+    """The state of a session, without the configurations of its components."""
+
+    def __init__(self, blocks: gr.Blocks):
+        # Gradio makes a configuration for each of `blocks`.
+        super().__init__(SimpleNamespace(default_config=blocks.default_config, blocks={}))  # pyright: ignore[reportArgumentType]
+        self.config_values = _DiscardedConfigs()
+        # Set on the copy of the page's config that belongs to the session, so the page itself is not affected.
+        self.blocks_config.config_for_block = lambda *_arguments: {}  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def keep_no_configs() -> None:
+    """Make Gradio create sessions without configurations."""
+    state_holder.SessionState = _SessionWithoutConfigs
+
+
 def remove_extra_components(page: gr.Blocks) -> None:
-    """Remove the extra components of all sessions, and disable the storage of their configurations."""
+    """Remove the extra components of all sessions."""
     for session in list(page.state_holder.session_data.values()):
-        if not isinstance(session.config_values, _DiscardedConfigs):
-            session.config_values = _DiscardedConfigs()
         components = session.blocks_config.blocks
         for component_id in components.keys() - page.blocks.keys():
             components.pop(component_id, None)
