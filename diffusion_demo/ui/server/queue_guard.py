@@ -19,6 +19,7 @@ from diffusion_demo.ui.server.fair_order import sort_fairly
 from diffusion_demo.ui.server.visitors import address_of
 
 MAX_CALLS = 32  # waiting and running, of one visitor; the page sends about a dozen when it opens
+MAX_UNCOLLECTED = 32  # sessions of one visitor whose results nobody fetches; Gradio keeps 2,000 sessions of all
 GRACE_SECONDS = 30.0  # after the last call, in which the caller has to fetch the results
 SWEEP_SECONDS = 1.0
 TOO_MANY = "You have too many requests at once. Wait until they end."
@@ -64,6 +65,7 @@ class QueueGuard:
         self._queue, self._push, self._sweeper = queue, queue.push, None
         self._log_message = queue.log_message
         self._unheard_since: dict[str, float] = {}  # when a session was first seen without a listener
+        self._visitors: dict[str, str] = {}  # of the sessions whose results Gradio keeps
         queue.log_message = self.log_message
         queue.push = self.push  # pyright: ignore[reportAttributeAccessIssue]
         _guards[:] = [self]
@@ -74,14 +76,21 @@ class QueueGuard:
         visitor, address = request.scope.get("visitor", ""), address_of(request)
         if sum(call.request.scope.get("visitor") == visitor for call in self._calls()) >= MAX_CALLS:
             raise HTTPException(429, TOO_MANY)
+        if body.session_hash not in self._visitors and self._uncollected(visitor) >= MAX_UNCOLLECTED:
+            raise HTTPException(429, TOO_MANY)
         waiting = sum(address_of(call.request) == address for call in self._waiting())
         if self._queue.max_size is not None and waiting >= self._queue.max_size / 2:
             raise HTTPException(429, FULL)
         pushed = await self._push(body, request, username)
+        self._visitors[body.session_hash] = visitor
         self._unheard_since.pop(body.session_hash, None)  # its caller has yet to open the stream
         for queue in self._queue.event_queue_per_concurrency_id.values():
             sort_fairly(queue.queue, _sender)
         return pushed
+
+    def _uncollected(self, visitor: str) -> int:
+        """Return the number of sessions of a visitor that nobody listens to."""
+        return sum(owner == visitor and self._unheard(session) for session, owner in self._visitors.items())
 
     def log_message(self, event_id: str, log: str, *arguments: Any, **options: Any) -> None:
         """Show a toast as Gradio does, as text: it may contain what a visitor sent."""
@@ -100,6 +109,8 @@ class QueueGuard:
         while not self._queue.stopped:
             await asyncio.sleep(SWEEP_SECONDS)
             now = time.monotonic()
+            kept = self._queue.pending_messages_per_session
+            self._visitors = {session: owner for session, owner in self._visitors.items() if session in kept}
             unheard = [session for session in list(self._queue.pending_messages_per_session) if self._unheard(session)]
             self._unheard_since = {session: self._unheard_since.get(session, now) for session in unheard}
             for session, first in list(self._unheard_since.items()):

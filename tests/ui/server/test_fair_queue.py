@@ -6,10 +6,12 @@ import threading
 import gradio as gr
 import pytest
 from gradio.data_classes import PredictBodyInternal
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from diffusion_demo.ui.server.fair_queue import FairQueue
 from diffusion_demo.ui.server.input_guard import GuardedBlocks
+from diffusion_demo.ui.server.queue_guard import MAX_UNCOLLECTED
 from diffusion_demo.ui.settings import Settings
 
 
@@ -48,28 +50,47 @@ def test_new_cookies_of_one_address_get_four_turns_in_a_round():
     assert max(order.index("b"), order.index("c")) <= 6, order
 
 
-def test_a_backlog_of_one_visitor_does_not_delay_another_by_more_than_one_call():
-    """The calls of Gradio's own queue, started one by one while the other visitor keeps calling."""
-    page = GuardedBlocks(Settings(public=True))
-    with page:
+@pytest.fixture
+def page():
+    """A page with one endpoint, whose calls wait in Gradio's queue because nothing starts them."""
+    with GuardedBlocks(Settings(public=True)) as page:
         gr.Button().click(lambda: None, api_name="work", concurrency_limit=1)
-    page.queue()
-    queue, started = page._queue, []
+    return page.queue(max_size=None)
 
-    async def call(visitor: str, address: str) -> None:
-        scope = {"type": "http", "visitor": visitor, "client": (address, 1), "headers": []}
-        body = PredictBodyInternal(session_hash=visitor, fn_index=0, data=[])
-        await queue.push(body, Request(scope), None)
+
+async def push(page: GuardedBlocks, visitor: str, address: str, session: str = "") -> None:
+    scope = {"type": "http", "visitor": visitor, "client": (address, 1), "headers": []}
+    body = PredictBodyInternal(session_hash=session or visitor, fn_index=0, data=[])
+    await page._queue.push(body, Request(scope), None)
+
+
+def test_results_that_nobody_fetches_do_not_displace_those_of_others(page):
+    async def scenario() -> None:
+        for i in range(MAX_UNCOLLECTED):
+            await push(page, "greedy", "1.1.1.1", f"session {i}")
+            for calls in page._queue.event_queue_per_concurrency_id.values():
+                calls.queue.clear()  # the call has ended
+        with pytest.raises(HTTPException, match="too many requests"):
+            await push(page, "greedy", "1.1.1.1", "another session")
+        await push(page, "greedy", "1.1.1.1", "session 0")
+        await push(page, "other", "2.2.2.2")
+
+    asyncio.run(scenario())
+
+
+def test_a_backlog_of_one_visitor_does_not_delay_another_by_more_than_one_call(page):
+    """The calls of Gradio's own queue, started one by one while the other visitor keeps calling."""
+    started = []
 
     def start_next() -> None:
-        (waiting,) = queue.event_queue_per_concurrency_id.values()
+        (waiting,) = page._queue.event_queue_per_concurrency_id.values()
         started.append(waiting.queue.pop(0).request.scope["visitor"])
 
     async def scenario() -> None:
         for _ in range(20):
-            await call("greedy", "1.1.1.1")
+            await push(page, "greedy", "1.1.1.1")
         for _ in range(10):
-            await call("other", "2.2.2.2")
+            await push(page, "other", "2.2.2.2")
             start_next()
 
     asyncio.run(scenario())
