@@ -89,8 +89,10 @@ class QueueGuard:
         return pushed
 
     def _uncollected(self, visitor: str) -> int:
-        """Return the number of sessions of a visitor that nobody listens to."""
-        return sum(owner == visitor and self._unheard(session) for session, owner in self._visitors.items())
+        """Return the number of sessions of a visitor with messages that nobody fetches."""
+        kept = self._queue.pending_messages_per_session
+        sessions = [session for session, owner in self._visitors.items() if owner == visitor and session in kept]
+        return sum(not kept[session].empty() and self._unheard(session) for session in sessions)
 
     def log_message(self, event_id: str, log: str, *arguments: Any, **options: Any) -> None:
         """Show a toast as Gradio does, as text: it may contain what a visitor sent."""

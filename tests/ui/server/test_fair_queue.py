@@ -74,6 +74,10 @@ def test_results_that_nobody_fetches_do_not_displace_those_of_others(page):
             await push(page, "greedy", "1.1.1.1", "another session")
         await push(page, "greedy", "1.1.1.1", "session 0")
         await push(page, "other", "2.2.2.2")
+        kept = page._queue.pending_messages_per_session
+        while not kept["session 1"].empty():
+            await kept["session 1"].get()
+        await push(page, "greedy", "1.1.1.1", "another session")
 
     asyncio.run(scenario())
 
