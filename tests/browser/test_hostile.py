@@ -97,6 +97,8 @@ def test_every_endpoint_survives_hostile_values(server, share):
         attacks += [
             [rotated[i % len(values)] if i == j else v for j, v in enumerate(defaults)] for i in range(num_inputs)
         ]
+        # What a field sends that was cleared.
+        attacks += [[None if i == j else v for j, v in enumerate(defaults)] for i in range(num_inputs)]
         for data in [*attacks, [], [None] * (num_inputs + 50)]:
             answer = visitor.call(number, data, event_data={"t": "x", "T": 0}, timeout=1)
             check_no_leak(answer.text, answer.status)

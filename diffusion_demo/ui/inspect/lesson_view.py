@@ -149,14 +149,14 @@ def _show_controls(lesson: str) -> list:
     ]
 
 
-def _show(lesson: str, *inputs):
+def _show(lesson: str | None, *inputs):
     """Return the HTML of a lesson, or no update for an unreadable image, which the explorer reports."""
     warmup.wait()
     from diffusion_demo.data import UNREADABLE
     from diffusion_demo.ui.inspect.lessons import frame
 
     try:
-        return frame.show(lesson, _load_scene(*inputs), _name_in_links(inputs[4]))
+        return frame.show(lesson or words.DEFAULT, _load_scene(*inputs), _name_in_links(inputs[4]))
     except UNREADABLE:
         return gr.skip()
 

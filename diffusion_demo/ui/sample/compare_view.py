@@ -159,8 +159,10 @@ def _names_of_model(setting: str, model: str) -> list:
     return _value_fields(setting, model) if setting == "class" else [gr.skip(), gr.skip()]
 
 
-def _value_fields(setting: str, model: str) -> list:
+def _value_fields(setting: str | None, model: str) -> list:
     """Return the updates of the two value fields for a setting: numbers are typed, names are chosen."""
+    if setting is None:
+        return [gr.skip(), gr.skip()]
     if setting in DEFAULT_VALUES or setting == NONE:
         values = DEFAULT_VALUES.get(setting, "")
         return [gr.Textbox(values, visible=setting != NONE), gr.CheckboxGroup(visible=False)]
