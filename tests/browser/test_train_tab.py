@@ -279,7 +279,7 @@ def check_queue(page):
 def test_the_page_asks_for_the_status_of_runs_only_while_they_are_shown(open_page):
     page, requests = open_page(), []
     page.on("request", lambda request: requests.append(request.url))
-    for tab, are_shown in (("Train", True), ("Sample", False), ("Train", True), ("Inspect", False)):
+    for tab, are_shown in (("Train", True), ("Sample", False), ("Train", True)):
         page.get_by_role("tab", name=tab, exact=True).click()
         page.wait_for_timeout(2500)
         requests.clear()

@@ -128,9 +128,21 @@ def test_only_the_owner_can_view_and_stop_a_run(server, owned):
     assert owner.call(stop, [name, token]).succeeded
 
 
-def test_a_run_is_still_its_browsers_own_after_a_reload(server, chromium):
-    page = chromium.new_page(viewport=DESKTOP)
-    page.goto(f"{server.url}/?tab=train")
+@pytest.fixture
+def page_of_strangers(chromium, tmp_path):
+    """A page of a public server whose visitors may train. Its trainers are killed at the end of the test."""
+    with serving(tmp_path, ON_A_SPACE | {"DIFFUSION_DEMO_TRAINING": "on"}) as server:
+        page = chromium.new_page(viewport=DESKTOP)
+        page.goto(f"{server.url}/?tab=train")
+        yield page
+        page.close()
+    for process in psutil.process_iter(["cmdline"]):
+        if str(tmp_path) in " ".join(process.info["cmdline"] or []):
+            process.kill()
+
+
+def test_a_run_is_still_its_browsers_own_after_a_reload(page_of_strangers):
+    page = page_of_strangers
     page.locator("#train-drawn").click()
     expect(page.locator("#train-report")).to_contain_text("400 images", timeout=SOON)
     page.get_by_role("combobox", name="Start from").click()
@@ -143,7 +155,6 @@ def test_a_run_is_still_its_browsers_own_after_a_reload(server, chromium):
     expect(page.locator("#train-stop")).to_be_enabled()
     page.locator("#train-stop").click()
     expect(page.locator("#train-line")).to_contain_text("Stopped", timeout=SOON)
-    page.close()
 
 
 def test_every_route_requires_the_login(tmp_path):

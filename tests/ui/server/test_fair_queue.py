@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 
 import gradio as gr
 import pytest
@@ -58,6 +60,12 @@ def page():
     return page.queue(max_size=None)
 
 
+def in_a_thread(scenario: Coroutine) -> None:
+    """Run a coroutine where no other event loop runs, unlike in a worker that has started a browser."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, scenario).result()
+
+
 async def push(page: GuardedBlocks, visitor: str, address: str, session: str = "") -> None:
     scope = {"type": "http", "visitor": visitor, "client": (address, 1), "headers": []}
     body = PredictBodyInternal(session_hash=session or visitor, fn_index=0, data=[])
@@ -79,7 +87,7 @@ def test_results_that_nobody_fetches_do_not_displace_those_of_others(page):
             await kept["session 1"].get()
         await push(page, "greedy", "1.1.1.1", "another session")
 
-    asyncio.run(scenario())
+    in_a_thread(scenario())
 
 
 def test_a_backlog_of_one_visitor_does_not_delay_another_by_more_than_one_call(page):
@@ -97,7 +105,7 @@ def test_a_backlog_of_one_visitor_does_not_delay_another_by_more_than_one_call(p
             await push(page, "other", "2.2.2.2")
             start_next()
 
-    asyncio.run(scenario())
+    in_a_thread(scenario())
     assert started.count("other") == 5, started
 
 
