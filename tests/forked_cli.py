@@ -77,7 +77,7 @@ def run_command(arguments: list[str], cwd: Path, environment: dict[str, str], ti
 
 
 def _start_server(environment: dict[str, str]) -> None:
-    """Start the process to fork from, unless it runs, with this environment, which the libraries read on import."""
+    """Start the fork server if it is not running. The libraries that it imports see this environment."""
     before = dict(os.environ)
     os.environ.update(environment)
     try:
@@ -99,5 +99,5 @@ def _run(args: list[str], cwd: str, environment: dict[str, str], stdout: Path, s
     try:
         code = program.main()
     finally:
-        atexit._run_exitfuncs()  # multiprocessing ends its processes without them
+        atexit._run_exitfuncs()  # multiprocessing skips the exit handlers
     sys.exit(code)

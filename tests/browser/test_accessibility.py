@@ -109,7 +109,7 @@ def test_tabs_can_be_switched_with_the_keyboard(open_page):
 
 def test_a_dropdown_closes_when_the_focus_leaves_it(open_page):
     page = open_page()
-    page.wait_for_timeout(3000)  # the first updates of the page, during which Gradio leaves an opened list open
+    page.wait_for_timeout(3000)  # page updates that arrive while it loads keep an open list open
     for key in ("ArrowDown", None):  # open, or passed by
         page.get_by_role("combobox", name="Model").focus()
         if key:

@@ -1,4 +1,4 @@
-"""Order of waiting requests that is fair to visitors and to addresses: round-robin."""
+"""Round-robin order of waiting requests, across visitors and addresses."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -11,8 +11,8 @@ PER_ADDRESS = 4  # requests in a round; many visitors may share an address, as i
 def sort_fairly(waiting: list[Request], sender: Callable[[Request], tuple[str, str]]) -> None:
     """Sort waiting requests by rounds: one request of each visitor, and PER_ADDRESS of each address.
 
-    Call it for each new request, appended to a list that is otherwise kept in order: requests that have been passed
-    once keep their places. `sender` returns the visitor and the address of a request.
+    Call it after each new request is appended. The sort is stable, so earlier requests keep their order.
+    `sender` returns the visitor and the address of a request.
     """
     of_visitor, of_address = Counter[str](), Counter[str]()
     rounds = {}

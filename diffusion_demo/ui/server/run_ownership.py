@@ -100,7 +100,7 @@ def check_owner(run: RunFolder, owner_token: object) -> None:
 
 
 def is_token(value: object) -> TypeGuard[str]:
-    """Return whether a value has the form of a browser's token."""
+    """Return whether a value is a well-formed browser token."""
     return isinstance(value, str) and TOKEN_BYTES <= len(value) <= 2 * TOKEN_BYTES and value.isascii()
 
 

@@ -1,8 +1,8 @@
-"""Workarounds for sessions in Gradio 6.31, which cost much memory and time on a public page.
+"""Workarounds for the memory and time that sessions need in Gradio 6.31.
 
-Every session keeps the configuration of the whole page (for gr.DeepLinkButton, which this page does not use), and
-computes that of a component anew, with its JSON schema, for each update: more time than a small model needs for a step.
-Besides, every update after a gr.skip() creates another component, which stays until the session expires.
+Every session stores the configuration of the whole page for gr.DeepLinkButton, which this page does not use. For each
+update of a component it computes that component's configuration and JSON schema again. Also, every update after a
+gr.skip() creates another component, which stays until the session expires.
 """
 
 from types import SimpleNamespace
@@ -26,13 +26,13 @@ class _DiscardedConfigs(dict):
 
 
 class _SessionWithoutConfigs(state_holder.SessionState):
-    """The state of a session, without the configurations of its components."""
+    """A session state that stores no component configurations."""
 
     def __init__(self, blocks: gr.Blocks):
         # Gradio makes a configuration for each of `blocks`.
         super().__init__(SimpleNamespace(default_config=blocks.default_config, blocks={}))  # pyright: ignore[reportArgumentType]
         self.config_values = _DiscardedConfigs()
-        # Set on the copy of the page's config that belongs to the session, so the page itself is not affected.
+        # Set on the session's own copy, so the configuration of the page is not affected.
         self.blocks_config.config_for_block = lambda *_arguments: {}  # pyright: ignore[reportAttributeAccessIssue]
 
 

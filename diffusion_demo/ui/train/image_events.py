@@ -1,4 +1,4 @@
-"""Images of the Train tab: their scan, and the report on them on the stage."""
+"""Event listeners of the Train tab that scan the images and show the report."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -42,7 +42,7 @@ def rows(owner_token: object) -> dict[str, Any]:
 
 
 def is_busy(listed: dict[str, Any]) -> bool:
-    """Return whether one of these `rows` is being trained or waits, so that a further run is queued behind it."""
+    """Return whether any run of these `rows` is training or queued, so that a new run has to wait."""
     return any(row["state"] in ("queued", "empty", "running", "stopping") for row in listed["runs"])
 
 
