@@ -29,6 +29,13 @@
   document.addEventListener("keydown", (event) => {
     if (event.key === "Tab" && event.target.matches("[role=combobox]")) event.stopImmediatePropagation();
   }, true);
+  // It also handles each key a moment late: an arrow key just before the focus leaves opens the list after that.
+  new MutationObserver((changes) => {
+    for (const { target } of changes) {
+      const isLeftOpen = target.matches("[role=combobox][aria-expanded=true]") && target !== document.activeElement;
+      if (isLeftOpen) target.dispatchEvent(new FocusEvent("blur"));
+    }
+  }).observe(document.body, { subtree: true, attributes: true, attributeFilter: ["aria-expanded"] });
 
   // Gradio 6.31 gives each radio button a name of its own, and anew with new choices. Browsers move with arrow keys
   // between those of one name.
