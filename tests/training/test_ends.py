@@ -95,11 +95,14 @@ def test_a_signal_at_any_moment_ends_with_all_steps_saved(train, run, on_batch, 
     elif moment == "preview":
         show = tasks.Denoising.preview
         monkeypatch.setattr(tasks.Denoising, "preview", lambda *given: (interrupt(), show(*given))[1])
-    for event in train(Budget(max_steps=4)):
+    for event in train(Budget(max_steps=100 if moment == "step" else 4)):
         if moment == "last event" and type(event).__name__ == "Finished":
             interrupt()
-    # A signal reaches the loop at its next instruction, which on a busy machine may be in the next step.
-    assert last(run)["type"] == "finished" and last(run)["step"] in ((3, 4) if moment == "step" else (4,))
+    assert last(run)["type"] == "finished"
+    if moment == "step":  # the signal reaches the loop at its next instruction, on a busy machine in a later step
+        assert last(run)["reason"] == "stopped" and 3 <= last(run)["step"] < 100
+    else:
+        assert last(run)["step"] == 4
     assert_saved(run, last(run)["step"])
     assert signal.getsignal(number) is before[number]
 
