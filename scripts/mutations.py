@@ -1,7 +1,7 @@
-"""Check that the tests detect typical faults of diffusion code: `python -m scripts.mutations`.
+"""Check that the tests detect typical faults: `python -m scripts.mutations`.
 
 Each fault of scripts/faults.py changes one line in a copy of the project, on which the tests named in the fault then
-run. All of them take about an hour on two cores.
+run. All of them take about half an hour on two cores.
 """
 
 import os
@@ -25,9 +25,10 @@ def is_detected(fault: Fault) -> bool:
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
-        for name in ("diffusion_demo", "scripts", "tests", "checkpoints"):
+        for name in ("diffusion_demo", "scripts", "tests", "checkpoints", "docs"):
             shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "pyproject.toml", copy)
+        for path in filter(Path.is_file, ROOT.iterdir()):
+            shutil.copy(path, copy)
         file = copy / "diffusion_demo" / fault.file
         source = file.read_text(encoding="utf-8")
         if source.count(fault.right) != 1:

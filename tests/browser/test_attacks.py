@@ -326,20 +326,24 @@ def test_unused_routes_are_closed(attacker, route):
 
 
 def uploaded_files(server) -> list[Path]:
-    return [
-        p for p in server.log.parent.glob("tmp/diffusion_demo_*/*/*/**/*") if p.is_file() and len(p.parts[-4]) == 32
-    ]
+    """Return all files in the folders of visitors, whose names have 32 characters, also unfinished ones."""
+    folders = [folder for folder in server.log.parent.glob("tmp/diffusion_demo_*/*") if len(folder.name) == 32]
+    return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
 
 def test_an_upload_that_is_broken_off_leaves_nothing(server, attacker):
     before = uploaded_files(server)
     for _ in range(3):
+        known = set(uploaded_files(server))
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             head = "POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 40000000\r\n"
             head += "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
             head += 'Content-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
             connection.sendall(head.encode() + b"0" * 2_000_000)
-            time.sleep(0.3)
+            deadline = time.monotonic() + 60
+            while not set(uploaded_files(server)) - known:
+                assert time.monotonic() < deadline, "the upload does not begin"
+                time.sleep(0.05)
     deadline = time.monotonic() + 30
     while len(uploaded_files(server)) > len(before):
         assert time.monotonic() < deadline, "a broken-off upload stays on the disk"

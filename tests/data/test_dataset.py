@@ -164,6 +164,21 @@ def test_the_cache_is_made_anew_for_another_transform_or_other_images(digits, tm
     )
 
 
+def test_the_cache_is_made_anew_for_another_range_of_deep_values(tmp_path):
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    for i in range(60):
+        Image.fromarray(np.full((16, 16), 10 * i, "uint16")).save(folder / f"{i}.png")
+    before = scan(folder)
+    Image.fromarray(np.full((16, 16), 4000, "uint16")).save(folder / "brighter.png")
+    after = scan(folder)
+    other_part = not next(entry.held_out for entry in after.entries if entry.name == "brighter.png")
+    for report in (before, after):
+        found = load_transformed(report, FRAMING, other_part, tmp_path / "cache").images
+        assert found.equal(load_transformed(report, FRAMING, other_part).images) and len(found) > 0
+    assert before.value_range == (0, 1023) and after.value_range == (0, 4095)
+
+
 def test_a_cache_larger_than_the_memory_is_mapped(digits, tmp_path):
     """Writable private mappings count against RLIMIT_DATA, as against the commit limit of the machine."""
     big, report = ImageTransform(512, 3), scan(digits)

@@ -40,3 +40,4 @@ def test_novelty_is_the_share_of_unseen_combinations():
     share, error, images = novelty([(0, 1, 2), (0, 1, 1), (1, 0), (1, 1)], training)
     assert (share, images) == (0.5, 4) and error == 0.25
     assert novelty([(0, 1, 2)] * 3, training).share == 0
+    assert novelty([(1, 1), (0, 0, 0), (0, 0, 0), (0, 0, 0)], training).share == 0.75, "each image counts"

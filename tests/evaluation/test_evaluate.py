@@ -122,6 +122,10 @@ def test_samples_have_the_class_proportions_of_the_data(report):
     for end in range(1, 9):
         prefix = [image.class_index for image in specs[:end]]
         assert all(abs(prefix.count(index) - end / 3) < 1 for index in range(3))
+    rare = specs_in_data_proportions({"one": 6, "two": 2, "five": 9}, description, Request(num_images=40))
+    for end in range(1, 41):
+        prefix = [image.class_index for image in rare[:end]]
+        assert 1 not in prefix and abs(prefix.count(2) - end / 4) < 1, "the model has no class five"
     assert {
         image.class_index
         for image in specs_in_data_proportions(report.classes, CheckpointMetadata(16, 1, 100), Request(num_images=2))

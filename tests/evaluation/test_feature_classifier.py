@@ -66,6 +66,17 @@ def test_grayscale_and_other_sizes_are_supported(classifier):
     assert extract_features(random_images(2, side=64), classifier).shape == (2, classifier.head.in_features)
 
 
+def test_larger_images_are_reduced_with_antialiasing_as_by_pillow(classifier):
+    """Without it, the features are those of a quarter of the pixels. Parmar et al. 2022."""
+    large = random_images(4, side=128)
+    pillow = [
+        Image.fromarray(image.permute(1, 2, 0).numpy()).resize((32, 32), Image.Resampling.BILINEAR) for image in large
+    ]
+    expected = extract_features(torch.stack([as_tensor(image) for image in pillow]), classifier)
+    found, plain = extract_features(large, classifier), extract_features(large[:, :, ::4, ::4], classifier)
+    assert (found - expected).abs().max() < 0.1 * (plain - expected).abs().max()
+
+
 def test_the_logits_are_the_head_of_the_features(classifier):
     x, t = torch.rand(2, 3, 32, 32) * 2 - 1, torch.tensor([0, 500])
     with torch.no_grad():

@@ -87,6 +87,9 @@ def test_without_held_out_images_the_training_images_are_compared_with_each_othe
     training[:5] = training[5:10].flip(3)
     report = memorization(random_images(40, 0), training, training[:0])
     assert report["compared_with"] == "50 other training images" and report["in_pixels"]["typical_distance"] > 50
+    symmetric = torch.maximum(training, training.flip(3))
+    report = memorization(random_images(40, 0), symmetric, training[:0])
+    assert report["in_pixels"]["typical_distance"] > 20, "an image is not compared with its own mirror image"
 
 
 def test_pixel_distances_are_root_mean_squares_for_grayscale_too():

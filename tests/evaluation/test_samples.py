@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from diffusion_demo.cli import main
+from diffusion_demo.evaluation.report import report_lines
 from diffusion_demo.evaluation.samples import load_samples
+from diffusion_demo.images import read_settings, save_png
 
 COMPARED = "fd,sfd,is,pr,nn"
 
@@ -166,6 +168,32 @@ def test_images_with_different_settings_share_none(measured, tmp_path):
     Image.new("RGB", (16, 16)).save(tmp_path / "mixed" / "a.png")
     samples = load_samples(tmp_path / "mixed")
     assert samples.settings == {} and samples.images.shape == (25, 3, 16, 16) and not samples.images[0].any()
+
+
+def test_images_of_which_one_has_other_settings_share_none(measured, tmp_path):
+    _, folder = measured
+    shutil.copytree(folder / "work" / "samples", tmp_path / "mixed")
+    shared = load_samples(tmp_path / "mixed").settings
+    assert shared["steps"] == 2 and shared["seeds"] == [5, 28]
+    file = sorted((tmp_path / "mixed").iterdir())[-1]
+    with Image.open(file) as image:
+        save_png(file, image.copy(), read_settings(file) | {"steps": 3})
+    assert load_samples(tmp_path / "mixed").settings == {}
+
+
+def test_the_report_tells_distances_in_pixels_from_those_in_features():
+    def share(value):
+        return {"value": value, "standard_error": 0.01}
+
+    kinds = {
+        f"in_{kind}": {"nearer": share(first), "much_nearer": share(first / 10), "ratio": share(first + 1)}
+        for kind, first in (("pixels", 0.6), ("features", 0.3))
+    }
+    metric = {"training": 50, "compared_with": "20 held-out images", "sheet": None} | kinds
+    head, pixels, features = report_lines({"nn": metric})
+    assert "Nearest of 50 training images" in head and "20 held-out images" in head
+    assert "by pixels: 60% ± 1%" in pixels and ", 6% ± 1% are nearer" in pixels and "medians 1.60 ± 0.01" in pixels
+    assert "by features: 30% ± 1%" in features and ", 3% ± 1% are" in features and "medians 1.30 ± 0.01" in features
 
 
 @pytest.fixture

@@ -5,10 +5,13 @@ import shutil
 
 import pytest
 import torch
+from diffusers import UNet2DModel
 from safetensors.torch import load_file, save_file
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.models.config_limits import check_network
+from diffusion_demo.models.weight_files import fetch_weights
 
 HUGE = 10**9
 UNET = [
@@ -85,6 +88,13 @@ def refused(folder) -> None:
 def test_a_network_that_is_not_that_of_the_weights_is_refused(folder, changes):
     change(folder / "unet" / "config.json", changes)
     refused(folder)
+
+
+@pytest.mark.parametrize("width", [64, 256])
+def test_a_network_of_more_or_fewer_parameters_is_refused_before_it_gets_memory(folder, width):
+    change(folder / "unet" / "config.json", {"time_embedding_dim": width})
+    with pytest.raises(ValueError, match="those of another network"):
+        check_network(UNet2DModel, folder / "unet", fetch_weights(folder, folder, folder / "unet"))
 
 
 @pytest.mark.timeout(60)

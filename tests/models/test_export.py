@@ -79,6 +79,15 @@ def test_an_invalid_export_is_refused_in_one_line(trained_checkpoint, tmp_path, 
     assert words in printed and printed.endswith(".\n") and printed.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
+def test_a_null_class_that_was_not_trained_is_not_exported(trained_checkpoint, tmp_path):
+    ours = load_checkpoint(trained_checkpoint)
+    untrained = replace(ours, description=replace(ours.description, guidance=False))
+    with pytest.raises(BadInput, match=r"not trained without classes\. Set --class to one of one, three, two"):
+        export(untrained, "ours", tmp_path / "plain")
+    assert not list(tmp_path.iterdir())
+    export(untrained, "ours", tmp_path / "plain", "two")
+
+
 def test_a_network_that_diffusers_would_misread_is_refused(checkpoint, tmp_path):
     class Other(UNet2DModel):
         pass

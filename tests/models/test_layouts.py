@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import UNet2DModel
+from safetensors.torch import load_file, save_file
 
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.export import export
@@ -55,6 +56,16 @@ def test_the_full_weights_come_before_a_variant(ddpm, copy):
     half = UNet2DModel.from_pretrained(ddpm / "unet").half()
     half.save_pretrained(copy / "unet", variant="fp16")
     assert load_checkpoint(copy).weights == load_checkpoint(ddpm).weights
+
+
+def test_every_shard_counts_for_the_digest_of_the_weights(copy):
+    rewrite(copy, max_shard_size="200KB")
+    shards = sorted((copy / "unet").glob("*.safetensors"))
+    digests = {load_checkpoint(copy).weights}
+    for shard in shards:
+        save_file({name: tensor + 1 for name, tensor in load_file(shard).items()}, shard, {"format": "pt"})
+        digests.add(load_checkpoint(copy).weights)
+    assert len(digests) == len(shards) + 1 > 2
 
 
 def test_a_missing_shard_and_an_index_that_leads_elsewhere_are_refused(copy):

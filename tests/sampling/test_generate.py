@@ -13,7 +13,7 @@ from diffusion_demo.images import read_settings, to_float, to_uint8
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import ORACLES, CheckpointMetadata
-from diffusion_demo.models.oracle_models import IMAGES
+from diffusion_demo.models.oracle_models import IMAGES, SPREAD, build_oracle
 from diffusion_demo.sampling.generate import SeededNoise, last_step, sample
 from diffusion_demo.sampling.image_writer import sample_to_folder
 from diffusion_demo.sampling.request import MAX_SEED, Request, class_index, draw_class, image_specs
@@ -239,6 +239,17 @@ def test_other_oracles_sample_none_of_the_sixteen_images(name, error_range):
     made = last_step(sample(load_checkpoint(name), Request(num_images=4, steps=20, precision="fp32"))).xt
     errors = ((made[:, None] - to_float(oracle_images())[None]) ** 2).flatten(2).mean(2).sqrt().min(1).values
     assert error_range[0] < float(errors.min()) and float(errors.max()) < error_range[1], errors
+
+
+def test_the_gaussian_oracle_has_the_mean_and_covariance_of_the_sixteen_images():
+    oracle, images = build_oracle("oracle-gaussian"), to_float(oracle_images()).double().flatten(1)
+    a, mean = oracle.diffusion.abar[500], images.mean(0)
+    covariance = torch.cov(images.T, correction=0) + SPREAD * torch.eye(len(mean), dtype=torch.float64)
+    x = torch.randn(len(mean), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    noisy = a * covariance + (1 - a) * torch.eye(len(mean), dtype=torch.float64)
+    score = -torch.linalg.solve(noisy, x - a.sqrt() * mean)
+    (eps,) = oracle.network(x.reshape(1, 3, 32, 32), torch.tensor([500]))
+    torch.testing.assert_close(eps.flatten(), -(1 - a).sqrt() * score)
 
 
 def test_oracles_are_described_and_called_by_name_alone():

@@ -251,6 +251,17 @@ def test_a_class_conditional_upsampler_gets_its_own_class_of_the_same_name(check
     assert torch.equal(one, other)
 
 
+def test_both_halves_of_a_guided_batch_enlarge_the_same_small_images(class_upsampler):
+    generator = torch.Generator().manual_seed(4)
+    small, xt = torch.randn(3, 3, 16, 16, generator=generator), torch.randn(3, 3, 32, 32, generator=generator)
+    t, labels = torch.full((3,), 30), torch.tensor([0, 1, 2])
+    denoiser = as_denoiser(class_upsampler.unet, "fp32", small)
+    with torch.no_grad():
+        once = denoiser(xt, t, class_labels=labels)
+        twice = denoiser(torch.cat([xt, xt]), torch.cat([t, t]), class_labels=torch.cat([labels, labels]))
+    torch.testing.assert_close(twice, torch.cat([once, once]), rtol=0, atol=1e-4)
+
+
 def test_both_stages_are_checked_before_the_first_image(checkpoint, class_upsampler, tmp_path):
     def write(request, upsampler):
         specs = image_specs(request, checkpoint.description)

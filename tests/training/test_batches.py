@@ -53,6 +53,12 @@ def test_every_image_is_seen_equally_often(batch_size, count):
     assert torch.bincount(seen, minlength=count).tolist() == [batch_size] * count
 
 
+def test_every_epoch_and_every_seed_has_its_own_order():
+    configs = [TrainConfig(data="digits", batch_size=20, seed=seed) for seed in (0, 1)]
+    orders = [tuple(sample_indices(config, epoch, 20).tolist()) for config in configs for epoch in (1, 2, 3)]
+    assert len(set(orders)) == 6 and {tuple(sorted(order)) for order in orders} == {tuple(range(20))}
+
+
 def test_labels_are_dropped_to_the_null_class_at_the_rate_asked_for(digits):
     dataset = load(scan(digits), 16, 1, False)
     for rate in (0.0, 0.3):

@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import threading
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -169,6 +170,25 @@ def test_memory_that_runs_out_in_a_step_loses_no_step(train, run, on_batch):
     on_batch(at_step(4, raising(RuntimeError("CUDA out of memory. Tried to allocate"))))
     list(train())
     assert last(run)["message"].startswith("Out of memory") and "All 3 steps are saved" in last(run)["message"]
+    assert_saved(run, 3)
+
+
+def test_the_tensors_of_a_failed_step_are_freed_before_its_checkpoint_is_saved(train, run, on_batch, monkeypatch):
+    kept, freed, write = [], [], Trainer.write_checkpoint
+
+    def fail(batch):
+        activations = torch.ones(8)
+        kept.append(weakref.ref(activations))
+        raise MemoryError
+
+    def look_and_write(self):
+        freed.append(kept[0]() is None)
+        return write(self)
+
+    on_batch(at_step(4, fail))
+    monkeypatch.setattr(Trainer, "write_checkpoint", look_and_write)
+    list(train())
+    assert freed == [True]
     assert_saved(run, 3)
 
 

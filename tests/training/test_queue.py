@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.training import process, queue
+from diffusion_demo.training import events, process, queue
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.run_scheduler import MAX_ATTEMPTS, RunScheduler, holding_lock
 from tests.conftest import ROOT
@@ -104,6 +104,20 @@ def test_a_run_that_was_marked_but_not_launched_is_started_and_one_that_never_be
         RunScheduler(runs).recover()  # as after a kill before the launch
         assert names(runs) == (["a"] if attempt < MAX_ATTEMPTS else [])
     assert queue.read_queue(runs).entries == ()
+
+
+def test_an_interrupted_run_is_continued_for_what_is_left_of_its_time(runs):
+    queue.add_new(runs, "a", SETTINGS, 5)
+    marked = RunScheduler(runs)._mark(queue.read_queue(runs), "a", 0)
+    queue.change_queue(runs, lambda _: marked)
+    run = RunFolder(runs / "a")
+    run.config_file.write_text("{}")
+    run.append(events.Start(2**22, 0, None, 5, "cpu", "fp32", 1, 1, "diffusion"))
+    for step, seconds in ((9, 60), (18, 120)):
+        run.append(events.Step(step, 1, 1, None, (None,) * 4, 1, 1e-3, 8 * step, 1, seconds))
+    RunScheduler(runs).recover()  # as after a kill of scheduler and trainer
+    (entry,) = queue.read_queue(runs).waiting
+    assert entry.resume and entry.max_minutes == 3
 
 
 def test_a_paused_queue_starts_nothing_and_a_pause_between_the_look_and_the_start_counts(runs):

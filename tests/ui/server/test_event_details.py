@@ -1,5 +1,7 @@
 """Details of events: every handler that takes them has a schema, which drops what it does not name."""
 
+from types import SimpleNamespace
+
 import gradio as gr
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.page import build
-from diffusion_demo.ui.server import event_details
+from diffusion_demo.ui.server import event_details, input_guard
 from diffusion_demo.ui.server.event_details import (
     ChosenFix,
     InterruptedSampling,
@@ -86,6 +88,20 @@ def test_other_details_are_refused_in_one_sentence(schema, sent):
     with pytest.raises(BadInput) as refused:
         details(schema, sent)
     assert str(refused.value) == event_details.MALFORMED
+
+
+@pytest.mark.parametrize(
+    "value",
+    [{"path": "/etc/passwd"}, [[{"a": {"path": "x"}}]], list(range(1000)), "x" * 100_001, [[[[[[[[[[[[5]]]]]]]]]]]]],
+    ids=["file", "file inside", "items", "text", "depth"],
+)
+def test_details_are_small_and_name_no_file(value):
+    function = SimpleNamespace(fn=handler_of(ShownSettings))
+    event = input_guard._checked_event(function, gr.EventData(None, {"settings": {"seed": [{"a": 5}]}}))
+    assert event is not None and event._data == {"settings": {"seed": [{"a": 5}]}}
+    with pytest.raises(BadInput) as refused:
+        input_guard._checked_event(function, gr.EventData(None, {"settings": {"seed": value}}))
+    assert str(refused.value) == input_guard.INVALID_INPUT
 
 
 def test_a_handler_that_takes_no_details_gets_none():

@@ -109,6 +109,15 @@ def test_a_backlog_of_one_visitor_does_not_delay_another_by_more_than_one_call(p
     assert started.count("other") == 5, started
 
 
+def test_the_visitors_of_one_address_may_fill_half_of_the_queue():
+    queue = FairQueue(max_waiting=4)
+    with queue.ticket("a", "1"), queue.ticket("b", "1"), queue.ticket("c", "1"):
+        with pytest.raises(gr.Error, match="queue is full"), queue.ticket("d", "1"):
+            pass
+        with queue.ticket("e", "2"):
+            pass
+
+
 def test_a_full_queue_rejects_requests_until_one_ends():
     queue = FairQueue(max_waiting=2)
     with queue.ticket("a", "1") as running:

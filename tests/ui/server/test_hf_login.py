@@ -116,15 +116,16 @@ def test_an_account_that_confirms_gets_in_as_one_visitor_on_all_its_devices(prov
 def test_forged_and_repeated_answers_do_not_log_in(provider, new_browser):
     thief, victim = new_browser(), new_browser()
     stolen = confirm(provider, thief, "user-1", "a")
-    attempts = [
-        (victim, stolen),  # login CSRF: the victim has not begun this login
-        (victim, f"{confirm(provider, victim, 'user-2', 'b')}x"),  # another state
-        (victim, stolen),
-        (thief, confirm(provider, thief, "user-1", "c").replace("code=c", "code=unknown")),
-        (thief, confirm(provider, thief, "user-1", "d").replace("&state", "&other")),
-        (thief, "/login/callback"),
+    attempts = [  # each begins the login that it needs, because any answer ends the one before
+        (victim, lambda: stolen),  # login CSRF: the victim has not begun this login
+        (victim, lambda: f"{confirm(provider, victim, 'user-2', 'b')}x"),  # another state
+        (victim, lambda: confirm(provider, victim, "user-2", "f") and stolen),
+        (thief, lambda: confirm(provider, thief, "user-1", "c").replace("code=c", "code=unknown")),
+        (thief, lambda: confirm(provider, thief, "user-1", "d").replace("&state", "&other")),
+        (thief, lambda: "/login/callback"),
     ]
-    for browser, address in attempts:
+    for browser, begin in attempts:
+        address = begin()
         answer = browser.get(address, headers=HTML)
         assert answer.status_code == 400 and FAILED in answer.text, address
         assert browser.get("/config").status_code == 401

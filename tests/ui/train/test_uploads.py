@@ -9,6 +9,8 @@ from PIL import Image
 
 from diffusion_demo.data import scan
 from diffusion_demo.errors import BadInput
+from diffusion_demo.ui.server import disk_quota, model_list
+from diffusion_demo.ui.settings import Settings
 from diffusion_demo.ui.train import upload_area, uploads
 
 
@@ -63,6 +65,24 @@ def test_a_file_deleted_during_the_copy_leaves_no_partial_folder(folder):
     with pytest.raises(BadInput, match="Cannot store the images"):
         uploads.store([*files, *named([folder / "gone.png"])])
     assert list(uploads.UPLOADS.iterdir()) == []
+
+
+def test_what_the_disk_quota_cannot_hold_is_not_stored(folder, monkeypatch):
+    monkeypatch.setattr(model_list, "RUNS", folder / "runs")
+    monkeypatch.setattr(disk_quota, "settings", lambda: Settings(disk_gb=1))
+    archives = [folder / name / f"{name}.zip" for name in ("first", "second")]
+    for archive in archives:
+        archive.parent.mkdir()
+        with archive.open("wb") as sparse:
+            sparse.truncate(600_000_000)
+    stored = uploads.UPLOADS / "earlier" / "first.zip"
+    stored.parent.mkdir(parents=True)
+    archives[0].rename(stored)
+    with pytest.raises(BadInput, match="disk quota of 1 GB for runs is full"):
+        uploads.store(named(archives[1:]))
+    assert [path.name for path in uploads.UPLOADS.iterdir()] == ["earlier"]
+    stored.unlink()
+    disk_quota.check(600_000_000)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,74 @@
+"""Housekeeping: what is old and unused is deleted, and nothing else."""
+
+import os
+import time
+from pathlib import Path
+
+import gradio as gr
+import pytest
+
+from diffusion_demo.training import queue
+from diffusion_demo.ui.server import housekeeping, model_list, temp_files
+from diffusion_demo.ui.settings import Settings
+from diffusion_demo.ui.train import uploads
+
+DAY = 24 * 3600
+
+
+def make_old(path: Path, seconds: float) -> None:
+    changed = time.time() - seconds
+    os.utime(path, (changed, changed))
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    folder = tmp_path.resolve() / "runs"
+    monkeypatch.setattr(model_list, "RUNS", folder)
+    monkeypatch.setattr(uploads, "UPLOADS", folder / ".uploads")
+    monkeypatch.setattr(uploads, "SCANS", folder / ".scans")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "temporary"))
+    return folder
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_only_old_uploads_that_no_run_uses_are_deleted_and_only_on_a_public_page(runs, monkeypatch, public):
+    monkeypatch.setattr(housekeeping, "settings", lambda: Settings(public=public))
+    folders = {name: uploads.UPLOADS / name for name in ("unused", "used", "young", "drawn")}
+    for folder in folders.values():
+        (folder / "images").mkdir(parents=True)
+    queue.add_new(runs, "mine", {"data": str(folders["used"] / "images")}, 5)
+    for name in ("unused", "used", "drawn"):
+        make_old(folders[name], 2 * DAY)
+    housekeeping.run_once(gr.Blocks())
+    kept = {name for name, folder in folders.items() if (folder / "images").is_dir()}
+    assert kept == folders.keys() - ({"unused"} if public else set())
+
+
+def test_only_scans_that_nobody_has_looked_at_for_a_day_are_deleted(runs):
+    uploads.SCANS.mkdir(parents=True)
+    for name, age in (("old", 2 * DAY), ("young", DAY / 2)):
+        (uploads.SCANS / f"{name}.jsonl").write_text("{}")
+        make_old(uploads.SCANS / f"{name}.jsonl", age)
+    housekeeping.run_once(gr.Blocks())
+    assert [file.name for file in uploads.SCANS.iterdir()] == ["young.jsonl"]
+
+
+def test_temporary_files_are_deleted_by_age_except_those_of_the_page(tmp_path, monkeypatch):
+    own = tmp_path / f"{temp_files.PREFIX}{os.getpid()}_x"
+    (own / "empty" / "inner").mkdir(parents=True)
+    for name in ("made.png", "example.png"):
+        (own / name).write_bytes(b"pixels")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(own))
+    temp_files.delete_old(3600, set())
+    assert len(list(own.rglob("*"))) == 4
+    temp_files.delete_old(-3600, {str(own / "example.png")})
+    assert [path.name for path in own.rglob("*")] == ["example.png"]
+
+
+@pytest.mark.parametrize("name", ["pictures", f"{temp_files.PREFIX}0_x"])
+def test_a_temporary_folder_of_the_user_or_of_another_server_is_left_alone(tmp_path, monkeypatch, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "holiday.png").write_bytes(b"pixels")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / name))
+    temp_files.delete_old(-3600, set())
+    assert (tmp_path / name / "holiday.png").is_file()
