@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from diffusion_demo.ui.server.rate_limit import VISITORS_PER_ADDRESS
 from diffusion_demo.ui.settings import MAX_SESSIONS
 from tests.browser.conftest import DESKTOP
 from tests.browser.servers import ON_A_SPACE, Visitor, serving
@@ -90,6 +91,21 @@ def test_the_rate_limit_applies_to_one_visitor_only(server):
     greedy, other = Visitor(server.url, "198.51.100.50"), Visitor(server.url, "198.51.100.51")
     errors = {greedy.call(greedy.number_of("_ask_for_second"), []).error for _ in range(110)}
     assert errors == {None, "Too many requests. Wait a minute and try again."}
+    assert other.call(other.number_of("_ask_for_second"), []).succeeded
+
+
+def test_the_rate_limit_of_an_address_applies_to_all_its_visitors_and_to_refused_requests(server):
+    other = Visitor(server.url, "198.51.100.53")
+    with httpx.Client(base_url=server.url, headers={"x-forwarded-for": "198.51.100.52"}) as client:
+        answers = []
+        for _ in range(VISITORS_PER_ADDRESS * 100 + 10):
+            answers.append(client.post("/gradio_api/queue/join", content="{"))
+            client.cookies.clear()
+        asset = client.get("/static/fonts/ui-sans-serif/ui-sans-serif-Regular.woff2")
+    assert [answer.status_code for answer in answers[-10:]] == 10 * [429] and asset.status_code != 429
+    assert 429 not in [answer.status_code for answer in answers[:-10]]
+    assert answers[-1].json()["detail"] == "Too many requests. Wait a minute and try again."
+    assert answers[-1].headers["retry-after"] == "60"
     assert other.call(other.number_of("_ask_for_second"), []).succeeded
 
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 from gradio.context import LocalContext
 
+from diffusion_demo.ui.server.cancellation import departure_check
 from diffusion_demo.ui.server.fair_order import sort_fairly
 from diffusion_demo.ui.server.visitors import address_of, visitor_of
 from diffusion_demo.ui.settings import settings
@@ -21,6 +22,7 @@ class _Ticket(NamedTuple):
     key: object
     visitor: str
     address: str
+    has_left: Callable[[], bool]
 
 
 class FairQueue:
@@ -35,13 +37,17 @@ class FairQueue:
         self._running: _Ticket | None = None
 
     @contextmanager
-    def ticket(self, visitor: str, address: str) -> Iterator[Iterator[int]]:
+    def ticket(
+        self, visitor: str, address: str, has_left: Callable[[], bool] = lambda: False
+    ) -> Iterator[Iterator[int]]:
         """Enter the queue, and leave it at the end of the block.
+
+        A request whose visitor `has_left` keeps its place until its work ends, but not its share.
 
         Yields an iterator over the number of requests ahead, updated every second. It ends when it is this request's
         turn, so exhaust it before doing the work. Raises gr.Error if the queue or the visitor's share of it is full.
         """
-        ticket = _Ticket(object(), visitor, address)
+        ticket = _Ticket(object(), visitor, address, has_left)
         with self._changed:
             self._check_capacity(visitor, address)
             self._tickets.append(ticket)
@@ -56,7 +62,7 @@ class FairQueue:
                 self._changed.notify_all()
 
     def _check_capacity(self, visitor: str, address: str) -> None:
-        if sum(ticket.visitor == visitor for ticket in self._tickets) >= MAX_PER_VISITOR:
+        if sum(ticket.visitor == visitor and not ticket.has_left() for ticket in self._tickets) >= MAX_PER_VISITOR:
             raise gr.Error("Your previous images are not finished. Wait for them or press Stop.", print_exception=False)
         waiting = len(self._tickets) - (self._running is not None)
         of_address = sum(ticket.address == address for ticket in self._tickets)
@@ -91,7 +97,8 @@ def in_fair_queue(waiting: Callable[[str], dict[str, Any]]) -> Callable:
         @wraps(handler)
         def queued(*arguments, **named):
             request = LocalContext.request.get(None)
-            with _network_queue().ticket(visitor_of(request), address_of(request) if request else "") as positions:
+            address = address_of(request) if request else ""
+            with _network_queue().ticket(visitor_of(request), address, departure_check()) as positions:
                 for position in positions:
                     yield waiting(f"Waiting: {position} before you.")
                 yield from handler(*arguments, **named)

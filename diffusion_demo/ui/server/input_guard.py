@@ -11,8 +11,7 @@ import gradio as gr
 from gradio.blocks import Block
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.ui.server import event_details, schemas, session_leak, temp_files, upload_quota
-from diffusion_demo.ui.server.limits import RateLimiter
+from diffusion_demo.ui.server import event_details, rate_limit, schemas, session_leak, temp_files, upload_quota
 from diffusion_demo.ui.server.queue_guard import QueueGuard, as_text
 from diffusion_demo.ui.server.visitor_files import VisitorFiles, paths_in
 from diffusion_demo.ui.server.visitors import visitor_of
@@ -33,7 +32,7 @@ class GuardedBlocks(gr.Blocks):
     def __init__(self, settings: Settings, **options: Any):
         session_leak.keep_no_configs()
         super().__init__(**options)
-        self._rate_limiter, self._public = RateLimiter(settings.calls_a_minute), settings.public
+        self._rate_limiter, self._public = rate_limit.RateLimiter(settings.calls_a_minute), settings.public
         self._max_file_bytes = settings.upload_mb * 1_000_000
 
     @cached_property
@@ -108,8 +107,8 @@ class GuardedBlocks(gr.Blocks):
         """Count the call, then process it as Gradio does. Raises gr.Error for a call that exceeds the rate limit."""
         if isinstance(request, list):  # of a batch, which this page does not have
             raise gr.Error(INVALID_INPUT, print_exception=False)
-        if iterator is None and request is not None:
-            self._rate_limiter.count(request)
+        if iterator is None and request is not None and not self._rate_limiter.allow(visitor_of(request)):
+            raise gr.Error(rate_limit.TOO_MANY, print_exception=False)
         _request.set(request)
         try:
             if iterator is None:

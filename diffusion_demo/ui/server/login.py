@@ -6,14 +6,13 @@ Gradio's own login leaves the page, the API description and other routes open, a
 import hashlib
 import hmac
 import secrets
-import threading
-import time
-from collections import OrderedDict, deque
+from collections import OrderedDict
 
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from diffusion_demo.ui.server.rate_limit import RateLimiter
 from diffusion_demo.ui.server.visitors import address_of
 
 MAX_LOGINS = 10_000  # the oldest ones end
@@ -41,7 +40,8 @@ class LoginMiddleware:
 
     def __init__(self, app: ASGIApp, page: str):
         self.app, self.page = app, page
-        self.attempts, self._started = Attempts(), False
+        self.attempts, self.attempts_of_all = RateLimiter(ATTEMPTS_PER_MINUTE), RateLimiter(ATTEMPTS_OF_ALL)
+        self._started = False
         self._accounts: OrderedDict[str, str] = OrderedDict()  # by the token in the signed cookie
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,8 +109,7 @@ class PasswordLogin(LoginMiddleware):
         return await self._check_form(Request(scope, receive))
 
     async def _check_form(self, request: Request) -> Response:
-        address = address_of(request)
-        if not self.attempts.allow(address):
+        if not (self.attempts.allow(address_of(request)) and self.attempts_of_all.allow("")):
             return _answer(request, 429, TOO_MANY)
         async with request.form(max_files=0, max_fields=10, max_part_size=MAX_FORM_BYTES) as form:
             given = [_digest(str(form.get(name, ""))) for name in ("username", "password")]
@@ -120,26 +119,6 @@ class PasswordLogin(LoginMiddleware):
             return _answer(request, 400, WRONG)
         self.remember(request, "")
         return RedirectResponse("/", 303) if wants_html(request) else JSONResponse({"success": True})
-
-
-class Attempts:
-    """Attempts of the last minute, by address and of all."""
-
-    def __init__(self):
-        self._times: deque[tuple[float, str]] = deque(maxlen=ATTEMPTS_OF_ALL)
-        self._lock = threading.Lock()
-
-    def allow(self, address: str) -> bool:
-        """Count an attempt. Return False if there were too many within a minute."""
-        now = time.monotonic()
-        with self._lock:
-            while self._times and now - self._times[0][0] > 60:
-                self._times.popleft()
-            own = sum(other == address for _, other in self._times)
-            if own >= ATTEMPTS_PER_MINUTE or len(self._times) >= ATTEMPTS_OF_ALL:
-                return False
-            self._times.append((now, address))
-            return True
 
 
 def _digest(text: str) -> bytes:

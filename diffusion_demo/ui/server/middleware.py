@@ -20,6 +20,7 @@ from diffusion_demo.ui.server.cross_origin import CrossOriginGuard
 from diffusion_demo.ui.server.hf_login import HubLogin, Provider
 from diffusion_demo.ui.server.login import PasswordLogin
 from diffusion_demo.ui.server.page_head import PageHead
+from diffusion_demo.ui.server.rate_limit import AddressLimit
 from diffusion_demo.ui.server.upload_quota import UploadQuota
 from diffusion_demo.ui.server.upload_route import UploadRoute
 from diffusion_demo.ui.server.visitor_files import VisitorFiles
@@ -189,5 +190,5 @@ def middleware(settings: Settings, temp_folder: Path, files: VisitorFiles) -> li
     if settings.hf_login:
         login = [Middleware(HubLogin, provider=Provider.from_environment(os.environ))]
     policy = Middleware(CrossOriginGuard, settings=settings)
-    hosts = [] if settings.public else [local_hosts]
-    return [policy, *hosts, *cookie_middleware(), *login, Middleware(PageHead), guard]
+    first = Middleware(AddressLimit, calls_per_minute=settings.calls_a_minute) if settings.public else local_hosts
+    return [policy, first, *cookie_middleware(), *login, Middleware(PageHead), guard]

@@ -130,3 +130,15 @@ def test_a_full_queue_rejects_requests_until_one_ends():
                 pass
     with queue.ticket("d", "4") as positions:
         assert list(positions) == []
+
+
+def test_work_of_a_visitor_who_left_does_not_count_as_theirs():
+    queue = FairQueue(max_waiting=100)
+
+    def left() -> bool:
+        return True
+
+    with queue.ticket("a", "1", left) as running, queue.ticket("a", "1", left):
+        assert list(running) == []
+        with queue.ticket("a", "1") as positions:
+            assert next(positions) == 2
