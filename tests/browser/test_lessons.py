@@ -38,7 +38,7 @@ def let_t_go_at(page, t):
 
 def test_the_lessons_follow_one_another_each_with_its_question_figure_and_numbers(open_page):
     page = open_inspect(open_page)
-    for lesson, its_words in words.LESSONS.items():
+    for number, (lesson, its_words) in enumerate(words.LESSONS.items()):
         shown = page.locator(f"#lesson:not(.busy) #lesson-{lesson}")
         shown.wait_for(timeout=SOON)
         heading = page.get_by_role("heading", level=2)
@@ -49,9 +49,30 @@ def test_the_lessons_follow_one_another_each_with_its_question_figure_and_number
         charts = shown.locator("[data-chart]")
         expect(charts.locator("canvas")).to_have_count(charts.count())
         page.screenshot(path=SCREENSHOTS / f"inspect-{lesson}-desktop-light.png", full_page=True)
-        if (following := words.following(lesson)) is not None:
-            page.get_by_role("button", name=f"Next: {following[1]}").click()
+        if number:
+            below = (
+                page.locator("header.head:visible").bounding_box()["y"] - page.locator(".bar").bounding_box()["height"]
+            )
+            assert 0 <= below < 60, "a lesson is shown from its beginning"
+        if lesson != "guidance":
+            page.get_by_role("button", name="Next: ").click()
     assert int(page.locator("#lesson .panel").get_attribute("data-t")) >= 500, "guidance opens where it helps"
+
+
+def test_the_mark_of_t_is_on_the_curve(open_page):
+    """Between the points of a curve, too: on a straight line its height is that of the line."""
+    page = open_page()
+    offset = page.evaluate(
+        "async () => { const parent = document.body.appendChild(document.createElement('div'));"
+        " parent.style.width = '500px';"
+        " const series = [{ label: 'y', color: 'black', values: [0, 10] }];"
+        " const axes = { x: { title: 'x' }, y: { title: 'y' } };"
+        " const chart = lineChart(parent, { label: 'test', ...axes, xs: [0, 10], series });"
+        " await new Promise(requestAnimationFrame);"  # it has been drawn
+        " chart.mark(3); const top = parseFloat(parent.querySelector('.chart-dot').style.top);"
+        " return top - chart.valToPos(3, 'y'); }"
+    )
+    assert abs(offset) < 0.5
 
 
 def test_what_changed_is_never_shown_as_current(open_page):
@@ -125,7 +146,7 @@ def test_a_chart_tells_its_values_to_the_keyboard(open_page):
 def test_an_exact_model_can_be_asked_and_has_no_classes_to_guide(open_page):
     page = open_inspect(open_page)
     shown = turn_to(page, "guidance")
-    expect(shown).to_contain_text("the class that changes the prediction most")
+    expect(shown).to_contain_text("the class that changes ε most")
     page.get_by_role("combobox", name="Model").last.click()
     page.get_by_role("option", name=re.compile("memorizes (16|sixteen)")).last.click()
     expect(shown).to_contain_text("knows no classes", timeout=SOON)
@@ -139,10 +160,17 @@ def test_an_exact_model_can_be_asked_and_has_no_classes_to_guide(open_page):
 def test_the_whole_bound_is_measured_while_one_watches(open_page):
     page = open_inspect(open_page)
     shown = turn_to(page, "likelihood")
-    expect(shown).to_contain_text("a chain of 25 steps")
+    expect(shown).to_contain_text("here in 25 steps")
     page.get_by_role("button", name="Measure over all steps").click()
     expect(page.locator("#lesson-likelihood")).to_contain_text("of 1,000 steps", timeout=SOON)
     expect(shown.locator(".total")).to_have_text(re.compile(r"\d\.\d{4}"), timeout=3 * SOON)
+
+
+def test_finished_images_show_what_guidance_trades(open_page):
+    page = open_inspect(open_page)
+    turn_to(page, "guidance")
+    page.get_by_role("button", name="Generate a class at three guidance scales").click()
+    expect(page.locator("#lesson-guidance .variety")).to_have_count(3, timeout=SOON)
 
 
 def test_all_steps_from_x_t_are_taken_and_the_figure_is_kept(open_page, tmp_path):

@@ -33,6 +33,15 @@
     };
   }
 
+  // The value of a series at x: of the bar that x is in, or on the line between two points.
+  function valueAt(xs, ys, x, { steps, log }) {
+    const i = xs.findIndex((v) => v >= x);
+    if (i < 0 || xs[i] === x || i === 0) return ys[i];
+    const before = ys[i - 1], after = ys[i], share = (x - xs[i - 1]) / (xs[i] - xs[i - 1]);
+    if (steps || before === null || after === null) return before;
+    return log ? Math.exp((1 - share) * Math.log(before) + share * Math.log(after)) : (1 - share) * before + share * after;
+  }
+
   // The marks of t: a vertical line, and a dot on every series. They are elements, so that moving them redraws nothing.
   function marks(chart, spec) {
     const line = Object.assign(document.createElement("div"), { className: "chart-t" });
@@ -42,9 +51,8 @@
       chart.marked = x;
       line.hidden = x === null || x === undefined || x < chart.scales.x.min || x > chart.scales.x.max;
       line.style.left = chart.valToPos(x, "x") + "px";
-      const i = chart.data[0].findIndex((v) => v >= x);
       dots.forEach((dot, k) => {
-        const value = i < 0 ? null : chart.data[k + 1][i];
+        const value = valueAt(chart.data[0], chart.data[k + 1], x, { steps: spec.series[k].steps, log: spec.y.log });
         dot.hidden = line.hidden || spec.dots === false || value === null || value === undefined;
         if (dot.hidden) return;
         Object.assign(dot.style, { left: chart.valToPos(x, "x") + "px", top: chart.valToPos(value, "y") + "px", background: color(chart.root, spec.series[k].color) });

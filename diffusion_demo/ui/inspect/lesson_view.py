@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,13 +71,16 @@ def build(page: gr.Blocks, image: gr.Image, seed: gr.State, model: gr.Dropdown, 
     view = gr.HTML(elem_classes="lesson", elem_id="lesson")
     walk = _walk_buttons()
     regenerate = gr.Button("Take all steps from here", size="sm", visible=False, elem_id="regenerate")
+    finished = gr.Button(
+        "Generate a class at three guidance scales", size="sm", visible=False, elem_id="guided-samples"
+    )
     other = _other_image()
     whole = gr.Button("Measure over all steps", size="sm", visible=False, elem_id="whole-bound")
     pixel = _pixel_fields()
     relative_t, lesson = _place()
     inputs = [image, other, seed, relative_t, model, pixel.across, pixel.down]
     inspector.release(None, None, [relative_t, lesson], js=SHOWN, api_visibility="private")
-    lesson.change(_show_controls, lesson, [walk.row, other, regenerate, whole, pixel.row], **_EVENT)
+    lesson.change(_show_controls, lesson, [walk.row, other, regenerate, whole, pixel.row, finished], **_EVENT)
     walk.make.click(
         _animation,
         inputs,
@@ -92,7 +95,7 @@ def build(page: gr.Blocks, image: gr.Image, seed: gr.State, model: gr.Dropdown, 
     gr.on([*chosen, *released], None, js=BUSY, api_visibility="private")
     shown = gr.on([*moved, *chosen, *released, page.load], _show, [lesson, *inputs], view, **_LESSON_EVENT)
     shown.then(None, js=DONE, api_visibility="private")
-    for button, compute in ((whole, _whole_bound), (regenerate, _regenerate)):
+    for button, compute in ((whole, _whole_bound), (regenerate, _regenerate), (finished, _guided_samples)):
         button.click(None, js=BUSY, api_visibility="private")
         # A pending update of the lesson must not overwrite this result.
         computed = button.click(compute, inputs, view, cancels=[shown], **_BUTTON_EVENT)
@@ -131,7 +134,7 @@ def _walk_buttons() -> _WalkButtons:
 
 
 def _pixel_fields() -> _PixelFields:
-    look: dict[str, Any] = {"step": 1, "min_width": 140, "buttons": [], "interactive": True}
+    look: dict[str, Any] = {"step": 1, "min_width": 260, "buttons": [], "interactive": True}
     with gr.Row(visible=False, elem_id="pixel-fields") as row:
         across = gr.Slider(0, 100, 50, label="Pixel: % from the left", **look)
         down = gr.Slider(0, 100, 50, label="Pixel: % from the top", **look)
@@ -146,6 +149,7 @@ def _show_controls(lesson: str) -> list:
         gr.Button(visible=lesson == "reverse"),
         gr.Button(visible=lesson == "likelihood"),
         gr.Row(visible=lesson in ("reverse", "likelihood")),
+        gr.Button(visible=lesson == "guidance"),
     ]
 
 
@@ -215,10 +219,25 @@ def _whole_bound(*inputs) -> Iterator[str]:
 @in_fair_queue(lambda words: gr.skip())
 def _regenerate(*inputs) -> Iterator[str]:
     """Sample from x_t in several ways, and yield the lesson on the reverse step with each figure as it is ready."""
-    from diffusion_demo.ui.inspect.lessons import frame, regenerate, reverse
+    from diffusion_demo.ui.inspect.lessons import regenerate
+
+    yield from _growing("reverse", regenerate.parts, inputs)
+
+
+@in_fair_queue(lambda words: gr.skip())
+def _guided_samples(*inputs) -> Iterator[str]:
+    """Sample a class at several guidance scales, and yield the lesson on guidance with each row as it is ready."""
+    from diffusion_demo.ui.inspect.lessons import guided_samples
+
+    yield from _growing("guidance", guided_samples.parts, inputs)
+
+
+def _growing(name: str, parts: Callable[["Scene"], Iterator[str]], inputs: tuple) -> Iterator[str]:
+    """Yield the lesson of this name with one more part each time."""
+    from diffusion_demo.ui.inspect.lessons import frame
 
     scene = _load_scene(*inputs)
-    content = reverse.show(scene)
-    for part in regenerate.parts(scene):
+    content = frame.content(name, scene)
+    for part in parts(scene):
         content += part
-        yield frame.frame("reverse", scene, content, _name_in_links(inputs[4]))
+        yield frame.frame(name, scene, content, _name_in_links(inputs[4]))

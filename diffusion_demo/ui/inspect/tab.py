@@ -51,7 +51,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
     template = read_asset("inspect/inspector.html").replace("NAVIGATION", words.navigation())
     inspector = gr.HTML(
         None,
-        html_template=template.replace("HEADS", words.heads()),
+        html_template=template.replace("HEADS", words.heads()).replace("WAYS_ON", words.ways_on()),
         js_on_load="\n".join(read_asset(f"inspect/{name}") for name in SCRIPTS),
         elem_id="inspector",
     )

@@ -18,7 +18,16 @@ from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.paths import CHECKPOINTS
 from diffusion_demo.ui.inspect.lesson_functions import SHOWS
-from diffusion_demo.ui.inspect.lessons import forward, frame, guidance, likelihood, regenerate, training, words
+from diffusion_demo.ui.inspect.lessons import (
+    forward,
+    frame,
+    guidance,
+    guided_samples,
+    likelihood,
+    regenerate,
+    training,
+    words,
+)
 from diffusion_demo.ui.inspect.lessons.scene import load_scene
 
 FACE = CHECKPOINTS / "avatars-32" / "showcase"
@@ -55,13 +64,14 @@ def test_every_lesson_is_complete_at_both_ends_of_the_chain(scene, lesson, t):
 
 
 def test_the_words_lead_from_each_lesson_to_the_next():
-    heads, names = words.heads(), list(words.LESSONS)
+    heads, ways, names = words.heads(), words.ways_on(), list(words.LESSONS)
     for name, lesson in words.LESSONS.items():
         assert lesson.question.endswith("?") and f"<h2>{lesson.question}</h2>" in heads
         assert lesson.idea.count(". ") == 1 or lesson.idea.count(". ") == 2, "two sentences, three at most"
-        assert "Expect" in lesson.attempt and 0 < lesson.share <= 1
+        assert "Expect" in lesson.attempt and (lesson.share is None or 0 < lesson.share <= 1)
         assert name in SHOWS.values()
-    assert [(words.following(name) or (None,))[0] for name in names] == [*names[1:], None]
+    assert re.findall('class="next" data-lesson="(.*?)"', ways) == names[:-1]
+    assert re.findall('class="go-to" data-lesson="(.*?)"', ways) == names[1:]
 
 
 @pytest.mark.parametrize("lesson", words.LESSONS)
@@ -175,6 +185,16 @@ def test_the_terms_add_up_to_the_bound_and_an_oracle_needs_fewer_bits(scene, ora
     assert totals[1] < totals[0]
 
 
+def test_the_numbers_of_the_lessons_agree_with_each_other(scene):
+    """The first term of the bound is the cost of the decoder, and each term that of the lesson on steps."""
+    for steps in (25, None):
+        terms = list(likelihood.compute_terms(scene, steps))
+        shown = likelihood.render(scene, terms, len(terms))
+        assert numbers(shown, "decoder")[0] == pytest.approx(terms[-1][1], abs=1e-4)
+    here = at(scene, 300)
+    assert dict(terms)[300] == pytest.approx(numbers(frame.show("reverse", here), "bits")[0], rel=0.01)
+
+
 def test_the_spot_selects_a_pixel(scene):
     assert [replace(scene, spot=spot).pixel for spot in ((0, 0), (0.5, 0.25), (1, 1))] == [
         (0, 0, 0, 0),
@@ -221,6 +241,20 @@ def test_guidance_has_a_direction_for_every_class(scene):
     metadata = scene.checkpoint.description
     assert len(difference) == len(strength) == len(metadata.class_names) and bool((strength > 0).all())
     assert "no classes" in guidance.show(replace(scene, checkpoint=load_checkpoint("oracle-memory")))
+
+
+def test_finished_images_of_a_class_differ_less_than_those_without_one(scene):
+    parts = list(guided_samples.parts(at(scene, 800)))
+    varieties = [numbers(part, "variety")[0] for part in parts]
+    assert len(parts) == len(guided_samples.SCALES) and varieties[0] > 1.2 * varieties[1], varieties
+    assert not list(guided_samples.parts(replace(scene, checkpoint=load_checkpoint("oracle-memory"))))
+
+
+def test_the_mean_distance_is_that_of_all_pairs(scene):
+    images = scene.known[:3]
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    distances = [float((images[i] - images[j]).square().mean().sqrt()) * 127.5 for i, j in pairs]
+    assert guided_samples.mean_distance(images) == pytest.approx(sum(distances) / 3, rel=1e-5)
 
 
 def test_every_lesson_works_with_an_unconditional_grayscale_model(trained_checkpoint, tmp_path):

@@ -67,6 +67,8 @@ element.addEventListener("click", ({ target }) => {
     frame.dataset.schedule === state.schedule ? drawTime() : choose(frame.dataset.schedule);
     release();
   }
+  const lesson = target.closest(".go-to")?.dataset.lesson;
+  if (data && lesson) goTo(lesson, Number(find(`.lessons [data-lesson="${lesson}"]`).dataset.open));
   if (target.closest(".set-t")) {
     move(Math.round(target.dataset.share * data.T));
     release();
@@ -75,11 +77,6 @@ element.addEventListener("click", ({ target }) => {
   if (target.closest(".figure")) saveFigure();
   if (target.closest(".print")) window.print();
   if (target.closest(".copy")) copyLink();
-});
-// In the list of lessons, and in the end of a lesson, which is outside of this element.
-document.addEventListener("click", ({ target }) => {
-  const button = target.closest?.(".go-to");
-  if (data && button) goTo(button.dataset.lesson, Number(find(`.lessons [data-lesson="${button.dataset.lesson}"]`).dataset.open));
 });
 // Charts need a width, which they have once the tab is open.
 new ResizeObserver(() => {

@@ -3,8 +3,12 @@ const answer = () => document.querySelector("#lesson .panel");
 const block = () => document.querySelector("#lesson");
 
 function openLesson() {
-  for (const node of every(".head, .part")) node.hidden = node.dataset.lesson !== state.lesson;
-  for (const button of every(".lessons .go-to")) button.setAttribute("aria-current", button.dataset.lesson === state.lesson ? "step" : "false");
+  for (const node of every(".head, .part, .next")) node.hidden = node.dataset.lesson !== state.lesson;
+  for (const button of every(".lessons .go-to")) {
+    const isOpen = button.dataset.lesson === state.lesson, list = button.parentElement;
+    button.setAttribute("aria-current", isOpen ? "step" : "false");
+    if (isOpen) list.scrollLeft = button.offsetLeft - (list.clientWidth - button.offsetWidth) / 2; // on a phone it is too wide
+  }
   find(".save").hidden = state.lesson !== "forward";
   drawSchedules();
 }
@@ -14,7 +18,9 @@ function goTo(lesson, share) {
   if (share && state.t < data.T / 2) state.t = Math.round(share * data.T);
   openLesson();
   release();
-  find(".bar").scrollIntoView({ block: "start" });
+  // The bar is always in view, so the browser sees no need to scroll to it.
+  find(".heads").style.scrollMarginTop = find(".bar").offsetHeight + 8 + "px";
+  find(".heads").scrollIntoView({ block: "start" });
 }
 
 // The number of the answer that was shown when something else changed than lesson, t and noise, which an answer tells.

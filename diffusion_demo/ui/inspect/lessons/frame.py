@@ -1,4 +1,4 @@
-"""What surrounds the figures of every lesson: what they belong to, the code behind them, and the next lesson."""
+"""What surrounds the figures of every lesson: what they belong to, and the code behind them."""
 
 import base64
 import uuid
@@ -11,7 +11,6 @@ from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas
 from diffusion_demo.models.oracle_models import OracleNetwork
 from diffusion_demo.ui.inspect.lesson_functions import SHOWS
 from diffusion_demo.ui.inspect.lessons.scene import Scene
-from diffusion_demo.ui.inspect.lessons.words import following
 
 EXACT = (
     "<b>Exact model.</b> Not a neural network: the mathematically best denoiser for 16 images, so it can only return "
@@ -22,7 +21,12 @@ EXACT = (
 
 def show(name: str, scene: Scene, model: str = "") -> str:
     """Return the figures and numbers of a lesson as HTML, by its name in words.LESSONS. `model` is as in `frame`."""
-    return frame(name, scene, import_module(f"{__package__}.{name}").show(scene), model)
+    return frame(name, scene, content(name, scene), model)
+
+
+def content(name: str, scene: Scene) -> str:
+    """Return the figures and numbers of a lesson alone."""
+    return import_module(f"{__package__}.{name}").show(scene)
 
 
 def frame(name: str, scene: Scene, content: str, model: str = "") -> str:
@@ -61,11 +65,6 @@ def own_schedule(scene: Scene) -> tuple[str, str]:
 
 
 def _end(name: str) -> str:
-    """Return the functions of the package behind a lesson, and the way to the next lesson."""
+    """Return the functions of the package behind a lesson."""
     functions = ", ".join(f"<code>{function}</code>" for function, place in SHOWS.items() if place == name)
-    code = f'<p class="source">In code: {functions}. docs/equations.md lists each with its equation and its tests.</p>'
-    after = following(name)
-    if after is None:
-        return code
-    button = f'<button type="button" class="go-to" data-lesson="{after[0]}">Next: {after[1]} →</button>'
-    return f'{code}<p class="next">{button}</p>'
+    return f'<p class="source">In code: {functions}. docs/equations.md lists each with its equation and its tests.</p>'

@@ -11,8 +11,8 @@ from diffusion_demo.ui.inspect.lessons import html
 from diffusion_demo.ui.inspect.lessons.scene import Scene
 
 LATEX = (
-    r"\tilde\epsilon = \epsilon_\theta(x_t, \varnothing)"
-    r" + s\,\big(\epsilon_\theta(x_t, c) - \epsilon_\theta(x_t, \varnothing)\big)"
+    r"\tilde\varepsilon = \varepsilon_\theta(x_t, \varnothing)"
+    r" + s\,\big(\varepsilon_\theta(x_t, c) - \varepsilon_\theta(x_t, \varnothing)\big)"
 )
 SOURCE = "Ho and Salimans 2022, Equation 6, with s = w + 1: 1 is no guidance"
 MAX_CLASSES, SCALES = 10, (1.0, 3.0)
@@ -28,7 +28,8 @@ def show(scene: Scene) -> str:
     if not metadata.guidance:
         return html.equation(LATEX, "", SOURCE) + UNGUIDED
     difference, strength = guidance_directions(scene)
-    order = strength.argsort(descending=True)[:MAX_CLASSES].tolist()
+    strongest = int(strength.argmax())
+    order = sorted(strength.argsort(descending=True)[:MAX_CLASSES].tolist())
     names = [escape(metadata.title(metadata.class_names[i])) for i in order]
     unguided, rows = predicted_images(scene, order)
     largest = float(difference.abs().max()) or 1.0
@@ -40,11 +41,9 @@ def show(scene: Scene) -> str:
         difference[order] / largest,
         "the direction of each class, ε(x<sub>t</sub>, c) − ε(x<sub>t</sub>, ∅); gray: none",
     )
-    strongest = f"{names[0]} ({strength[order[0]]:.3f} of the length of ε)"
+    most = f"{escape(metadata.title(metadata.class_names[strongest]))} (by {strength[strongest]:.3f} of its length)"
     return (
-        html.equation(
-            LATEX, f"At t = {scene.t} the class that changes the prediction most is <b>{strongest}</b>.", SOURCE
-        )
+        html.equation(LATEX, f"At t = {scene.t} the class that changes ε most is <b>{most}</b>.", SOURCE)
         + html.image_row({f"x<sub>{scene.t}</sub>": scene.xt, "x̂<sub>0</sub> without a class": unguided})
         + f'<ol class="classes" style="--columns: {len(order)}">{"".join(f"<li>{name}</li>" for name in names)}</ol>'
         + "".join(strips)

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from diffusion_demo.diffusion.denoiser import call_model
 from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits
 from diffusion_demo.diffusion.losses import decoder_log_likelihood, decoder_term
+from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 from diffusion_demo.ui.charts import chart
 from diffusion_demo.ui.inspect.lessons import html
@@ -36,29 +38,34 @@ def show(scene: Scene) -> str:
 
 
 def compute_terms(scene: Scene, steps: int | None) -> Iterator[tuple[int, float]]:
-    """Yield (t, term in bits/dim) for a chain of `steps` steps (None: T steps), with t from T down to 1."""
-    chain = scene.chain.respaced(spaced_timesteps(len(scene.chain), min(steps or len(scene.chain), len(scene.chain))))
-    generator = torch.Generator().manual_seed(scene.seed + 4)
+    """Yield (t, term in bits/dim) for a chain of `steps` steps (None: T steps), with t from T down to 1.
 
-    def noise() -> torch.Tensor:
-        return torch.randn(scene.x0.shape, generator=generator).to(scene.x0.device)
-
+    All have the noise of the scene, so that each is the cost which lesson 3 shows, and L_0 is that of the decoder.
+    """
+    chain = _chain(scene, steps)
     with torch.no_grad():
-        for term in bound_terms(scene.model, chain, scene.x0, noise, **scene.labels(1)):
+        for term in bound_terms(scene.model, chain, scene.x0, lambda: scene.eps, **scene.labels(1)):
             yield int(chain.timesteps[term.t]) + 1, float(term.bits[0])
+
+
+def _chain(scene: Scene, steps: int | None) -> Diffusion:
+    total = len(scene.chain)
+    return scene.chain.respaced(spaced_timesteps(total, min(steps or total, total)))
 
 
 def render(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
     """Return the HTML for the first terms of a chain of `steps` steps, with the sum if the terms are complete."""
     ascending = sorted(terms)
     nearest_t, bits = min(ascending, key=lambda term: abs(term[0] - scene.t))
+    total = len(scene.chain)
+    nearest = f"The step nearest to t = {scene.t} is that of t = {nearest_t}." if nearest_t != scene.t else ""
     missing = f'<p class="found">{len(terms):,} of {steps:,} steps, from the noisiest on.</p>'
     return (
         html.equation(
             LATEX,
-            f"At t = {nearest_t} the step back costs L<sub>{nearest_t - 1}</sub> = <b>{bits:.3g}</b> bits per "
-            "dimension.",
-            f"DDPM, Equation 5; here on a chain of {steps:,} steps",
+            f"At t = {nearest_t} the step back costs <b>{bits:.3g}</b> bits per dimension. {nearest}",
+            f"DDPM, Equation 5; here in {steps:,} steps"
+            + (f", each as long as {total / steps:.3g} of the model's {total:,}" if steps < total else ""),
         )
         + chart(
             "Bits of each step over t",
@@ -67,9 +74,9 @@ def render(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
             "t",
             "bits per dimension",
             log=True,
-            mark=scene.t,
+            mark=nearest_t,
         )
-        + (missing if len(terms) < steps else _sum_table(scene, terms) + _decoder_part(scene))
+        + (missing if len(terms) < steps else _sum_table(scene, terms) + _decoder_part(scene, steps))
     )
 
 
@@ -82,12 +89,19 @@ def _sum_table(scene: Scene, terms: list[tuple[int, float]]) -> str:
         ["L<sub>T</sub>, information left in pure noise", f"{prior:.2g}"],
         ["<b>sum: bits per dimension</b>", f'<b class="total">{first + middle + prior:.4f}</b>'],
     ]
-    return html.table(["part", ""], rows)
+    few = len(terms) < len(scene.chain)
+    return html.table(["part", ""], rows) + (
+        f'<p class="found">{"Few long steps cost more than many short ones: all steps give the bound itself. " * few}'
+        "Above 8, storing the pixels as they are takes less.</p>"
+    )
 
 
-def _decoder_part(scene: Scene) -> str:
+def _decoder_part(scene: Scene, steps: int) -> str:
     """Return the discrete decoder of the last step, which gives each of the 256 values of a pixel a probability."""
-    p = scene.p(scene.chain.q_sample(scene.x0, 0, scene.eps), 0)
+    chain = _chain(scene, steps)
+    x1 = chain.q_sample(scene.x0, 0, scene.eps)
+    with torch.no_grad():
+        p = chain.p(call_model(scene.model, chain, x1, 0, **scene.labels(1)), x1, 0)
     pixel = scene.pixel
     probability = pixel_probabilities(float(p.mean[pixel]), float(p.log_variance.expand_as(p.mean)[pixel]))
     true = round((float(scene.x0[pixel]) + 1) * 127.5)
@@ -99,8 +113,8 @@ def _decoder_part(scene: Scene) -> str:
         html.equation(
             DECODER_LATEX,
             f"The chosen pixel is <b>{true}</b>, to which the last step gives a probability of "
-            f"<b>{float(probability[true]):.3f}</b>: {bits:.2f} bits. Over the whole image L<sub>0</sub> is "
-            f"<b>{float(decoder_term(p, scene.x0)[0]):.3f}</b> bits per dimension.",
+            f"<b>{float(probability[true]):.3f}</b>: {bits:.2f} bits. Over the whole image that is L<sub>0</sub> = "
+            f'<b class="decoder">{float(decoder_term(p, scene.x0)[0]):.4f}</b> bits per dimension.',
             "DDPM, Equation 13: the discrete decoder",
         ),
         chart(
@@ -109,7 +123,7 @@ def _decoder_part(scene: Scene) -> str:
             {"probability": [float(probability[value]) for value in values]},
             "value of the chosen pixel, 0 to 255",
             "probability",
-            mark=float(true),
+            mark=true + 0.5,  # the middle of its bar
             steps=True,
         ),
     )

@@ -44,15 +44,22 @@ def show(scene: Scene) -> str:
         )
         + _words(scene, p, q)
         + _deviations(scene, deviation)
-        + html.part("The step for the chosen pixel", _pixel_chart(scene.pixel, q, p, deviation))
+        + html.part(
+            "The step for one pixel",
+            '<p class="found">The pixel is chosen at the end of this lesson. Where q and p overlap, the guess costs '
+            "nothing.</p>",
+            _pixel_chart(scene.pixel, q, p, deviation),
+        )
     )
 
 
 def _words(scene: Scene, p: Reverse, q: Gaussian) -> str:
+    weight = float(scene.chain.posterior_coef_x0[scene.index])
     bits = float(kl_term(q, p)[0] if scene.index else decoder_term(p, scene.x0)[0])
     return (
         f'<p class="found">Because the guess is not exact, this step costs <b class="bits">{bits:.3g}</b> bits per '
-        f"dimension (L<sub>{scene.index}</sub>). The optimal denoiser answers with one of the sixteen images as soon "
+        f"dimension (L<sub>{scene.index}</sub>): little where x̂<sub>0</sub> has little weight in the step, here "
+        f"{weight:.2g}. The optimal denoiser knows nothing but the sixteen images. It answers with one of them as soon "
         "as it can tell them apart: perfect for those, wrong for every other. The network works for all images.</p>"
     )
 

@@ -10,10 +10,16 @@ from diffusion_demo.ui.inspect.lessons.scene import Scene
 
 NUM_DRAWS, CURVE_POINTS = 16, 24
 LATEX = (
-    r"L_{\mathrm{simple}} = \mathbb{E}_{t, x_0, \epsilon}"
-    r"\left\|\epsilon - \epsilon_\theta(\sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\epsilon,\ t)\right\|^2"
+    r"L_{\mathrm{simple}} = \mathbb{E}_{t, x_0, \varepsilon}"
+    r"\left\|\varepsilon - \varepsilon_\theta"
+    r"(\sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\varepsilon,\ t)\right\|^2"
 )
-TARGETS = {"epsilon": "ε", "sample": "x<sub>0</sub>", "v_prediction": "v", "previous": "the mean of x<sub>t−1</sub>"}
+TARGETS = {
+    "epsilon": "ε",
+    "sample": "x<sub>0</sub>",
+    "v_prediction": "v = √ᾱ<sub>t</sub> ε − √(1 − ᾱ<sub>t</sub>) x<sub>0</sub>",
+    "previous": "the mean of x<sub>t−1</sub>",
+}
 
 
 def show(scene: Scene) -> str:

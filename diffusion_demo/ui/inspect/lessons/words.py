@@ -1,6 +1,7 @@
 """Words of the six lessons: their titles, questions, ideas and attempts. They need no model, so they show at once."""
 
 from html import escape
+from itertools import pairwise
 from typing import NamedTuple
 
 
@@ -11,65 +12,121 @@ class Lesson(NamedTuple):
     question  what the lesson answers
     idea      two sentences
     attempt   something to try, with the outcome to expect
-    share     t / T at which to try it
+    share     t / T at which to try it, or None if it takes no other t
+    symbols   what the signs in its equations mean
     """
 
     title: str
     question: str
     idea: str
     attempt: str
-    share: float
+    share: float | None
+    symbols: dict[str, str]
 
+
+_IMAGE = {"x<sub>0</sub>": "the image", "x<sub>t</sub>": "the image after t of T steps of noise"}
+_LEFT = {
+    "ᾱ<sub>t</sub>": "the product of 1 − β over the first t steps: the share of the image that is left in x<sub>t</sub>"
+}
+_KL = {"KL": "the Kullback–Leibler divergence, how far one distribution is from another: 0 if they are equal"}
+_BITS = {"bits/dim": "bits for each number of the image, of which a pixel has three"}
+_Q = {"q": "the distribution of images with noise, which is known exactly"}
+_P = {"p<sub>θ</sub>": "the distribution of a step back, which the network with weights θ computes"}
 
 LESSONS = {
     "forward": Lesson(
         "Forward process",
         "How does an image turn into noise?",
-        "Each step fades the image slightly and adds a little random noise (a Markov chain). Because a sum of "
-        "Gaussians is Gaussian, t small steps equal one big one: the weighted sum below.",
+        "Each step fades the image and adds fresh random noise, little at first and more toward the end. Because a sum "
+        "of Gaussians is Gaussian, t small steps equal one big one: the weighted sum below.",
         "Drag t all the way to the right. Expect a mean near 0 and a standard deviation near 1: pure noise, whatever "
         "the image was.",
         1.0,
+        _IMAGE
+        | {
+            "ε": "normal noise with mean 0 and variance 1",
+            "β<sub>t</sub>": "the variance of the noise that step t adds",
+        }
+        | _LEFT
+        | _Q
+        | _KL
+        | _BITS,
     ),
     "schedules": Lesson(
         "Noise schedules",
         "How fast should noise be added?",
         "A schedule sets the noise β<sub>t</sub> of each step, and with it the share ᾱ<sub>t</sub> of the signal that "
-        "is left. A good one ends in pure noise, and spends few steps where nothing of the image is left to learn.",
+        "is left. A good one ends in pure noise, from which new images can start, and spends few steps where nothing "
+        "of the image is left to learn.",
         "Set t to 70 %. Expect almost no image on the linear schedule, and still a fifth of the signal on cosine.",
         0.7,
+        {"β<sub>t</sub>": "the variance of the noise that step t adds"}
+        | _LEFT
+        | {"SNR": "signal-to-noise ratio, ᾱ<sub>t</sub> / (1 − ᾱ<sub>t</sub>)"},
     ),
     "reverse": Lesson(
         "Reverse step",
         "How does one step remove noise?",
-        "If the clean image were known, the reverse step would be an exact Gaussian. The network predicts the image "
-        "instead, and steps as if that were right.",
+        "If the clean image were known, the reverse step would be an exact Gaussian. The network's prediction gives a "
+        "guess of the image instead, and the step is taken as if that were right.",
         "Set t to 90 %. Expect a blurred guess: the average of all images that could be hidden under that much noise.",
         0.9,
+        {
+            "x̂<sub>0</sub>": "the image as the network guesses it from x<sub>t</sub>",
+            "μ<sub>θ</sub>, Σ<sub>θ</sub>": "mean and variance of the step from x<sub>t</sub> to x<sub>t−1</sub>",
+            "β̃<sub>t</sub>": "the variance of that step if the image were known",
+        }
+        | _Q
+        | _P
+        | {"L<sub>t−1</sub>": "what the wrong guess at t costs in bits (lesson 5)"},
     ),
     "training": Lesson(
         "Training objective",
         "What does the network learn?",
-        "Training adds known noise to an image and asks the network for it; the squared error is the loss. Predicting "
-        "the noise ε, the image x<sub>0</sub> or v is the same guess, and their errors differ only by a factor.",
+        "Training adds known noise to an image and asks the network for it; the squared error is the loss. Some "
+        "networks predict the noise ε, some the image x<sub>0</sub>, some a mixture v: with x<sub>t</sub> known, each "
+        "gives the others, and their errors differ only by a factor.",
         "Set t to 5 %. Expect a larger error of ε than at 90 %: little noise is hard to tell from the image's details.",
         0.05,
+        {
+            "ε<sub>θ</sub>": "the noise as the network predicts it from x<sub>t</sub> and t",
+            "𝔼": "the average over images, noise and t",
+            "v": "√ᾱ<sub>t</sub> ε − √(1 − ᾱ<sub>t</sub>) x<sub>0</sub>",
+        },
     ),
     "likelihood": Lesson(
         "Likelihood",
         "How many bits does an image cost?",
         "Every wrong guess costs bits: each step pays the divergence between the true reverse step and the model's. "
         "The sum bounds −log p(x<sub>0</sub>). Lower is better; 8 means no compression.",
-        "Choose a photograph among the examples. Expect more bits than for an image like the model's training data.",
-        0.05,
+        "Note the sum, then choose a photograph among the examples above. Expect far more bits than for an image like "
+        "the model's training data.",
+        None,
+        _KL
+        | _BITS
+        | _Q
+        | _P
+        | {
+            "L<sub>t−1</sub>": "the divergence of the step from x<sub>t</sub> to x<sub>t−1</sub>",
+            "L<sub>0</sub>": "the bits of the last step, to whole pixel values",
+            "L<sub>T</sub>": "what x<sub>T</sub> still tells about the image",
+            "δ<sub>−</sub>, δ<sub>+</sub>": "the range of numbers that are rounded to one pixel value",
+        },
     ),
     "guidance": Lesson(
         "Guidance",
         "How does a class steer the image?",
         "The difference between the predictions with and without a class points toward that class. Guidance "
         "pushes further that way: images match the class better but vary less.",
-        "Set t to 10 %. Expect no visible difference between the classes: by then the image is already settled.",
+        "Set t to 10 %. Expect the same figure for every class, in other colors at most: so late, a class changes only "
+        "details.",
         0.1,
+        {
+            "c": "a class",
+            "∅": "no class",
+            "s": "the guidance scale: 1 is none, 0 ignores the class",
+            "x̂<sub>0</sub>": "the image as the network guesses it from x<sub>t</sub>",
+        },
     ),
 }
 DEFAULT = "forward"
@@ -82,12 +139,19 @@ def heads() -> str:
 
 
 def _head(name: str, number: int, lesson: Lesson) -> str:
-    button = f'<button type="button" class="set-t" data-share="{lesson.share}">Set t to {lesson.share:.0%}</button>'
+    signs = "".join(f"<dt>{sign}</dt><dd>{meaning}</dd>" for sign, meaning in lesson.symbols.items())
     return (
         f'<header class="head" data-lesson="{name}" hidden><p class="number">Lesson {number} of {len(LESSONS)}</p>'
         f'<h2>{lesson.question}</h2><p class="idea">{lesson.idea}</p>'
-        f'<p class="try"><b>Try it.</b> {lesson.attempt} {button}</p></header>'
+        f'<p class="try"><b>Try it.</b> {lesson.attempt} {_set_t(lesson.share)}</p>'
+        f'<details class="symbols"><summary>Symbols in this lesson</summary><dl>{signs}</dl></details></header>'
     )
+
+
+def _set_t(share: float | None) -> str:
+    if share is None:
+        return ""
+    return f'<button type="button" class="set-t" data-share="{share}">Set t to {100 * share:.0f} %</button>'
 
 
 def navigation() -> str:
@@ -99,8 +163,10 @@ def navigation() -> str:
     )
 
 
-def following(name: str) -> tuple[str, str] | None:
-    """Return the name and the question of the lesson after this one, or None for the last."""
-    names = list(LESSONS)
-    index = names.index(name) + 1
-    return (names[index], LESSONS[names[index]].question) if index < len(names) else None
+def ways_on() -> str:
+    """Return the buttons from each lesson to the one after it, as HTML. The page shows one at a time."""
+    return "".join(
+        f'<p class="next" data-lesson="{name}" hidden><button type="button" class="go-to" data-lesson="{after}">'
+        f"Next: {LESSONS[after].question} →</button></p>"
+        for name, after in pairwise(LESSONS)
+    )

@@ -1,0 +1,51 @@
+"""Lesson 6, finished images: the same seeds and class at several guidance scales, and how much the images differ."""
+
+from collections.abc import Iterator
+from html import escape
+
+from torch import Tensor
+
+from diffusion_demo.sampling.generate import last_step, sample
+from diffusion_demo.sampling.request import Request
+from diffusion_demo.ui.inspect.lessons import html
+from diffusion_demo.ui.inspect.lessons.guidance import guidance_directions
+from diffusion_demo.ui.inspect.lessons.scene import Scene
+
+IMAGES, SCALES = 8, (0.0, 1.0, 4.0)
+MEANINGS = {0.0: "without the class", 1.0: "the class without guidance", 4.0: "with guidance"}
+CONCLUSION = (
+    '<p class="found">From s = 0 to 1 all images become those of the class, and differ less. Above 1 that goes on: a '
+    "model that follows its classes weakly gains by it. One that already follows them, like avatars-32, gets stronger "
+    "colors and fewer kinds of images.</p>"
+)
+
+
+def parts(scene: Scene) -> Iterator[str]:
+    """Yield the HTML of each row of images, as soon as it is sampled. Without guidance there are none."""
+    metadata = scene.checkpoint.description
+    if not metadata.guidance:
+        return
+    label = int(guidance_directions(scene)[1].argmax())
+    name = escape(metadata.title(metadata.class_names[label]))
+    intro = (
+        f'<p class="found">{IMAGES} images from pure noise for the class {name}, with the same seeds in each row.</p>'
+    )
+    for scale in SCALES:
+        request = Request(num_images=IMAGES, seed=scene.seed, class_index=label, guidance_scale=scale)
+        images = last_step(sample(scene.checkpoint, request)).xt
+        caption = (
+            f"s = {scale:g}, {MEANINGS[scale]}: two images differ by "
+            f'<b class="variety">{mean_distance(images):.1f}</b> of 255'
+        )
+        row = html.strip(images, caption)
+        first, last = scale == SCALES[0], scale == SCALES[-1]
+        yield html.part("Finished images: what guidance trades", intro, row) if first else row + CONCLUSION * last
+
+
+def mean_distance(images: Tensor) -> float:
+    """Return the RMS distance in gray levels of two of the images [N, C, S, S] in [-1, 1], averaged over all pairs."""
+    return (
+        127.5
+        * float((images[:, None] - images[None]).square().mean((2, 3, 4)).sqrt().sum())
+        / (len(images) * (len(images) - 1))
+    )
