@@ -75,6 +75,14 @@ def test_the_mark_of_t_is_on_the_curve(open_page):
     assert abs(offset) < 0.5
 
 
+@pytest.mark.parametrize("lesson", words.LESSONS)
+def test_a_lesson_is_printed_on_one_page(open_page, lesson):
+    page = open_inspect(open_page)
+    turn_to(page, lesson)
+    pdf = page.pdf(format="A4")
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1
+
+
 def test_what_changed_is_never_shown_as_current(open_page):
     """The old answer is hidden under another title and dimmed under the same one, from the first moment on."""
     page = open_inspect(open_page)
