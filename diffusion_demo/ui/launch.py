@@ -153,7 +153,7 @@ def _start(page: GuardedBlocks, options: argparse.Namespace, port: int, page_set
         theme=THEME,
         css=CONTRAST_CSS,
         css_paths=[*charts.STYLES, *(ASSETS / name for name in STYLES)],
-        head=charts.head() + f"<style>{read_asset('inspect/print.css')}</style>",
+        head=charts.head() + f"<style>{read_asset('whole_page.css')}</style>",
         js=read_asset("shell.js"),
         favicon_path=str(ASSETS / "favicon.svg"),
         ssr_mode=False,

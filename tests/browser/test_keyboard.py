@@ -95,6 +95,7 @@ def test_a_folder_is_trained_on_its_unreadable_image_explained_and_runs_reordere
     expect(rows.filter(has_text="keyboard-3")).to_contain_text("number 1", timeout=SOON)
     for name in ("keyboard-2", "keyboard-3"):
         press(page, page.get_by_role("button", name=f"Remove {name}"))
+        press(page, page.get_by_role("button", name=f"Remove from the queue: {name}"))
         expect(rows.filter(has_text=name)).to_have_count(0, timeout=SOON)
     press(page, page.get_by_role("button", name="Show keyboard-1"))
     press(page, page.locator("#train-stop"))

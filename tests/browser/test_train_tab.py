@@ -107,7 +107,7 @@ def start_training(page):
     expect(page.locator("#train-start")).to_have_text("Add to queue")
     expect(page.locator("#train-start")).to_be_enabled()
     expect(line).to_contain_text(re.compile(r"Training.*step \d+.*has seen .*images/s.*left.*GB"), timeout=SOON)
-    expect(line).to_contain_text("Your images appear after about 3,000 training images")
+    expect(line).to_contain_text("Previews look like your images from about 3,000 training images on")
     expect(line).to_contain_text("my-digits-1")
     expect(page.locator("#timeline .status")).to_contain_text("Before training", timeout=SOON)
     expect(page.locator("#timeline .status")).to_contain_text("Step 20, preview 2 of 2", timeout=SOON)
@@ -226,7 +226,7 @@ def rename_and_delete(page, runs):
     renamed.get_by_role("button", name="Delete my-digits").click()
     page.get_by_role("button", name="Keep my-digits").click()
     renamed.get_by_role("button", name="Delete my-digits").click()
-    page.get_by_role("button", name="Delete my-digits permanently").click()
+    page.get_by_role("button", name="Delete permanently: my-digits").click()
     expect(renamed).to_have_count(0, timeout=SOON)
     assert not (runs / "my-digits").exists() and (runs / "spare").exists()
 
@@ -269,11 +269,28 @@ def check_queue(page):
     page.screenshot(path=SCREENSHOTS / "train-queue-desktop-light.png", full_page=True)
     for name in ("my-set-2", "my-set-3"):
         page.get_by_role("button", name=f"Remove {name}").click()
+        page.get_by_role("button", name=f"Remove from the queue: {name}").click()
         expect(row(page, name)).to_have_count(0, timeout=SOON)
     page.get_by_role("button", name="Resume queue").click()
     expect(page.locator("#train-stop")).to_be_enabled(timeout=SOON)
     page.locator("#train-stop").click()
     expect(page.locator("#train-line")).to_contain_text("Stopped", timeout=SOON)
+
+
+def test_the_list_of_runs_stays_under_the_pointer_while_the_previews_above_it_grow(open_page, trained_run):
+    page = open_page()
+    page.get_by_role("tab", name="Train", exact=True).click()
+    page.set_viewport_size({"width": 1280, "height": 500})
+    runs = page.locator("#train-table li").first
+    runs.wait_for(timeout=SOON)
+    page.wait_for_timeout(1000)
+    runs.evaluate("row => scrollBy(0, row.getBoundingClientRect().top - 300)")
+    runs.hover()
+    page.wait_for_timeout(300)
+    before = runs.bounding_box()["y"]
+    page.evaluate("document.querySelector('#timeline').style.paddingBottom = '300px'")
+    page.wait_for_timeout(300)
+    assert abs(runs.bounding_box()["y"] - before) < 2
 
 
 def test_the_page_asks_for_the_status_of_runs_only_while_they_are_shown(open_page):

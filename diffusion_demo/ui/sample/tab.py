@@ -184,10 +184,14 @@ def _clear_stages(model: str) -> dict[str, Any]:
 
 @with_details(ShownSettings)
 def _use_settings(event: gr.EventData) -> dict[str, Any]:
-    """Return the updates that open Generate with the settings of the image in the viewer. Raises gr.Error.
+    """Return the updates that open Generate with the settings of the image in the viewer. Raises gr.Error."""
+    updates = _updates_from(event)
+    gr.Info(words.SETTINGS_USED)
+    return updates
 
-    The settings come from the browser, so they are checked like those of a file.
-    """
+
+def _updates_from(event: gr.EventData) -> dict[str, Any]:
+    """Return the updates for the settings of an event, which are checked: the browser sends them. Raises gr.Error."""
     image_settings = getattr(event, "settings", None)
     if not isinstance(image_settings, dict):
         raise gr.Error(restore.UNREADABLE_SETTINGS, print_exception=False)
@@ -200,7 +204,7 @@ def _resume(event: gr.EventData) -> dict[str, Any]:
 
     They come from the browser, so they are checked like those of a file.
     """
-    updates, count, label = _use_settings(event), getattr(event, "num_images", None), getattr(event, "label", None)
+    updates, count, label = _updates_from(event), getattr(event, "num_images", None), getattr(event, "label", None)
     with user_errors_as_toasts():
         metadata = load_metadata(folder_of(updates["model"]))
         if type(count) is not int or not 1 <= count <= settings().images or label not in (MIXED, *metadata.class_names):

@@ -83,6 +83,7 @@ IMPORT_FILE, IMPORT_OPTIONS, IMPORT_START = "Checkpoint file", "Extra options", 
 # What a user can put right
 NO_IMAGE = "No image yet. Drop one, or pick one from the history."
 NOT_AN_IMAGE = "This file isn't a readable image. Try PNG, JPEG or WebP."
+SETTINGS_USED = "Generate now makes this image again. For new images, turn on Randomize seed."
 NO_SETTINGS_FILE = "No file. Choose a PNG downloaded from this page."
 NOT_RESTORABLE = "Settings can't be restored from a variation or a comparison. Use an image made with Generate."
 NO_UPSCALER = f'No upsampler fits this model. Turn off "{UPSCALE}", or choose another model.'

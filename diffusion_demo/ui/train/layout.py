@@ -155,11 +155,12 @@ def lay_out_settings() -> RunSettings:
 
 def lay_out_stage() -> tuple[Stage, RunProgress]:
     """Add the third step: the report on the images until training starts, then the selected run."""
-    gr.Markdown("## 3 Training", elem_classes="step")
     with gr.Column(visible=False) as report_view:
+        gr.Markdown("## Your images", elem_classes="step")
         to_training = gr.Button("Show training", size="sm", elem_id="train-to-training")
         report = gr.HTML(elem_id="train-report", js_on_load=read_asset("train/report.js"))
     with gr.Column() as training_view:
+        gr.Markdown("## 3 Training", elem_classes="step")
         to_report = gr.Button(SHOW_IMAGES, size="sm", visible=False, elem_id="train-to-report")
         progress = _lay_out_progress()
     return Stage(report_view, report, to_training, training_view, to_report), progress
@@ -171,7 +172,7 @@ def _lay_out_progress() -> RunProgress:
     run = gr.Dropdown([], label="Run", allow_custom_value=True, interactive=True, elem_id="train-run")
     line = gr.HTML(elem_id="train-line")
     timeline = gr.HTML(
-        {"frames": [], "empty": run_status.NO_RUN, "none": True},
+        {"frames": [], "empty": run_status.LOADING, "none": True},
         html_template=read_asset("train/timeline.html"),
         js_on_load=read_asset("train/timeline.js"),
         elem_id="timeline",
@@ -222,7 +223,7 @@ def lay_out_runs() -> RunManager:
     """Add the list of all runs."""
     gr.Markdown("## Runs", elem_classes="step")
     table = gr.HTML(
-        {"runs": [], "queue": {}},
+        {},
         html_template=read_asset("train/run_list.html"),
         js_on_load=read_asset("train/run_list.js"),
         apply_default_css=False,

@@ -27,6 +27,7 @@ NOT_A_DIFFUSION_MODEL = {
     ),
     "upsampler": "This model enlarges images. On the Sample tab, open More settings and turn on Upscale 2x.",
 }
+LOADING = "Loading ..."
 NO_RUN = "Nothing trained yet. Add your images in step 1, or use the sample images, and press Start."
 NO_CHECKPOINT_YET = "This run has no saved model yet. Press Save now, and try again in a few seconds."
 NO_CHECKPOINT = "This run has no saved model."

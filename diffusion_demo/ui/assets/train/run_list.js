@@ -3,6 +3,8 @@ const find = (selector) => element.querySelector(selector), rows = new Map();
 const LABELS = { resume: "Continue", export: "Export", rename: "Rename", delete: "Delete", move_up: "Move up", remove: "Remove" };
 const WAITING = { resume: "Continuing...", export: "Packing...", delete: "Deleting...", rename: "Renaming...", move_up: "Moving...", remove: "Removing..." };
 
+const SURE = { delete: "Delete permanently", remove: "Remove from the queue" };
+
 // The hidden button of an action takes the run, and a new name, from here.
 function act(action, run, name) {
   window.trainRow = { run: run || "", name: name || "" };
@@ -21,7 +23,7 @@ function actionButton(action, run, row) {
   const title = LABELS[action] + " " + run.name;
   const made = button(LABELS[action], title, () => {
     if (action === "rename") return askName(run, row);
-    if (action === "delete") return confirm(run, row);
+    if (SURE[action]) return confirm(run, row, action);
     wait(made, action);
     act(action, run.name);
   });
@@ -37,11 +39,11 @@ function wait(made, action) {
   setTimeout(() => { made.textContent = before; made.disabled = false; }, action === "export" ? 4000 : 10000);
 }
 
-function confirm(run, row) {
+function confirm(run, row, action) {
   const actions = row.querySelector(".actions"), before = [...actions.childNodes];
-  const sure = button("Delete permanently", "Delete " + run.name + " permanently", () => { wait(sure, "delete"); act("delete", run.name); });
+  const sure = button(SURE[action], SURE[action] + ": " + run.name, () => { wait(sure, action); act(action, run.name); });
   sure.className = "danger";
-  const back = button("Cancel", "Keep " + run.name, () => { actions.replaceChildren(...before); actions.querySelector(".delete").focus(); });
+  const back = button("Cancel", "Keep " + run.name, () => { actions.replaceChildren(...before); actions.querySelector("." + action).focus(); });
   actions.replaceChildren(sure, back);
   back.focus();
 }
@@ -60,7 +62,10 @@ function askName(run, row) {
 function build(run) {
   const row = document.createElement("li");
   row.innerHTML = '<span class="head"><span class="label"></span><span class="facts"></span></span><span class="actions"></span>';
-  const open = button(run.name, "Show " + run.name, () => act("open", run.name));
+  const open = button(run.name, "Show " + run.name, () => {
+    act("open", run.name);
+    document.querySelector("#train-results").scrollIntoView({ block: "start" });
+  });
   open.className = "open";
   row.querySelector(".head").prepend(open);
   row.querySelector(".actions").append(...run.actions.map((action) => actionButton(action, run, row)));
@@ -84,7 +89,7 @@ function draw() {
     const list = find(".rows");
     if (list.children[place] !== row.node) list.insertBefore(row.node, list.children[place] || null);
   });
-  find(".none").hidden = runs.length > 0;
+  find(".none").hidden = !value.runs || runs.length > 0; // nothing is known of the runs until the server has told
   find(".queue").hidden = !queue.waiting && !queue.paused;
   find(".queue .words").textContent = (queue.waiting === 1 ? "1 run queued" : (queue.waiting || 0) + " runs queued") + (queue.paused ? " (paused)." : ". One run trains at a time.");
   find(".pause").hidden = !queue.may_pause;
@@ -93,6 +98,16 @@ function draw() {
   find(".problem").textContent = queue.problem || "";
 }
 
+// The first preview makes the page above the list longer. The list stays where it is while the pointer is over it, so that
+// a click meets the button that was aimed at.
+let place = null; // of the list in the document
+function keepInPlace() {
+  const now = element.getBoundingClientRect().top + scrollY, isOver = element.matches(":hover");
+  if (isOver && place !== null && now !== place) scrollBy(0, now - place);
+  place = isOver ? now : null;
+  if (isOver) requestAnimationFrame(keepInPlace);
+}
+element.addEventListener("pointerenter", () => { if (place === null) keepInPlace(); });
 find(".pause").addEventListener("click", () => act("pause"));
 watch("value", draw);
 draw();
