@@ -77,6 +77,15 @@ def test_a_time_budget_ends_with_a_checkpoint(train, run):
     assert_saved(run, last(run)["step"])
 
 
+@pytest.fixture
+def hangup_counts():
+    """SIGHUP has its default action, even if the tests run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup_counts")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
 @pytest.mark.parametrize("moment", ["step", "save", "preview", "last event"])
 def test_a_signal_at_any_moment_ends_with_all_steps_saved(train, run, on_batch, monkeypatch, number, moment):
