@@ -129,7 +129,7 @@ def add_new(
 
     def append(queue: Queue) -> Queue:
         if run.exists or queue.find(name):
-            raise BadInput(f"There is a run {name} already. Choose another name.")
+            raise BadInput(f"A run named {name} already exists. Choose another name.")
         _check_space(queue)
         write_settings(run, settings)
         return replace(queue, entries=(*queue.entries, Entry(name, False, max_minutes, max_steps)))

@@ -157,7 +157,7 @@ def test_an_exact_model_can_be_asked_and_has_no_classes_to_guide(open_page):
     expect(shown).to_contain_text("the class that changes ε most")
     page.get_by_role("combobox", name="Model").last.click()
     page.get_by_role("option", name=re.compile("memorizes (16|sixteen)")).last.click()
-    expect(shown).to_contain_text("knows no classes", timeout=SOON)
+    expect(shown).to_contain_text("has no classes", timeout=SOON)
     expect(page.locator("#lesson .perfect")).to_contain_text("Not a neural network")
     expect(turn_to(page, "reverse")).to_contain_text("this model's, fixed")
     expect(page.locator("#inspector .link")).to_have_attribute(
@@ -185,7 +185,7 @@ def test_all_steps_from_x_t_are_taken_and_the_figure_is_kept(open_page, tmp_path
     page = open_inspect(open_page, query="&lesson=reverse&t=300")
     page.locator('#lesson:not(.busy) .panel[data-lesson="reverse"][data-t="300"]').wait_for(timeout=SOON)
     page.get_by_role("button", name="Take all steps from here").click()
-    page.get_by_text("to noise and back by DDIM").wait_for(timeout=SOON)
+    page.get_by_text("DDIM inversion and decoding").wait_for(timeout=SOON)
     expect(page.locator("#lesson")).not_to_have_class(BUSY, timeout=SOON)
     with page.expect_download() as download:
         page.get_by_role("button", name="Download figure (PNG)").click()

@@ -107,7 +107,7 @@ def start_training(page):
     expect(page.locator("#train-start")).to_have_text("Add to queue")
     expect(page.locator("#train-start")).to_be_enabled()
     expect(line).to_contain_text(re.compile(r"Training.*step \d+.*has seen .*images/s.*left.*GB"), timeout=SOON)
-    expect(line).to_contain_text("Previews look like your images from about 3,000 training images on")
+    expect(line).to_contain_text("Previews resemble your images after about 3,000 training images")
     expect(line).to_contain_text("my-digits-1")
     expect(page.locator("#timeline .status")).to_contain_text("Before training", timeout=SOON)
     expect(page.locator("#timeline .status")).to_contain_text("Step 20, preview 2 of 2", timeout=SOON)

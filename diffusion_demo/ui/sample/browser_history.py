@@ -19,6 +19,7 @@ ADD_RESULTS = (
 )
 SENT_IMAGE = "() => window.sentImage"
 PRESS_GENERATE = "() => { document.querySelector('#history .history').dispatchEvent(new Event('resumed')) }"
+STOP_ASKING = "() => { document.querySelector('#history .history').dispatchEvent(new Event('refused')) }"
 
 
 def history_strip() -> gr.HTML:

@@ -129,6 +129,7 @@ def _connect_history(
     events.use_this(with_named_outputs(_use_settings, used), None, [*used.values()], **UNLIMITED_EVENT)
     resumed = events.resume_this(with_named_outputs(_resume, used), None, [*used.values()], **UNLIMITED_EVENT)
     resumed.success(None, None, None, js=browser_history.PRESS_GENERATE)
+    resumed.failure(None, None, None, js=browser_history.STOP_ASKING)
     opened = [modes, vary.mode, model, label]
     for event, mode, image in (
         (events.vary_this, words.ONE, vary.one),

@@ -64,7 +64,7 @@ EQUAL_COST = (
     "Each cell uses the same number of network calls (guided steps use two). Other settings come from Generate."
 )
 COST_OF_CALLS = (
-    "A cell uses at most the network calls of its {side} (guided steps use two). Other settings come from Generate."
+    "The {side} caps the network calls of each cell (guided steps use two). Other settings come from Generate."
 )
 COST_OF_STEPS = "Guided steps use two network calls, so cells differ in cost. Other settings come from Generate."
 COMPARE_EMPTY = "Pick what to vary, then press Compare. Results appear here."
@@ -76,7 +76,7 @@ ONE_CALL = "One call = one run of the network."
 IMPORT = "Import an OpenAI checkpoint (.pt)"
 IMPORT_HINT = (
     "A U-Net or noisy classifier of guided-diffusion or improved-diffusion. If the file lacks information, you'll be "
-    "asked for it. Released models come with the options to type. The file's code is never executed."
+    "asked for it; for released models, the message lists all options. The file's code is never executed."
 )
 IMPORT_FILE, IMPORT_OPTIONS, IMPORT_START = "Checkpoint file", "Extra options", "Import"
 

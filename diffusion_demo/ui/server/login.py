@@ -25,7 +25,7 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewp
 <title>Diffusion Demo: log in</title><style>body{{font:1rem sans-serif;max-width:20rem;margin:15vh auto;padding:1rem}}
 input,button{{display:block;width:100%;box-sizing:border-box;font:inherit;padding:.5rem;margin:.25rem 0 1rem}}</style>
 <h1>Diffusion Demo</h1><form method="post" action="/login"><p role="alert">{message}</p>
-<label>Name<input name="username" autocomplete="username" required></label>
+<label>Username<input name="username" autocomplete="username" required></label>
 <label>Password<input name="password" type="password" autocomplete="current-password" required></label>
 <button>Log in</button></form></html>"""
 

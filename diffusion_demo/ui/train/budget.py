@@ -34,7 +34,7 @@ def parse_duration(label: str | None) -> int:
     """Return the minutes of a duration label. Raises BadInput for a label that is not available."""
     minutes = available_durations().get(label) if label is not None else None
     if minutes is None:
-        raise BadInput("No training duration selected. Choose one.")
+        raise BadInput("No training time selected. Choose one.")
     return minutes
 
 

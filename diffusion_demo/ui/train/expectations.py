@@ -34,12 +34,12 @@ def expectation(status: Status, config: TrainConfig) -> str:
     if seen >= needed:
         return ""
     is_new = config.init_from is None
-    subject = "noise, then blurred colors," if is_new else "images of the model that it started from"
+    subject = "noise, then blurred colors," if is_new else "images like those of the initial model"
     if status.state != "running":
         return (
-            f"This run has seen {seen:,} images. Previews look like your images from about {needed:,} on. "
+            f"This run has seen {seen:,} images. Previews resemble your images after about {needed:,}. "
             "Continue training to see more."
         )
     speed = status.images_per_second if status.step >= MIN_STEPS else None
     wait = f", in about {duration((needed - seen) / speed)}" if speed else ""
-    return f"Expect {subject} at first. Previews look like your images from about {needed:,} training images on{wait}."
+    return f"Expect {subject} at first. Previews resemble your images after about {needed:,} training images{wait}."

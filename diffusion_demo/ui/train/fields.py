@@ -40,7 +40,7 @@ def build() -> tuple[dict[str, Component], gr.Column]:
         "task",
         "Task",
         [("Generate images", "diffusion"), ("Classify noisy images", "classifier"), ("Upscale images 2x", "upsampler")],
-        "A classifier guides another model by class; an upscaler enlarges its images.",
+        "A classifier guides another model's sampling; an upscaler enlarges that model's images.",
     )
     _image_fields(layout)
     _step_fields(layout)

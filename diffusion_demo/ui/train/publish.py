@@ -16,7 +16,7 @@ from diffusion_demo.ui.train import run_actions
 TITLE = "Publish on the Hugging Face Hub"
 NO_CHECKPOINT = "This run has no checkpoint yet. Wait for the first one, or press Save now."
 WORKING = "Publishing: sixteen sample images, then the upload …"
-PUBLISHED = "Published as [{name}]({address}). Anyone who may see it can use it by its name in Train, under Start from."
+PUBLISHED = "Published as [{name}]({address}). Anyone with access can enter this name in Train, under Start from."
 
 
 def build(run: Component, owner: Component) -> None:

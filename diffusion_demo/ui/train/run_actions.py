@@ -68,7 +68,7 @@ def rename(name: str | None, owner_token: object, new_name: str) -> gr.Dropdown:
         new += f"-{secrets.token_hex(8)}"  # names of private runs cannot be guessed
     if new != run.path.name:
         if new.casefold() in {other.casefold() for other in run_list.all_names()} or (model_list.RUNS / new).exists():
-            raise gr.Error(f"There is a run {new} already. Choose another name.", print_exception=False)
+            raise gr.Error(f"A run named {new} already exists. Choose another name.", print_exception=False)
         _rename(run, model_list.RUNS / new, "rename")
     return gr.Dropdown(run_list.visible_names(owner_token), value=new)
 
@@ -76,7 +76,7 @@ def rename(name: str | None, owner_token: object, new_name: str) -> gr.Dropdown:
 def check_not_trained(run: RunFolder, deed: str) -> None:
     """Raise gr.Error if a trainer of this run is active."""
     if run_list.is_training(run):
-        raise gr.Error(f"This run is being trained. Stop it before it is {deed}.", print_exception=False)
+        raise gr.Error(f"A run that is training cannot be {deed}. Stop it first.", print_exception=False)
 
 
 def _rename(run: RunFolder, target: Path, deed: str) -> None:

@@ -29,8 +29,8 @@ NOT_A_DIFFUSION_MODEL = {
 }
 LOADING = "Loading ..."
 NO_RUN = "Nothing trained yet. Add your images in step 1, or use the sample images, and press Start."
-NO_CHECKPOINT_YET = "This run has no saved model yet. Press Save now, and try again in a few seconds."
-NO_CHECKPOINT = "This run has no saved model."
+NO_CHECKPOINT_YET = "This run has no checkpoint yet. Press Save now, and try again in a few seconds."
+NO_CHECKPOINT = "This run has no checkpoint."
 CHOOSE_RUN = "Choose a run from the list below."
 FIRST_PREVIEW = "First preview after 20 steps."
 IN_QUEUE = "Previews appear here once this run starts."

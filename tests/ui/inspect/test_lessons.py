@@ -223,7 +223,7 @@ def test_ddim_inverts_its_encoding(scene):
 def test_all_steps_from_x_t_are_shown_one_figure_after_the_other(scene):
     parts = list(regenerate.parts(scene))
     assert len(parts) == 4 and all("<img" in part for part in parts)
-    assert "from the same x<sub>t</sub>, t = 300" in parts[0] and "to noise and back by DDIM" in parts[3]
+    assert "from the same x<sub>t</sub>, t = 300" in parts[0] and "DDIM inversion and decoding" in parts[3]
 
 
 def test_guided_images_go_along_the_direction_of_their_class(scene):

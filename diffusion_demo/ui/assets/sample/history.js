@@ -46,9 +46,20 @@ function resume() {
     run = JSON.parse(sessionStorage.getItem(UNFINISHED_RUN));
     sessionStorage.removeItem(UNFINISHED_RUN);
   } catch { /* a browser that stores nothing */ }
-  if (run) setTimeout(() => trigger("resume_this", run), 500); // Gradio loses events before the page is complete
+  if (run) setTimeout(askToResume, 500, run, 12);
 }
-element.querySelector(".history").addEventListener("resumed", () => pressWhenReady(document.querySelector("#generate"), 600));
+// Gradio loses events before the page is complete, so this one is repeated until the server has answered.
+let isAnswered = false;
+function askToResume(run, tries) {
+  if (isAnswered || !tries) return;
+  trigger("resume_this", run);
+  setTimeout(askToResume, 5000, run, tries - 1);
+}
+element.querySelector(".history").addEventListener("resumed", () => {
+  if (!isAnswered) pressWhenReady(document.querySelector("#generate"), 600);
+  isAnswered = true;
+});
+element.querySelector(".history").addEventListener("refused", () => { isAnswered = true; });
 function pressWhenReady(button, tries) {
   if (!button.disabled) button.click();
   else if (tries) setTimeout(pressWhenReady, 100, button, tries - 1);

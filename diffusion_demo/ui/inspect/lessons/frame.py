@@ -13,9 +13,8 @@ from diffusion_demo.ui.inspect.lesson_functions import SHOWS
 from diffusion_demo.ui.inspect.lessons.scene import Scene
 
 EXACT = (
-    "<b>Exact model.</b> Not a neural network: the mathematically best denoiser for 16 images, so it can only return "
-    "those 16. A network that did the same would have memorized its training set. Small errors are what let it create "
-    "new images."
+    "<b>Exact model.</b> Not a neural network: the optimal denoiser for 16 images, so it can only return those 16. "
+    "A network that did the same would have memorized its training set. Small errors let a network create new images."
 )
 
 

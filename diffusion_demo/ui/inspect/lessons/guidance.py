@@ -17,7 +17,7 @@ LATEX = (
 SOURCE = "Ho and Salimans 2022, Equation 6, with s = w + 1: 1 is no guidance"
 MAX_CLASSES, SCALES = 10, (1.0, 3.0)
 UNGUIDED = (
-    '<p class="found">This model knows no classes, or was never trained without them, so it cannot be guided. '
+    '<p class="found">This model has no classes or was trained without label dropout, so it cannot be guided. '
     "Choose another model.</p>"
 )
 

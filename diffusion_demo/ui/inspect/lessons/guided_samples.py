@@ -14,9 +14,9 @@ from diffusion_demo.ui.inspect.lessons.scene import Scene
 IMAGES, SCALES = 8, (0.0, 1.0, 4.0)
 MEANINGS = {0.0: "without the class", 1.0: "the class without guidance", 4.0: "with guidance"}
 CONCLUSION = (
-    '<p class="found">From s = 0 to 1 all images become those of the class, and differ less. Above 1 that goes on: a '
-    "model that follows its classes weakly gains by it. One that already follows them, like avatars-32, gets stronger "
-    "colors and fewer kinds of images.</p>"
+    '<p class="found">From s = 0 to 1 the images come to match the class and vary less. Above 1 this continues: a '
+    "model that follows its classes only weakly benefits; one that follows them well, like avatars-32, gets stronger "
+    "colors and less diversity.</p>"
 )
 
 

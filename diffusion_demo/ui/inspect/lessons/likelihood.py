@@ -63,7 +63,7 @@ def render(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
     return (
         html.equation(
             LATEX,
-            f"At t = {nearest_t} the step back costs <b>{bits:.3g}</b> bits per dimension. {nearest}",
+            f"At t = {nearest_t} the reverse step costs <b>{bits:.3g}</b> bits per dimension. {nearest}",
             f"DDPM, Equation 5; here in {steps:,} steps"
             + (f", each as long as {total / steps:.3g} of the model's {total:,}" if steps < total else ""),
         )
@@ -91,8 +91,8 @@ def _sum_table(scene: Scene, terms: list[tuple[int, float]]) -> str:
     ]
     few = len(terms) < len(scene.chain)
     return html.table(["part", ""], rows) + (
-        f'<p class="found">{"Few long steps cost more than many short ones: all steps give the bound itself. " * few}'
-        "Above 8, storing the pixels as they are takes less.</p>"
+        f'<p class="found">{"A few long steps cost more than many short ones; only all T steps give the bound. " * few}'
+        "Above 8, storing the raw pixels takes fewer bits.</p>"
     )
 
 

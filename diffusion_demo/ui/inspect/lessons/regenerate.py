@@ -23,7 +23,7 @@ def parts(scene: Scene) -> Iterator[str]:
     level, xt, labels = len(chain) - 1, scene.xt.repeat(IMAGES, 1, 1, 1), scene.labels(IMAGES)
     yield html.part(
         "All steps: regenerate from x<sub>t</sub>",
-        html.equation(LATEX, "With little noise the same image returns; with more, only its colors.", SOURCE),
+        html.equation(LATEX, "With little noise the image is recovered; with more, only its colors are.", SOURCE),
         html.strip(
             _last(reconstruct(scene.model, chain, xt, level, _noise(scene, 5), **labels)),
             f"from the same x<sub>t</sub>, t = {scene.t}, different noise while denoising",
@@ -39,7 +39,7 @@ def parts(scene: Scene) -> Iterator[str]:
         f"started from pure noise at t = {scene.t}: good only where x<sub>t</sub> is nearly noise anyway",
     )
     decoded, error = ddim_round_trip(scene)
-    caption = f"to noise and back by DDIM, {DDIM_STEPS} steps each way: off by {error:.1f} of 255, less with more steps"
+    caption = f"DDIM inversion and decoding, {DDIM_STEPS} steps each: off by {error:.1f} of 255 (less with more steps)"
     yield html.image_row({"the image": scene.x0, caption: decoded})
 
 

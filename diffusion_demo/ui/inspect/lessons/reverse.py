@@ -46,7 +46,7 @@ def show(scene: Scene) -> str:
         + _deviations(scene, deviation)
         + html.part(
             "The step for one pixel",
-            '<p class="found">The pixel is chosen at the end of this lesson. Where q and p overlap, the guess costs '
+            '<p class="found">The pixel is chosen at the end of this lesson. Where q and p coincide, the step costs '
             "nothing.</p>",
             _pixel_chart(scene.pixel, q, p, deviation),
         )
@@ -92,5 +92,5 @@ def _pixel_chart(pixel: tuple[int, int, int, int], q: Gaussian, p: Reverse, devi
         name: [math.exp(-(((x - mean) / width) ** 2) / 2) / width / math.sqrt(2 * math.pi) for x in grid]
         for name, mean, width in (("q, knowing the image", q_mean, widths[0]), ("p, the network's", p_mean, widths[1]))
     }
-    label = "Densities of the step back for one pixel"
+    label = "Densities of the reverse step for one pixel"
     return chart(label, grid, lines, "value of the pixel after the step", "density")

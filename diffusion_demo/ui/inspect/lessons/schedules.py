@@ -8,6 +8,6 @@ def show(scene: Scene) -> str:
     end = float(scene.chain.abar[-1])
     return (
         f'<p class="found">This model was trained on T = {len(scene.chain):,} steps that end at '
-        f"ᾱ<sub>T</sub> = {end:.2g}. A network works on its own schedule only, so "
-        "the lessons after this one return to it.</p>"
+        f"ᾱ<sub>T</sub> = {end:.2g}. A network works only with the schedule it was trained on, so "
+        "the following lessons use that one.</p>"
     )

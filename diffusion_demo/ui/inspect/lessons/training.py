@@ -58,7 +58,7 @@ def show(scene: Scene) -> str:
                 mark=scene.t,
             ),
             '<p class="found">The optimal denoiser knows only its sixteen images. On one of them its error falls to 0, '
-            "which is memorizing; on any other image it is far off. The network lies between: it generalizes.</p>",
+            "which is memorization; on any other image it is large. The network lies in between: it generalizes.</p>",
         )
     )
 

@@ -31,7 +31,7 @@ _LEFT = {
 _KL = {"KL": "the Kullback–Leibler divergence, how far one distribution is from another: 0 if they are equal"}
 _BITS = {"bits/dim": "bits for each number of the image, of which a pixel has three"}
 _Q = {"q": "the distribution of images with noise, which is known exactly"}
-_P = {"p<sub>θ</sub>": "the distribution of a step back, which the network with weights θ computes"}
+_P = {"p<sub>θ</sub>": "the distribution of the reverse step, as computed by the network with weights θ"}
 
 LESSONS = {
     "forward": Lesson(
@@ -83,7 +83,7 @@ LESSONS = {
     "training": Lesson(
         "Training objective",
         "What does the network learn?",
-        "Training adds known noise to an image and asks the network for it; the squared error is the loss. Some "
+        "Training adds known noise to an image and asks the network to predict it; the squared error is the loss. Some "
         "networks predict the noise ε, some the image x<sub>0</sub>, some a mixture v: with x<sub>t</sub> known, each "
         "gives the others, and their errors differ only by a factor.",
         "Set t to 5 %. Expect a larger error of ε than at 90 %: little noise is hard to tell from the image's details.",
@@ -109,8 +109,8 @@ LESSONS = {
         | {
             "L<sub>t−1</sub>": "the divergence of the step from x<sub>t</sub> to x<sub>t−1</sub>",
             "L<sub>0</sub>": "the bits of the last step, to whole pixel values",
-            "L<sub>T</sub>": "what x<sub>T</sub> still tells about the image",
-            "δ<sub>−</sub>, δ<sub>+</sub>": "the range of numbers that are rounded to one pixel value",
+            "L<sub>T</sub>": "the information about the image left in x<sub>T</sub>",
+            "δ<sub>−</sub>, δ<sub>+</sub>": "the bounds of the interval that is rounded to one pixel value",
         },
     ),
     "guidance": Lesson(
@@ -118,7 +118,7 @@ LESSONS = {
         "How does a class steer the image?",
         "The difference between the predictions with and without a class points toward that class. Guidance "
         "pushes further that way: images match the class better but vary less.",
-        "Set t to 10 %. Expect the same figure for every class, in other colors at most: so late, a class changes only "
+        "Set t to 10 %. Expect the same image for every class, at most recolored: this late, a class changes only "
         "details.",
         0.1,
         {
