@@ -61,7 +61,7 @@ def test_two_settings_against_each_other_in_one_image_with_its_settings(open_pag
 def test_models_and_classes_are_chosen_by_name(open_page, tmp_path):
     page = open_page()
     page.get_by_role("tab", name="Compare").click()
-    expect(page.locator("#compare-way .prose.hint")).to_contain_text("network calls of its column")
+    expect(page.locator("#compare-way .prose.hint")).to_contain_text("The column caps the network calls of each cell")
     expect(page.get_by_label("number input for Network calls per image")).to_be_hidden()
     turn_to(page, rows="Class", columns="Model")
     expect(page.locator("#compare-way .prose.hint")).to_contain_text("Each cell uses the same number of network calls")

@@ -185,7 +185,7 @@ def test_damaged_runs_do_not_affect_others(trained_run, tmp_path):
         assert "intact" in visitor.call(visitor.number_of("list_runs"), [""]).text
         for name in DAMAGED_FILES:
             while not (answer := visitor.call(visitor.number_of("delete"), [name, ""])).succeeded:
-                assert answer.error and re.search("being trained|has started", answer.error), answer.text
+                assert answer.error and re.search("is training|has started", answer.error), answer.text
                 visitor.call(
                     visitor.number_of("stop_run"), [name, ""]
                 )  # again: a trainer that is starting ignores earlier commands
