@@ -62,9 +62,10 @@ def serving(folder: Path, environment: dict[str, str], command_prefix: tuple[str
     try:
         yield server
     finally:
+        log = server.log_text()  # before the end, which may cut a request short
         if server.process.poll() is None:
             server.kill(signal.SIGTERM)
-    assert "Traceback" not in server.log_text(), server.log_text()
+    assert "Traceback" not in log, log
 
 
 class Visitor:

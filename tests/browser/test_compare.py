@@ -103,6 +103,7 @@ def test_what_cannot_be_compared_is_one_sentence(open_page, columns, values, wor
     open_more(page)
     set_number(page, "Guidance", 2)
     turn_to(page, columns=columns)
+    page.wait_for_timeout(2000)  # the first updates of a page put the default values back
     page.get_by_label("Column values").fill(values)
     page.locator("#compare").click()
     expect(page.get_by_test_id("toast-body")).to_contain_text(words)

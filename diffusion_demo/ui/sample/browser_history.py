@@ -19,7 +19,7 @@ ADD_RESULTS = (
 )
 SENT_IMAGE = "() => window.sentImage"
 PRESS_GENERATE = "() => { document.querySelector('#history .history').dispatchEvent(new Event('resumed')) }"
-STOP_ASKING = "() => { document.querySelector('#history .history').dispatchEvent(new Event('refused')) }"
+TAKE_NOTE = "() => { document.querySelector('#history .history').dispatchEvent(new Event('taken')) }"
 
 
 def history_strip() -> gr.HTML:

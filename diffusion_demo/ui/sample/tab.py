@@ -127,9 +127,9 @@ def _connect_history(
     events: Any = gallery  # gr.HTML creates custom events on attribute access
     used = form.restored | {"modes": modes}
     events.use_this(with_named_outputs(_use_settings, used), None, [*used.values()], **UNLIMITED_EVENT)
+    events.resume_this(None, None, None, js=browser_history.TAKE_NOTE)
     resumed = events.resume_this(with_named_outputs(_resume, used), None, [*used.values()], **UNLIMITED_EVENT)
     resumed.success(None, None, None, js=browser_history.PRESS_GENERATE)
-    resumed.failure(None, None, None, js=browser_history.STOP_ASKING)
     opened = [modes, vary.mode, model, label]
     for event, mode, image in (
         (events.vary_this, words.ONE, vary.one),

@@ -46,20 +46,20 @@ function resume() {
     run = JSON.parse(sessionStorage.getItem(UNFINISHED_RUN));
     sessionStorage.removeItem(UNFINISHED_RUN);
   } catch { /* a browser that stores nothing */ }
-  if (run) setTimeout(askToResume, 500, run, 12);
+  if (run) setTimeout(askToResume, 500, run, 30);
 }
-// Gradio loses events before the page is complete, so this one is repeated until the server has answered.
-let isAnswered = false;
+// Gradio loses events before the page is complete, so this one is repeated until the page has taken note of it.
+let isTaken = false, isResumed = false;
 function askToResume(run, tries) {
-  if (isAnswered || !tries) return;
+  if (isTaken || !tries) return;
   trigger("resume_this", run);
-  setTimeout(askToResume, 5000, run, tries - 1);
+  setTimeout(askToResume, 1000, run, tries - 1);
 }
+element.querySelector(".history").addEventListener("taken", () => { isTaken = true; });
 element.querySelector(".history").addEventListener("resumed", () => {
-  if (!isAnswered) pressWhenReady(document.querySelector("#generate"), 600);
-  isAnswered = true;
+  if (!isResumed) pressWhenReady(document.querySelector("#generate"), 600);
+  isResumed = true;
 });
-element.querySelector(".history").addEventListener("refused", () => { isAnswered = true; });
 function pressWhenReady(button, tries) {
   if (!button.disabled) button.click();
   else if (tries) setTimeout(pressWhenReady, 100, button, tries - 1);
