@@ -326,7 +326,7 @@ def test_unused_routes_are_closed(attacker, route):
 
 
 def uploaded_files(server) -> list[Path]:
-    """Return all files in the folders of visitors, whose names have 32 characters, also unfinished ones."""
+    """Return all files in the upload folders of visitors (names of 32 characters), including unfinished ones."""
     folders = [folder for folder in server.log.parent.glob("tmp/diffusion_demo_*/*") if len(folder.name) == 32]
     return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 

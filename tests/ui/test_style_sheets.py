@@ -1,4 +1,4 @@
-"""Style sheets of the page, as Gradio changes them."""
+"""Style sheets of the page, whose selectors Gradio prefixes."""
 
 import re
 
@@ -14,6 +14,6 @@ OUTSIDE = re.compile(r"(^|[\s,])(html|body|footer|:root|gradio-app|\.gradio-cont
 
 @pytest.mark.parametrize("name", STYLES)
 def test_no_media_query_names_what_contains_the_tabs(name):
-    """Gradio restricts its rules to what lies inside of the main element. Such rules belong in whole_page.css."""
+    """Gradio prefixes these rules, so they match only inside the main element. Such rules belong in whole_page.css."""
     for query in MEDIA_QUERY.finditer(read_asset(name)):
         assert not [rule[1] for rule in RULE.finditer(query[1]) if OUTSIDE.search(rule[1].strip())]

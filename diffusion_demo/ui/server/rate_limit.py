@@ -1,4 +1,4 @@
-"""Sliding-window rate limits, and the limit on the requests of an address, which comes before any other work."""
+"""Sliding-window rate limits, and middleware that limits the requests of each address."""
 
 import threading
 import time
@@ -12,9 +12,7 @@ from diffusion_demo.ui.server.visitors import address_of
 
 WINDOW_SECONDS = 60.0
 MAX_TRACKED_CALLERS = 2000
-VISITORS_PER_ADDRESS = (
-    5  # that call as often as each may; many more share an address and call less often, as in a school
-)
+VISITORS_PER_ADDRESS = 5  # at their full rate; more can share an address, as in a school, if each calls less often
 FILES_PER_CALL = 10  # opening the page fetches some 115 files and makes some 25 calls
 FILE_ROUTES = ("/assets/", "/static/", "/gradio_api/file=")
 TOO_MANY = "Too many requests. Wait a minute and try again."
@@ -50,8 +48,8 @@ class RateLimiter:
 class AddressLimit:
     """ASGI middleware that refuses the requests of an address that sends too many.
 
-    A refusal takes a hundredth of the time of a request. Without it one attacker could keep the server busy with
-    requests of which each is allowed, or is refused only after it was read.
+    Without it, one attacker could keep the server busy with requests that are allowed, or refused only after they were
+    read.
     """
 
     def __init__(self, app: ASGIApp, calls_per_minute: int):

@@ -186,7 +186,7 @@ def test_the_terms_add_up_to_the_bound_and_an_oracle_needs_fewer_bits(scene, ora
 
 
 def test_the_numbers_of_the_lessons_agree_with_each_other(scene):
-    """The first term of the bound is the cost of the decoder, and each term that of the lesson on steps."""
+    """L_0 equals the decoder's cost, and each other term the cost that the reverse-step lesson shows."""
     for steps in (25, None):
         terms = list(likelihood.compute_terms(scene, steps))
         shown = likelihood.render(scene, terms, len(terms))

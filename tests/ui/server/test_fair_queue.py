@@ -61,7 +61,7 @@ def page():
 
 
 def in_a_thread(scenario: Coroutine) -> None:
-    """Run a coroutine where no other event loop runs, unlike in a worker that has started a browser."""
+    """Run a coroutine in a new thread: a pytest worker that started a browser already has an event loop."""
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, scenario).result()
 

@@ -50,7 +50,7 @@ def statuses(limit: AddressLimit, address: str, path: str, count: int) -> list[i
             found.append(None)
             await limit(scope, receive, send)
 
-    with ThreadPoolExecutor(1) as pool:  # elsewhere than in a worker that has started a browser
+    with ThreadPoolExecutor(1) as pool:  # a pytest worker that started a browser already has an event loop
         pool.submit(asyncio.run, send_all()).result()
     return found
 

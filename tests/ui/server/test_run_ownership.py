@@ -27,7 +27,7 @@ def run(tmp_path, monkeypatch):
 
 @pytest.fixture
 def comes(monkeypatch):
-    """A function that makes this visitor the one whose call is handled."""
+    """A function that sets the visitor of the current request."""
     token = LocalContext.request.set(None)
 
     def come(visitor):

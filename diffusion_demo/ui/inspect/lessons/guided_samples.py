@@ -43,7 +43,7 @@ def parts(scene: Scene) -> Iterator[str]:
 
 
 def mean_distance(images: Tensor) -> float:
-    """Return the RMS distance in gray levels of two of the images [N, C, S, S] in [-1, 1], averaged over all pairs."""
+    """Return the mean pairwise RMS distance, in gray levels, of images [N, C, S, S] in [-1, 1]."""
     return (
         127.5
         * float((images[:, None] - images[None]).square().mean((2, 3, 4)).sqrt().sum())

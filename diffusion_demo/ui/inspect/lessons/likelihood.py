@@ -40,7 +40,7 @@ def show(scene: Scene) -> str:
 def compute_terms(scene: Scene, steps: int | None) -> Iterator[tuple[int, float]]:
     """Yield (t, term in bits/dim) for a chain of `steps` steps (None: T steps), with t from T down to 1.
 
-    All have the noise of the scene, so that each is the cost which lesson 3 shows, and L_0 is that of the decoder.
+    All terms use the noise of the scene, so they agree with lesson 3, and L_0 with the decoder below.
     """
     chain = _chain(scene, steps)
     with torch.no_grad():
