@@ -141,6 +141,12 @@ def exempt_from_proxy(host: str) -> None:
         os.environ[name] = ",".join(filter(None, [known, *missing]))
 
 
+def _head() -> str:
+    """Return what goes into the head of the page, inline, so that nothing else is requested."""
+    stream = f"<script>{read_asset('event_stream.js')}</script>"
+    return stream + charts.head() + f"<style>{read_asset('whole_page.css')}</style>"
+
+
 def _start(page: GuardedBlocks, options: argparse.Namespace, port: int, page_settings: Settings) -> None:
     """Start the server in a thread."""
     page.queue(max_size=2 * page_settings.queue, default_concurrency_limit=4)
@@ -153,7 +159,7 @@ def _start(page: GuardedBlocks, options: argparse.Namespace, port: int, page_set
         theme=THEME,
         css=CONTRAST_CSS,
         css_paths=[*charts.STYLES, *(ASSETS / name for name in STYLES)],
-        head=charts.head() + f"<style>{read_asset('whole_page.css')}</style>",
+        head=_head(),
         js=read_asset("shell.js"),
         favicon_path=str(ASSETS / "favicon.svg"),
         ssr_mode=False,

@@ -99,11 +99,12 @@ def open_page(chromium, url):
             ),
         )
 
-    def open_one(viewport=DESKTOP, theme="light", query="") -> Page:
+    def open_one(viewport=DESKTOP, theme="light", query="", script="") -> Page:
         context = chromium.new_context(viewport=viewport, color_scheme=theme, accept_downloads=True)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)
+        page.add_init_script(script)  # runs before those of the page
         watch(page)
         page.goto(f"{url}/?__theme={theme}{query}")
         page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=180_000)

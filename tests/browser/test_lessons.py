@@ -195,6 +195,18 @@ def test_all_steps_from_x_t_are_taken_and_the_figure_is_kept(open_page, tmp_path
         assert figure.width == 1200 and figure.height > 600 and len(figure.convert("L").getcolors(256) or []) > 50
 
 
+def test_a_change_ends_the_computation_that_a_button_has_started(open_page):
+    """Else its result would come after the answer for the new t, and be shown as if it were for that one."""
+    page = open_inspect(open_page, query="&lesson=reverse&t=300")
+    page.locator('#lesson:not(.busy) .panel[data-lesson="reverse"][data-t="300"]').wait_for(timeout=SOON)
+    page.get_by_role("button", name="Take all steps from here").click()
+    expect(page.locator("#lesson")).to_contain_text("regenerate from", timeout=SOON)
+    let_t_go_at(page, 500)
+    page.locator('#lesson:not(.busy) .panel[data-t="500"]').wait_for(timeout=SOON)
+    page.wait_for_timeout(10_000)  # in which the rest of the computation would come
+    expect(page.locator('#lesson:not(.busy) .panel[data-t="500"]')).to_be_visible()
+
+
 def test_the_walk_can_be_kept_as_an_animation(open_page, tmp_path):
     page = open_inspect(open_page)
     page.get_by_role("button", name="Create animation").click()

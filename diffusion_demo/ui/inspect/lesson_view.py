@@ -10,6 +10,7 @@ import gradio as gr
 
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect.examples import default_images
+from diffusion_demo.ui.inspect.file_change import file_name_in
 from diffusion_demo.ui.inspect.lessons import words
 from diffusion_demo.ui.server import limits, model_list, warmup
 from diffusion_demo.ui.server.fair_queue import in_fair_queue
@@ -21,6 +22,8 @@ DEFAULT_RELATIVE_T = 0.25
 MAX_CONCURRENT_LESSONS = 2  # of all visitors together, because a lesson runs the network
 BUSY = "() => document.dispatchEvent(new Event('lesson-busy'))"
 DONE = "() => document.dispatchEvent(new Event('lesson-done'))"
+PRESSED = "() => document.dispatchEvent(new Event('lesson-pressed'))"
+COMPUTED = "() => document.dispatchEvent(new Event('lesson-computed'))"
 # Read when the event is handled: Gradio dispatches a deferred event again with the details of the pending one.
 SHOWN = "() => { const { t, lesson } = document.querySelector('#inspector').shown; return [t, lesson]; }"
 _EVENT: dict[str, Any] = {
@@ -63,10 +66,12 @@ def model_dropdown() -> gr.Dropdown:
     )
 
 
-def build(page: gr.Blocks, image: gr.Image, seed: gr.State, model: gr.Dropdown, inspector: gr.HTML) -> gr.Dropdown:
+def build(
+    page: gr.Blocks, image: gr.Image, file: gr.Textbox, seed: gr.State, model: gr.Dropdown, inspector: gr.HTML
+) -> gr.Dropdown:
     """Lay out the lessons and connect their events. They follow the image, the noise, t on release, and the model.
 
-    Returns the hidden field of the lesson's name.
+    `file` changes with the image. Returns the hidden field of the lesson's name.
     """
     view = gr.HTML(elem_classes="lesson", elem_id="lesson")
     walk = _walk_buttons()
@@ -89,19 +94,33 @@ def build(page: gr.Blocks, image: gr.Image, seed: gr.State, model: gr.Dropdown, 
         concurrency_limit=None,
         show_progress_on=[walk.make],
     )
-    chosen = [component.change for component in (seed, image, model, other)]
     moved = [component.change for component in (lesson, relative_t)]
-    released = [pixel.across.release, pixel.down.release]
-    gr.on([*chosen, *released], None, js=BUSY, api_visibility="private")
-    shown = gr.on([*moved, *chosen, *released, page.load], _show, [lesson, *inputs], view, **_LESSON_EVENT)
-    shown.then(None, js=DONE, api_visibility="private")
-    for button, compute in ((whole, _whole_bound), (regenerate, _regenerate), (finished, _guided_samples)):
-        button.click(None, js=BUSY, api_visibility="private")
-        # A pending update of the lesson must not overwrite this result.
-        computed = button.click(compute, inputs, view, cancels=[shown], **_BUTTON_EVENT)
-        computed.then(None, js=DONE, api_visibility="private")
+    chosen = [component.change for component in (seed, file, model, file_name_in(other))]
+    computations = {whole: _whole_bound, regenerate: _regenerate, finished: _guided_samples}
+    _connect(moved, [*chosen, pixel.across.release, pixel.down.release], page, computations, [lesson, *inputs], view)
     page.load(lambda name: gr.Dropdown(model_list.model_choices(), value=name), model, model, **_EVENT)
     return lesson
+
+
+def _connect(
+    moved: list, chosen: list, page: gr.Blocks, computations: dict[gr.Button, Callable], inputs: list, view: gr.HTML
+) -> None:
+    """Show the lesson after each change, and what a button computes when it is pressed.
+
+    Neither may overwrite the other: a change ends a computation, and a button ends a pending update of the lesson.
+    """
+    computed: list[Any] = [
+        button.click(None, js=PRESSED, api_visibility="private").then(compute, inputs[1:], view, **_BUTTON_EVENT)
+        for button, compute in computations.items()
+    ]
+    for event in computed:
+        event.then(None, js=COMPUTED, api_visibility="private")
+    # Gradio handles the listeners of an event one after the other, so this one is added before that of the lesson.
+    gr.on([*moved, *chosen], None, cancels=computed, api_visibility="private")
+    gr.on(chosen, None, js=BUSY, api_visibility="private")
+    shown = gr.on([*moved, *chosen, page.load], _show, inputs, view, **_LESSON_EVENT)
+    shown.then(None, js=DONE, api_visibility="private")
+    gr.on([button.click for button in computations], None, cancels=[shown], api_visibility="private")
 
 
 def _place() -> _Place:

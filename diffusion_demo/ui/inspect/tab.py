@@ -16,6 +16,7 @@ from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect import lesson_view
 from diffusion_demo.ui.inspect.examples import default_images, examples
+from diffusion_demo.ui.inspect.file_change import file_name_in
 from diffusion_demo.ui.inspect.lessons import words
 from diffusion_demo.ui.server import model_list, warmup
 
@@ -40,6 +41,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
             num_timesteps, new_noise = _chain_fields()
         with gr.Column(scale=4, min_width=150):
             image = _image()
+            file = file_name_in(image)
         with gr.Column(scale=3, min_width=150):
             gr.Examples(
                 [[str(path)] for path in examples().values()],
@@ -56,7 +58,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
         elem_id="inspector",
     )
     seed, steps = gr.State(0), gr.State(NUM_TIMESTEPS)
-    lesson = lesson_view.build(page, image, seed, model, inspector)
+    lesson = lesson_view.build(page, image, file, seed, model, inspector)
     page.load(_select_tab, None, tabs, **_PRIVATE_EVENT)
     page.load(_open_link, None, [image, num_timesteps, seed, steps, model, inspector], **_PRIVATE_EVENT)
     new_noise.click(lambda: random.randrange(2**31), None, seed, **_PRIVATE_EVENT)
@@ -65,9 +67,8 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
         entered, _set_num_timesteps, num_timesteps, [steps, num_timesteps], trigger_mode="always_last", **_PRIVATE_EVENT
     )
     gr.on([lesson.change, model.change], _own_steps, [lesson, model], [steps, num_timesteps], **_PRIVATE_EVENT)
-    inputs = [image, seed, steps]
-    changes = [component.change for component in inputs]
-    gr.on(changes, _inspect, inputs, inspector, api_name="inspect", trigger_mode="always_last", **_EVENT)
+    changes = [component.change for component in (file, seed, steps)]
+    gr.on(changes, _inspect, [image, seed, steps], inspector, api_name="inspect", trigger_mode="always_last", **_EVENT)
 
 
 def _own_steps(lesson: str, model: str) -> list:

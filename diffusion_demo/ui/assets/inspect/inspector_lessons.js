@@ -79,4 +79,14 @@ document.addEventListener("lesson-busy", () => {
   stale = answer()?.dataset.answer;
   markBusy();
 });
-document.addEventListener("lesson-done", () => requestAnimationFrame(() => settle(true)));
+// A button's computation and a change end each other, so what has ended may not be what is awaited.
+let isComputing = false;
+document.addEventListener("lesson-pressed", () => {
+  isComputing = true;
+  markBusy();
+});
+document.addEventListener("lesson-computed", () => {
+  isComputing = false;
+  requestAnimationFrame(() => settle());
+});
+document.addEventListener("lesson-done", () => requestAnimationFrame(() => settle(!isComputing)));
