@@ -35,8 +35,12 @@
         for (const message of messages) {
           const { msg, event_id: id } = /"(close_stream|process_completed)"/.test(message) ? JSON.parse(message.slice(5)) : {};
           if (msg === "process_completed" && !unfinished.delete(id)) finishedEarly.add(id);
-          if (msg === "close_stream" && unfinished.size) [response, reader] = await open();
-          else controller.enqueue(encoder.encode(message));
+          if (msg !== "close_stream" || !unfinished.size) {
+            controller.enqueue(encoder.encode(message));
+            continue;
+          }
+          [response, reader] = await open();
+          if (!response.ok) throw new Error(`The server does not continue the events: ${response.status}`);
         }
       }
     };

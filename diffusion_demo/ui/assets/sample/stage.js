@@ -94,7 +94,15 @@ function isShown(value) { // a finished run is sent twice, the second time with 
   return Boolean(film && !film.live && !value.live && value.status && film.status === value.status && film.caption === value.caption);
 }
 
+// A reload breaks the requests of the run while this page still works, which does not mean that it has failed.
+let isLeaving = false;
+addEventListener("beforeunload", () => {
+  isLeaving = true;
+  setTimeout(() => { isLeaving = false; }, 10000); // if the page stays, as with a download
+});
+
 function remember(run) { // of Generate only: a run of Variations needs its images, too
+  if (isLeaving) return;
   try {
     if (run) sessionStorage.setItem(UNFINISHED, JSON.stringify(run));
     else if (element.id === "stage" || element.closest("#stage")) sessionStorage.removeItem(UNFINISHED);

@@ -1,7 +1,7 @@
 // Lines over steps on a logarithmic axis, drawn in the browser from {views: [{name, note, x, y, lines: [{name, points: [[x, y], ...]}]}]};
 // of a view with share: true, on an axis from 0 to 100 %. x and y are the titles of the axes.
 const find = (selector) => element.querySelector(selector), SVG = "http://www.w3.org/2000/svg";
-const LEFT = 72, RIGHT = 626, TOP = 10, BOTTOM = 232, MAX_TICKS = 6;
+const LEFT = 92, RIGHT = 626, TOP = 10, BOTTOM = 232, MAX_TICKS = 6, LINE_HEIGHT = 24;
 let chosen = 0;
 
 function shape(name, attributes, text) {
@@ -39,8 +39,11 @@ function logTicks(low, high) {
 }
 
 function axes(view, scale, x, y) {
+  let labeled = Infinity;
   for (const tick of scale.yTicks) {
     shape("line", { class: "grid", x1: LEFT, x2: RIGHT, y1: y(tick), y2: y(tick) });
+    if (labeled - y(tick) < LINE_HEIGHT) continue;
+    labeled = y(tick);
     shape("text", { x: LEFT - 6, y: y(tick) + 4, "text-anchor": "end" }, view.share ? Math.round(100 * tick) + " %" : short(tick));
   }
   for (const tick of scale.xTicks) {
