@@ -55,6 +55,15 @@ def choose(page, label, option):
     page.get_by_role("option", name=option, exact=True).last.click()
 
 
+def place_at_rest(page, locator):
+    """Return the height at which an element stands, once it has not moved for a second."""
+    places = [locator.bounding_box()["y"]]
+    while len(places) < 5 or len(set(places[-5:])) > 1:
+        page.wait_for_timeout(250)
+        places.append(locator.bounding_box()["y"])
+    return places[-1]
+
+
 def test_initial_state(open_page):
     page = open_train(open_page)
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
@@ -283,14 +292,12 @@ def test_the_list_of_runs_stays_under_the_pointer_while_the_previews_above_it_gr
     page.set_viewport_size({"width": 1280, "height": 500})
     runs = page.locator("#train-table li").first
     runs.wait_for(timeout=SOON)
-    page.wait_for_timeout(1000)
     runs.evaluate("row => scrollBy(0, row.getBoundingClientRect().top - 300)")
     runs.hover()
-    page.wait_for_timeout(300)
-    before = runs.bounding_box()["y"]
+    before = place_at_rest(page, runs)
+    runs.hover(position={"x": 5, "y": 5})
     page.evaluate("document.querySelector('#timeline').style.paddingBottom = '300px'")
-    page.wait_for_timeout(300)
-    assert abs(runs.bounding_box()["y"] - before) < 2
+    assert abs(place_at_rest(page, runs) - before) < 2
 
 
 def test_the_page_asks_for_the_status_of_runs_only_while_they_are_shown(open_page):

@@ -100,14 +100,25 @@ function draw() {
 
 // The first preview makes the page above the list longer. The list stays where it is while the pointer is over it, so that
 // a click meets the button that was aimed at.
-let place = null; // of the list in the document
+let place = null, pointer = null; // place: of the list in the document while the pointer is over it
+const placeNow = () => element.getBoundingClientRect().top + scrollY;
 function keepInPlace() {
-  const now = element.getBoundingClientRect().top + scrollY, isOver = element.matches(":hover");
-  if (isOver && place !== null && now !== place) scrollBy(0, now - place);
-  place = isOver ? now : null;
-  if (isOver) requestAnimationFrame(keepInPlace);
+  if (place === null) return;
+  if (element.checkVisibility()) scrollBy(0, placeNow() - place);
+  place = element.checkVisibility() ? placeNow() : null;
 }
-element.addEventListener("pointerenter", () => { if (place === null) keepInPlace(); });
+for (const name of ["pointerenter", "pointermove"]) {
+  element.addEventListener(name, (event) => {
+    pointer = [event.clientX, event.clientY];
+    place = placeNow();
+  });
+}
+// Either the pointer has moved, or the list has: this event may come before the observer's.
+element.addEventListener("pointerleave", (event) => {
+  if (event.clientX === pointer[0] && event.clientY === pointer[1] && placeNow() !== place) keepInPlace();
+  else place = null;
+});
+new ResizeObserver(keepInPlace).observe(document.body);
 find(".pause").addEventListener("click", () => act("pause"));
 watch("value", draw);
 draw();
