@@ -142,7 +142,7 @@ def exempt_from_proxy(host: str) -> None:
 
 
 def _head() -> str:
-    """Return what goes into the head of the page, inline, so that nothing else is requested."""
+    """Return the HTML for the head of the page. Scripts and styles are inline, so the page requests no other files."""
     stream = f"<script>{read_asset('event_stream.js')}</script>"
     return stream + charts.head() + f"<style>{read_asset('whole_page.css')}</style>"
 

@@ -62,7 +62,7 @@ def serving(folder: Path, environment: dict[str, str], command_prefix: tuple[str
     try:
         yield server
     finally:
-        log = server.log_text()  # before the end, which may cut a request short
+        log = server.log_text()  # before SIGTERM, which may abort a request
         if server.process.poll() is None:
             server.kill(signal.SIGTERM)
     assert "Traceback" not in log, log

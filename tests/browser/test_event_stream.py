@@ -1,4 +1,4 @@
-"""Stream of Gradio's events: browser tests of events that its client would lose, and of those that it would repeat."""
+"""Gradio's event stream: browser tests of events that its client would lose or repeat."""
 
 import json
 
@@ -9,7 +9,7 @@ from diffusion_demo.ui.inspect.examples import examples
 from tests.browser.conftest import DESKTOP
 from tests.browser.test_lessons import BUSY, SOON, let_t_go_at, open_inspect
 
-# The message that closes the stream arrives late: only after the next event has been accepted.
+# Delays "close_stream" until the next event has been accepted.
 CLOSE_LATE = """
 const plain = window.fetch;
 let accepted = () => {};
@@ -30,7 +30,7 @@ window.fetch = async (resource, options) => {
   return new Response(held.pipeThrough(new TextEncoderStream()), response);
 };
 """
-# An event is accepted late: the next one cancels it before the page knows its name.
+# Delays the answer that an event was accepted, so that the event can be canceled before the page knows its id.
 ACCEPT_LATE = """
 const plain = window.fetch;
 window.fetch = async (resource, options) => {
@@ -44,7 +44,7 @@ window.fetch = async (resource, options) => {
 
 @pytest.fixture
 def run_first(open_page):
-    """A function that opens the Inspect tab with a script that runs before those of the page."""
+    """A function that opens the Inspect tab and runs a script before those of the page."""
 
     def open_one(script: str, query=""):
         return open_inspect(lambda *options: open_page(*options, script=script), DESKTOP, query=query)
@@ -73,12 +73,12 @@ def test_an_event_can_be_canceled_before_it_is_accepted(run_first):
 
 
 def test_a_page_at_rest_sends_no_events(open_page):
-    """Gradio reports the change of an image again whenever it draws it, which must not start the handlers again."""
+    """Gradio fires an image's change event whenever it renders the image. That must not run the handlers again."""
     page, joined = open_page(query="&lesson=reverse&t=300"), []
     page.on("request", lambda request: joined.append(request.post_data) if "queue/join" in request.url else None)
 
     def check() -> None:
-        for _ in range(10):  # what the last change starts comes to its end
+        for _ in range(10):  # until the events of the last change are over
             before = len(joined)
             page.wait_for_timeout(2000)
             if len(joined) == before:

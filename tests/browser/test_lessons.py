@@ -196,14 +196,14 @@ def test_all_steps_from_x_t_are_taken_and_the_figure_is_kept(open_page, tmp_path
 
 
 def test_a_change_ends_the_computation_that_a_button_has_started(open_page):
-    """Else its result would come after the answer for the new t, and be shown as if it were for that one."""
+    """Otherwise its result would arrive after the answer for the new t and be shown as current."""
     page = open_inspect(open_page, query="&lesson=reverse&t=300")
     page.locator('#lesson:not(.busy) .panel[data-lesson="reverse"][data-t="300"]').wait_for(timeout=SOON)
     page.get_by_role("button", name="Take all steps from here").click()
     expect(page.locator("#lesson")).to_contain_text("regenerate from", timeout=SOON)
     let_t_go_at(page, 500)
     page.locator('#lesson:not(.busy) .panel[data-t="500"]').wait_for(timeout=SOON)
-    page.wait_for_timeout(10_000)  # in which the rest of the computation would come
+    page.wait_for_timeout(10_000)  # long enough for the rest of the computation to arrive
     expect(page.locator('#lesson:not(.busy) .panel[data-t="500"]')).to_be_visible()
 
 

@@ -422,7 +422,7 @@ def test_a_reload_keeps_the_tab_and_the_results_of_a_run(chromium, url):
     set_steps(page, 40)
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step [2-9]\d? of 40"))
-    # A reload breaks the run's requests, and sometimes the old page still hears of it.
+    # A reload aborts the run's requests, and sometimes the old page still handles the error.
     failed = dispatch_event("stage", "run-failed")
     page.evaluate(f"() => {{ dispatchEvent(new Event('beforeunload')); ({failed})(); }}")
     page.reload()

@@ -1,26 +1,28 @@
-// Mends two faults of Gradio 6.31's client, which loses an event that is sent or canceled at certain moments.
+// Works around two race conditions in Gradio 6.31's client: events that are never answered, and cancellations without an id.
 {
   const plainFetch = window.fetch;
-  const joining = new Map(); // from the index of a function to the promise of its newest event's id
+  const accepted = new Map(); // function index -> promise of the id of its newest event
   const unfinished = new Set(), finishedEarly = new Set(); // ids of events
 
   const join = async (request, options) => {
     const response = plainFetch(request, options);
-    joining.set(JSON.parse(options.body).fn_index, response.then((r) => r.clone().json()).then((r) => r.event_id, () => null));
-    const { event_id: id } = await response.then((r) => r.clone().json()).catch(() => ({}));
+    const newest = response.then((r) => r.clone().json()).then((r) => r.event_id).catch(() => null);
+    accepted.set(JSON.parse(options.body).fn_index, newest);
+    const id = await newest;
     if (id && !finishedEarly.delete(id)) unfinished.add(id);
     return response;
   };
 
-  // The id of an event is unknown until the server has accepted it, and the server can cancel none without an id.
-  // A reset, which does nothing, follows each cancellation.
+  // The client does not know the id of an event until the server has accepted it, and the server rejects a cancellation
+  // without an id. Each cancellation is followed by a reset, which does nothing.
   const cancel = async (request, options) => {
-    const event = JSON.parse(options.body), id = event.event_id || await joining.get(event.fn_index);
+    const event = JSON.parse(options.body), id = event.event_id || await accepted.get(event.fn_index);
     return id ? plainFetch(request, { ...options, body: JSON.stringify({ ...event, event_id: id }) }) : Response.json({});
   };
 
-  // The server closes the stream when no event is left. One that it accepts just then may be known here before the message
-  // arrives, and would wait for a closed stream. So the message is left out, and the stream opened again.
+  // The server closes the stream when no events are left. If it accepts a new event just then, the client may register
+  // the event before it receives "close_stream", and then waits on a closed stream. So that message is dropped and the
+  // stream is reopened.
   const stream = async (request, options) => {
     const open = async () => {
       const response = await plainFetch(request, options);
@@ -40,7 +42,7 @@
             continue;
           }
           [response, reader] = await open();
-          if (!response.ok) throw new Error(`The server does not continue the events: ${response.status}`);
+          if (!response.ok) throw new Error(`The event stream could not be reopened: ${response.status}`);
         }
       }
     };

@@ -1,13 +1,14 @@
-"""Changes of the file in an image field."""
+"""Change events of image fields, only when the file changes."""
 
 import gradio as gr
 
 
-def file_name_in(image: gr.Image) -> gr.Textbox:
-    """Return a hidden field that changes when, and only when, another file is put into `image`.
+def file_path_in(image: gr.Image) -> gr.Textbox:
+    """Return a hidden field with the path of the file in `image`. Its change event fires only when the file changes.
 
-    Gradio 6.31 may report a change whenever it draws an image field, which a handler with that field as input causes.
+    Gradio 6.31 may fire the change event of an image field whenever it renders the field, which every handler that has
+    the field as an input causes.
     """
-    name = gr.Textbox(label=f"{image.label}: file", visible="hidden")
-    image.change(None, image, name, js="(file) => file ? file.path : ''", api_visibility="private")
-    return name
+    path = gr.Textbox(label=f"{image.label}: file", visible="hidden")
+    image.change(None, image, path, js="(file) => file ? file.path : ''", api_visibility="private")
+    return path

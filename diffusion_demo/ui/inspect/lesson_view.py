@@ -10,7 +10,7 @@ import gradio as gr
 
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect.examples import default_images
-from diffusion_demo.ui.inspect.file_change import file_name_in
+from diffusion_demo.ui.inspect.file_change import file_path_in
 from diffusion_demo.ui.inspect.lessons import words
 from diffusion_demo.ui.server import limits, model_list, warmup
 from diffusion_demo.ui.server.fair_queue import in_fair_queue
@@ -95,7 +95,7 @@ def build(
         show_progress_on=[walk.make],
     )
     moved = [component.change for component in (lesson, relative_t)]
-    chosen = [component.change for component in (seed, file, model, file_name_in(other))]
+    chosen = [component.change for component in (seed, file, model, file_path_in(other))]
     computations = {whole: _whole_bound, regenerate: _regenerate, finished: _guided_samples}
     _connect(moved, [*chosen, pixel.across.release, pixel.down.release], page, computations, [lesson, *inputs], view)
     page.load(lambda name: gr.Dropdown(model_list.model_choices(), value=name), model, model, **_EVENT)
@@ -105,9 +105,9 @@ def build(
 def _connect(
     moved: list, chosen: list, page: gr.Blocks, computations: dict[gr.Button, Callable], inputs: list, view: gr.HTML
 ) -> None:
-    """Show the lesson after each change, and what a button computes when it is pressed.
+    """Connect the lesson to every change, and the buttons to their computations.
 
-    Neither may overwrite the other: a change ends a computation, and a button ends a pending update of the lesson.
+    Neither may overwrite the other: a change cancels a running computation, a button a pending update of the lesson.
     """
     computed: list[Any] = [
         button.click(None, js=PRESSED, api_visibility="private").then(compute, inputs[1:], view, **_BUTTON_EVENT)
@@ -115,7 +115,7 @@ def _connect(
     ]
     for event in computed:
         event.then(None, js=COMPUTED, api_visibility="private")
-    # Gradio handles the listeners of an event one after the other, so this one is added before that of the lesson.
+    # Gradio runs the listeners of an event one after another, so the one that cancels is added before the lesson's.
     gr.on([*moved, *chosen], None, cancels=computed, api_visibility="private")
     gr.on(chosen, None, js=BUSY, api_visibility="private")
     shown = gr.on([*moved, *chosen, page.load], _show, inputs, view, **_LESSON_EVENT)

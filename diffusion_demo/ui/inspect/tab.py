@@ -16,7 +16,7 @@ from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect import lesson_view
 from diffusion_demo.ui.inspect.examples import default_images, examples
-from diffusion_demo.ui.inspect.file_change import file_name_in
+from diffusion_demo.ui.inspect.file_change import file_path_in
 from diffusion_demo.ui.inspect.lessons import words
 from diffusion_demo.ui.server import model_list, warmup
 
@@ -41,7 +41,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
             num_timesteps, new_noise = _chain_fields()
         with gr.Column(scale=4, min_width=150):
             image = _image()
-            file = file_name_in(image)
+            file = file_path_in(image)
         with gr.Column(scale=3, min_width=150):
             gr.Examples(
                 [[str(path)] for path in examples().values()],

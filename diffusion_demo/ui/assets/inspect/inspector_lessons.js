@@ -79,7 +79,7 @@ document.addEventListener("lesson-busy", () => {
   stale = answer()?.dataset.answer;
   markBusy();
 });
-// A button's computation and a change end each other, so what has ended may not be what is awaited.
+// A button's computation and a change cancel each other, so an event that ends may not be the one being waited for.
 let isComputing = false;
 document.addEventListener("lesson-pressed", () => {
   isComputing = true;

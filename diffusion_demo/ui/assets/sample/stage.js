@@ -94,11 +94,11 @@ function isShown(value) { // a finished run is sent twice, the second time with 
   return Boolean(film && !film.live && !value.live && value.status && film.status === value.status && film.caption === value.caption);
 }
 
-// A reload breaks the requests of the run while this page still works, which does not mean that it has failed.
+// A reload aborts the requests of a run while this page is still alive. The run has not failed then.
 let isLeaving = false;
 addEventListener("beforeunload", () => {
   isLeaving = true;
-  setTimeout(() => { isLeaving = false; }, 10000); // if the page stays, as with a download
+  setTimeout(() => { isLeaving = false; }, 10000); // in case the page stays, as after a download
 });
 
 function remember(run) { // of Generate only: a run of Variations needs its images, too

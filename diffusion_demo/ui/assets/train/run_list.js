@@ -100,12 +100,13 @@ function draw() {
 
 // The first preview makes the page above the list longer. The list stays where it is while the pointer is over it, so that
 // a click meets the button that was aimed at.
-let place = null, pointer = null; // place: of the list in the document while the pointer is over it
+let place = null, pointer = null; // place: the list's offset in the document, while the pointer is over the list
 const placeNow = () => element.getBoundingClientRect().top + scrollY;
 function keepInPlace() {
   if (place === null) return;
-  if (element.checkVisibility()) scrollBy(0, placeNow() - place);
-  place = element.checkVisibility() ? placeNow() : null;
+  const now = element.checkVisibility() ? placeNow() : null;
+  if (now !== null) scrollBy(0, now - place);
+  place = now;
 }
 for (const name of ["pointerenter", "pointermove"]) {
   element.addEventListener(name, (event) => {
@@ -113,7 +114,7 @@ for (const name of ["pointerenter", "pointermove"]) {
     place = placeNow();
   });
 }
-// Either the pointer has moved, or the list has: this event may come before the observer's.
+// If the pointer has not moved, the list has. This event may fire before the ResizeObserver.
 element.addEventListener("pointerleave", (event) => {
   if (event.clientX === pointer[0] && event.clientY === pointer[1] && placeNow() !== place) keepInPlace();
   else place = null;
