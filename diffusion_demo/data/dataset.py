@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import os
 import shutil
 import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -27,25 +29,31 @@ from diffusion_demo.errors import BadInput
 
 
 def load_or_fill_cache(
-    folder: Path, name: str, key: dict[str, Any], shape: tuple[int, ...], fill: Callable[[np.ndarray], None]
+    folder: Path,
+    name: str,
+    key: dict[str, Any],
+    shape: tuple[int, ...],
+    fill: Callable[[np.ndarray], None],
+    others: Iterable[Path] = (),
 ) -> np.ndarray:
     """Map the uint8 array of `shape` from NAME.npy, after filling and writing it unless NAME.json contains `key`.
 
-    The mapping is read-only, so that an array larger than the memory can be mapped. Raises BadInput if the disk is full
-    or not writable.
+    An array with this key in one of the folders `others` is linked instead of filled. The mapping is read-only, so that
+    an array larger than the memory can be mapped. Raises BadInput if the disk is full or not writable.
     """
     array_file, key_file = folder / f"{name}.npy", folder / f"{name}.json"
     if (array := _load_cache(array_file, key_file, key, shape)) is not None:
         return array
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _check_disk_space(folder, int(np.prod(shape)))
         key_file.unlink(missing_ok=True)  # the old key must never stand beside the new array
-        with atomic_path(array_file) as temporary:
-            array = open_memmap(temporary, "w+", np.uint8, shape)
-            fill(array)
-            array.flush()
-            del array
+        if not _link_array(array_file, key, shape, others):
+            _check_disk_space(folder, int(np.prod(shape)))
+            with atomic_path(array_file) as temporary:
+                array = open_memmap(temporary, "w+", np.uint8, shape)
+                fill(array)
+                array.flush()
+                del array
         atomic_write(key_file, json.dumps(key))
         return open_memmap(array_file, "r")
     except OSError as error:
@@ -62,6 +70,17 @@ def _load_cache(array_file: Path, key_file: Path, key: dict[str, Any], shape: tu
     except (OSError, ValueError):
         return None
     return array if array.shape == shape and array.dtype == np.uint8 else None
+
+
+def _link_array(array_file: Path, key: dict[str, Any], shape: tuple[int, ...], others: Iterable[Path]) -> bool:
+    """Make a hard link to the array with this key in one of the folders, and return whether there is one."""
+    for folder in others:
+        other_file = folder / array_file.name
+        if _load_cache(other_file, other_file.with_suffix(".json"), key, shape) is not None:
+            with suppress(OSError), atomic_path(array_file) as temporary:  # some file systems have no links
+                os.link(other_file, temporary)
+                return True
+    return False
 
 
 def _check_disk_space(folder: Path, num_bytes: int) -> None:
@@ -99,20 +118,25 @@ def load(report: Report, image_size: int, channels: int, held_out: bool) -> Imag
 
 
 def load_transformed(
-    report: Report, transform: ImageTransform, held_out: bool, cache: Path | None = None
+    report: Report,
+    transform: ImageTransform,
+    held_out: bool,
+    cache: Path | None = None,
+    other_caches: Iterable[Path] = (),
 ) -> ImageTensors:
     """Load the training or the held-out images of a report, in the order of their names.
 
-    With a `cache` folder, the images are memory-mapped from it, and decoded again only for other images or another
-    transform; they must not be written to. Raises BadInput if an image has changed since the scan, or the cache cannot
-    be written.
+    With a `cache` folder, the images are memory-mapped from it, and decoded only if neither it nor one of the
+    `other_caches` has the same images with the same transform; they must not be written to. Raises BadInput if an image
+    has changed since the scan, or the cache cannot be written.
     """
     entries = [entry for entry in report.entries if entry.held_out == held_out]
     shape, fill = (len(entries), *transform.shape), partial(_fill, report, entries, transform)
     if cache is not None and entries:
         key = {"decoder": DECODER_VERSION, "transform": asdict(transform), "images": _digest(entries)}
         key |= {"value_range": report.value_range and list(report.value_range)}
-        images = load_or_fill_cache(cache, "held_out" if held_out else "training", key, shape, fill)
+        name = "held_out" if held_out else "training"
+        images = load_or_fill_cache(cache, name, key, shape, fill, other_caches)
     else:
         images = np.empty(shape, np.uint8)
         fill(images)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +20,17 @@ MIN_AGE_SECONDS = 2.0
 class ScanCache:
     """What is known of the images of a source, by label; each image is recognized by its stamp.
 
-    The file has one JSON line for each image. A damaged or missing one is an empty cache.
+    The file has one JSON line for each image. Instead of a damaged or missing one, the cache starts from the first of
+    `others` that can be read, or empty.
     """
 
-    def __init__(self, file: Path):
+    def __init__(self, file: Path, others: Iterable[Path] = ()):
         self.file: Path = file
         self.hits: int = 0
-        self._lines: dict[str, bytes] = {}
-        self._added: dict[str, bytes] = {}
-        try:
-            with open_file(str(file)) as lines:
-                if json.loads(next(lines, b"null")) == {"version": VERSION}:
-                    self._lines = {_label_of(line): line for line in lines}
-        except (*UNREADABLE, ValueError, TypeError, LookupError, RecursionError):
-            self._lines = {}
+        self._lines: dict[str, bytes] = _read_lines(file)
+        # what another file knows is written to this one, too
+        self._added: dict[str, bytes] = {} if self._lines else next(filter(None, map(_read_lines, others)), {})
+        self._lines |= self._added
 
     def find(self, member: SourceFile, class_name: str) -> Entry | None:
         """Return the entry of an image that has not changed since it was added, else None."""
@@ -66,6 +64,17 @@ class ScanCache:
         with atomic_path(self.file) as temporary, temporary.open("wb") as file:
             file.write(json.dumps({"version": VERSION}).encode() + b"\n")
             file.writelines(self._lines.values())
+
+
+def _read_lines(file: Path) -> dict[str, bytes]:
+    """Return the lines of a cache file by label; none if it is damaged or missing."""
+    try:
+        with open_file(str(file)) as lines:
+            if json.loads(next(lines, b"null")) == {"version": VERSION}:
+                return {_label_of(line): line for line in lines}
+    except (*UNREADABLE, ValueError, TypeError, LookupError, RecursionError):
+        pass
+    return {}
 
 
 def _label_of(line: bytes) -> str:

@@ -53,7 +53,7 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
             if processes.is_main:
                 stack.enter_context(run.lock())
             _check_start(config, run, resume, processes.count)
-            scan_cache = data.ScanCache(run.scan_cache)
+            scan_cache = data.ScanCache(run.scan_cache, run.scan_caches_of(config.data))
             report = data.scan(config.data, config.class_from, cache=scan_cache)
             if config.drop_duplicates:
                 report = report.without_duplicates()

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,19 @@ class RunFolder:
     def exists(self) -> bool:
         """Whether a run has started in this folder."""
         return self.config_file.is_file()
+
+    def siblings(self) -> list["RunFolder"]:
+        """Return the other runs in the folder of this one, the newest first."""
+        configs = [path for path in self.path.absolute().parent.glob("*/config.json") if path.is_file()]
+        newest_first = sorted(configs, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+        return [RunFolder(path.parent) for path in newest_first if path.parent.name != self.path.name]
+
+    def scan_caches_of(self, sources: Sequence[str]) -> Iterator[Path]:
+        """Yield the scans of those sibling runs that train on these sources."""
+        for sibling in self.siblings():
+            with suppress(BadInput):  # a damaged run
+                if sibling.read_config()[0].data == sources:
+                    yield sibling.scan_cache
 
     @contextmanager
     def lock(self) -> Iterator[None]:

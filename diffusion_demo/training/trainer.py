@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.state import load_state, save_state
 from diffusion_demo.training.tasks import PREVIEW, Classifying, Denoising, make_task
 
-MAX_BYTES_IN_MEMORY = 1_000_000_000  # decoded images above this size are memory-mapped from the cache of the run folder
+MIN_CACHED_BYTES = 50_000_000  # fewer bytes of images are decoded in seconds, so they are not kept in the run folder
 RECENT_REPORTS = 20  # reports averaged into the training loss of the model card
 TENTHS = 10  # noise bands of a held-out event
 MAX_SKIPPED, SKIP_WINDOW = 10, 1000  # training gives up when so many steps of so many are not finite
@@ -126,10 +127,12 @@ class Trainer:
         if self.config.early_stopping_patience and not any(entry.held_out for entry in report.entries):
             self.warnings += ("Early stopping is off, because no images are held out to measure the loss on.",)
         num_bytes = len(report.entries) * math.prod(transform.shape)
-        cache = self.run.cache if num_bytes > MAX_BYTES_IN_MEMORY else None
+        cache = self.run.cache if num_bytes > MIN_CACHED_BYTES else None
+        others = [sibling.cache for sibling in self.run.siblings()] if cache else []
         with self.accelerator.main_process_first():
-            self.dataset: data.ImageTensors = data.load_transformed(report, transform, held_out=False, cache=cache)
-            self.held_out: data.ImageTensors = data.load_transformed(report, transform, held_out=True, cache=cache)
+            load = partial(data.load_transformed, report, transform, cache=cache, other_caches=others)
+            self.dataset: data.ImageTensors = load(held_out=False)
+            self.held_out: data.ImageTensors = load(held_out=True)
 
     @property
     def images_seen(self) -> int:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from diffusion_demo.data import ImageTransform, decode, examples, load, load_transformed, scan
+from diffusion_demo.data import ImageTransform, dataset, decode, examples, load, load_transformed, scan
 from diffusion_demo.errors import BadInput
 from tests.conftest import ROOT
 from tests.data.conftest import tree, write_colors, write_zip_of
@@ -230,6 +230,35 @@ def test_a_cache_that_could_not_be_finished_leaves_nothing_that_could_be_taken_f
     with pytest.raises(BadInput, match="was removed"):
         load_transformed(report, ImageTransform(16), False, cache)
     assert [path.name for path in cache.iterdir()] == ["training.npy"]
+
+
+def test_the_same_images_are_linked_from_another_cache(digits, tmp_path, monkeypatch):
+    report, caches = scan(digits), [tmp_path / name for name in ("missing", "other", "damaged", "same", "new")]
+    load_transformed(report, ImageTransform(12, 1), False, caches[1])
+    load_transformed(report, FRAMING, False, caches[2])
+    (caches[2] / "training.npy").write_bytes(b"")
+    good = load_transformed(report, FRAMING, False, caches[3]).images.clone()
+    monkeypatch.setattr(dataset, "decode", lambda *_: pytest.fail("was decoded again"))
+    assert load_transformed(report, FRAMING, False, caches[4], caches[:4]).images.equal(good)
+    assert (caches[4] / "training.npy").samefile(caches[3] / "training.npy")
+    shutil.rmtree(caches[3])
+    assert load_transformed(report, FRAMING, False, caches[4]).images.equal(good)
+    monkeypatch.undo()
+    load_transformed(report, ImageTransform(12, 1), False, caches[4])  # replaces its own file, not that of another
+    load_transformed(report, FRAMING, False, caches[3], caches[4:])
+    assert load_transformed(report, FRAMING, False, caches[3]).images.equal(good)
+
+
+def test_a_cache_is_filled_where_links_cannot_be_made(digits, tmp_path, monkeypatch):
+    report = scan(digits)
+    good = load_transformed(report, FRAMING, False, tmp_path / "a").images.clone()
+
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(dataset.os, "link", refuse)
+    assert load_transformed(report, FRAMING, False, tmp_path / "b", [tmp_path / "a"]).images.equal(good)
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == ["training.json", "training.npy"]
 
 
 def test_a_cache_without_room_is_refused_before_it_is_begun(digits, tmp_path, monkeypatch):

@@ -8,10 +8,11 @@ import zipfile
 import pytest
 
 from diffusion_demo.cli import main
-from diffusion_demo.data import scan_cache
+from diffusion_demo.data import dataset, scan_cache
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.paths import without_folders
+from diffusion_demo.training import trainer
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.process import readable_options
 from diffusion_demo.training.run_folder import RunFolder
@@ -62,6 +63,28 @@ def test_a_run_on_several_sources_is_resumed_without_another_scan(sources, tmp_p
     next(folder.glob("one/*.png")).write_bytes(b"changed")
     assert main(["train", "--run", str(run.path), "--resume", "--max-steps", "4"]) == 2
     assert "my images and more.zip or their classes differ" in capsys.readouterr().err
+
+
+def test_a_second_run_on_the_same_images_neither_scans_nor_decodes_them(sources, tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "MIN_CACHED_BYTES", 0)
+    first, second, other = (RunFolder(tmp_path / "runs" / name) for name in ("first", "second", "other"))
+    shutil.copytree(sources[0] / "one", tmp_path / "elsewhere")
+    (tmp_path / "runs" / "damaged").mkdir(parents=True)
+    (tmp_path / "runs" / "damaged" / "config.json").write_text("{")
+
+    def train(run, *data):
+        options = [word for source in data for word in ("--data", str(source))]
+        assert main(["train", *options, "--run", str(run.path), "--max-steps", "1", *TINY]) == 0
+
+    train(first, *sources)
+    train(other, tmp_path / "elsewhere")
+    read_entry, read = SCAN._read_entry, []
+    monkeypatch.setattr(SCAN, "_read_entry", lambda member, name: read.append(member.label) or read_entry(member, name))
+    monkeypatch.setattr(dataset, "decode", lambda *_: pytest.fail("was decoded again"))
+    train(second, *sources)
+    assert sorted(read) == ["broken.png", "empty.png"]
+    assert (second.cache / "training.npy").samefile(first.cache / "training.npy")
+    assert second.scan_cache.read_bytes() == first.scan_cache.read_bytes()
 
 
 def test_a_run_that_cannot_start_leaves_no_scan(sources, tmp_path):
