@@ -78,7 +78,12 @@ def send_round(visitor: Visitor, own_file: str, answers: Counter) -> None:
         for number, function in visitor.functions.items()
     }
 
-    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        database=None,
+    )
     @given(st.data())
     def send(data):
         number = data.draw(st.sampled_from(sorted(endpoints)))

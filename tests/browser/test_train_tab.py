@@ -177,8 +177,12 @@ def test_invalid_settings_are_reported_at_their_fields(open_page, archive, tmp_p
     other.write_bytes(archive.read_bytes())
     page = open_train(open_page)
     drop(page, archive, other)
+    problem = page.locator("#train-problem [role=alert]")
     expect(page.get_by_test_id("toast-body")).to_contain_text("either one ZIP or images")
+    expect(problem).to_contain_text("either one ZIP or images")  # stays when the toast is gone
     expect(page.get_by_role("button", name="Start", exact=True)).to_be_disabled()
+    drop(page, archive)
+    expect(problem).to_have_count(0)
 
     page = open_train(open_page)
     drop(page, archive)

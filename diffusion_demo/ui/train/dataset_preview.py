@@ -35,14 +35,19 @@ MEASURING = "<p>Measuring the training speed of this machine...</p>"  # until th
 
 
 class LatestScan:
-    """Which scan of a session was started last. The others end without a result, even if they would end later."""
+    """Which scan of a session was started last. The others end without a result, even if they would end later.
+
+    problem: why the images of the last scan cannot be used, or empty.
+    """
 
     def __init__(self):
         self._number = 0
+        self.problem = ""
 
     def start(self) -> Callable[[], None]:
         """Note the start of a scan, and return a check that raises _Superseded once another one was started."""
         self._number += 1
+        self.problem = ""
         own = self._number
 
         def check() -> None:
@@ -137,6 +142,9 @@ def _scan(
         check_latest()
     except _Superseded:
         return UNCHANGED
+    except gr.Error as error:
+        latest.problem = error.message
+        raise
     with suppress(OSError):  # without it, the trainer scans again
         cache.save()
     return report, show(report, *values), MEASURING

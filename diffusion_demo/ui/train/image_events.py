@@ -1,5 +1,6 @@
 """Event listeners of the Train tab that scan the images and show the report."""
 
+import html
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,10 +41,10 @@ def connect(
     if settings().anywhere:
         scans.append((images.path.submit, dataset_preview.scan_path, images.path, None))
     for trigger, scan, source, js in scans:
-        trigger(lambda: (*show_report(True), READING), None, [*views, stage.report], **IMMEDIATE)
+        trigger(lambda: (*show_report(True), READING, ""), None, [*views, stage.report, images.problem], **IMMEDIATE)
         inputs = [*([source] if source else []), state.latest_scan, *scan_settings]
         scanned = trigger(scan, inputs, outputs, js=js, trigger_mode="always_last", **scanning)
-        scanned.failure(lambda: (*show_report(False), *dataset_preview.NOTHING), None, [*views, *outputs], **IMMEDIATE)
+        scanned.failure(_without_report, state.latest_scan, [*views, *outputs, images.problem], **IMMEDIATE)
     on_class_input(
         dataset_preview.rescan,
         [state.report, state.latest_scan, *scan_settings],
@@ -57,6 +58,12 @@ def connect(
     state.report.change(dataset_preview.remember, [state.report, state.owner], None, **QUIET)
     restored = page.load(dataset_preview.restore, [state.owner, state.latest_scan, *scan_settings], outputs, **scanning)
     restored.success(_restored_view, [state.report, state.owner], views, **IMMEDIATE)
+
+
+def _without_report(latest: dataset_preview.LatestScan) -> tuple:
+    """Return the updates after a failed scan: the view of the run, no report, and what is wrong with the images."""
+    problem = f'<p class="problem" role="alert">{html.escape(latest.problem)}</p>' if latest.problem else ""
+    return (*show_report(False), *dataset_preview.NOTHING, problem)
 
 
 def _label_images(report: Any) -> gr.Button:

@@ -20,8 +20,12 @@ EVERYBODY_SEES = (
 
 @dataclass(frozen=True)
 class ImageInputs:
-    """Components that select the training images. The upload area fills `uploaded` and clicks `sent`, both hidden."""
+    """Components that select the training images, and the sentence that says why the last ones cannot be used.
 
+    The upload area fills `uploaded` and clicks `sent`, both hidden.
+    """
+
+    problem: gr.HTML
     uploaded: gr.File
     sent: gr.Button
     synthetic: gr.Button
@@ -116,6 +120,7 @@ def lay_out_images() -> ImageInputs:
     """Add the first step: the components that select the training images."""
     gr.Markdown("## 1 Images", elem_classes="step")
     upload_area()
+    problem = gr.HTML(elem_id="train-problem")
     uploaded = hidden_files()
     sent = gr.Button("Uploaded", visible="hidden", elem_id="train-uploaded")
     synthetic = gr.Button("No images? Use sample images", size="sm", elem_id="train-drawn")
@@ -126,7 +131,7 @@ def lay_out_images() -> ImageInputs:
         submit_btn="Load",
         visible=settings().anywhere,
     )
-    return ImageInputs(uploaded, sent, synthetic, path)
+    return ImageInputs(problem, uploaded, sent, synthetic, path)
 
 
 def lay_out_settings() -> RunSettings:
