@@ -66,7 +66,8 @@ class Comparison:
     """A grid of variants of `base`: the values of `across` form the columns, those of `down` the rows.
 
     calls is the budget of network calls per image. It is ignored where the steps are an axis, and replaced by the
-    axis values where the calls are an axis. If the sampler is an axis and eta is not, each sampler uses its usual eta.
+    axis values where the calls are an axis; both axes together are refused. If the sampler is an axis and eta is not,
+    each sampler uses its usual eta.
     """
 
     base: Request
@@ -82,6 +83,8 @@ class Comparison:
         """
         if self.down and self.down.name == self.across.name:
             raise BadInput(f"Both sides vary the {self.across.title}. Choose another setting for one of them.")
+        if self.down and {self.down.name, self.across.name} == {"steps", "calls"}:
+            raise BadInput("The steps set the network calls of an image. Choose another setting for one of the sides.")
         rows = self.down.values if self.down else (None,)
         count = len(rows) * len(self.across.values)
         if count > MAX_CELLS:

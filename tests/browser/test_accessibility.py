@@ -9,11 +9,10 @@ from playwright.sync_api import expect
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS
 
 TABS = ("Sample", "Train", "Inspect")
-# Violations in Gradio's own components: the upload area's button has a name other than its text, the buttons of image
-# examples have none, and the code editor cannot be focused. Value: text in the HTML of the affected nodes.
+# Violations in Gradio's own components: the upload area's button has a name other than its text, and the code
+# editor cannot be focused. Value: text in the HTML of the affected nodes.
 GRADIO_VIOLATIONS = {
     "label-content-name-mismatch": "",
-    "button-name": "gallery-item",
     "scrollable-region-focusable": "cm-scroller",
 }
 OPTIONS = {"resultTypes": ["violations"], "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]}

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from diffusion_demo.diffusion.schedules import alphas_cumprod, named_betas
-from diffusion_demo.ui.inspect import explorer_data
+from diffusion_demo.ui.inspect import examples, explorer_data
 from tests.browser.conftest import DESKTOP
 from tests.browser.test_inspect_tab import choose, factors, pixels, set_t, upload
 
@@ -139,15 +139,36 @@ def test_any_image_works(inspector, tmp_path):
         inspector.wait_for_function(f"{shown_pixel(inspector, 64, 20)} === '{upper}'")
 
 
-def test_an_image_that_is_too_large_or_none_at_all_is_refused_and_the_last_one_stays(inspector, tmp_path):
-    before = pixels(inspector, "x0")
+def test_an_image_that_is_too_large_or_none_at_all_is_refused_once_and_its_field_emptied(inspector, tmp_path):
     Image.new("L", (8000, 7000)).save(tmp_path / "huge.png")
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"nothing" * 10)
     report_lines = {
         "huge.png": "The image has more than 50 megapixels. Make it smaller.",
         "broken.png": "The file is damaged or truncated. Copy or save it again.",
     }
+    default = explorer_data.load_square(examples.default_images()[0]).transpose(1, 2, 0)
     for name, sentence in report_lines.items():
         upload(inspector, tmp_path / name)
-        expect(inspector.get_by_test_id("toast-body").filter(has_text=sentence).first).to_be_visible()
-        assert pixels(inspector, "x0") == before
+        toast = inspector.get_by_test_id("toast-body")
+        expect(toast).to_contain_text(sentence)
+        expect(inspector.locator("#inspect-image img")).to_have_count(0)
+        set_t(inspector, 300 if name == "huge.png" else 400)
+        expect(inspector.locator("#lesson section[data-t]")).to_have_attribute("data-t", re.compile("[34]00"))
+        inspector.wait_for_function(f"{shown_pixel(inspector, 64, 4)} === '{','.join(map(str, default[4, 64]))}'")
+        expect(toast).to_have_count(1)
+        inspector.get_by_test_id("toast-close").click()
+
+
+def test_an_unreadable_second_image_is_refused_once_and_its_field_emptied(inspector, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"nothing")
+    inspector.locator("#inspector .lessons").get_by_text("Reverse step").click()
+    other = inspector.locator("#mix-with")
+    other.locator("input[type=file]").set_input_files(tmp_path / "broken.png")
+    expect(inspector.get_by_test_id("toast-body")).to_contain_text("This image cannot be read.")
+    expect(other.locator("img")).to_have_count(0)
+    expect(inspector.get_by_test_id("toast-body")).to_have_count(1)
+
+
+def test_the_example_buttons_have_names(inspector):
+    names = [button.get_attribute("aria-label") for button in inspector.locator("#examples button.gallery-item").all()]
+    assert names == [f"Example {i}" for i in (1, 2, 3)] + ["Example: lion", "Example: cheetah1", "Example: tower"]

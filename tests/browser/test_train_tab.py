@@ -233,6 +233,7 @@ def rename_and_delete(page, runs):
     row(page, "copy").get_by_role("button", name="Rename copy").click()
     page.get_by_label("New name of copy").fill("my / digits")
     page.keyboard.press("Enter")
+    expect(page.locator("#train-zip")).to_be_hidden()  # it has the old name
     renamed = row(page, "my-digits")
     expect(renamed).to_be_visible(timeout=SOON)
     assert (runs / "my-digits").is_dir() and not (runs / "copy").exists()

@@ -138,6 +138,8 @@ def test_invalid_values_are_rejected(name, words, message):
             {},
             f"65 cells, more than the limit of {MAX_CELLS}",
         ),
+        (parse_axis("calls", "8"), parse_axis("steps", "4"), {}, "The steps set the network calls of an image"),
+        (parse_axis("steps", "4"), parse_axis("calls", "8"), {}, "The steps set the network calls of an image"),
         (parse_axis("calls", "1"), None, {}, "at least 2 network calls"),
         (parse_axis("calls", "5000"), None, {}, "Steps must be|steps"),
         (parse_axis("steps", "0"), None, {}, "steps|Steps"),

@@ -8,17 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion_demo.data import UNREADABLE, ImageTransform, UnreadableFile, decode
-from diffusion_demo.data.file_errors import readable
-from diffusion_demo.data.preprocess import open_image
+from diffusion_demo.data import ImageTransform
 from diffusion_demo.diffusion.losses import mean_flat, normal_kl
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas, signal_to_noise, terminal_warning
 from diffusion_demo.errors import BadInput
+from diffusion_demo.ui.inspect.image_file import load_image
 
 SIZE = 128
 MIN_TIMESTEPS, MAX_TIMESTEPS = 2, 4000
-MAX_MEGAPIXELS = 50
 SCHEDULE_TITLES = {
     "squaredcos_cap_v2": "cosine",
     "scaled_linear": "scaled linear",
@@ -36,17 +34,8 @@ def parse_num_timesteps(value: float | None) -> int:
 
 
 def load_square(path: str | Path) -> np.ndarray:
-    """Return the center square of an image file, uint8 [3, SIZE, SIZE]. Raises BadInput for an unreadable file."""
-    try:
-        data = Path(path).read_bytes()
-        with readable():
-            width, height = open_image(data).size
-        if width * height > MAX_MEGAPIXELS * 1_000_000:
-            raise UnreadableFile(f"The image has more than {MAX_MEGAPIXELS} megapixels. Make it smaller.")
-        return decode(data, ImageTransform(SIZE))
-    except UNREADABLE as error:
-        reason = error if isinstance(error, UnreadableFile) else "Try a PNG or JPEG."
-        raise BadInput(f"This image cannot be read. {reason}") from error
+    """Return the center square of an image file, uint8 [3, SIZE, SIZE]. Raises UnreadableImage."""
+    return load_image(path, ImageTransform(SIZE))
 
 
 def make_noise(seed: int) -> Tensor:

@@ -80,6 +80,8 @@ def build(
         "Generate a class at three guidance scales", size="sm", visible=False, elem_id="guided-samples"
     )
     other = _other_image()
+    checked = other.upload(_check_image, other, None, **_EVENT)
+    checked.failure(lambda: None, None, other, **_EVENT)
     whole = gr.Button("Measure over all steps", size="sm", visible=False, elem_id="whole-bound")
     pixel = _pixel_fields()
     relative_t, lesson = _place()
@@ -173,20 +175,33 @@ def _show_controls(lesson: str) -> list:
 
 
 def _show(lesson: str | None, *inputs):
-    """Return the HTML of a lesson, or no update for an unreadable image, which the explorer reports."""
+    """Return the HTML of a lesson, or no update for an unreadable image, which its field reports."""
     warmup.wait()
-    from diffusion_demo.data import UNREADABLE
+    from diffusion_demo.ui.inspect.image_file import UnreadableImage
     from diffusion_demo.ui.inspect.lessons import frame
 
     try:
-        return frame.show(lesson or words.DEFAULT, _load_scene(*inputs), _name_in_links(inputs[4]))
-    except UNREADABLE:
-        return gr.skip()
+        scene = _load_scene(*inputs)
+    except gr.Error as error:
+        if isinstance(error.__cause__, UnreadableImage):
+            return gr.skip()
+        raise
+    return frame.show(lesson or words.DEFAULT, scene, _name_in_links(inputs[4]))
 
 
 def _name_in_links(model: str) -> str:
     """Return the name of a model in links: nothing for the one that the page starts with."""
     return "" if model == model_list.DEFAULT_MODEL else model
+
+
+def _check_image(path: str | None) -> None:
+    """Raise gr.Error for an image that cannot be read."""
+    warmup.wait()
+    from diffusion_demo.ui.inspect.explorer_data import load_square
+
+    if path:
+        with user_errors_as_toasts():
+            load_square(path)
 
 
 def _load_scene(

@@ -15,7 +15,7 @@ from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect import lesson_view
-from diffusion_demo.ui.inspect.examples import default_images, examples
+from diffusion_demo.ui.inspect.examples import OF_A_RUN, default_images, examples, image_like
 from diffusion_demo.ui.inspect.file_change import file_path_in
 from diffusion_demo.ui.inspect.lessons import words
 from diffusion_demo.ui.server import model_list, warmup
@@ -67,8 +67,19 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
         entered, _set_num_timesteps, num_timesteps, [steps, num_timesteps], trigger_mode="always_last", **_PRIVATE_EVENT
     )
     gr.on([lesson.change, model.change], _own_steps, [lesson, model], [steps, num_timesteps], **_PRIVATE_EVENT)
+    _connect_explorer(image, file, model, seed, steps, inspector)
+
+
+def _connect_explorer(
+    image: gr.Image, file: gr.Textbox, model: gr.Dropdown, seed: gr.State, steps: gr.State, inspector: gr.HTML
+) -> None:
+    """Connect the explorer to its image, and the image to the model."""
     changes = [component.change for component in (file, seed, steps)]
-    gr.on(changes, _inspect, [image, seed, steps], inspector, api_name="inspect", trigger_mode="always_last", **_EVENT)
+    inspected = gr.on(
+        changes, _inspect, [image, seed, steps], inspector, api_name="inspect", trigger_mode="always_last", **_EVENT
+    )
+    inspected.failure(lambda: None, None, image, **_PRIVATE_EVENT)  # an image that cannot be read
+    model.change(_image_of_model, [model, image], image, **_PRIVATE_EVENT)
 
 
 def _own_steps(lesson: str, model: str) -> list:
@@ -138,6 +149,13 @@ def _open_link(request: gr.Request) -> list:
 def _copy_to_cache(path: Path) -> str:
     """Copy a file to Gradio's cache, from which the browser may fetch it, and return the path of the copy."""
     return save_file_to_cache(path, os.environ["GRADIO_TEMP_DIR"])
+
+
+def _image_of_model(model: str, shown: str | None) -> Any:
+    """Return the image to show with a model: one of its own kind, unless the visitor has chosen another."""
+    bundled, kind = default_images()[0], image_like(model_list.folder_of(model))
+    is_own = shown is not None and Path(shown).name not in (bundled.name, OF_A_RUN)
+    return gr.skip() if is_own or (kind is None and shown is None) else _copy_to_cache(kind or bundled)
 
 
 def _set_num_timesteps(value: float | None) -> list:

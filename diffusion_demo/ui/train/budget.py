@@ -44,7 +44,8 @@ _measurement_lock = threading.Lock()
 def measure_speed(start_from: str, image_size: int, channels: int, batch_size: int) -> float:
     """Return the training speed of this machine in images per second.
 
-    Each configuration is measured once, and one measurement runs at a time.
+    Each configuration is measured once, and one measurement runs at a time. A batch size counts as the next power of
+    two, so that a visitor who tries many of them does not keep the others waiting.
 
     Args:
         start_from: A key of NEW_NETWORKS, or a checkpoint to initialize from.
@@ -53,7 +54,7 @@ def measure_speed(start_from: str, image_size: int, channels: int, batch_size: i
         batch_size: Images per optimizer step.
     """
     with _measurement_lock:
-        return _measure_speed(start_from, image_size, channels, batch_size)
+        return _measure_speed(start_from, image_size, channels, 1 << (batch_size - 1).bit_length())
 
 
 @lru_cache(maxsize=64)

@@ -187,7 +187,7 @@ def _lay_out_progress() -> RunProgress:
         stop = button(run_status.STOP, variant="stop", elem_id="train-stop")
         sample_now = button(run_status.SAMPLE_NOW, elem_id="train-sample-now")
         save_now = button(run_status.SAVE_NOW, elem_id="train-save-now")
-        resume = button("Continue training", elem_id="train-resume")
+        resume = button(run_status.CONTINUE, elem_id="train-resume")
         open_in_sample = button("Open in Sample", elem_id="train-open")
     curves = gr.HTML(
         {"views": []},

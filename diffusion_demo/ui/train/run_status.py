@@ -39,6 +39,7 @@ STOP, STOPPING = "Stop", "Stopping..."
 SAMPLE_NOW, SAMPLING = "Preview now", "Making a preview..."
 SAVE_NOW, SAVING = "Save now", "Saving..."
 WAITING_LABELS = {"stop": STOPPING, "sample_now": SAMPLING, "save_now": SAVING}
+CONTINUE = "Continue training"
 START, ADD_TO_QUEUE, STARTING = "Start", "Add to queue", "Starting..."
 NUM_OUTPUTS = 12  # number of outputs of `poll`
 
@@ -67,7 +68,7 @@ def resume(name: str | None, owner_token: object, duration: str | None) -> gr.Bu
     with user_errors_as_toasts():
         minutes = budget.parse_duration(duration)
     run_queue.add_resumed(run.path.name, minutes, owner_token)
-    return gr.Button(interactive=False)
+    return gr.Button(CONTINUE, interactive=False)
 
 
 def send(name: str | None, owner_token: object, command: str) -> gr.Button:
@@ -196,7 +197,7 @@ def _buttons(run: RunFolder, snapshot: Snapshot, is_owner: bool) -> list[gr.Butt
 
     return [
         command("stop", STOP),
-        gr.Button(interactive=resumable),
+        gr.Button(CONTINUE, interactive=resumable),
         gr.Button(interactive=run.exists),  # without a checkpoint, a click says why
         command("sample_now", SAMPLE_NOW),
         command("save_now", SAVE_NOW),

@@ -169,7 +169,10 @@ def _connect_run(
     for button, command in commands:
         send = partial(run_status.send, command=command)
         poll.after(button.click(send, owned, button, api_name=f"{command}_run", **IMMEDIATE))
-    poll.after(progress.resume.click(run_status.resume, [*owned, setup.duration], progress.resume, **QUIET))
+    progress.resume.click(lambda: gr.Button(run_status.STARTING, interactive=False), None, progress.resume, **IMMEDIATE)
+    resumed = progress.resume.click(run_status.resume, [*owned, setup.duration], progress.resume, **QUIET)
+    resumed.failure(lambda: gr.Button(run_status.CONTINUE, interactive=True), None, progress.resume, **IMMEDIATE)
+    poll.after(resumed)
     opened = progress.open_in_sample.click(run_status.open_latest, owned, [tabs, sample_inputs[0]], **QUIET)
     opened.success(None, None, None, js="() => window.scrollTo({top: 0})")
     opened.then(show_classes, sample_inputs[:2], sample_inputs[1:], **QUIET)
@@ -198,9 +201,13 @@ def _connect_rows(
         return event
 
     connect("open", _open_run, owned, [progress.run, *views])
-    connect("resume", run_status.resume, [*owned, setup.duration], [progress.resume])
-    connect("rename", run_actions.rename, [*owned, manager.new_name], [progress.run])
-    connect("delete", run_actions.delete, owned, [progress.run])
+    changes = [
+        connect("resume", run_status.resume, [*owned, setup.duration], [progress.resume]),
+        connect("rename", run_actions.rename, [*owned, manager.new_name], [progress.run]),
+        connect("delete", run_actions.delete, owned, [progress.run]),
+    ]
+    for changed in changes:  # the ZIP may hold what is no longer there
+        changed.success(lambda: gr.DownloadButton(value=None, visible=False), None, manager.download, **IMMEDIATE)
     connect("move_up", run_queue.move_up, owned, [])
     connect("remove", run_queue.remove, owned, [])
     poll.after(actions["pause"].click(run_queue.pause, None, None, **QUIET))

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,10 @@ from diffusion_demo.diffusion.losses import decoder_term, kl_term
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.models.checkpoint import load_checkpoint
+from diffusion_demo.models.load_metadata import load_metadata
+from diffusion_demo.models.metadata import ORACLES
 from diffusion_demo.paths import CHECKPOINTS
+from diffusion_demo.ui.inspect import examples
 from diffusion_demo.ui.inspect.lesson_functions import SHOWS
 from diffusion_demo.ui.inspect.lessons import (
     forward,
@@ -75,9 +79,32 @@ def test_the_words_lead_from_each_lesson_to_the_next():
 
 
 @pytest.mark.parametrize("lesson", words.LESSONS)
-@pytest.mark.parametrize("model", ["oracle-memory", "oracle-pixels"])
-def test_every_lesson_works_with_an_oracle_and_says_what_that_is(scene, lesson, model):
-    assert "Exact model" in frame.show(lesson, replace(scene, checkpoint=load_checkpoint(model)))
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [("oracle-memory", "it can only return them. A network"), ("oracle-pixels", "independent pixels")],
+)
+def test_every_lesson_works_with_an_oracle_and_says_what_that_is(scene, lesson, model, said):
+    shown = frame.show(lesson, replace(scene, checkpoint=load_checkpoint(model)), model)
+    assert "Exact model" in shown and said in shown and 'alt="The 16 images"' in shown
+    assert set(frame.EXACT) == set(ORACLES)
+
+
+def test_a_trained_model_starts_with_an_image_of_its_last_preview(random_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    checkpoint, size = tmp_path / "run" / "checkpoints" / "step_000020", load_metadata(random_checkpoint).image_size
+    shutil.copytree(random_checkpoint, checkpoint)
+    assert examples.image_like(checkpoint) is None
+    (tmp_path / "run" / "samples").mkdir()
+    for step, color in ((0, "red"), (20, "blue")):
+        Image.new("RGB", (4 * size, 4 * size), color).save(tmp_path / "run" / "samples" / f"step_{step:06d}.png")
+    Image.new("RGB", (4 * size, 4 * size), "white").save(tmp_path / "run" / "samples" / "step_000020_nearest.png")
+    path = examples.image_like(checkpoint)
+    assert path is not None
+    with Image.open(path) as image:
+        assert image.size == (size, size) and image.getpixel((0, 0)) == (0, 0, 255)  # no training image
+    (tmp_path / "run" / "samples" / "step_000020.png").write_bytes(b"damaged")
+    path = examples.image_like(checkpoint)
+    assert path is not None and Image.open(path).getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_the_schedule_of_the_model_is_told_by_its_name_or_else_by_its_betas(scene):

@@ -149,3 +149,11 @@ def test_odd_lines_of_control_are_not_pending(training, monkeypatch, line):
 def test_long_runs_stop_early_by_default():
     assert [patience_of(label) for label in budget.DURATIONS] == [0, 0, budget.PATIENCE, budget.PATIENCE]
     assert patience_of("an eternity") == 0 and patience_of(None) == 0
+
+
+def test_batch_sizes_share_the_measurements_of_powers_of_two(monkeypatch):
+    measured = []
+    monkeypatch.setattr(budget, "_measure_speed", lambda *arguments: measured.append(arguments[-1]) or 1.0)
+    for batch_size in (1, 2, 3, 32, 33, 64):
+        budget.measure_speed("a new small network", 32, 3, batch_size)
+    assert measured == [1, 2, 4, 32, 64, 64]

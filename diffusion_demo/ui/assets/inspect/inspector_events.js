@@ -14,6 +14,14 @@ function fromLink() {
   return ["t", "schedule", "lesson", "T"].some((name) => asked.has(name));
 }
 
+// Gradio's buttons of example images have no names.
+function nameExamples() {
+  document.querySelectorAll("#examples button.gallery-item").forEach((button, index) => {
+    const name = button.querySelector("img").src.split("/").pop().split(".")[0];
+    button.setAttribute("aria-label", "Example" + (name.startsWith("seed") ? " " + (index + 1) : ": " + name));
+  });
+}
+
 function show() {
   const value = props.value;
   if (!value || !value.x0) return;
@@ -30,6 +38,7 @@ function show() {
   paint(find("canvas.x0"), data.x0);
   paint(find("canvas.eps"), data.eps.map((v) => v / 3));
   listSchedules();
+  nameExamples();
   openLesson();
   showLink();
   watchLesson();

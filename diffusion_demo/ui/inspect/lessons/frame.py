@@ -8,14 +8,20 @@ from importlib import import_module
 import torch
 
 from diffusion_demo.diffusion.schedules import SCHEDULES, named_betas
-from diffusion_demo.models.oracle_models import OracleNetwork
 from diffusion_demo.ui.inspect.lesson_functions import SHOWS
+from diffusion_demo.ui.inspect.lessons.html import strip
 from diffusion_demo.ui.inspect.lessons.scene import Scene
 
-EXACT = (
-    "<b>Exact model.</b> Not a neural network: the optimal denoiser for 16 images, so it can only return those 16. "
-    "A network that did the same would have memorized its training set. Small errors let a network create new images."
+_MEMORIZES = (
+    "for these 16 images, so it can only return them. A network that did the same would have memorized its training "
+    "set. Small errors let a network create new images."
 )
+EXACT = {  # what an exact model is the optimal denoiser of
+    "oracle-memory": _MEMORIZES,
+    "oracle-mixture": _MEMORIZES.replace("return them", "return them, slightly blurred"),
+    "oracle-gaussian": "for a Gaussian with the mean and covariance of these 16 images. It returns blends of them.",
+    "oracle-pixels": "for independent pixels, each with its values in these 16 images. Its images have no shapes.",
+}
 
 
 def show(name: str, scene: Scene, model: str = "") -> str:
@@ -47,8 +53,14 @@ def frame(name: str, scene: Scene, content: str, model: str = "") -> str:
         "answer": uuid.uuid4().hex,
     }
     data = " ".join(f'data-{key}="{escape(str(value))}"' for key, value in attributes.items())
-    exact = f'<p class="perfect">{EXACT}</p>' if isinstance(scene.checkpoint.unet, OracleNetwork) else ""
+    exact = _exact(scene, EXACT[model]) if model in EXACT else ""
     return f'<section id="lesson-{name}" class="panel" {data}>{exact}{content}{_end(name)}</section>'
+
+
+def _exact(scene: Scene, what: str) -> str:
+    images = strip(scene.known, "The 16 images")
+    text = f"<b>Exact model.</b> Not a neural network: the optimal denoiser {what}"
+    return f'<div class="perfect"><p>{text}</p>{images}</div>'
 
 
 def own_schedule(scene: Scene) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.oracle_models import IMAGES
 from diffusion_demo.models.unet import as_denoiser
+from diffusion_demo.ui.inspect.image_file import load_image
 
 KNOWN_IMAGES = tuple(sorted(IMAGES.glob("seed_*.png")))  # the images that the optimal denoiser knows
 MIN_SIGNAL = 1e-12  # abar_t below which x_0 cannot be computed from eps
@@ -112,14 +113,13 @@ def load_scene(
 ) -> Scene:
     """Load the scene of two image files at relative_t = t / T.
 
-    Raises UnreadableFile or OSError for a file that is not an image.
+    Raises UnreadableImage for a file that is not an image.
     """
     metadata, device = checkpoint.description, checkpoint.unet.device
     assert isinstance(device, torch.device)
     transform = ImageTransform(metadata.image_size, metadata.channels)
     x0, second = (
-        to_float(torch.from_numpy(decode(Path(path).read_bytes(), transform).copy())[None]).to(device)
-        for path in (image, other)
+        to_float(torch.from_numpy(load_image(path, transform).copy())[None]).to(device) for path in (image, other)
     )
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed)).to(x0.device)
     steps = len(checkpoint.diffusion)
