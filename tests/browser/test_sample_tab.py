@@ -386,7 +386,7 @@ def test_sheet_animation_and_enlarged_image_can_be_downloaded(open_page, tmp_pat
     set_seed(page, 21)
     generate(page, images=4, steps=3)
     paths = {}
-    for button in ("#zip-sheet", "#zip-animation"):
+    for button in ("#zip-sheet", "#zip-animation", "#zip-larger"):
         expect(page.locator(button)).to_be_enabled()
         with page.expect_download() as download:
             page.locator(button).click()
@@ -405,6 +405,11 @@ def test_sheet_animation_and_enlarged_image_can_be_downloaded(open_page, tmp_pat
         assert json.loads(large.info["diffusion_demo"])["seed"] == 22
         enlarged = np.asarray(sheet.convert("RGB"))[:256, 256:]
         np.testing.assert_array_equal(enlarged, np.asarray(large.convert("RGB")))
+    with zipfile.ZipFile(paths["#zip-larger"]) as archive:
+        assert archive.namelist() == [f"seed_{seed:08d}.png" for seed in range(21, 25)]
+        with archive.open("seed_00000022.png") as file, Image.open(file) as image:
+            assert image.info == large.info  # the settings of the small image
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), enlarged)
     with Image.open(paths["#zip-animation"]) as animation:
         assert (animation.format, getattr(animation, "n_frames", 1)) == ("WEBP", 3)
 

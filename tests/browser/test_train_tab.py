@@ -102,7 +102,7 @@ def check_report_and_settings(page):
     choose(page, "Learning-rate schedule", "Constant, then decay")
     page.get_by_label("Batch size").fill("8")
     expect(page.locator("#train-note")).to_contain_text("Training speed", timeout=SOON)
-    expect(page.get_by_label(re.compile(r"Quick try, 3 min \(each image about \d+ times\)"))).to_be_checked()
+    expect(page.get_by_label(re.compile(r"Quick try, 3 min \(sees each image about \d+ times\)"))).to_be_checked()
     expect(page.locator("#train-start")).to_be_in_viewport()
     assert report.locator("img.crops").get_attribute("src") == before, "square images are not squashed"
     page.screenshot(path=SCREENSHOTS / "train-ready-desktop-light.png", full_page=True)
@@ -255,7 +255,7 @@ def test_a_folder_keeps_its_classes_fixes_are_one_click_and_runs_wait_in_an_orde
     report = page.locator("#train-report")
     expect(report).to_contain_text("61 images", timeout=SOON)
     expect(report).to_contain_text("one (21), three (20), two (20)")
-    expect(page.locator("#train-files")).to_contain_text("Left out, no images: 1")
+    expect(page.locator("#train-files")).to_contain_text("1 file skipped, not an image: notes.txt.")
     fix = report.get_by_role("button", name="Drop exact duplicates (1)")
     fix.click()
     expect(report).to_contain_text("60 images")
