@@ -140,13 +140,27 @@ def check_progress_after_reload(page):
     expect(page.locator("#train-report")).to_contain_text("120 images")
     expect(page.locator("#train-start")).to_be_enabled(timeout=SOON)
     page.get_by_role("button", name="Show training").click()
-    expect(page.locator("#curves polyline.line-1")).to_have_attribute("points", re.compile(r"\d"))
-    expect(page.locator("#curves .title").first).to_have_text("Training step")
+    expect(page.locator("#curves .u-legend")).to_contain_text(re.compile(r"Training \(smoothed\)\s*\d"))
+    assert page.locator("#curves .plot").evaluate("plot => plot.chart.data[2].some(loss => loss > 0)")
+    axes = "plot => plot.chart.axes.map(axis => axis.label)"
+    assert page.locator("#curves .plot").evaluate(axes) == ["Training step", "Loss (log scale)"]
+    check_reading_survives_updates(page)
     page.locator("#curves").get_by_text("By noise level").click()
-    expect(page.locator("#curves .reading")).to_contain_text("Highest noise")
+    expect(page.locator("#curves .u-legend")).to_contain_text("Highest noise")
     page.locator("#timeline .scrub").fill("0")
     expect(page.locator("#timeline .status")).to_contain_text("Before training")
     page.screenshot(path=SCREENSHOTS / "train-running-desktop-light.png", full_page=True)
+
+
+def check_reading_survives_updates(page):
+    """Check that new points are drawn without a new chart, and that the keyboard's reading and focus stay."""
+    plot = page.locator("#curves .plot")
+    plot.focus()
+    page.keyboard.press("Home")
+    plot.evaluate("plot => { plot.drawn = plot.querySelector('canvas'); plot.points = plot.chart.data[0].length; }")
+    page.wait_for_function("plot => plot.chart.data[0].length > plot.points", arg=plot.element_handle())
+    assert plot.evaluate("plot => plot.drawn.isConnected && document.activeElement === plot")
+    expect(plot.locator(".u-value").first).to_have_text("1")
 
 
 def stop_and_sample(page):
@@ -213,7 +227,7 @@ def test_runs_can_be_opened_compared_exported_renamed_and_deleted(open_page, tra
     open_part(page, "Compare and repeat")
     choose(page, "Compare loss with", "spare")
     page.keyboard.press("Escape")
-    expect(page.locator("#curves .reading")).to_contain_text(re.compile(r"copy \d.*spare \d"))
+    expect(page.locator("#curves .u-legend")).to_contain_text(re.compile(r"copy\s*\d.*spare\s*\d", re.DOTALL))
     page.screenshot(path=SCREENSHOTS / "train-compare-desktop-light.png", full_page=True)
     with page.expect_download() as download:
         row(page, "copy").get_by_role("button", name="Export copy").click()
