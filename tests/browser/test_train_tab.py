@@ -174,6 +174,7 @@ def stop_and_sample(page):
     expect(page.locator("#train-stop")).to_have_text("Stop")
     expect(page.locator("#train-resume")).to_be_enabled()
     expect(page.locator("#train-start")).to_have_text("Start")
+    expect(page.locator("#train-start")).to_be_enabled()
     page.evaluate("window.scrollTo(0, 300)")
     page.get_by_role("button", name="Open in Sample").click()
     expect(page.get_by_role("combobox", name="Model")).to_have_value(re.compile(r"my-digits-1, step \d+"))
@@ -216,6 +217,18 @@ def test_invalid_settings_are_reported_at_their_fields(open_page, archive, tmp_p
     page.get_by_role("combobox", name="Start from").press("Enter")
     expect(page.locator("#train-note .problem")).to_contain_text("no/such-model", timeout=SOON)
     expect(start).to_be_disabled()
+
+
+def test_start_is_ready_after_a_run_that_ends_by_its_time(open_page, trained_run, command, digits, tiny):
+    page = open_train(open_page)
+    drop(page, *digits.glob("one/*.png"))
+    expect(page.locator("#train-start")).to_be_enabled(timeout=SOON)
+    limited = ["train", "--data", digits, "--run", "limited", *tiny, "--max-minutes", "0.01"]
+    assert command(*limited, cwd=trained_run.parent).returncode == 0
+    expect(row(page, "limited")).to_contain_text("Finished", timeout=SOON)
+    expect(page.locator("#train-start")).to_have_text("Start")
+    expect(page.locator("#train-start")).to_be_enabled()
+    shutil.rmtree(trained_run.parent / "limited")
 
 
 def test_runs_can_be_opened_compared_exported_renamed_and_deleted(open_page, trained_run, tmp_path):
