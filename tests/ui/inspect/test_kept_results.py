@@ -7,6 +7,7 @@ import pytest
 from diffusion_demo.ui.inspect import lesson_view, tab
 from diffusion_demo.ui.inspect.examples import default_images
 from diffusion_demo.ui.page import build
+from diffusion_demo.ui.server import warmup
 
 FIRST, SECOND = map(str, default_images())
 
@@ -19,6 +20,12 @@ def answer(handler, *values):
     """Return the last HTML and the last results that a handler, outside the queue, has yielded."""
     updates = list(handler.__wrapped__(*values, {}))
     return [[update[i] for update in updates if type(update[i]) is kind][-1] for i, kind in ((0, str), (1, dict))]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def ready():
+    """The handlers wait until the server has loaded."""
+    warmup._ready.set()
 
 
 @pytest.fixture(scope="module")

@@ -88,8 +88,8 @@ LESSONS = {
         "Training objective",
         "What does the network learn?",
         "Training adds known noise to an image, and the network learns to tell the two apart; the squared error is the "
-        "loss. Some networks predict the noise ε, some the image x<sub>0</sub>, some a mixture v: with x<sub>t</sub> known, "
-        "each gives the others, and their errors differ only by a factor.",
+        "loss. Some networks predict the noise ε, some the image x<sub>0</sub>, some a mixture v: with "
+        "x<sub>t</sub> known, each gives the others, and their errors differ only by a factor.",
         "Set t to 5 %. Expect a larger error of ε than at 90 %: little noise is hard to tell from the image's details.",
         0.05,
         {
