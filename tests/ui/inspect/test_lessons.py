@@ -232,7 +232,7 @@ def test_the_spot_selects_a_pixel(scene):
     assert f"The red value of the chosen pixel is <b>{value}</b>" in (
         shown := likelihood.show(replace(scene, spot=(0.5, 0.25)))
     )
-    assert f"the bar of {value} spans {value} to {value + 1}" in shown
+    assert f"(the bar from {value} to {value + 1})" in shown
 
 
 def test_an_unfinished_bound_shows_no_total(scene):

@@ -121,7 +121,7 @@ def _decoder_part(scene: Scene, steps: int) -> str:
         "L<sub>0</sub>: from a Gaussian to whole pixel values",
         html.equation(
             DECODER_LATEX,
-            f"The {value_name} is <b>{true}</b>, to which the last step gives a probability of "
+            f"The {value_name} is <b>{true}</b> (the bar from {true} to {true + 1}), to which the last step gives a probability of "
             f"<b>{float(probability[true]):.3f}</b>: {bits:.2f} bits. Over the whole image that is L<sub>0</sub> = "
             f'<b class="decoder">{float(decoder_term(p, scene.x0)[0]):.4f}</b> bits per dimension.',
             "DDPM, Equation 13: the discrete decoder",
@@ -130,7 +130,7 @@ def _decoder_part(scene: Scene, steps: int) -> str:
             "Probability of each value of the chosen pixel",
             values,
             {"probability": [float(probability[value]) for value in values]},
-            f"{value_name}; the bar of {true} spans {true} to {true + 1}",
+            f"{value_name}, 0 to 255",
             "probability",
             mark=true + 0.5,  # the middle of its bar
             steps=True,
