@@ -71,6 +71,25 @@ def test_what_a_link_cannot_mean_is_ignored(linked, url, query):
     expect(page.locator("#inspector .link")).to_have_attribute("href", f"{url}/{default}")
 
 
+@pytest.mark.parametrize("lesson", ["guidance", "reverse"])
+def test_a_link_opens_on_its_model_and_the_address_keeps_it(linked, lesson):
+    page = linked(f"tab=inspect&model=oracle-memory&lesson={lesson}&t=800")
+    page.locator(f"#lesson:not(.busy) #lesson-{lesson} .perfect").wait_for(timeout=120_000)
+    expect(page.get_by_role("combobox", name="Model").last).to_have_value("Exact: memorizes 16 example images")
+    query = page.evaluate("location.search")
+    assert "model=oracle-memory" in query and "T=" not in query
+    expect(page.locator("#inspector .link")).to_have_attribute("href", re.compile("model=oracle-memory"))
+
+
+def test_without_an_image_field_figures_and_link_are_those_of_the_first_example(inspector):
+    inspector.get_by_role("button", name="Remove Image").last.click()
+    expect(inspector.locator("#inspect-image")).to_contain_text("Until then, the first example is shown.")
+    default = examples.default_images()[0]
+    pixel = ",".join(map(str, explorer_data.load_square(default)[:, 4, 64]))
+    inspector.wait_for_function(f"{shown_pixel(inspector, 64, 4)} === '{pixel}'")
+    inspector.wait_for_function(f"new URLSearchParams(location.search).get('example') === '{default.stem}'")
+
+
 def test_the_link_follows_and_is_copied(inspector, url):
     inspector.context.grant_permissions(["clipboard-read", "clipboard-write"])
     choose(inspector, "jsd")

@@ -182,6 +182,8 @@ def test_an_exact_model_can_be_asked_and_has_no_classes_to_guide(open_page):
     page.get_by_role("combobox", name="Model").last.click()
     page.get_by_role("option", name=re.compile("memorizes (16|sixteen)")).last.click()
     expect(shown).to_contain_text("has no classes", timeout=SOON)
+    expect(page.locator("#inspector .head .try:visible")).to_have_count(0)
+    page.wait_for_function("new URLSearchParams(location.search).get('model') === 'oracle-memory'")
     expect(page.locator("#lesson .perfect")).to_contain_text("Not a neural network")
     expect(turn_to(page, "reverse")).to_contain_text("this model's, fixed")
     expect(page.locator("#inspector .link")).to_have_attribute(
@@ -196,6 +198,11 @@ def test_the_whole_bound_is_measured_while_one_watches(open_page):
     page.get_by_role("button", name="Measure over all steps").click()
     expect(page.locator("#lesson-likelihood")).to_contain_text("of 1,000 steps", timeout=SOON)
     expect(shown.locator(".total")).to_have_text(re.compile(r"\d\.\d{4}"), timeout=3 * SOON)
+    expect(page.locator("#lesson")).not_to_have_class(BUSY, timeout=SOON)
+    total = shown.locator(".total").inner_text()
+    let_t_go_at(page, 700)
+    expect(shown).to_contain_text("At t = 700 the reverse step", timeout=SOON)
+    expect(shown.locator(".total")).to_have_text(total)
 
 
 def test_finished_images_show_what_guidance_trades(open_page):
@@ -203,6 +210,10 @@ def test_finished_images_show_what_guidance_trades(open_page):
     turn_to(page, "guidance")
     page.get_by_role("button", name="Generate a class at three guidance scales").click()
     expect(page.locator("#lesson-guidance .variety")).to_have_count(3, timeout=SOON)
+    expect(page.locator("#lesson")).not_to_have_class(BUSY, timeout=SOON)
+    let_t_go_at(page, 300)
+    page.locator('#lesson:not(.busy) .panel[data-t="300"]').wait_for(timeout=SOON)
+    expect(page.locator("#lesson-guidance .variety")).to_have_count(3)
 
 
 def test_all_steps_from_x_t_are_taken_and_the_figure_is_kept(open_page, tmp_path):
@@ -210,6 +221,11 @@ def test_all_steps_from_x_t_are_taken_and_the_figure_is_kept(open_page, tmp_path
     page.locator('#lesson:not(.busy) .panel[data-lesson="reverse"][data-t="300"]').wait_for(timeout=SOON)
     page.get_by_role("button", name="Take all steps from here").click()
     page.get_by_text("DDIM inversion and decoding").wait_for(timeout=SOON)
+    button, added = (
+        page.get_by_role("button", name="Take all steps from here"),
+        page.get_by_text("All steps: regenerate"),
+    )
+    assert button.bounding_box()["y"] < added.bounding_box()["y"], "it stands above what it adds"
     expect(page.locator("#lesson")).not_to_have_class(BUSY, timeout=SOON)
     with page.expect_download() as download:
         page.get_by_role("button", name="Download figure (PNG)").click()
@@ -250,6 +266,11 @@ def test_the_lessons_are_no_wider_than_a_phone_and_t_stays_in_view(open_page, th
         turn_to(page, lesson)
         page.screenshot(path=SCREENSHOTS / f"inspect-{lesson}-phone-{theme}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), lesson
+        cut = page.evaluate(
+            "[...document.querySelectorAll(':is(#lesson, .inspector) :is(.scrolling, .equation)')]"
+            ".filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1).map(e => e.textContent)"
+        )
+        assert not cut, (lesson, cut)
     page.locator("#lesson .source").last.scroll_into_view_if_needed()
     assert 0 <= page.locator("#inspector .t").bounding_box()["y"] < 120
     page.emulate_media(media="print")

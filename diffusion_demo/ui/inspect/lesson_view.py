@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -49,6 +50,13 @@ class _PixelFields(NamedTuple):
     down: gr.Slider
 
 
+class _Kept(NamedTuple):
+    """What a button has computed, the terms of the bound or the HTML of finished images, and what it belongs to."""
+
+    key: tuple
+    result: Any
+
+
 class _WalkButtons(NamedTuple):
     row: gr.Row
     make: gr.Button
@@ -60,7 +68,7 @@ def model_dropdown() -> gr.Dropdown:
     return gr.Dropdown(
         model_list.model_choices(),
         label="Model",
-        info="All lessons use this model and its own schedule. An exact model shows the ideal answer.",
+        info="All lessons use this model and its schedule. An exact model shows the ideal answer for its 16 images.",
         interactive=True,
         elem_id="lesson-model",
     )
@@ -75,22 +83,21 @@ def build(
     """
     view = gr.HTML(elem_classes="lesson", elem_id="lesson")
     walk = _walk_buttons()
-    regenerate = gr.Button("Take all steps from here", size="sm", visible=False, elem_id="regenerate")
-    finished = gr.Button(
-        "Generate a class at three guidance scales", size="sm", visible=False, elem_id="guided-samples"
+    # The buttons that visitors see stand in the lessons, above what they add (html.computation), and press these.
+    regenerate, finished, whole = (
+        gr.Button(name, visible="hidden", elem_id=name) for name in ("regenerate", "guided-samples", "whole-bound")
     )
     other = _other_image()
     checked = other.upload(_check_image, other, None, **_EVENT)
     checked.failure(lambda: None, None, other, **_EVENT)
-    whole = gr.Button("Measure over all steps", size="sm", visible=False, elem_id="whole-bound")
     pixel = _pixel_fields()
     relative_t, lesson = _place()
-    inputs = [image, other, seed, relative_t, model, pixel.across, pixel.down]
+    inputs = [image, other, seed, relative_t, model, pixel.across, pixel.down, gr.State({})]
     inspector.release(None, None, [relative_t, lesson], js=SHOWN, api_visibility="private")
-    lesson.change(_show_controls, lesson, [walk.row, other, regenerate, whole, pixel.row, finished], **_EVENT)
+    lesson.change(_show_controls, lesson, [walk.row, other, pixel.row], **_EVENT)
     walk.make.click(
         _animation,
-        inputs,
+        inputs[:-1],
         walk.download,
         api_visibility="private",
         concurrency_limit=None,
@@ -100,7 +107,6 @@ def build(
     chosen = [component.change for component in (seed, file, model, file_path_in(other))]
     computations = {whole: _whole_bound, regenerate: _regenerate, finished: _guided_samples}
     _connect(moved, [*chosen, pixel.across.release, pixel.down.release], page, computations, [lesson, *inputs], view)
-    page.load(lambda name: gr.Dropdown(model_list.model_choices(), value=name), model, model, **_EVENT)
     return lesson
 
 
@@ -110,9 +116,12 @@ def _connect(
     """Connect the lesson to every change, and the buttons to their computations.
 
     Neither may overwrite the other: a change cancels a running computation, a button a pending update of the lesson.
+    The last of the inputs keeps the results of the buttons (_Kept).
     """
     computed: list[Any] = [
-        button.click(None, js=PRESSED, api_visibility="private").then(compute, inputs[1:], view, **_BUTTON_EVENT)
+        button.click(None, js=PRESSED, api_visibility="private").then(
+            compute, inputs[1:], [view, inputs[-1]], **_BUTTON_EVENT
+        )
         for button, compute in computations.items()
     ]
     for event in computed:
@@ -167,15 +176,13 @@ def _show_controls(lesson: str) -> list:
     return [
         gr.Row(visible=lesson == "forward"),
         gr.Image(visible=lesson == "reverse"),
-        gr.Button(visible=lesson == "reverse"),
-        gr.Button(visible=lesson == "likelihood"),
         gr.Row(visible=lesson in ("reverse", "likelihood")),
-        gr.Button(visible=lesson == "guidance"),
     ]
 
 
-def _show(lesson: str | None, *inputs):
+def _show(lesson: str | None, *inputs_and_kept):
     """Return the HTML of a lesson, or no update for an unreadable image, which its field reports."""
+    *inputs, kept = inputs_and_kept
     warmup.wait()
     from diffusion_demo.ui.inspect.image_file import UnreadableImage
     from diffusion_demo.ui.inspect.lessons import frame
@@ -186,7 +193,26 @@ def _show(lesson: str | None, *inputs):
         if isinstance(error.__cause__, UnreadableImage):
             return gr.skip()
         raise
-    return frame.show(lesson or words.DEFAULT, scene, _name_in_links(inputs[4]))
+    name = lesson or words.DEFAULT
+    return frame.frame(name, scene, _content(name, scene, inputs, kept), _name_in_links(inputs[4]))
+
+
+def _content(name: str, scene: "Scene", inputs: Sequence, kept: dict[str, _Kept]) -> str:
+    """Return the content of a lesson, with what a button has computed for the same model, noise and image."""
+    from diffusion_demo.ui.inspect.lessons import frame, likelihood
+
+    if name not in kept or kept[name].key != _key(name, scene, inputs):
+        return frame.content(name, scene)
+    result = kept[name].result
+    if name == "likelihood":
+        return likelihood.render(scene, result, len(scene.chain))
+    return frame.content(name, scene) + result
+
+
+def _key(name: str, scene: "Scene", inputs: Sequence) -> tuple:
+    """Return what the result of a button belongs to. Neither the sum over all t nor finished images depend on t."""
+    image, _, seed, _, model, *_ = inputs
+    return model, scene.checkpoint.weights, seed, image if name == "likelihood" else None
 
 
 def _name_in_links(model: str) -> str:
@@ -215,14 +241,10 @@ def _load_scene(
     first, second = default_images()
     with user_errors_as_toasts():
         checkpoint = load(model_list.folder_of(model))
-        return load_scene(
-            image or first,
-            other or second,
-            int(seed),
-            relative_t,
-            checkpoint,
-            (across / 100, down / 100),
+        scene = load_scene(
+            image or first, other or second, int(seed), relative_t, checkpoint, (across / 100, down / 100)
         )
+        return scene if other else replace(scene, other_name="the second example (<em>Blend with</em> is empty)")
 
 
 def _animation(*inputs) -> gr.DownloadButton:
@@ -235,11 +257,15 @@ def _animation(*inputs) -> gr.DownloadButton:
     return gr.DownloadButton(value=str(target), visible=True)
 
 
-@in_fair_queue(lambda words: gr.skip())
-def _whole_bound(*inputs) -> Iterator[str]:
-    """Compute the bound over all T timesteps, one network call each, and yield the growing lesson."""
+@in_fair_queue(lambda words: [gr.skip(), gr.skip()])
+def _whole_bound(*inputs_and_kept) -> Iterator[list]:
+    """Compute the bound over all T timesteps, one network call each, and yield the growing lesson.
+
+    In the end, yield the results to keep.
+    """
     from diffusion_demo.ui.inspect.lessons import frame, likelihood
 
+    *inputs, kept = inputs_and_kept
     scene, terms = _load_scene(*inputs), []
     total = len(scene.chain)
     with user_errors_as_toasts():
@@ -247,31 +273,37 @@ def _whole_bound(*inputs) -> Iterator[str]:
     for term in likelihood.compute_terms(scene, None):
         terms.append(term)
         if len(terms) % max(1, total // 20) == 0 or len(terms) == total:
-            yield frame.frame("likelihood", scene, likelihood.render(scene, terms, total), _name_in_links(inputs[4]))
+            content = likelihood.render(scene, terms, total)
+            yield [frame.frame("likelihood", scene, content, _name_in_links(inputs[4])), gr.skip()]
+    yield [gr.skip(), kept | {"likelihood": _Kept(_key("likelihood", scene, inputs), terms)}]
 
 
-@in_fair_queue(lambda words: gr.skip())
-def _regenerate(*inputs) -> Iterator[str]:
+@in_fair_queue(lambda words: [gr.skip(), gr.skip()])
+def _regenerate(*inputs) -> Iterator[list]:
     """Sample from x_t in several ways, and yield the lesson on the reverse step with each figure as it is ready."""
     from diffusion_demo.ui.inspect.lessons import regenerate
 
-    yield from _growing("reverse", regenerate.parts, inputs)
+    for html, _ in _growing("reverse", regenerate.parts, inputs[:-1]):
+        yield [html, gr.skip()]
 
 
-@in_fair_queue(lambda words: gr.skip())
-def _guided_samples(*inputs) -> Iterator[str]:
+@in_fair_queue(lambda words: [gr.skip(), gr.skip()])
+def _guided_samples(*inputs_and_kept) -> Iterator[list]:
     """Sample a class at several guidance scales, and yield the lesson on guidance with each row as it is ready."""
     from diffusion_demo.ui.inspect.lessons import guided_samples
 
-    yield from _growing("guidance", guided_samples.parts, inputs)
+    *inputs, kept = inputs_and_kept
+    scene = _load_scene(*inputs)
+    for html, rows in _growing("guidance", guided_samples.parts, inputs):
+        yield [html, kept | {"guidance": _Kept(_key("guidance", scene, inputs), rows)}]
 
 
-def _growing(name: str, parts: Callable[["Scene"], Iterator[str]], inputs: tuple) -> Iterator[str]:
-    """Yield the lesson of this name with one more part each time."""
+def _growing(name: str, parts: Callable[["Scene"], Iterator[str]], inputs: Sequence) -> Iterator[tuple[str, str]]:
+    """Yield the HTML of the lesson of this name with one more part each time, and that of the parts alone."""
     from diffusion_demo.ui.inspect.lessons import frame
 
-    scene = _load_scene(*inputs)
+    scene, done = _load_scene(*inputs), ""
     content = frame.content(name, scene)
     for part in parts(scene):
-        content += part
-        yield frame.frame(name, scene, content, _name_in_links(inputs[4]))
+        done += part
+        yield frame.frame(name, scene, content + done, _name_in_links(inputs[4])), done

@@ -113,6 +113,7 @@ def _image() -> gr.Image:
         format="png",
         height=200,
         buttons=[],
+        placeholder="Drop an image or click to upload.\nUntil then, the first example is shown.",
         elem_id="inspect-image",
     )
     # The handler receives the original file: gradio's decoding raises an error without a message for a broken image.
@@ -142,7 +143,9 @@ def _open_link(request: gr.Request) -> list:
     if parameters.get("lesson", "schedules") == "schedules":  # the others keep to the model's own T
         with suppress(ValueError):
             steps = explorer_data.parse_num_timesteps(float(parameters.get("T", steps)))
-    served, chosen = _copy_to_cache(path), gr.Dropdown(value=model) if model and folder else gr.skip()
+    # One event sets both the choices of the model and its value: two would overwrite each other.
+    value = {"value": model} if model and folder else {}
+    served, chosen = _copy_to_cache(path), gr.Dropdown(choices=model_list.model_choices(), **value)
     return [served, steps, seed, steps, chosen, _inspect(served, seed, steps)]
 
 

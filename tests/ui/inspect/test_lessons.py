@@ -230,7 +230,10 @@ def test_the_spot_selects_a_pixel(scene):
         (0, 0, 31, 31),
     ]
     value = round((float(scene.x0[0, 0, 8, 16]) + 1) * 127.5)
-    assert f"The chosen pixel is <b>{value}</b>" in likelihood.show(replace(scene, spot=(0.5, 0.25)))
+    assert f"The red value of the chosen pixel is <b>{value}</b>" in (
+        shown := likelihood.show(replace(scene, spot=(0.5, 0.25)))
+    )
+    assert f"(the bar from {value} to {value + 1})" in shown
 
 
 def test_an_unfinished_bound_shows_no_total(scene):
@@ -301,3 +304,78 @@ def test_every_lesson_works_with_an_unconditional_grayscale_model(trained_checkp
     assert here.x0.shape == (1, 1, 16, 16) and here.t == 100
     for lesson in words.LESSONS:
         assert f'id="lesson-{lesson}"' in frame.show(lesson, here)
+
+
+# Words that follow the numbers
+
+
+def plain(html):
+    return re.sub("<.*?>", "", html)
+
+
+def test_while_the_bound_is_measured_no_other_step_stands_for_that_of_t(scene):
+    here = at(scene, 500)
+    terms = list(likelihood.compute_terms(here, 10))
+    early, late, whole = (likelihood.render(here, terms[:count], 10) for count in (2, 9, 10))
+    assert "nearest" not in early and "reverse step costs" not in early
+    assert all("nearest to t = 500" in html for html in (late, whole))
+
+
+def test_a_bound_in_few_steps_is_said_to_be_that_of_these_steps(scene):
+    terms = list(likelihood.compute_terms(scene, 10))
+    shown = likelihood.render(scene, terms, 10)
+    assert "This bound is that of a sampler with 10 long steps" in shown and "only all T steps" not in shown
+
+
+def test_a_class_changes_the_predicted_image_less_at_low_noise(scene):
+    """As the lesson says. Relative to its length, eps changes more there."""
+    shown = [numbers(guidance.show(at(scene, t)), "change")[0] for t in (10, 100, 500, 800)]
+    assert shown == sorted(shown) and shown[1] < 0.3 * shown[-1]
+    changes = guidance.image_changes(at(scene, 800))
+    unguided, (plain_images, _) = guidance.predicted_images(at(scene, 800), list(range(len(changes))))
+    assert changes[3] == pytest.approx(127.5 * float((plain_images[3] - unguided[0]).square().mean().sqrt()), rel=1e-4)
+
+
+def test_the_lesson_on_guidance_says_where_its_t_starts():
+    assert "A t below 50 % starts at 80 %" in words.LESSONS["guidance"].idea
+    assert words.OPENING_SHARES == {"guidance": 0.8}
+
+
+def test_an_interpolation_says_with_which_image(scene):
+    here = at(scene, 5)
+    named = [list(regenerate.parts(replace(here, other_name=name)))[1] for name in ("the second example", "it")]
+    assert "between the image and the second example, mixed" in named[0] and "between the image and it" in named[1]
+
+
+def test_an_exact_model_is_not_called_a_network(scene, oracle_scene):
+    assert "predicted by the network" in frame.show("reverse", scene)
+    exact = frame.show("reverse", oracle_scene)
+    assert "predicted by the exact model" in exact and "The network works" not in exact and "the network's" not in exact
+    assert "unguided" in frame.show("guidance", oracle_scene)
+    assert "data-press" not in frame.show("guidance", oracle_scene), "it has no class to generate"
+
+
+@pytest.mark.parametrize("lesson", frame.AT_T)
+def test_t_zero_is_said_to_have_no_step(lesson):
+    first, second = sorted(FACE.glob("seed_*.png"))[:2]
+    clean, noisy = (load_scene(first, second, 7, t, load_checkpoint(CHECKPOINTS / "avatars-32")) for t in (0, 0.001))
+    assert clean.t == noisy.t == 1
+    assert "t = 0 is the clean image" in frame.show(lesson, clean)
+    assert "t = 0 is the clean image" not in frame.show(lesson, noisy)
+
+
+def test_one_step_is_singular(scene):
+    assert "1 small step<" in forward.show(at(scene, 1)) and "2 small steps<" in forward.show(at(scene, 2))
+
+
+def test_the_last_step_costs_what_its_pixel_values_do(scene):
+    last, other = plain(frame.show("reverse", at(scene, 1))), plain(frame.show("reverse", at(scene, 2)))
+    assert "Storing the image with these costs" in last and "guess is not exact" not in last
+    assert "Because the guess is not exact, this step costs" in other and "Storing" not in other
+
+
+def test_the_extremes_of_the_loss_are_explained_and_what_the_model_predicts_is_said(scene):
+    first, middle, last = (plain(training.show(at(scene, t))) for t in (1, 500, 1000))
+    assert "guessing zero is better" in first and "almost the noise itself" in last
+    assert "guessing zero is better" not in middle and "almost the noise itself" not in middle
+    assert "This model predicts v" in middle and "means per value" in middle

@@ -88,6 +88,13 @@ element.addEventListener("click", ({ target }) => {
   if (target.closest(".print")) window.print();
   if (target.closest(".copy")) copyLink();
 });
+// The lesson is replaced with every part that a computation adds, so its button is given the focus again.
+let pressed = null;
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest("#lesson [data-press]");
+  pressed = button && button.dataset.press;
+  if (button) document.getElementById(pressed).click();
+});
 // Charts need a width, which they have once the tab is open.
 new ResizeObserver(() => {
   if (!data || !find(".bar").clientWidth) return;
@@ -103,7 +110,10 @@ let watched = null;
 function watchLesson() {
   if (!block() || watched === block()) return;
   watched = block();
-  new MutationObserver(() => settle()).observe(watched, { childList: true, subtree: true });
+  new MutationObserver(() => {
+    settle();
+    if (pressed && document.activeElement === document.body) watched.querySelector(`[data-press="${pressed}"]`)?.focus({ preventScroll: true });
+  }).observe(watched, { childList: true, subtree: true });
 }
 watch("value", show);
 show();

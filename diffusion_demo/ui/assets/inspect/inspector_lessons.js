@@ -49,6 +49,7 @@ function settle(finished) {
     block().classList.remove("busy", "other");
     block().removeAttribute("aria-busy");
     find(".working").textContent = "";
+    if (finished) addModel();
   } else if (finished && panel.dataset.lesson !== state.lesson) markBusy();
   if (finished && find(".link").href !== address(location.origin + location.pathname)) showLink();
   drawCharts(block()); // once it is visible, because a chart needs a width

@@ -1,8 +1,10 @@
 // The link to what is shown.
 function address(base) {
   const url = new URL(base), { T, seed, example } = data;
-  const own = chosen().name === state.own, model = answer()?.dataset.model;
-  const says = { tab: "inspect", lesson: state.lesson, example, model: model || null, schedule: own ? null : chosen().name, t: state.t, T: T === state.ownSteps ? null : T, noise: seed || null };
+  // Before the first answer, the model and the number of its steps are those that the address names.
+  const asked = new URLSearchParams(location.search), panel = answer(), own = chosen().name === state.own;
+  const model = panel ? panel.dataset.model : asked.get("model"), steps = state.ownSteps ?? (asked.has("T") ? null : T);
+  const says = { tab: "inspect", lesson: state.lesson, example, model: model || null, schedule: own ? null : chosen().name, t: state.t, T: T === steps ? null : T, noise: seed || null };
   for (const [name, value] of Object.entries(says)) value === null ? url.searchParams.delete(name) : url.searchParams.set(name, value);
   return url.href;
 }
@@ -14,8 +16,18 @@ function showLink() {
   find(".copied").textContent = "";
 }
 
-function release() {
+function showAddress() {
   history.replaceState(history.state, "", address(location.href));
+}
+
+// An answer tells which model it is of. On another tab, or before anything was chosen here, the address stays as it is.
+function addModel() {
+  const asked = new URLSearchParams(location.search);
+  if (asked.get("tab") === "inspect" && (asked.get("model") || "") !== answer().dataset.model) showAddress();
+}
+
+function release() {
+  showAddress();
   showLink();
   if (!answer() || !isTrue(answer())) markBusy(); // what is true already, the server does not compute again
   element.closest("#inspector").shown = { t: state.t / data.T, lesson: state.lesson };

@@ -35,7 +35,9 @@ def show(scene: Scene) -> str:
             "DDPM, Equations 2 and 4",
         ),
         html.strip(frames, f"One run of the chain, from t = 0 to t = {scene.t}, with fresh noise at each step"),
-        html.image_row({f"{scene.t} small steps": walk[-1:], "One big step, different noise": scene.xt}),
+        html.image_row(
+            {f"{scene.t} small step{'s' * (scene.t > 1)}": walk[-1:], "One big step, different noise": scene.xt}
+        ),
         '<p class="found">The two differ pixel by pixel but follow the same distribution, as the mean and variance '
         f"of {NUM_WALKS:,} runs show (± standard error):</p>",
         _moments_table(scene),

@@ -23,6 +23,9 @@ EXACT = {  # what an exact model is the optimal denoiser of
     "oracle-pixels": "for independent pixels, each with its values in these 16 images. Its images have no shapes.",
 }
 
+AT_T = ("forward", "reverse", "training", "guidance")  # the lessons whose numbers are those of a step
+_CLEAN = '<p class="found">t = 0 is the clean image, which has no step: the numbers below are those of t = 1.</p>'
+
 
 def show(name: str, scene: Scene, model: str = "") -> str:
     """Return the figures and numbers of a lesson as HTML, by its name in words.LESSONS. `model` is as in `frame`."""
@@ -54,7 +57,8 @@ def frame(name: str, scene: Scene, content: str, model: str = "") -> str:
     }
     data = " ".join(f'data-{key}="{escape(str(value))}"' for key, value in attributes.items())
     exact = _exact(scene, EXACT[model]) if model in EXACT else ""
-    return f'<section id="lesson-{name}" class="panel" {data}>{exact}{content}{_end(name)}</section>'
+    clean = _CLEAN if scene.is_clean and name in AT_T else ""
+    return f'<section id="lesson-{name}" class="panel" {data}>{exact}{clean}{content}{_end(name)}</section>'
 
 
 def _exact(scene: Scene, what: str) -> str:

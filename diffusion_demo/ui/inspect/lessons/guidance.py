@@ -11,13 +11,13 @@ from diffusion_demo.ui.inspect.lessons import html
 from diffusion_demo.ui.inspect.lessons.scene import Scene
 
 LATEX = (
-    r"\tilde\varepsilon = \varepsilon_\theta(x_t, \varnothing)"
-    r" + s\,\big(\varepsilon_\theta(x_t, c) - \varepsilon_\theta(x_t, \varnothing)\big)"
+    "\\tilde\\varepsilon = \\varepsilon_\\theta(x_t, \\varnothing)\n"
+    r"+ s\,\big(\varepsilon_\theta(x_t, c) - \varepsilon_\theta(x_t, \varnothing)\big)"
 )
 SOURCE = "Ho and Salimans 2022, Equation 6, with s = w + 1: 1 is no guidance"
 MAX_CLASSES, SCALES = 10, (1.0, 3.0)
 UNGUIDED = (
-    '<p class="found">This model has no classes or was trained without label dropout, so it cannot be guided. '
+    '<p class="found unguided">This model has no classes or was trained without label dropout, so it cannot be guided. '
     "Choose another model.</p>"
 )
 
@@ -27,8 +27,8 @@ def show(scene: Scene) -> str:
     metadata = scene.checkpoint.description
     if not metadata.guidance:
         return html.equation(LATEX, "", SOURCE) + UNGUIDED
-    difference, strength = guidance_directions(scene)
-    strongest = int(strength.argmax())
+    (difference, strength), changes = guidance_directions(scene), image_changes(scene)
+    strongest = int(changes.argmax())
     order = sorted(strength.argsort(descending=True)[:MAX_CLASSES].tolist())
     names = [escape(metadata.title(metadata.class_names[i])) for i in order]
     unguided, rows = predicted_images(scene, order)
@@ -41,16 +41,19 @@ def show(scene: Scene) -> str:
         difference[order] / largest,
         "the direction of each class, ε(x<sub>t</sub>, c) − ε(x<sub>t</sub>, ∅); gray: none",
     )
-    most = f"{escape(metadata.title(metadata.class_names[strongest]))} (by {strength[strongest]:.3f} of its length)"
+    most = escape(metadata.title(metadata.class_names[strongest]))
+    change = f'<b class="change">{changes[strongest]:.1f}</b> of 255 (RMS)'
     return (
-        html.equation(LATEX, f"At t = {scene.t} the class that changes ε most is <b>{most}</b>.", SOURCE)
+        html.equation(
+            LATEX, f"At t = {scene.t} the class that changes x̂<sub>0</sub> most is <b>{most}</b>: by {change}.", SOURCE
+        )
         + html.image_row({f"x<sub>{scene.t}</sub>": scene.xt, "x̂<sub>0</sub> without a class": unguided})
         + f'<ol class="classes" style="--columns: {len(order)}">{"".join(f"<li>{name}</li>" for name in names)}</ol>'
         + "".join(strips)
         + directions
         + '<p class="found">All classes start from the same x<sub>t</sub>. A larger s makes the classes differ more, '
         "and the images of one class more alike: guidance trades variety for fidelity. In Sample, Compare shows it on "
-        "finished images.</p>"
+        "finished images.</p>" + html.computation("guided-samples", "Generate a class at three guidance scales")
     )
 
 
@@ -60,6 +63,13 @@ def guidance_directions(scene: Scene) -> tuple[Tensor, Tensor]:
     eps = _by_label(scene).eps
     difference = eps[:-1] - eps[-1:]
     return difference, difference.flatten(1).square().mean(1).sqrt() / eps[-1].square().mean().sqrt()
+
+
+@torch.no_grad()
+def image_changes(scene: Scene) -> Tensor:
+    """Return how much each class changes the predicted x_0, compared with no class: RMS in gray levels, [K]."""
+    x0 = scene.chain.clip_x0(_by_label(scene).x0)
+    return 127.5 * (x0[:-1] - x0[-1:]).flatten(1).square().mean(1).sqrt()
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from torch import Tensor
 from diffusion_demo.sampling.generate import last_step, sample
 from diffusion_demo.sampling.request import Request
 from diffusion_demo.ui.inspect.lessons import html
-from diffusion_demo.ui.inspect.lessons.guidance import guidance_directions
+from diffusion_demo.ui.inspect.lessons.guidance import image_changes
 from diffusion_demo.ui.inspect.lessons.scene import Scene
 
 IMAGES, SCALES = 8, (0.0, 1.0, 4.0)
@@ -25,7 +25,7 @@ def parts(scene: Scene) -> Iterator[str]:
     metadata = scene.checkpoint.description
     if not metadata.guidance:
         return
-    label = int(guidance_directions(scene)[1].argmax())
+    label = int(image_changes(scene).argmax())
     name = escape(metadata.title(metadata.class_names[label]))
     intro = (
         f'<p class="found">{IMAGES} images from pure noise for the class {name}, with the same seeds in each row.</p>'

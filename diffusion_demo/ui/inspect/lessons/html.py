@@ -31,6 +31,11 @@ def part(title: str, *content: str) -> str:
     return f"<h3>{title}</h3>{''.join(content)}"
 
 
+def computation(name: str, title: str) -> str:
+    """Return the button that starts a long computation of a lesson; `name` is the id of its hidden Gradio button."""
+    return f'<p><button type="button" class="computation" data-press="{name}">{html.escape(title)}</button></p>'
+
+
 def image_row(images: dict[str, Tensor], columns: int | None = None) -> str:
     """Return a row of images by their captions (HTML).
 

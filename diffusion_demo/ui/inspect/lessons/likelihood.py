@@ -25,8 +25,13 @@ LATEX = "\n".join(
         r"+ \underbrace{D_{\mathrm{KL}}\big(q(x_T \mid x_0)\,\|\,p(x_T)\big)}_{L_T}",
     ]
 )
+_FEW = (
+    "This bound is that of a sampler with {steps} long steps, which cost more than many short ones: measure over all "
+    "steps for the model's own. "
+)
 DECODER_LATEX = (
-    r"p_\theta(x_0 \mid x_1) = \prod_i \int_{\delta_-(x_0^i)}^{\delta_+(x_0^i)} "
+    r"p_\theta(x_0 \mid x_1) = \prod_i \int_{\delta_-(x_0^i)}^{\delta_+(x_0^i)}"
+    "\n"
     r"\mathcal{N}\big(x;\ \mu_\theta^i(x_1, 1),\ \sigma_1^2\big)\,dx"
 )
 
@@ -58,12 +63,14 @@ def render(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
     ascending = sorted(terms)
     nearest_t, bits = min(ascending, key=lambda term: abs(term[0] - scene.t))
     total = len(scene.chain)
-    nearest = f"The step nearest to t = {scene.t} is that of t = {nearest_t}." if nearest_t != scene.t else ""
+    nearest = f" The step nearest to t = {scene.t} is that of t = {nearest_t}." if nearest_t != scene.t else ""
+    at_t = f"At t = {nearest_t} the reverse step costs <b>{bits:.3g}</b> bits per dimension.{nearest}"
+    is_reached = len(terms) == steps or ascending[0][0] <= scene.t
     missing = f'<p class="found">{len(terms):,} of {steps:,} steps, from the noisiest on.</p>'
     return (
         html.equation(
             LATEX,
-            f"At t = {nearest_t} the reverse step costs <b>{bits:.3g}</b> bits per dimension. {nearest}",
+            at_t if is_reached else "",
             f"DDPM, Equation 5; here in {steps:,} steps"
             + (f", each as long as {total / steps:.3g} of the model's {total:,}" if steps < total else ""),
         )
@@ -74,9 +81,11 @@ def render(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
             "t",
             "bits per dimension",
             log=True,
-            mark=nearest_t,
+            mark=nearest_t if is_reached else None,
         )
-        + (missing if len(terms) < steps else _sum_table(scene, terms) + _decoder_part(scene, steps))
+        + (missing if len(terms) < steps else _sum_table(scene, terms))
+        + html.computation("whole-bound", "Measure over all steps") * (steps < total or len(terms) < steps)
+        + ("" if len(terms) < steps else _decoder_part(scene, steps))
     )
 
 
@@ -91,8 +100,7 @@ def _sum_table(scene: Scene, terms: list[tuple[int, float]]) -> str:
     ]
     few = len(terms) < len(scene.chain)
     return html.table(["part", ""], rows) + (
-        f'<p class="found">{"A few long steps cost more than many short ones; only all T steps give the bound. " * few}'
-        "Above 8, storing the raw pixels takes fewer bits.</p>"
+        f'<p class="found">{_FEW.format(steps=len(terms)) * few}Above 8, storing the raw pixels takes fewer bits.</p>'
     )
 
 
@@ -108,11 +116,12 @@ def _decoder_part(scene: Scene, steps: int) -> str:
     first = min(max(0, int(probability.argmax()) - SHOWN_VALUES // 2), 256 - SHOWN_VALUES)
     values = list(range(first, first + SHOWN_VALUES))
     bits = -math.log2(max(float(probability[true]), 1e-12))
+    value_name = "red value of the chosen pixel" if scene.x0.shape[1] == 3 else "value of the chosen pixel"
     return html.part(
         "L<sub>0</sub>: from a Gaussian to whole pixel values",
         html.equation(
             DECODER_LATEX,
-            f"The chosen pixel is <b>{true}</b>, to which the last step gives a probability of "
+            f"The {value_name} is <b>{true}</b> (the bar from {true} to {true + 1}), to which the last step gives a probability of "
             f"<b>{float(probability[true]):.3f}</b>: {bits:.2f} bits. Over the whole image that is L<sub>0</sub> = "
             f'<b class="decoder">{float(decoder_term(p, scene.x0)[0]):.4f}</b> bits per dimension.',
             "DDPM, Equation 13: the discrete decoder",
@@ -121,7 +130,7 @@ def _decoder_part(scene: Scene, steps: int) -> str:
             "Probability of each value of the chosen pixel",
             values,
             {"probability": [float(probability[value]) for value in values]},
-            "value of the chosen pixel, 0 to 255",
+            f"{value_name}, 0 to 255",
             "probability",
             mark=true + 0.5,  # the middle of its bar
             steps=True,

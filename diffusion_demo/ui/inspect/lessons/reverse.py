@@ -11,10 +11,12 @@ from diffusion_demo.ui.charts import chart
 from diffusion_demo.ui.inspect.lessons import html
 from diffusion_demo.ui.inspect.lessons.scene import Scene
 
-LATEX = (
-    r"p_\theta(x_{t-1} \mid x_t) = \mathcal{N}\big(\mu_\theta,\ \Sigma_\theta\big), \quad \mu_\theta = "
-    r"\frac{\sqrt{\bar\alpha_{t-1}}\,\beta_t}{1-\bar\alpha_t}\,\hat{x}_0"
-    r" + \frac{\sqrt{1-\beta_t}\,(1-\bar\alpha_{t-1})}{1-\bar\alpha_t}\,x_t"
+LATEX = "\n".join(
+    [
+        r"p_\theta(x_{t-1} \mid x_t) = \mathcal{N}\big(\mu_\theta,\ \Sigma_\theta\big),",
+        r"\mu_\theta = \frac{\sqrt{\bar\alpha_{t-1}}\,\beta_t}{1-\bar\alpha_t}\,\hat{x}_0",
+        r"+ \frac{\sqrt{1-\beta_t}\,(1-\bar\alpha_{t-1})}{1-\bar\alpha_t}\,x_t",
+    ]
 )
 
 
@@ -24,6 +26,7 @@ def show(scene: Scene) -> str:
     p, q = scene.p(xt, i), chain.q_posterior(scene.x0, xt, i)
     optimal = scene.optimal_x0(xt, i)
     errors = [127.5 * float(mean_flat((x0 - scene.x0) ** 2)[0]) ** 0.5 for x0 in (p.x0, optimal)]
+    off = f"<b class='off'>{errors[0]:.1f}</b>"
     deviation = torch.exp(0.5 * p.log_variance).expand_as(p.mean)
     return (
         html.equation(
@@ -36,7 +39,7 @@ def show(scene: Scene) -> str:
         + html.image_row(
             {
                 f"x<sub>{scene.t}</sub>, the input": xt,
-                f"x̂<sub>0</sub>, predicted by the network: off by <b class='off'>{errors[0]:.1f}</b> of 255": p.x0,
+                f"x̂<sub>0</sub>, predicted by the {scene.denoiser_name}: off by {off} of 255 (RMS)": p.x0,
                 f"predicted by the optimal denoiser of the sixteen images: off by {errors[1]:.1f}": optimal,
                 "the true x<sub>0</sub>": scene.x0,
                 "the sixteen images": scene.known,
@@ -48,19 +51,29 @@ def show(scene: Scene) -> str:
             "The step for one pixel",
             '<p class="found">The pixel is chosen at the end of this lesson. Where q and p coincide, the step costs '
             "nothing.</p>",
-            _pixel_chart(scene.pixel, q, p, deviation),
+            _pixel_chart(scene, q, p, deviation),
         )
+        + html.computation("regenerate", "Take all steps from here")
     )
 
 
 def _words(scene: Scene, p: Reverse, q: Gaussian) -> str:
     weight = float(scene.chain.posterior_coef_x0[scene.index])
     bits = float(kl_term(q, p)[0] if scene.index else decoder_term(p, scene.x0)[0])
+    cost = f'<b class="bits">{bits:.3g}</b> bits per dimension (L<sub>{scene.index}</sub>)'
+    last = (
+        f"The step from t = 1 gives each pixel value a probability. Storing the image with these costs {cost}, because "
+        "the noise of the step spreads over several values (lesson 5)."
+    )
+    other = (
+        f"Because the guess is not exact, this step costs {cost}: little where x̂<sub>0</sub> has little weight in the "
+        f"step, here {weight:.2g}."
+    )
+    network = "" if scene.denoiser_name == "exact model" else " The network works for all images."
     return (
-        f'<p class="found">Because the guess is not exact, this step costs <b class="bits">{bits:.3g}</b> bits per '
-        f"dimension (L<sub>{scene.index}</sub>): little where x̂<sub>0</sub> has little weight in the step, here "
-        f"{weight:.2g}. The optimal denoiser knows nothing but the sixteen images. It answers with one of them as soon "
-        "as it can tell them apart: perfect for those, wrong for every other. The network works for all images.</p>"
+        f'<p class="found">{other if scene.index else last} The optimal denoiser knows nothing but the sixteen images. '
+        "It answers with one of them as soon as it can tell them apart: perfect for those, wrong for every "
+        f"other.{network}</p>"
     )
 
 
@@ -82,15 +95,19 @@ def _deviations(scene: Scene, deviation: Tensor) -> str:
     return html.table(["standard deviation of the step", "", ""], rows)
 
 
-def _pixel_chart(pixel: tuple[int, int, int, int], q: Gaussian, p: Reverse, deviation: Tensor) -> str:
+def _pixel_chart(scene: Scene, q: Gaussian, p: Reverse, deviation: Tensor) -> str:
     """Return the chart of the densities of q and p for one pixel."""
+    pixel = scene.pixel
     q_mean, p_mean = float(q.mean[pixel]), float(p.mean[pixel])
     widths = (max(float(q.variance.expand_as(q.mean)[pixel]) ** 0.5, 1e-4), max(float(deviation[pixel]), 1e-4))
     low, high = min(q_mean - 4 * widths[0], p_mean - 4 * widths[1]), max(q_mean + 4 * widths[0], p_mean + 4 * widths[1])
     grid = [low + (high - low) * i / 200 for i in range(201)]
     lines = {
         name: [math.exp(-(((x - mean) / width) ** 2) / 2) / width / math.sqrt(2 * math.pi) for x in grid]
-        for name, mean, width in (("q, knowing the image", q_mean, widths[0]), ("p, the network's", p_mean, widths[1]))
+        for name, mean, width in (
+            ("q, knowing the image", q_mean, widths[0]),
+            (f"p, the {scene.denoiser_name}'s", p_mean, widths[1]),
+        )
     }
     label = "Densities of the reverse step for one pixel"
     return chart(label, grid, lines, "value of the pixel after the step", "density")

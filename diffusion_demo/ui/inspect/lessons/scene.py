@@ -14,7 +14,7 @@ from diffusion_demo.diffusion.oracles import finite_set
 from diffusion_demo.diffusion.process import Diffusion, Reverse
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
-from diffusion_demo.models.oracle_models import IMAGES
+from diffusion_demo.models.oracle_models import IMAGES, OracleNetwork
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.ui.inspect.image_file import load_image
 
@@ -26,7 +26,8 @@ MIN_SIGNAL = 1e-12  # abar_t below which x_0 cannot be computed from eps
 class Scene:
     """An image x0, another image and noise eps, each float32 [1, C, S, S] at the model's size, and t in 1 .. T.
 
-    spot: the position of the selected pixel, as fractions of width and height.
+    spot: the position of the selected pixel, as fractions of width and height. is_clean: t = 0 was asked for, which has
+    no step, so t is 1. other_name: what the other image is called on the page.
     """
 
     x0: Tensor
@@ -36,6 +37,8 @@ class Scene:
     seed: int
     checkpoint: Checkpoint
     spot: tuple[float, float] = (0.5, 0.5)
+    is_clean: bool = False
+    other_name: str = "the image under <em>Blend with</em>"
 
     @property
     def pixel(self) -> tuple[int, int, int, int]:
@@ -57,6 +60,11 @@ class Scene:
     def xt(self) -> Tensor:
         """Noisy image x_t, float32 [1, C, S, S]."""
         return self.chain.q_sample(self.x0, self.index, self.eps)
+
+    @property
+    def denoiser_name(self) -> str:
+        """What the model is called in sentences: an exact model is no network."""
+        return "exact model" if isinstance(self.checkpoint.unet, OracleNetwork) else "network"
 
     @cached_property
     def model(self) -> Denoiser:
@@ -123,4 +131,5 @@ def load_scene(
     )
     eps = torch.randn(x0.shape, generator=torch.Generator().manual_seed(seed)).to(x0.device)
     steps = len(checkpoint.diffusion)
-    return Scene(x0, second, eps, min(steps, max(1, round(relative_t * steps))), seed, checkpoint, spot)
+    t = round(relative_t * steps)
+    return Scene(x0, second, eps, min(steps, max(1, t)), seed, checkpoint, spot, is_clean=t < 1)

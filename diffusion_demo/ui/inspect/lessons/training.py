@@ -10,7 +10,7 @@ from diffusion_demo.ui.inspect.lessons.scene import Scene
 
 NUM_DRAWS, CURVE_POINTS = 16, 24
 LATEX = (
-    r"L_{\mathrm{simple}} = \mathbb{E}_{t, x_0, \varepsilon}"
+    "L_{\\mathrm{simple}} = \\mathbb{E}_{t, x_0, \\varepsilon}\n"
     r"\left\|\varepsilon - \varepsilon_\theta"
     r"(\sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\,\varepsilon,\ t)\right\|^2"
 )
@@ -34,7 +34,7 @@ def show(scene: Scene) -> str:
             LATEX,
             f"At t = {scene.t} the squared error is <b>{float(difference.mean()):.4f}</b> for this noise, and "
             f'<b class="simple">{html.measured(mean, error)}</b> over {NUM_DRAWS} draws. '
-            "Always guessing zero would score 1.",
+            f"These are means per value. Always guessing zero would score 1.{_extremes(scene, mean)}{_target(scene)}",
             "DDPM, Equation 14 and Algorithm 1",
         )
         + html.image_row(
@@ -61,6 +61,20 @@ def show(scene: Scene) -> str:
             "which is memorization; on any other image it is large. The network lies in between: it generalizes.</p>",
         )
     )
+
+
+def _extremes(scene: Scene, error: float) -> str:
+    """Return why the error is above that of guessing zero at the lowest noise, and almost 0 at the highest."""
+    if error > 1:
+        return " Here guessing zero is better: there is too little noise to be seen."
+    is_noise = error < 5e-5 and float(scene.chain.abar[scene.index]) < 0.01
+    return " Here x<sub>t</sub> is almost the noise itself, so there is nothing to guess." if is_noise else ""
+
+
+def _target(scene: Scene) -> str:
+    """Return what the model predicts, unless it is the noise."""
+    kind = scene.chain.prediction_type
+    return "" if kind == "epsilon" else f" This model predicts {TARGETS[kind]}, from which ε follows."
 
 
 @torch.no_grad()

@@ -29,7 +29,7 @@ _LEFT = {
     "ᾱ<sub>t</sub>": "the product of 1 − β over the first t steps: the share of the image that is left in x<sub>t</sub>"
 }
 _KL = {"KL": "the Kullback–Leibler divergence, how far one distribution is from another: 0 if they are equal"}
-_BITS = {"bits/dim": "bits for each number of the image, of which a pixel has three"}
+_BITS = {"bits/dim": "bits for each value of the image, of which a pixel has three: nats / (ln 2 × number of values)"}
 _Q = {"q": "the distribution of images with noise, which is known exactly"}
 _P = {"p<sub>θ</sub>": "the distribution of the reverse step, as computed by the network with weights θ"}
 
@@ -67,8 +67,9 @@ LESSONS = {
     "reverse": Lesson(
         "Reverse step",
         "How does one step remove noise?",
-        "If the clean image were known, the reverse step would be an exact Gaussian. The network's prediction gives a "
-        "guess of the image instead, and the step is taken as if that were right.",
+        "If the clean image were known, the reverse step would be an exact Gaussian: Bayes' rule gives it from "
+        "q(x<sub>t</sub> | x<sub>t−1</sub>) and q(x<sub>t−1</sub> | x<sub>0</sub>). The network guesses the image "
+        "instead, and the step is taken as if that were right.",
         "Set t to 90 %. Expect a blurred guess: the average of all images that could be hidden under that much noise.",
         0.9,
         {
@@ -78,14 +79,17 @@ LESSONS = {
         }
         | _Q
         | _P
-        | {"L<sub>t−1</sub>": "what the wrong guess at t costs in bits (lesson 5)"},
+        | {
+            "L<sub>t−1</sub>": "what the wrong guess at t costs in bits (lesson 5)",
+            "RMS": "root mean square: the typical difference of two values, here in gray levels of 0 to 255",
+        },
     ),
     "training": Lesson(
         "Training objective",
         "What does the network learn?",
-        "Training adds known noise to an image and asks the network to predict it; the squared error is the loss. Some "
-        "networks predict the noise ε, some the image x<sub>0</sub>, some a mixture v: with x<sub>t</sub> known, each "
-        "gives the others, and their errors differ only by a factor.",
+        "Training adds known noise to an image, and the network learns to tell the two apart; the squared error is the "
+        "loss. Some networks predict the noise ε, some the image x<sub>0</sub>, some a mixture v: with "
+        "x<sub>t</sub> known, each gives the others, and their errors differ only by a factor.",
         "Set t to 5 %. Expect a larger error of ε than at 90 %: little noise is hard to tell from the image's details.",
         0.05,
         {
@@ -117,13 +121,14 @@ LESSONS = {
         "Guidance",
         "How does a class steer the image?",
         "The difference between the predictions with and without a class points toward that class. Guidance "
-        "pushes further that way: images match the class better but vary less.",
-        "Set t to 10 %. Expect the same image for every class, at most recolored: this late, a class changes only "
+        "pushes further that way: images match the class better but vary less. A t below 50 % starts at 80 % "
+        "here, where a class matters.",
+        "Set t to 10 %. Expect the same image for every class, at most recolored: at low noise, a class changes only "
         "details.",
         0.1,
         {
             "c": "a class",
-            "∅": "no class",
+            "∅": "no class; in training the class is left out at random (label dropout), so the network knows both",
             "s": "the guidance scale: 1 is none, 0 ignores the class",
             "x̂<sub>0</sub>": "the image as the network guesses it from x<sub>t</sub>",
         },
