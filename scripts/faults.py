@@ -22,6 +22,27 @@ class Fault(NamedTuple):
 
 FAULTS = [
     Fault(
+        "the comparison of previews with the training images copies a memory-mapped data set",
+        "training/copies.py",
+        "self._training = training  #",
+        "self._training = training.clone()  #",
+        "tests/training/test_copies.py",
+    ),
+    Fault(
+        "an explicit guidance interval that the form starts with is restored as the usual one",
+        "ui/sample/request_form.py",
+        "if (low, high) == UNTOUCHED and not is_usual:",
+        "if False:",
+        "tests/ui/sample/test_same_images.py -k restored",
+    ),
+    Fault(
+        "the preview of the last step depends on whether that step was saved",
+        "training/loop.py",
+        "if trainer.previewed_step != trainer.step:",
+        "if trainer.saved_step != trainer.step:",
+        "tests/training/test_ends.py -k preview",
+    ),
+    Fault(
         "the log posterior variance at t = 0 is clamped, not taken from t = 1",
         "diffusion/process.py",
         "return self._first_from_second(self.posterior_variance).log()",

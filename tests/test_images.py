@@ -1,5 +1,7 @@
 """Conversion of tensors to images, contact sheets, and PNG files with embedded settings."""
 
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,17 @@ def test_settings_come_back_out_of_a_png_as_they_went_in(tmp_path):
     assert read_settings(tmp_path / "a.png") == settings
     assert Image.open(tmp_path / "a.png").getpixel((0, 0)) == (99, 99, 99)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_settings_are_read_without_decoding_the_pixels(tmp_path):
+    """The PNG claims 81 megapixels and has those of a small one, so that decoding it would fail."""
+    save_png(tmp_path / "a.png", Image.new("L", (4, 4)), {"seed": 7})
+    png, side = (tmp_path / "a.png").read_bytes(), (9000).to_bytes(4, "big")
+    header = b"IHDR" + side + side + png[24:29]
+    (tmp_path / "a.png").write_bytes(png[:12] + header + zlib.crc32(header).to_bytes(4, "big") + png[33:])
+    with Image.open(tmp_path / "a.png") as image, pytest.raises(OSError, match="truncated"):
+        image.load()
+    assert read_settings(tmp_path / "a.png") == {"seed": 7}
 
 
 def test_a_png_that_cannot_be_written_leaves_the_old_one_and_nothing_else(tmp_path):

@@ -43,6 +43,12 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="image size in pixels; known from the file for classifiers with attention pooling",
     )
+    parser.add_argument(
+        "--small-size",
+        type=int,
+        metavar="S",
+        help="size in pixels of the images that an upsampler enlarges; known for the released ones",
+    )
     parser.add_argument("--num-heads", type=int, metavar="N", help="heads of every attention layer, at any width")
     parser.add_argument(
         "--num-heads-upsample", type=int, metavar="N", help="heads in the upsampling half; default: --num-heads"
@@ -101,6 +107,7 @@ def parse_import_options(parsed: argparse.Namespace) -> "ImportOptions":
         variance_type=parsed.variance_type,
         prediction_type=parsed.prediction_type,
         num_res_blocks=parsed.num_res_blocks,
+        small_size=parsed.small_size,
         class_names=_read_lines(parsed.class_names) if parsed.class_names else None,
         weights=parsed.weights,
     )

@@ -8,7 +8,7 @@ import zlib
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
@@ -226,6 +226,19 @@ MAX_IMAGE_SIZE = 2048
 OVERSAMPLING = 3
 
 
+class PreparesImages(Protocol):
+    """The settings of a run or the metadata of a checkpoint: how its training images became squares."""
+
+    @property
+    def image_size(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    @property
+    def fit(self) -> str: ...
+    @property
+    def background(self) -> str: ...
+
+
 @dataclass(frozen=True)
 class ImageTransform:
     """The transform from an image of any size to a square.
@@ -254,6 +267,11 @@ class ImageTransform:
             raise BadInput(f"The fit must be {', '.join(FITS[:-1])} or {FITS[-1]}, not {self.fit!r}.", "fit")
         if not re.fullmatch("#[0-9a-fA-F]{6}", str(self.background)):
             raise BadInput(f"The background must be a color such as #ffffff, not {self.background!r}.", "background")
+
+    @classmethod
+    def of(cls, model: PreparesImages) -> "ImageTransform":
+        """Return the transform of a model's training images, for any image that the model receives."""
+        return cls(model.image_size, model.channels, model.fit, model.background)
 
     @property
     def shape(self) -> tuple[int, int, int]:

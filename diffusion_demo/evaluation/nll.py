@@ -24,7 +24,6 @@ from diffusion_demo.evaluation.reference import Reference
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.metadata import with_current_keys
-from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.parallel import parallel_map, split_rows
 from diffusion_demo.sampling.generate import SeededNoise, device_of
 from diffusion_demo.sampling.request import check_steps
@@ -150,7 +149,7 @@ def _measure_rows(checkpoint: Checkpoint, chain: Diffusion, batch: ImageTensors,
     x0, labels = to_float(batch.images).to(device), batch.labels.to(device)
     condition: dict[str, Any] = {"class_labels": labels} if checkpoint.description.class_names else {}
     noise = SeededNoise(list(seeds), x0.shape[1:], device)
-    terms = list(bound_terms(as_denoiser(checkpoint.unet, "fp32"), chain, x0, noise, **condition))[::-1]
+    terms = list(bound_terms(checkpoint.denoiser("fp32"), chain, x0, noise, **condition))[::-1]
     columns = {
         name: torch.stack([getattr(term, name) for term in terms], dim=1) for name in ("bits", "x0_mse", "eps_mse")
     }

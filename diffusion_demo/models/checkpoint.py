@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
-from torch import nn
+from torch import Tensor, nn
 
+from diffusion_demo.diffusion.denoiser import Denoiser
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, sigmoid_betas, zero_terminal_snr
 from diffusion_demo.errors import BadInput
@@ -24,7 +25,7 @@ from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CLASSIFIER, ORACLES, CheckpointMetadata, has_classifier
 from diffusion_demo.models.openai.network import network_class
 from diffusion_demo.models.oracle_models import build_oracle
-from diffusion_demo.models.unet import LOAD_ERRORS, forget_path, load_from_folder
+from diffusion_demo.models.unet import LOAD_ERRORS, as_denoiser, forget_path, load_from_folder
 from diffusion_demo.models.weight_files import fetch_weights
 
 T = TypeVar("T")
@@ -49,6 +50,14 @@ class Checkpoint:
     weights: str = ""
     classifier: Classifier | None = None
     scheduler: Mapping[str, Any] = field(default_factory=dict)
+
+    def denoiser(self, precision: str, small: Tensor | None = None) -> Denoiser:
+        """Return `as_denoiser` of the network. Raises BadInput for a classifier, or an upsampler without `small`."""
+        if self.description.task == "classifier":
+            raise BadInput(
+                "This checkpoint is a classifier and cannot sample. Use it to guide a model with --classifier."
+            )
+        return as_denoiser(self.unet, precision, small)
 
 
 def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> Checkpoint:

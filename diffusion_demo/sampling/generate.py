@@ -14,7 +14,6 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.metadata import CheckpointMetadata
-from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import resolve_precision
 from diffusion_demo.runtime.parallel import parallel_map, split_rows
 from diffusion_demo.sampling.request import ImageSpec, Request, image_specs, request_timesteps
@@ -96,10 +95,8 @@ def _sample_part(
     checkpoint: Checkpoint, request: Request, specs: list[ImageSpec], small: Tensor | None
 ) -> Iterator[Step]:
     description, device, noise = checkpoint.description, device_of(checkpoint), make_noise(checkpoint, specs)
-    if description.task == "classifier":
-        raise BadInput("This checkpoint is a classifier and cannot sample. Use it to guide a model with --classifier.")
     small = None if small is None else small.to(device)
-    denoiser, condition = as_denoiser(checkpoint.unet, resolve_precision(request.precision, device), small), {}
+    denoiser, condition = checkpoint.denoiser(resolve_precision(request.precision, device), small), {}
     if description.class_names and getattr(checkpoint.unet, "config", {}).get("num_class_embeds"):
         condition["class_labels"] = torch.tensor([image.class_index for image in specs], device=device)
         if request.guidance_scale != 1:

@@ -18,7 +18,6 @@ from diffusion_demo.diffusion.samplers import Step
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.metadata import CheckpointMetadata
-from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.runtime.device import resolve_precision
 from diffusion_demo.sampling.generate import device_of, make_noise, non_finite_as_bad_input
 from diffusion_demo.sampling.request import MAX_SEED, PRECISIONS, ImageSpec, Request
@@ -103,7 +102,7 @@ def mix(checkpoint: Checkpoint, a: Tensor, b: Tensor, variation: Variation) -> I
 def _denoiser_and_condition(checkpoint: Checkpoint, variation: Variation) -> tuple[Denoiser, dict[str, Any]]:
     """Return the denoiser and its class labels: the requested class, else the null class, else each class in turn."""
     description, device, index = checkpoint.description, device_of(checkpoint), variation.class_index
-    model = as_denoiser(checkpoint.unet, resolve_precision(variation.precision, device))
+    model = checkpoint.denoiser(resolve_precision(variation.precision, device))
     names, count = description.class_names, variation.num_images
     if not names or not getattr(checkpoint.unet, "config", {}).get("num_class_embeds"):
         return model, {}

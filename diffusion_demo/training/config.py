@@ -241,7 +241,7 @@ class TrainConfig(BaseModel):
                 f"A batch of {self.batch_size} cannot be split into {self.accumulation} equal parts. Use a divisor.",
                 "accumulation",
             )
-        ImageTransform(self.image_size, self.channels, self.fit, self.background)
+        ImageTransform.of(self)
         if self.task != "classifier" and self.loss == "simple" and self.variance_type == "learned_range":
             raise BadInput(
                 "The simple loss does not train a learned variance. Use the hybrid loss, or variance type fixed_large.",

@@ -7,7 +7,7 @@ from torch import Tensor
 
 MAX_COMPARED = 20_000  # training images, evenly spaced, so that a comparison takes about a second
 MAX_TYPICAL = 200  # images that the typical distance is measured on
-BLOCK = 2048
+BLOCK, BLOCK_BYTES = 2048, 64_000_000  # training images compared at once, and their bytes in float32
 COPY_RATIO = 0.5  # of the typical distance; below it an image counts as a copy
 
 
@@ -33,7 +33,8 @@ class CopyCheck:
 
     def __init__(self, training: Tensor, held_out: Tensor, flip: bool):
         self._flip = flip
-        self._training = training[_spaced(len(training), MAX_COMPARED)]
+        self._training = training  # may be a memory-mapped cache larger than the memory, so only blocks are copied
+        self._rows = _spaced(len(training), MAX_COMPARED)
         self._held_out = held_out
         self._typical: float | None = None
 
@@ -51,7 +52,7 @@ class CopyCheck:
             if len(self._held_out):
                 distance = self._nearest(self._held_out[_spaced(len(self._held_out), MAX_TYPICAL)], None).distance
             else:
-                rows = _spaced(len(self._training), MAX_TYPICAL)
+                rows = self._rows[_spaced(len(self._rows), MAX_TYPICAL)]
                 distance = self._nearest(self._training[rows], rows).distance
             self._typical = float(distance.median())
         return self._typical
@@ -61,12 +62,12 @@ class CopyCheck:
         queries = images.flatten(1).float()
         best = torch.full((len(images),), torch.inf)
         found = images.clone()
-        for start in range(0, len(self._training), BLOCK):
-            block = self._training[start : start + BLOCK]
+        for rows in self._rows.split(max(1, min(BLOCK, BLOCK_BYTES // (4 * queries.shape[1])))):
+            block = self._training[rows]
             for view in (block, block.flip(3)) if self._flip else (block,):
                 distances = torch.cdist(queries, view.flatten(1).float())
                 if own_rows is not None:
-                    distances[own_rows[:, None] == torch.arange(start, start + len(block))] = torch.inf
+                    distances[own_rows[:, None] == rows] = torch.inf
                 nearest = distances.min(dim=1)
                 is_nearer = nearest.values < best
                 best = torch.where(is_nearer, nearest.values, best)

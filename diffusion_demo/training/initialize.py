@@ -84,11 +84,8 @@ def adapt_to_data(
     With `origin`, the name of the source, the description lists the changes.
     """
     old, changes = source.description, []
-    if old.task == "upsampler" and old.small_size and UPSCALE_FACTOR * old.small_size != old.image_size:
-        raise BadInput(
-            f"The upsampler enlarges {old.image_size // old.small_size} times; training is for {UPSCALE_FACTOR} times. "
-            "Use another one."
-        )
+    if old.task == "upsampler":
+        _check_factor(old)
     unet, class_changes = _with_classes(source, names)
     if config.channels != old.channels:
         unet = with_rgb_channels(unet)
@@ -108,6 +105,20 @@ def adapt_to_data(
         origin=old.origin if origin is None else "; ".join([origin, *changes, *class_changes]),
     )
     return replace(source, unet=unet, description=metadata)
+
+
+def _check_factor(upsampler: CheckpointMetadata) -> None:
+    size, small_size = upsampler.image_size, upsampler.small_size
+    if small_size is None:
+        raise BadInput(
+            f"The size of the images that this upsampler enlarges is unknown, and training is for {UPSCALE_FACTOR} "
+            "times. Import it again with --small-size, or use another one."
+        )
+    if UPSCALE_FACTOR * small_size != size:
+        raise BadInput(
+            f"The upsampler enlarges {size / small_size:g} times; training is for {UPSCALE_FACTOR} times. "
+            "Use another one."
+        )
 
 
 def adapt_classifier_to_data(

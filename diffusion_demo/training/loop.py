@@ -64,13 +64,13 @@ def train(config: TrainConfig, run: RunFolder, budget: Budget, resume: bool, com
         trainer = Trainer(accelerator, precision, config, report, run, command)
         stack.callback(trainer.close)
         trainer.warnings += warnings
+        stop, start = stack.enter_context(catch_stop_signals()), _start_event(trainer, budget)
         with processes.together():
             if processes.is_main:
-                _begin(run, config, report, command, scan_cache)
+                _begin(trainer, report, command, scan_cache, start)
         del scan_cache  # holds a line for each image
-        stop = stack.enter_context(catch_stop_signals())
         tracker = stack.enter_context(tracking(accelerator, config, run))
-        yield from _recorded(trainer, budget, stop, tracker)
+        yield from _recorded(trainer, start, budget, stop, tracker)
 
 
 def _check_start(config: TrainConfig, run: RunFolder, resume: bool, num_processes: int) -> None:
@@ -84,23 +84,33 @@ def _check_start(config: TrainConfig, run: RunFolder, resume: bool, num_processe
         )
 
 
-def _begin(run: RunFolder, config: TrainConfig, report: data.Report, command: str, scan_cache: data.ScanCache) -> None:
+def _begin(
+    trainer: Trainer, report: data.Report, command: str, scan_cache: data.ScanCache, start: events.Start
+) -> None:
+    """Write what precedes the first step. Raises BadInput, and leaves no new run, when the disk is full."""
+    run, is_new = trainer.run, not trainer.run.exists
     try:
-        if not run.exists:
-            run.write_config(config, data_summary(report), command)
         scan_cache.save()
         run.begin_call()
+        if is_new:
+            run.write_config(trainer.config, data_summary(report), command)
+        run.append(start)
     except OSError as error:
-        raise BadInput(f"{describe(error, config)} Training did not start.") from error
+        if is_new:
+            run.config_file.unlink(missing_ok=True)  # without it, RunFolder.lock removes the rest
+        raise BadInput(f"{describe(error, trainer.config)} Training did not start.") from error
 
 
-def _recorded(trainer: Trainer, budget: Budget, stop: StopRequest, tracker: Tracker) -> Iterator[events.Event]:
+def _recorded(
+    trainer: Trainer, start: events.Start, budget: Budget, stop: StopRequest, tracker: Tracker
+) -> Iterator[events.Event]:
     """Append the events of a call to events.jsonl and yield them, in the main process. Errors end in a Failed event."""
     is_main, run = trainer.processes.is_main, trainer.run
     try:
-        for event in _run(trainer, budget, stop):
+        for event in _run(trainer, start, budget, stop):
             if is_main:
-                run.append(event)
+                if event is not start:  # written by _begin
+                    run.append(event)
                 yield event
                 if warning := tracker.record(event):
                     run.append(warning)
@@ -121,10 +131,11 @@ def _recorded(trainer: Trainer, budget: Budget, stop: StopRequest, tracker: Trac
             raise BadInput(cause) from error
 
 
-def _run(trainer: Trainer, budget: Budget, stop: StopRequest) -> Iterator[events.Event]:
+def _run(trainer: Trainer, start: events.Start, budget: Budget, stop: StopRequest) -> Iterator[events.Event]:
     """Run the steps of one call and yield its events, from Start to Finished."""
-    started, max_steps = time.monotonic(), _last_step(trainer.config, budget)
-    yield from _start_events(trainer, budget, max_steps)
+    started, max_steps = time.monotonic(), start.max_steps
+    yield start
+    yield from _first_warnings(trainer)
     meter = Meter(len(trainer.diffusion), trainer.config.batch_size)
     if trainer.config.init_from and not trainer.step:
         yield from trainer.preview()
@@ -148,6 +159,7 @@ def _run(trainer: Trainer, budget: Budget, stop: StopRequest) -> Iterator[events
         yield trainer.report(meter)
     if trainer.saved_step != trainer.step:
         yield from trainer.save()
+    if trainer.previewed_step != trainer.step:
         yield from trainer.preview()
     yield events.Finished(trainer.step, reason)
 
@@ -158,11 +170,11 @@ def _last_step(config: TrainConfig, budget: Budget) -> int | None:
     return min((end for end in ends if end is not None), default=None)
 
 
-def _start_events(trainer: Trainer, budget: Budget, max_steps: int | None) -> Iterator[events.Event]:
-    yield events.Start(
+def _start_event(trainer: Trainer, budget: Budget) -> events.Start:
+    return events.Start(
         os.getpid(),
         trainer.step,
-        max_steps,
+        _last_step(trainer.config, budget),
         budget.max_minutes,
         str(trainer.accelerator.device),
         trainer.precision,
@@ -170,6 +182,9 @@ def _start_events(trainer: Trainer, budget: Budget, max_steps: int | None) -> It
         trainer.parameters,
         trainer.config.task,
     )
+
+
+def _first_warnings(trainer: Trainer) -> Iterator[events.Warned]:
     for message in trainer.warnings:
         yield events.Warned(message)
     if warning := terminal_warning(trainer.diffusion.abar):

@@ -21,6 +21,7 @@ from diffusion_demo.validation import parse_json, read_json, read_regular
 
 COMMANDS = ("stop", "sample_now", "save_now")
 MAX_CONTROL_BYTES = 1_000_000  # read at once
+CACHE_FILES = ("training.npy", "training.json", "held_out.npy", "held_out.json")  # data.load_transformed
 KEPT_CHECKPOINTS = 3  # the newest ones; the best one is kept in addition
 
 
@@ -84,10 +85,17 @@ class RunFolder:
         finally:
             lock.release()
             if not self.exists:
-                (self.path / ".lock").unlink(missing_ok=True)
-                for folder in (self.cache, self.path):
-                    with suppress(OSError):
-                        folder.rmdir()
+                self._remove_start()
+
+    def _remove_start(self) -> None:
+        """Remove what was written before the run started, and the folder unless it holds anything else."""
+        if self.events_file.is_file() and not self.events_file.stat().st_size:
+            self.events_file.unlink()
+        for file in (self.path / ".lock", self.scan_cache, *(self.cache / name for name in CACHE_FILES)):
+            file.unlink(missing_ok=True)
+        for folder in (self.cache, self.path):
+            with suppress(OSError):
+                folder.rmdir()
 
     def _sweep(self) -> None:
         for folder in (self.path, self.cache, self.samples, self.checkpoints):

@@ -74,6 +74,7 @@ class Trainer:
         self._load_images(report)
         self._prefetcher = Prefetcher(self._make_batch) if self._may_prefetch() else None
         self.saved_step: int = self.step
+        self.previewed_step: int = self.step
         self.in_update: bool = False  # while a step changes the weights, they and the counters do not belong together
         self.save_failed: bool = False
         self._copy_check: CopyCheck | None = None
@@ -119,9 +120,7 @@ class Trainer:
         self.optimizer: torch.optim.Optimizer = prepared[1]
 
     def _load_images(self, report: data.Report) -> None:
-        transform = data.ImageTransform(
-            self.metadata.image_size, self.metadata.channels, self.config.fit, self.config.background
-        )
+        transform = data.ImageTransform.of(self.metadata)
         said = (report.rejected_by_reason, *report.warnings_for(transform))
         self.warnings: tuple[str, ...] = tuple(filter(None, said))
         if self.config.early_stopping_patience and not any(entry.held_out for entry in report.entries):
@@ -254,6 +253,7 @@ class Trainer:
 
         A preview that fails yields a warning, because training does not depend on it.
         """
+        self.previewed_step = self.step
         if not self.processes.is_main:
             return
         try:

@@ -8,6 +8,9 @@ from typing import Any
 
 from diffusion_demo.paths import ASSETS, read_asset
 
+Lines = Mapping[str, Sequence[float]]
+Points = Sequence[tuple[float, float]]
+
 STYLES = (ASSETS / "vendor" / "uplot" / "uPlot.min.css", ASSETS / "chart.css")
 
 
@@ -17,18 +20,24 @@ def head() -> str:
     return "".join(f"<script>{script}</script>" for script in scripts)
 
 
-def chart(
+def chart(label: str, xs: Sequence[float], lines: Lines, x_title: str, y_title: str, **options: Any) -> str:
+    """Return the HTML of a line chart, which the browser draws (chart.js). Arguments: those of `chart_data`."""
+    data = chart_data(label, xs, lines, x_title, y_title, **options)
+    return f'<div class="chart" data-chart="{html.escape(json.dumps(data))}"></div>'
+
+
+def chart_data(
     label: str,
     xs: Sequence[float],
-    lines: Mapping[str, Sequence[float]],
+    lines: Lines,
     x_title: str,
     y_title: str,
     *,
     log: bool = False,
     mark: float | None = None,
     steps: bool = False,
-) -> str:
-    """Return the HTML of a line chart, which the browser draws (chart.js).
+) -> dict[str, Any]:
+    """Return the data of a line chart for `lineChart` (chart.js).
 
     lines: the y values by name, as many as xs. log: a logarithmic y axis, which leaves out values that are not above 0.
     mark: the x of a vertical line. steps: draw bars instead of lines. A value that is not finite is left out.
@@ -42,7 +51,7 @@ def chart(
         | ({"steps": True, "fill": True} if steps else {})
         for number, (name, values) in enumerate(lines.items())
     ]
-    spec: dict[str, Any] = {
+    return {
         "label": label,
         "x": {"title": x_title},
         "y": {"title": y_title, "log": log},
@@ -50,4 +59,12 @@ def chart(
         "series": series,
         "mark": mark,
     }
-    return f'<div class="chart" data-chart="{html.escape(json.dumps(spec))}"></div>'
+
+
+def joined_chart_data(
+    label: str, lines: Mapping[str, Points], x_title: str, y_title: str, *, log: bool = False
+) -> dict[str, Any]:
+    """Return the data of a line chart whose lines have points (x, y) of their own, joined over gaps."""
+    xs = sorted({x for points in lines.values() for x, _ in points})
+    values = {name: [by_x.get(x, math.nan) for x in xs] for name, by_x in ((n, dict(p)) for n, p in lines.items())}
+    return chart_data(label, xs, values, x_title, y_title, log=log) | {"sparse": True}

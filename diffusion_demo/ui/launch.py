@@ -16,7 +16,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import ASSETS, read_asset
 from diffusion_demo.ui import charts
 from diffusion_demo.ui.page import build
-from diffusion_demo.ui.server import hf_space, housekeeping, malloc, middleware, warmup
+from diffusion_demo.ui.server import cross_origin, hf_space, housekeeping, malloc, middleware, warmup
 from diffusion_demo.ui.server.hf_login import Provider
 from diffusion_demo.ui.server.input_guard import GuardedBlocks
 from diffusion_demo.ui.server.model_list import RUNS, model_folders, upsampler_folders
@@ -150,6 +150,7 @@ def _head() -> str:
 def _start(page: GuardedBlocks, options: argparse.Namespace, port: int, page_settings: Settings) -> None:
     """Start the server in a thread."""
     page.queue(max_size=2 * page_settings.queue, default_concurrency_limit=4)
+    cross_origin.disable_gradios_cors()
     guards = middleware.middleware(page_settings, Path(os.environ["GRADIO_TEMP_DIR"]), page.visitor_files)
     page.launch(
         server_name=_in_url(options.host),

@@ -1,6 +1,7 @@
 """Accessibility of every tab: axe-core in both themes and on two screen sizes, keyboard control, reduced motion."""
 
 import json
+from itertools import pairwise
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -75,6 +76,48 @@ def test_axe_finds_nothing_serious(open_page, device, viewport, theme):
     SCREENSHOTS.mkdir(exist_ok=True)
     (SCREENSHOTS / f"axe-{device}-{theme}.json").write_text(json.dumps(violations, indent=1))
     assert not violations, json.dumps(violations, indent=1)
+
+
+WIDTHS = """() => [...document.querySelectorAll("#introduction, #sample-tab, #train-tab, #inspect-tab")]
+  .map((part) => part.getBoundingClientRect()).filter(({ width }) => width)
+  .map(({ left, width }) => `${left} ${width}`)"""
+HEADINGS = """() => [...document.querySelectorAll("h1, h2, h3, h4, h5, h6")]
+  .filter((heading) => heading.checkVisibility()).map((heading) => heading.tagName)"""
+
+
+def test_every_tab_has_the_same_width_and_skips_no_level_of_headings(open_page):
+    page = open_page()
+    widths = {1280: set(), 1920: set()}
+    for tab in TABS:
+        page.get_by_role("tab", name=tab).click()
+        page.locator("#lesson .panel, #train-table li, #stage .cell").locator("visible=true").first.wait_for()
+        for screen in widths:
+            page.set_viewport_size({"width": screen, "height": 900})
+            page.evaluate(OPEN_ACCORDIONS)
+            page.wait_for_timeout(500)  # until Gradio has laid out what is open
+            found = page.evaluate(WIDTHS)
+            assert len(found) == 2, found  # the header and the open tab
+            widths[screen] |= set(found)
+        headings = page.evaluate(HEADINGS)
+        assert headings.count("H1") == 1 and len(headings) > 1, headings
+        assert all(int(after[1]) <= int(before[1]) + 1 for before, after in pairwise(headings)), (tab, headings)
+    assert all(len(found) == 1 for found in widths.values()), widths
+    assert all(float(found.pop().split()[1]) > 0.6 * screen for screen, found in widths.items())
+
+
+def test_the_focus_is_visible_on_every_kind_of_field(open_page):
+    page = open_page()
+    page.keyboard.press("Tab")  # from now on the browser shows the focus
+    fields = {"Sample": ["input[type=range]", "input[type=checkbox]", "#seed input"], "Train": ["textarea"]}
+    for tab, selectors in fields.items():
+        page.get_by_role("tab", name=tab).press("Enter")
+        for selector in selectors:
+            field = page.locator(f"{selector}:visible:enabled").first
+            field.focus()
+            style = field.evaluate(
+                "field => { const s = getComputedStyle(field); return s.outlineStyle + s.outlineWidth }"
+            )
+            assert style == "solid2px", (selector, style)
 
 
 def test_images_can_be_generated_with_the_keyboard(open_page):

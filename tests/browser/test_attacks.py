@@ -378,6 +378,20 @@ def test_other_web_pages_can_neither_read_nor_post_nor_frame(attacker, headers):
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"] and "evil.example" not in answer.text
 
 
+@pytest.mark.parametrize("mode", ["public", "login", "local"])
+def test_no_page_may_be_framed_or_read_by_another_origin(mode, request):
+    """Gradio lets pages at some addresses read its answers, which it says to this page's own origin, too."""
+    url = request.getfixturevalue({"public": "server", "login": "closed", "local": "url"}[mode])
+    url = url if isinstance(url, str) else url.url
+    for route in ("", "config", "gradio_api/startup-events"):
+        for method in ("GET", "OPTIONS"):
+            headers = {"origin": url, "access-control-request-method": "GET"}
+            answer = httpx.request(method, f"{url}/{route}", headers=headers)
+            assert not [name for name in answer.headers if name.startswith("access-control-")], (method, route)
+            assert "frame-ancestors 'none'" in answer.headers["content-security-policy"], (method, route)
+            assert answer.headers["x-frame-options"] == "DENY", (method, route)
+
+
 @pytest.fixture(scope="module")
 def closed(tmp_path_factory):
     """A public page with a login."""

@@ -28,7 +28,7 @@ def files(gallery):
 
 
 def test_sample_with_the_parameters_that_it_always_had(client):
-    _stage, gallery, archive, *_, sheet, animation = client.predict(
+    _stage, gallery, archive, *_, sheet, animation, larger = client.predict(
         "avatars-32", "robot", 2, "ddim", 3, 2.0, 0.0, 41, api_name="/sample"
     )
     first, second = map(settings_in, files(gallery))
@@ -41,7 +41,7 @@ def test_sample_with_the_parameters_that_it_always_had(client):
     )
     assert first["guidance_interval"] == [400, 999] and "classifier_scale" not in first
     assert Path(archive["value"]).suffix == ".zip"
-    assert [Path(download["value"]).suffix for download in (sheet, animation)] == [".png", ".webp"]
+    assert [Path(download["value"]).suffix for download in (sheet, animation, larger)] == [".png", ".webp", ".zip"]
 
 
 def test_sample_with_what_is_new_and_with_nothing_at_all(client):

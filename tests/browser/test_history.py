@@ -51,6 +51,7 @@ def test_nothing_kept_goes_to_the_server_until_somebody_asks(open_page):
     expect(words_of(page)).to_contain_text("seed 31")
     page.keyboard.press("Escape")
     expect(page.locator(".viewer")).to_be_hidden()
+    expect(page.locator(KEPT).nth(1)).to_be_focused()
     assert not sent
 
 

@@ -255,7 +255,7 @@ def test_a_logarithmic_view_is_named_has_titles_and_leaves_out_what_has_no_logar
     open_lesson(inspector, "schedules")
     inspector.locator("#inspector input[name=inspect-view][value=snr]").check()
     axes = inspector.locator("#inspector .curve").evaluate("p => p.chart.axes.map(axis => axis.label)")
-    assert axes == ["t", "SNR, signal / noise (log)"]
+    assert axes == ["t", "SNR, signal / noise (log scale)"]
     texts = inspector.locator("#inspector .curve").evaluate(
         "p => p.chart.axes[1].values(p.chart, [0.001, 0.002, 0.01, 0.05, 1, 10, null])"
     )

@@ -105,6 +105,30 @@ def test_what_changed_is_never_shown_as_current(open_page):
     turn_to(page, "training")  # what is open already needs no work, and does not wait for any
 
 
+def test_another_model_or_image_marks_the_lesson_before_the_server_answers(open_page):
+    page = open_inspect(open_page)
+    turn_to(page, "training")
+
+    held = []
+
+    def hold(request):
+        held.append(request)
+
+    def choose_another_model():
+        page.get_by_role("combobox", name="Model").last.click()
+        page.get_by_role("option", name=re.compile("memorizes 16")).last.click()
+
+    for choose in (choose_another_model, page.locator("#examples button.gallery-item").last.click):
+        expect(page.locator("#lesson")).not_to_have_class(BUSY, timeout=SOON)
+        page.route("**/queue/join*", hold)
+        choose()
+        expect(page.locator("#lesson")).to_have_class(BUSY)
+        while held:
+            held.pop(0).continue_()
+        page.unroute("**/queue/join*")
+    expect(page.locator("#lesson")).not_to_have_class(BUSY, timeout=SOON)
+
+
 def test_the_open_lesson_follows_t_with_the_cores_numbers(open_page):
     page = open_inspect(open_page)
     shown = turn_to(page, "training")

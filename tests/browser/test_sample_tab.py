@@ -3,7 +3,6 @@
 import json
 import re
 import zipfile
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,9 +10,17 @@ import torch
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from diffusion_demo.paths import ASSETS
 from diffusion_demo.ui.preview.preview import dispatch_event
 from tests.browser.conftest import DESKTOP, PHONE, ROOT, SCREENSHOTS, open_part
 from tests.models.openai.reference_unet import Settings, random_unet
+
+# Collects in `seen` each frame that the stage shows.
+RECORD_FRAMES = """window.seen = [];
+new MutationObserver(() => {
+  const scrub = document.querySelector("#stage .scrub"), frame = scrub && scrub.getAttribute("aria-valuetext");
+  if (frame && frame !== seen.at(-1)) seen.push(frame);
+}).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-valuetext"] });"""
 
 
 def set_number(page: Page, label: str, value: int | float) -> None:
@@ -83,6 +90,19 @@ def test_finished_images_stand_there_before_any_click(open_page):
     assert len(set(names)) == 16 and re.fullmatch(r"Enlarge image 1: [A-Z][a-z ]+, seed 0", names[0])
 
 
+def test_the_example_is_replayed_from_noise_unless_motion_is_reduced_and_shown_once(open_page):
+    page = open_page(script=RECORD_FRAMES)
+    page.wait_for_function("seen.length > 2 && seen.at(-1) === 'step 12 of 12'")
+    frames = page.evaluate("seen")
+    assert len(frames[frames.index("pure noise") :]) > 5, frames
+    visible = "images => images.filter((image) => image.checkVisibility()).map((image) => image.className)"
+    assert page.locator("#sample-results img").evaluate_all(visible) == ["xt"]
+    page.emulate_media(reduced_motion="reduce")
+    page.reload()
+    expect(page.locator("#stage .cell")).to_have_count(16)
+    assert page.evaluate("seen") == ["step 12 of 12"]
+
+
 def test_sixteen_images_appear_step_by_step(open_page):
     page = open_page()
     set_steps(page, 12)
@@ -116,6 +136,7 @@ def test_stop_in_the_middle_leaves_the_page_ready(open_page):
 def test_the_slider_scrubs_through_the_steps_without_a_request(open_page):
     page = open_page()
     generate(page, steps=5)
+    expect(page.locator("#stage .status")).to_contain_text("Drag to replay the 5 steps.")
     page.wait_for_timeout(500)
     requests = []
     page.on("request", lambda request: requests.append(request.url) if not request.url.startswith("data:") else None)
@@ -367,18 +388,24 @@ def test_guidance_can_be_kept_to_some_of_the_noise_and_comes_back(open_page, tmp
 
 
 @pytest.mark.parametrize("viewport", [{"width": 1280, "height": 720}, PHONE])
-def test_the_first_screen_has_the_stage_and_generate(open_page, viewport):
+def test_the_first_screen_has_the_stage_and_the_button_of_each_form(open_page, viewport):
     page = open_page(viewport)
     for part in ("#generate", "#stage .sheet", "#stage .scrub"):
         box = page.locator(part).bounding_box()
         assert box["y"] >= 0 and box["y"] + box["height"] <= viewport["height"], part
-    headings = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((heading) => heading.tagName)")
-    assert headings[0] == "H1" and headings.count("H1") == 1
-    assert all(int(after[1]) <= int(before[1]) + 1 for before, after in pairwise(headings))
     cards = page.locator("#class-cards label")
     expect(cards).to_have_count(11)
     images = cards.evaluate_all("all => all.map((card) => getComputedStyle(card, '::before').backgroundImage)")
     assert len(set(images)) == 11 and all(image.startswith("url(") for image in images)
+    for way, button in (("Variations", "#vary"), ("Compare", "#compare"), ("Generate", "#generate")):
+        page.get_by_role("tab", name=way).click()
+        expect(page.locator(button)).to_be_in_viewport(ratio=1)
+    open_more(page)
+    expect(page.locator("#generate")).to_be_in_viewport(ratio=1)
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#train-start")).to_be_in_viewport(ratio=1)
+    icon = page.request.get(page.locator("link[rel=icon]").evaluate("link => link.href"))
+    assert icon.body() == (ASSETS / "favicon.svg").read_bytes() and icon.headers["content-type"] == "image/svg+xml"
 
 
 def test_sheet_animation_and_enlarged_image_can_be_downloaded(open_page, tmp_path):
@@ -386,7 +413,7 @@ def test_sheet_animation_and_enlarged_image_can_be_downloaded(open_page, tmp_pat
     set_seed(page, 21)
     generate(page, images=4, steps=3)
     paths = {}
-    for button in ("#zip-sheet", "#zip-animation"):
+    for button in ("#zip-sheet", "#zip-animation", "#zip-larger"):
         expect(page.locator(button)).to_be_enabled()
         with page.expect_download() as download:
             page.locator(button).click()
@@ -405,6 +432,11 @@ def test_sheet_animation_and_enlarged_image_can_be_downloaded(open_page, tmp_pat
         assert json.loads(large.info["diffusion_demo"])["seed"] == 22
         enlarged = np.asarray(sheet.convert("RGB"))[:256, 256:]
         np.testing.assert_array_equal(enlarged, np.asarray(large.convert("RGB")))
+    with zipfile.ZipFile(paths["#zip-larger"]) as archive:
+        assert archive.namelist() == [f"seed_{seed:08d}.png" for seed in range(21, 25)]
+        with archive.open("seed_00000022.png") as file, Image.open(file) as image:
+            assert image.info == large.info  # the settings of the small image
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), enlarged)
     with Image.open(paths["#zip-animation"]) as animation:
         assert (animation.format, getattr(animation, "n_frames", 1)) == ("WEBP", 3)
 

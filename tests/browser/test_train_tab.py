@@ -102,7 +102,7 @@ def check_report_and_settings(page):
     choose(page, "Learning-rate schedule", "Constant, then decay")
     page.get_by_label("Batch size").fill("8")
     expect(page.locator("#train-note")).to_contain_text("Training speed", timeout=SOON)
-    expect(page.get_by_label(re.compile(r"Quick try, 3 min \(each image about \d+ times\)"))).to_be_checked()
+    expect(page.get_by_label(re.compile(r"Quick try, 3 min \(sees each image about \d+ times\)"))).to_be_checked()
     expect(page.locator("#train-start")).to_be_in_viewport()
     assert report.locator("img.crops").get_attribute("src") == before, "square images are not squashed"
     page.screenshot(path=SCREENSHOTS / "train-ready-desktop-light.png", full_page=True)
@@ -140,13 +140,27 @@ def check_progress_after_reload(page):
     expect(page.locator("#train-report")).to_contain_text("120 images")
     expect(page.locator("#train-start")).to_be_enabled(timeout=SOON)
     page.get_by_role("button", name="Show training").click()
-    expect(page.locator("#curves polyline.line-1")).to_have_attribute("points", re.compile(r"\d"))
-    expect(page.locator("#curves .title").first).to_have_text("Training step")
+    expect(page.locator("#curves .u-legend")).to_contain_text(re.compile(r"Training \(smoothed\)\s*\d"))
+    assert page.locator("#curves .plot").evaluate("plot => plot.chart.data[2].some(loss => loss > 0)")
+    axes = "plot => plot.chart.axes.map(axis => axis.label)"
+    assert page.locator("#curves .plot").evaluate(axes) == ["Training step", "Loss (log scale)"]
+    check_reading_survives_updates(page)
     page.locator("#curves").get_by_text("By noise level").click()
-    expect(page.locator("#curves .reading")).to_contain_text("Highest noise")
+    expect(page.locator("#curves .u-legend")).to_contain_text("Highest noise")
     page.locator("#timeline .scrub").fill("0")
     expect(page.locator("#timeline .status")).to_contain_text("Before training")
     page.screenshot(path=SCREENSHOTS / "train-running-desktop-light.png", full_page=True)
+
+
+def check_reading_survives_updates(page):
+    """Check that new points are drawn without a new chart, and that the keyboard's reading and focus stay."""
+    plot = page.locator("#curves .plot")
+    plot.focus()
+    page.keyboard.press("Home")
+    plot.evaluate("plot => { plot.drawn = plot.querySelector('canvas'); plot.points = plot.chart.data[0].length; }")
+    page.wait_for_function("plot => plot.chart.data[0].length > plot.points", arg=plot.element_handle())
+    assert plot.evaluate("plot => plot.drawn.isConnected && document.activeElement === plot")
+    expect(plot.locator(".u-value").first).to_have_text("1")
 
 
 def stop_and_sample(page):
@@ -160,6 +174,7 @@ def stop_and_sample(page):
     expect(page.locator("#train-stop")).to_have_text("Stop")
     expect(page.locator("#train-resume")).to_be_enabled()
     expect(page.locator("#train-start")).to_have_text("Start")
+    expect(page.locator("#train-start")).to_be_enabled()
     page.evaluate("window.scrollTo(0, 300)")
     page.get_by_role("button", name="Open in Sample").click()
     expect(page.get_by_role("combobox", name="Model")).to_have_value(re.compile(r"my-digits-1, step \d+"))
@@ -204,6 +219,18 @@ def test_invalid_settings_are_reported_at_their_fields(open_page, archive, tmp_p
     expect(start).to_be_disabled()
 
 
+def test_start_is_ready_after_a_run_that_ends_by_its_time(open_page, trained_run, command, digits, tiny):
+    page = open_train(open_page)
+    drop(page, *digits.glob("one/*.png"))
+    expect(page.locator("#train-start")).to_be_enabled(timeout=SOON)
+    limited = ["train", "--data", digits, "--run", "limited", *tiny, "--max-minutes", "0.01"]
+    assert command(*limited, cwd=trained_run.parent).returncode == 0
+    expect(row(page, "limited")).to_contain_text("Finished", timeout=SOON)
+    expect(page.locator("#train-start")).to_have_text("Start")
+    expect(page.locator("#train-start")).to_be_enabled()
+    shutil.rmtree(trained_run.parent / "limited")
+
+
 def test_runs_can_be_opened_compared_exported_renamed_and_deleted(open_page, trained_run, tmp_path):
     for name in ("copy", "spare"):
         shutil.copytree(trained_run, trained_run.parent / name)
@@ -213,7 +240,7 @@ def test_runs_can_be_opened_compared_exported_renamed_and_deleted(open_page, tra
     open_part(page, "Compare and repeat")
     choose(page, "Compare loss with", "spare")
     page.keyboard.press("Escape")
-    expect(page.locator("#curves .reading")).to_contain_text(re.compile(r"copy \d.*spare \d"))
+    expect(page.locator("#curves .u-legend")).to_contain_text(re.compile(r"copy\s*\d.*spare\s*\d", re.DOTALL))
     page.screenshot(path=SCREENSHOTS / "train-compare-desktop-light.png", full_page=True)
     with page.expect_download() as download:
         row(page, "copy").get_by_role("button", name="Export copy").click()
@@ -255,7 +282,7 @@ def test_a_folder_keeps_its_classes_fixes_are_one_click_and_runs_wait_in_an_orde
     report = page.locator("#train-report")
     expect(report).to_contain_text("61 images", timeout=SOON)
     expect(report).to_contain_text("one (21), three (20), two (20)")
-    expect(page.locator("#train-files")).to_contain_text("Left out, no images: 1")
+    expect(page.locator("#train-files")).to_contain_text("1 file skipped, not an image: notes.txt.")
     fix = report.get_by_role("button", name="Drop exact duplicates (1)")
     fix.click()
     expect(report).to_contain_text("60 images")

@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.conftest import SCREENSHOTS, open_part
-from tests.browser.test_sample_tab import choose_class, generate, set_number, set_seed
+from tests.browser.test_sample_tab import choose_class, choose_model, generate, set_number, set_seed
 
 KEPT = "#history .strip button"
 DONE = re.compile("images? in")
@@ -79,9 +79,12 @@ def test_an_image_is_varied_from_the_viewer_with_its_own_class_and_model(open_pa
     choose_class(page, "robot")
     set_seed(page, 60)
     generate(page, images=1, steps=2)
-    choose_class(page, "All classes")
-    page.locator("#stage .cell").first.click()
+    choose_model(page, "run, step 12")
+    page.locator(KEPT).click()
     page.locator(".viewer").get_by_role("button", name="Make variations").click()
+    switched = "Switched to Avatars, 32x32 (bundled), which made this image."
+    expect(page.get_by_test_id("toast-body")).to_contain_text(switched)
+    expect(page.get_by_role("combobox", name="Model").first).to_have_value("Avatars, 32x32 (bundled)")
     expect(page.locator("#class-cards").get_by_role("radio", name="robot", exact=True)).to_be_checked()
     open_vary(page)
     expect(page.locator("#vary-one img")).to_have_attribute("src", re.compile("seed_00000060"))

@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from diffusion_demo.data import ImageTensors
 from diffusion_demo.diffusion.guidance import classifier_gradient
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.samplers import SAMPLERS
 from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 from diffusion_demo.errors import BadInput
+from diffusion_demo.evaluation.nll import measure_bound
 from diffusion_demo.images import read_settings, to_uint8
 from diffusion_demo.models.checkpoint import (
     Checkpoint,
@@ -27,6 +29,7 @@ from diffusion_demo.models.unet import as_denoiser, build_unet
 from diffusion_demo.sampling.generate import last_step, make_noise, sample, sample_batch, upsample
 from diffusion_demo.sampling.image_writer import sample_to_folder
 from diffusion_demo.sampling.request import ImageSpec, Request, image_specs
+from diffusion_demo.sampling.variations import Variation, mix, vary
 from tests.conftest import CLASSES
 
 FEW = Request(num_images=3, sampler="ddim", steps=4, seed=7, precision="fp32", class_index=1)
@@ -277,6 +280,20 @@ def test_both_stages_are_checked_before_the_first_image(checkpoint, class_upsamp
         assert not (tmp_path / "out").exists()
     write(replace(FEW, steps=2, class_index=2, num_images=1), class_upsampler)
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_a_classifier_is_refused_wherever_a_denoiser_is_needed(classifier_folder):
+    classifier, x0, variation = load_checkpoint(classifier_folder), torch.zeros(1, 3, 16, 16), Variation(2, 50.0, 2)
+    dataset = ImageTensors(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
+    uses = {
+        "sample": lambda: last_step(sample(classifier, Request(1, steps=2))),
+        "vary": lambda: last_step(vary(classifier, x0, variation)),
+        "mix": lambda: last_step(mix(classifier, x0, x0, variation)),
+        "nll": lambda: measure_bound(classifier, dataset, steps=2),
+    }
+    for use in uses.values():
+        with pytest.raises(BadInput, match=r"^This checkpoint is a classifier and cannot sample\."):
+            use()
 
 
 def test_a_classifier_without_the_class_of_an_image_is_rejected(guided, classifier_folder):

@@ -14,9 +14,11 @@ from contextlib import suppress
 import pytest
 import torch
 
+from diffusion_demo.data import ScanCache
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.training import tasks, trainer
+from diffusion_demo.training.early_stopping import EarlyStopping
 from diffusion_demo.training.loop import Budget
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.trainer import Trainer
@@ -63,6 +65,18 @@ def test_a_step_budget_ends_with_a_checkpoint_before_the_last_preview(train, run
     kinds = [event["type"] for event in run.events()]
     assert kinds.index("saved") < kinds.index("preview")
     assert_saved(run, 8)
+
+
+@pytest.mark.parametrize("end", ["a budget at a saved step", "early stopping", "a step that was previewed"])
+def test_every_end_has_one_preview_of_the_last_step(train, run, monkeypatch, end):
+    if end == "early stopping":
+        monkeypatch.setattr(EarlyStopping, "is_due", property(lambda self: self.best_step == 4))
+    settings = {"sample_every": 6 if end == "a step that was previewed" else 1000, "early_stopping_patience": 9}
+    list(train(Budget(max_steps=6), save_every=2, **settings))
+    assert last(run)["reason"] == ("early_stopped" if end == "early stopping" else "max_steps")
+    previews = [event["step"] for event in run.events() if event["type"] == "preview"]
+    assert previews == [last(run)["step"]]
+    assert_saved(run, previews[0])
 
 
 def test_the_end_of_the_learning_rate_schedule_ends_the_run_without_a_budget(train, run):
@@ -259,8 +273,21 @@ def test_a_disk_that_fills_up_in_an_event_still_gets_the_checkpoint_if_that_fits
     assert_saved(run, 5)
 
 
-def test_a_disk_that_is_full_from_the_start_is_refused_and_leaves_no_run(train, run, monkeypatch):
-    monkeypatch.setattr(RunFolder, "write_config", raising(OSError(errno.ENOSPC, "No space left on device")))
+@pytest.mark.parametrize(
+    ("kind", "write"),
+    [(RunFolder, "write_config"), (ScanCache, "save"), (RunFolder, "begin_call"), (RunFolder, "append")],
+)
+def test_a_disk_that_is_full_from_the_start_is_refused_and_leaves_no_run(train, run, monkeypatch, kind, write):
+    whole = getattr(kind, write)
+
+    def fill_the_disk(self, *given):
+        whole(self, *given)
+        if write == "append":
+            self.events_file.write_bytes(b"")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kind, write, fill_the_disk)
+    monkeypatch.setattr(trainer, "MIN_CACHED_BYTES", 0)
     with pytest.raises(BadInput, match=r"^The disk is full\. Free some space, then try again\. Training did not start"):
         list(train())
     assert not run.path.exists()

@@ -350,6 +350,9 @@ def test_an_upsampler_of_another_factor_is_refused(plain):
     other = replace(source, description=replace(source.description, task="upsampler", small_size=4))
     with pytest.raises(BadInput, match=r"enlarges 4 times; training is for 2 times"):
         adapt_to_data(other, config(task="upsampler"), ())
+    unknown = replace(source, description=replace(source.description, task="upsampler", small_size=None))
+    with pytest.raises(BadInput, match=r"enlarges is unknown, .* Import it again with --small-size"):
+        adapt_to_data(unknown, config(task="upsampler"), ())
 
 
 @pytest.mark.parametrize("wrapper", ["_orig_mod.", ""])

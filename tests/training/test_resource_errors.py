@@ -3,9 +3,11 @@
 import resource
 import subprocess
 import sys
+import time
 
 import pytest
 
+from diffusion_demo.data.scan_cache import MIN_AGE_SECONDS
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.training.run_folder import RunFolder
 from tests.training.events import assert_refused, latest_checkpoint
@@ -78,7 +80,12 @@ def test_a_full_disk_leaves_the_last_checkpoint_and_nothing_half_written(limited
     assert latest_checkpoint(run).name == "step_000004"
 
 
-def test_a_disk_without_room_for_the_config_is_refused_in_one_sentence_and_leaves_no_run(limited, tiny, tmp_path):
-    done = limited(resource.RLIMIT_FSIZE, 500, *tiny, "--max-steps", 2)
+@pytest.mark.parametrize("limit", [500, 5000], ids=["config", "scan cache"])
+def test_a_disk_without_room_for_the_start_is_refused_in_one_sentence_and_leaves_no_run(
+    limited, tiny, digits, tmp_path, limit
+):
+    newest = max(path.stat().st_ctime for path in digits.rglob("*.png"))
+    time.sleep(max(0.0, MIN_AGE_SECONDS + newest - time.time()))  # younger images are not in the scan cache
+    done = limited(resource.RLIMIT_FSIZE, limit, *tiny, "--max-steps", 2)
     assert_refused(done, "The disk is full. Free some space, then try again. Training did not start.")
     assert not (tmp_path / "run").exists()

@@ -73,6 +73,7 @@ def import_network(file: Path, out: Path, options: ImportOptions, command: str =
         command=without_folders(command),
         origin=f"imported from {file.name}",
         task=converted.task,
+        small_size=options.small_size_or_released(converted.layout) if converted.task == "upsampler" else None,
     )
     network = converted.network.eval()
     parameters = sum(p.numel() for p in network.parameters())

@@ -28,6 +28,8 @@ class ImportOptions:
     variance_type        if the network does not learn it: fixed_large, or fixed_small (their sigma_small)
     prediction_type      epsilon, or sample (their predict_xstart)
     num_res_blocks       for a classifier whose tensors fit several layouts
+    small_size           side in pixels of the images that an upsampler enlarges; by default that of the released
+                         network with this layout
     class_names          by class index; the indices themselves if None
     weights              which network of a file that holds several, such as ema
     """
@@ -43,6 +45,7 @@ class ImportOptions:
     variance_type: str = "fixed_large"
     prediction_type: str = "epsilon"
     num_res_blocks: int | None = None
+    small_size: int | None = None
     class_names: tuple[str, ...] | None = None
     weights: str | None = None
 
@@ -73,11 +76,27 @@ class ImportOptions:
         if self.variance_type not in FIXED_VARIANCES or self.prediction_type not in PREDICTIONS:
             variances, predictions = " or ".join(FIXED_VARIANCES), " or ".join(PREDICTIONS)
             raise BadInput(f"needs --variance-type {variances} and --prediction-type {predictions}.")
+        self._check_small_size(trunk)
         names = self.class_names or ()
         if self.class_names is not None and len(names) != layout.classes:
             raise BadInput(f"has {layout.classes} classes, but {len(names)} names were given. Give one name per class.")
         if repeated := sorted({name for name in names if names.count(name) > 1}):
             raise BadInput(f"would have two classes called {repeated[0]}. Give each name once.")
+
+    def _check_small_size(self, layout: Layout) -> None:
+        if self.small_size is None:
+            return
+        if not layout.is_upsampler:
+            raise BadInput("is not an upsampler. Leave out --small-size.")
+        if not 1 <= self.small_size < (self.image_size or 0):
+            raise BadInput(f"needs --small-size from 1 to {(self.image_size or 1) - 1}, not {self.small_size}.")
+
+    def small_size_or_released(self, layout: Layout) -> int | None:
+        """Return the side of an upsampler's input images, or None for one that is unknown or for another network."""
+        if self.small_size is not None or not layout.is_upsampler:
+            return self.small_size
+        match = match_released(layout)
+        return match[1].small_size if match and match[1].image_size == self.image_size else None
 
     def _check_missing(self, layout: Layout | ClassifierLayout) -> None:
         pool = layout.pool if isinstance(layout, ClassifierLayout) else ""

@@ -31,6 +31,7 @@ class ReleasedNetwork:
     num_train_timesteps: int
     new_attention_order: bool = False
     rescale_timesteps: bool = False
+    small_size: int | None = None
 
     @property
     def options(self) -> str:
@@ -43,7 +44,8 @@ class ReleasedNetwork:
             if getattr(self, name)
         ]
         chain = f"--beta-schedule {self.beta_schedule} --num-train-timesteps {self.num_train_timesteps}"
-        return f"{split}{''.join(flags)} {chain} --image-size {self.image_size}"
+        small = f" --small-size {self.small_size}" if self.small_size else ""
+        return f"{split}{''.join(flags)} {chain} --image-size {self.image_size}{small}"
 
 
 def _layout(
@@ -98,7 +100,7 @@ RELEASED = {
     "iddpm-32": ReleasedNetwork(_iddpm(32, 128, BY_SIZE[32]), Heads(4), 32, COSINE, 4000, rescale_timesteps=True),
     "iddpm-64": ReleasedNetwork(_iddpm(64, 128, BY_SIZE[64]), Heads(4), 64, COSINE, 4000, rescale_timesteps=True),
     "iddpm-64-classes": ReleasedNetwork(_iddpm(64, 192, BY_SIZE[64], classes=1000), Heads(4), 64, COSINE, 4000),
-    "iddpm-64-256-upsampler": ReleasedNetwork(_UPSAMPLER, Heads(4), 256, "linear", 4000),
+    "iddpm-64-256-upsampler": ReleasedNetwork(_UPSAMPLER, Heads(4), 256, "linear", 4000, small_size=64),
     "iddpm-256-lsun": ReleasedNetwork(_LSUN, Heads(1), 256, "linear", 1000),
     "adm-64": ReleasedNetwork(
         _adm(64, 192, BY_SIZE[64], blocks=3), Heads(channels=64), 64, COSINE, 1000, new_attention_order=True
@@ -109,9 +111,11 @@ RELEASED = {
         _adm(256, 256, BY_SIZE[256], classes=0), Heads(channels=64), 256, "linear", 1000
     ),
     "adm-512": ReleasedNetwork(_adm(512, 256, BY_SIZE[512]), Heads(channels=64), 512, "linear", 1000),
-    "adm-64-256-upsampler": ReleasedNetwork(_adm(256, 192, BY_SIZE[256], in_channels=6), Heads(4), 256, "linear", 1000),
+    "adm-64-256-upsampler": ReleasedNetwork(
+        _adm(256, 192, BY_SIZE[256], in_channels=6), Heads(4), 256, "linear", 1000, small_size=64
+    ),
     "adm-128-512-upsampler": ReleasedNetwork(
-        _adm(512, 192, BY_SIZE[256], in_channels=6), Heads(channels=64), 512, "linear", 1000
+        _adm(512, 192, BY_SIZE[256], in_channels=6), Heads(channels=64), 512, "linear", 1000, small_size=128
     ),
 }
 

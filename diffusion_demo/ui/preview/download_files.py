@@ -14,8 +14,8 @@ from diffusion_demo.errors import BadInput
 if TYPE_CHECKING:
     from torch import Tensor
 
-ENLARGED = 8  # the factor of a contact sheet and an animation, if they stay below the sizes that follow
-MAX_SHEET_SIDE, MAX_ANIMATION_SIDE = 4096, 384  # pixels
+ENLARGED = 8  # the factor, if the side stays below the sizes that follow
+MAX_LARGER_SIDE, MAX_SHEET_SIDE, MAX_ANIMATION_SIDE = 1024, 4096, 384  # pixels
 MAX_ANIMATION_FRAMES = 16  # with that side about 0.5 s of encoding on one core
 FRAME_MS, LAST_FRAME_MS = 160, 2500
 
@@ -38,13 +38,26 @@ def write_images(
         yield paths
 
 
-def write_zip_of(paths: list[Path]) -> Path:
-    """Write one zip of these files into their folder and return its path."""
-    archive = paths[0].parent / "images.zip"
+def write_zip_of(paths: list[Path], name: str) -> Path:
+    """Write one zip of this name with these files into their folder and return its path."""
+    archive = paths[0].parent / name
     with zipfile.ZipFile(archive, "w") as file:
         for path in paths:
             file.write(path, path.name)
     return archive
+
+
+def write_larger(paths: list[Path]) -> Path:
+    """Write a zip with enlarged copies of images, which have the same names and settings, and return its path."""
+    from diffusion_demo.images import read_settings, save_png
+
+    folder = paths[0].parent / "larger"
+    folder.mkdir()
+    for path in paths:
+        with Image.open(path) as image:
+            large = image.resize(_enlarged_size(image, MAX_LARGER_SIDE), Image.Resampling.NEAREST)
+        save_png(folder / path.name, large, read_settings(path))
+    return write_zip_of([folder / path.name for path in paths], "larger_images.zip")
 
 
 def write_sheet(sheet: Image.Image, folder: Path) -> Path:

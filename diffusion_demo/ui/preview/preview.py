@@ -34,7 +34,7 @@ def gallery(files: list[Any], elem_id: str) -> gr.Gallery:
         format="png",
         interactive=False,
         elem_id=elem_id,
-        elem_classes="finished",
+        elem_classes="result-files",
         buttons=[],
     )
 
@@ -45,6 +45,7 @@ class Downloads(NamedTuple):
     archive: gr.DownloadButton
     sheet: gr.DownloadButton
     animation: gr.DownloadButton
+    larger: gr.DownloadButton
 
 
 def downloads(elem_id: str) -> Downloads:
@@ -57,6 +58,7 @@ def downloads(elem_id: str) -> Downloads:
                     (words.DOWNLOAD_ALL, ""),
                     (words.DOWNLOAD_SHEET, "-sheet"),
                     (words.DOWNLOAD_ANIMATION, "-animation"),
+                    (words.DOWNLOAD_LARGER, "-larger"),
                 )
             )
         )

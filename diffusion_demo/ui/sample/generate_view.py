@@ -60,7 +60,7 @@ class Results(NamedTuple):
 
     def later_outputs(self) -> dict[str, Component]:
         """Return the outputs that were added after release 0.1.0. They come last, so old API clients still work."""
-        return {"sheet": self.downloads.sheet, "animation": self.downloads.animation}
+        return {name: getattr(self.downloads, name) for name in ("sheet", "animation", "larger")}
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,13 @@ import gradio as gr
 
 from diffusion_demo.ui.duration import duration
 from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.preview.download_files import write_animation, write_images, write_sheet, write_zip_of
+from diffusion_demo.ui.preview.download_files import (
+    write_animation,
+    write_images,
+    write_larger,
+    write_sheet,
+    write_zip_of,
+)
 from diffusion_demo.ui.preview.preview import idle_buttons, working_buttons
 
 if TYPE_CHECKING:
@@ -44,13 +50,15 @@ class SamplingRun:
 
 def clear_results() -> dict[str, Any]:
     """Return the updates, by name, that empty the gallery and switch the downloads off."""
-    return {"gallery": []} | {name: gr.DownloadButton(interactive=False) for name in ("archive", "sheet", "animation")}
+    return {"gallery": []} | {
+        name: gr.DownloadButton(interactive=False) for name in ("archive", "sheet", "animation", "larger")
+    }
 
 
 def stream_sampling(run: SamplingRun) -> Iterator[dict[str, Any]]:
-    """Sample, and yield updates by name: preview, gallery, archive, sheet, animation, start and stop. Raises gr.Error.
+    """Sample, and yield updates by name: preview, gallery, archive, sheet, animation, larger, start and stop.
 
-    The animation comes last, after everything else is on the page.
+    Animation and larger images come last, after everything else is on the page. Raises gr.Error.
     """
     from diffusion_demo.ui.preview.frames import make_animation
 
@@ -105,12 +113,13 @@ def _finish(
         results = {
             "preview": make_animation(frames, run.total_steps, status) | run.captions,
             "gallery": [(str(path), None) for path in paths],
-            "archive": _download(write_zip_of(paths)),
+            "archive": _download(write_zip_of(paths, "images.zip")),
             "sheet": _download(write_sheet(sheets[-1], folder)),
         }
         yield results | {"stop": gr.Button(interactive=False)}
         # everything again, because a program that calls the API gets the last update only
-        yield results | {"animation": _download(write_animation(sheets, folder))} | idle_buttons(run.start_label)
+        later = {"animation": write_animation(sheets, folder), "larger": write_larger(paths)}
+        yield results | {name: _download(path) for name, path in later.items()} | idle_buttons(run.start_label)
 
 
 def _download(path: Path) -> gr.DownloadButton:

@@ -15,6 +15,7 @@ from diffusion_demo.ui.server.model_list import upsampler_folders
 
 MIXED = "mixed"  # the value of "All classes" in the API
 MAX_FORM_SEED = 2**31 - 1
+UNTOUCHED = (GUIDANCE_START_PERCENT, 100)  # the guidance interval that the form starts with, which means the usual one
 
 
 def class_choices(metadata: CheckpointMetadata) -> list[tuple[str, str]]:
@@ -82,12 +83,12 @@ def parse_request(
 def percent_to_interval(low: float | None, high: float | None, num_timesteps: int) -> tuple[int, int] | None:
     """Return the lowest and highest timestep, in 0 .. T-1, between two percentages of the chain.
 
-    None, for the usual interval, if the percentages are those that the form starts with. Raises BadInput for an empty
+    None, for the usual interval, if the percentages are UNTOUCHED. Raises BadInput for an empty
     field or an empty interval.
     """
     low = require_number(low, "start of the guidance interval")
     high = require_number(high, "end of the guidance interval")
-    if (low, high) == (GUIDANCE_START_PERCENT, 100):
+    if (low, high) == UNTOUCHED:
         return None
     first, last = round(low / 100 * num_timesteps), round(high / 100 * num_timesteps) - 1
     if not 0 <= first <= last < num_timesteps:
@@ -98,11 +99,19 @@ def percent_to_interval(low: float | None, high: float | None, num_timesteps: in
     return first, last
 
 
-def interval_to_percent(interval: list[int] | tuple[int, int] | None, num_timesteps: int) -> tuple[float, float]:
-    """Return the two percentages of a guidance interval, the inverse of `percent_to_interval`."""
+def interval_to_percent(
+    interval: list[int] | tuple[int, int] | None, num_timesteps: int, is_usual: bool = False
+) -> tuple[float, float]:
+    """Return the two percentages of a guidance interval, the inverse of `percent_to_interval`.
+
+    They are UNTOUCHED only for None and, with `is_usual`, for an interval that is the usual one of its request.
+    """
     if interval is None:
-        return GUIDANCE_START_PERCENT, 100
-    return 100 * interval[0] / num_timesteps, 100 * (interval[1] + 1) / num_timesteps
+        return UNTOUCHED
+    low, high = 100 * interval[0] / num_timesteps, 100 * (interval[1] + 1) / num_timesteps
+    if (low, high) == UNTOUCHED and not is_usual:
+        low += 25 / num_timesteps  # a quarter of a timestep, which is rounded off again
+    return low, high
 
 
 def upsampler_for(metadata: CheckpointMetadata) -> tuple[str, Path] | None:

@@ -64,7 +64,11 @@ def from_settings(settings: dict[str, Any]) -> dict[str, Any]:
             )
     upsampler = upsampler_for(checkpoint.description)
     _notify(settings, request, checkpoint, upsampler and upsampler[0])
-    return _updates(settings, request, checkpoint.description, upsampler is not None)
+    usual = replace(request, guidance_interval=None).resolved(checkpoint.diffusion).guidance_interval
+    interval = interval_to_percent(
+        request.guidance_interval, len(checkpoint.diffusion), is_usual=request.guidance_interval == usual
+    )
+    return _updates(settings, request, checkpoint.description, upsampler is not None, interval)
 
 
 def _parse(settings: dict[str, Any], metadata: "CheckpointMetadata") -> Request:
@@ -98,9 +102,13 @@ def _notify(settings: dict[str, Any], request: Request, checkpoint: "Checkpoint"
 
 
 def _updates(
-    settings: dict[str, Any], request: Request, metadata: "CheckpointMetadata", has_upsampler: bool
+    settings: dict[str, Any],
+    request: Request,
+    metadata: "CheckpointMetadata",
+    has_upsampler: bool,
+    interval: tuple[float, float],
 ) -> dict[str, Any]:
-    guide_from, guide_to = interval_to_percent(request.guidance_interval, metadata.num_train_timesteps)
+    guide_from, guide_to = interval
     return {
         "model": settings["checkpoint"],
         "label": class_update(metadata, settings.get("class", MIXED)),

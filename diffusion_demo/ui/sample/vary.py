@@ -136,7 +136,7 @@ def _read(path: str | None, metadata: "CheckpointMetadata") -> "tuple[Tensor, di
         raise BadInput(words.NO_IMAGE)
     try:
         with open(path, "rb") as file:
-            pixels = decode(file.read(), ImageTransform(metadata.image_size, metadata.channels))
+            pixels = decode(file.read(), ImageTransform.of(metadata))
     except UNREADABLE as error:
         raise BadInput(words.NOT_AN_IMAGE) from error
     try:

@@ -41,7 +41,8 @@ EXACT = (
     "{model}. This is not a neural network but the best possible denoiser for these 16 images, in closed form. "
     "Press Generate to see what it makes of them."
 )
-DOWNLOAD_ALL, DOWNLOAD_SHEET, DOWNLOAD_ANIMATION = "All images (ZIP)", "Contact sheet (PNG)", "Animation (WebP)"
+DOWNLOAD_ALL, DOWNLOAD_LARGER = "Download all (ZIP)", "Download all, larger (ZIP)"
+DOWNLOAD_SHEET, DOWNLOAD_ANIMATION = "Contact sheet (PNG)", "Animation (WebP)"
 RESULTS = "Results"
 
 # Variations

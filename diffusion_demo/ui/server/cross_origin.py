@@ -1,5 +1,6 @@
 """What other web pages may do with this one: nothing. They cannot read it, post to it or show it in a frame."""
 
+from gradio.route_utils import CustomCORSMiddleware
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +16,15 @@ CONTENT_SECURITY_POLICY = (
 )
 FRAMES_OF_A_SPACE = "'self' https://huggingface.co https://*.hf.space"
 FOREIGN = "This request comes from another web page. Open this page in the browser and use it there."
+
+
+def disable_gradios_cors() -> None:
+    """Keep Gradio 6.31 from letting other origins read its answers, with credentials.
+
+    Its CORS middleware lies around all others, which could neither remove its headers nor see a preflight request. It
+    does nothing if it takes CORS to be configured by an app around Gradio's.
+    """
+    CustomCORSMiddleware.parent_configures_cors = lambda self: True
 
 
 class CrossOriginGuard:
@@ -38,9 +48,7 @@ class CrossOriginGuard:
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # Gradio lets some other origins read its answers, with credentials.
-                own = [pair for pair in message.get("headers", []) if not pair[0].startswith(b"access-control-")]
-                message["headers"] = [*own, *self._headers]
+                message["headers"] = [*message.get("headers", []), *self._headers]
             await send(message)
 
         if self._is_foreign(Headers(scope=scope), scope["method"]):

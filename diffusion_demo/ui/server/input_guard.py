@@ -87,9 +87,10 @@ class GuardedBlocks(gr.Blocks):
         hosts = {request.headers.get(name, "") for name in ("host", "x-forwarded-host")} if request else set()
         return self.visitor_files.check(visitor_of(request), hosts, path, url)
 
-    async def postprocess_data(self, *arguments: Any, **options: Any) -> Any:
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> Any:
         """Postprocess as Gradio does. The visitor may then name the files of the answer in later requests."""
-        outputs = await super().postprocess_data(*arguments, **options)
+        outputs = await super().postprocess_data(block_fn, predictions, state)
+        _keep_preprocessing(block_fn.outputs, state)
         visitor = visitor_of(_request.get())
         self.visitor_files.remember_sent(visitor, outputs)
         upload_quota.count_written(visitor, paths_in(outputs))
@@ -136,6 +137,16 @@ class GuardedBlocks(gr.Blocks):
             print(f"Failed: {name} ({type(error).__name__}, {location})", file=sys.stderr, flush=True)
         else:
             traceback.print_exception(error)
+
+
+def _keep_preprocessing(blocks: list[Block], state: Any) -> None:
+    """Give the components of a session the `preprocess` that is set on those of the page.
+
+    Gradio 6.31 makes a new component, without attributes of the instance, for each session that updates one.
+    """
+    for block in blocks:
+        if "preprocess" in vars(block) and state and block._id in state:
+            state[block._id].preprocess = vars(block)["preprocess"]
 
 
 def _checked_event(block_fn: Any, event: Any) -> Any:

@@ -96,7 +96,7 @@ def duration_choices(images_per_second: float, num_training: int, images_needed:
     recommended = next(iter(enough), list(available)[-1])
     return [
         (
-            f"{label} ({times_seen(images_per_second * 60 * minutes, num_training)})"
+            f"{label} (sees {times_seen(images_per_second * 60 * minutes, num_training)})"
             + (", recommended" if label == recommended else ""),
             label,
         )

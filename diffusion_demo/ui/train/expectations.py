@@ -41,5 +41,10 @@ def expectation(status: Status, config: TrainConfig) -> str:
             "Continue training to see more."
         )
     speed = status.images_per_second if status.step >= MIN_STEPS else None
-    wait = f", in about {duration((needed - seen) / speed)}" if speed else ""
-    return f"Expect {subject} at first. Previews resemble your images after about {needed:,} training images{wait}."
+    seconds = (needed - seen) / speed if speed else None
+    ends_before = seconds is not None and status.seconds_left is not None and seconds > status.seconds_left
+    wait = f", in about {duration(seconds)}" if seconds is not None and not ends_before else ""
+    end = " This run ends before that; continue it afterwards." if ends_before else ""
+    return (
+        f"Expect {subject} at first. Previews resemble your images after about {needed:,} training images{wait}.{end}"
+    )

@@ -20,6 +20,7 @@ from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import budget, expectations, fields, run_list, run_queue, run_rows, uploads
 from diffusion_demo.ui.train.budget import NEW_NETWORK_TITLES, NEW_NETWORKS
 
+RECOMMENDED_TIMES = 5  # as many images as the first previews need that resemble the training images
 NO_IMAGES_NOTE = "<p>Add images in step 1 first.</p>"
 
 
@@ -101,7 +102,7 @@ class TrainForm:
             return [note, gr.Button(interactive=False), gr.skip(), error.field, *marks]
         marks = self._mark_fields(invalid_field, None, "")
         num_training = sum(not entry.held_out for entry in report.entries)
-        needed = expectations.images_needed(config.init_from is None)
+        needed = RECOMMENDED_TIMES * expectations.images_needed(config.init_from is None)
         durations = gr.Radio(budget.duration_choices(speed, num_training, needed))
         return [_speed_note(speed), gr.Button(interactive=True), durations, None, *marks]
 

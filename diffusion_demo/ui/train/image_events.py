@@ -12,6 +12,7 @@ from diffusion_demo.ui.train import dataset_preview, layout, run_list
 from diffusion_demo.ui.train.event_options import IMMEDIATE, QUIET
 from diffusion_demo.ui.train.upload_area import SENT_FILES
 
+NOTHING_UPLOADED = "() => { document.querySelector('#train-files .status').textContent = ''; }"
 READING = '<p class="reading">Reading the images...</p>'
 
 
@@ -40,6 +41,8 @@ def connect(
     ]
     if settings().anywhere:
         scans.append((images.path.submit, dataset_preview.scan_path, images.path, None))
+    for trigger, *_ in scans[1:]:
+        trigger(None, None, None, js=NOTHING_UPLOADED)
     for trigger, scan, source, js in scans:
         trigger(lambda: (*show_report(True), READING, ""), None, [*views, stage.report, images.problem], **IMMEDIATE)
         inputs = [*([source] if source else []), state.latest_scan, *scan_settings]

@@ -1,82 +1,91 @@
-"""Data for the loss curves (curves.js) and the preview timeline (timeline.js) of a run."""
+"""Data for the loss curves (curves.js, chart.js) and the preview timeline (timeline.js) of a run."""
 
 import base64
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from diffusion_demo.training.status import Status
+from diffusion_demo.ui import charts
+from diffusion_demo.ui.charts import Points
 from diffusion_demo.validation import read_regular
 
 MAX_PREVIEW_BYTES = 20_000_000
 MAX_POINTS, MAX_FRAMES, SMOOTHING = 300, 24, 0.9
-STEP, LOSS = "Training step", "Loss (log scale)"
+STEP, NOISE = "Training step", "Noise, % of the steps (0 = clean image, 100 = pure noise)"
+REPORTED, SMOOTHED, VALIDATION = "Training (every 5 steps)", "Training (smoothed)", "Validation"
 BANDS = ("Lowest noise", "Low noise", "High noise", "Highest noise")
-
-Points = Sequence[tuple[float, float]]
 
 
 def curves(status: Status) -> dict[str, Any]:
-    """Return the views of a run's losses.
+    """Return the views of a run's losses, without those that have no points yet.
 
     The first view has the loss as reported, smoothed and on held-out images. The second has the loss by noise level,
     or for a classifier the accuracy on held-out images.
     """
-    losses: Points = [(event["step"], event["loss"]) for event in status.steps]
-    lines = [
-        {"name": "Every 5 steps", "points": thinned(losses), "faint": True},
-        {"name": "Training (smoothed)", "points": thinned(smoothed(losses))},
-        {"name": "Validation", "points": thinned([(e["step"], e["loss"]) for e in status.held_out])},
-    ]
     details = _accuracy(status) if status.task == "classifier" else _by_noise(status)
-    return {"views": [{"name": "Loss", "lines": lines, "note": "", "x": STEP, "y": LOSS}, details]}
+    return {"views": [view for view in (_loss(status), details) if view["chart"]["series"]]}
+
+
+def comparison(runs: dict[str, Status]) -> dict[str, Any]:
+    """Return a view of the smoothed losses of several runs, by name."""
+    lines = {name: smoothed(_losses(status)) for name, status in runs.items()}
+    return _view("Compare", "Comparable only with the same loss and data.", _over_steps("Loss", lines))
+
+
+def _loss(status: Status) -> dict[str, Any]:
+    """Return a view of the loss as reported, smoothed and on held-out images."""
+    losses, held_out = _losses(status), [(event["step"], event["loss"]) for event in status.held_out]
+    chart = _over_steps("Loss", {REPORTED: losses, SMOOTHED: smoothed(losses), VALIDATION: held_out})
+    looks = {
+        REPORTED: {"color": "--chart-0", "faint": True},
+        SMOOTHED: {"color": "--chart-0"},
+        VALIDATION: {"color": "--chart-1", "points": True},
+    }
+    for series in chart["series"]:
+        series |= looks[series["label"]]
+    return _view("Loss", "", chart)
 
 
 def _by_noise(status: Status) -> dict[str, Any]:
     """Return a view of the smoothed loss in four bands of noise."""
-    lines = []
-    for i, name in enumerate(BANDS):
-        points = [(event["step"], event["bands"][i]) for event in status.steps if event["bands"][i] is not None]
-        lines.append({"name": name, "points": thinned(smoothed(points))})
-    return {
-        "name": "By noise level",
-        "lines": lines,
-        "x": STEP,
-        "y": "Error (log scale)",
-        "note": "The overall loss can look flat while low-noise steps still improve.",
+    lines = {
+        name: smoothed([(event["step"], event["bands"][i]) for event in status.steps if event["bands"][i] is not None])
+        for i, name in enumerate(BANDS)
     }
+    note = "The overall loss can look flat while low-noise steps still improve."
+    return _view("By noise level", note, _over_steps("Error", lines))
 
 
 def _accuracy(status: Status) -> dict[str, Any]:
     """Return a view of a classifier's accuracy on held-out images over t, in percent of the chain."""
     measured = [event for event in status.held_out if "bands" in event]
-    lines = []
+    lines = {}
     for name, event in (("First", measured[0]), ("Latest", measured[-1])) if measured else ():
         error_rates = event["bands"]
-        points = [
-            (100 * (i + 0.5) / len(error_rates), 1 - error_rate)
+        lines[name] = [
+            (100 * (i + 0.5) / len(error_rates), 100 * (1 - error_rate))
             for i, error_rate in enumerate(error_rates)
             if error_rate is not None
         ]
-        lines.append({"name": name, "points": points})
-    return {
-        "name": "Accuracy",
-        "lines": lines,
-        "x": "Noise, % of the steps (0 = clean image, 100 = pure noise)",
-        "y": "Accuracy on validation images",
-        "note": "",
-        "share": True,
-    }
+    chart = charts.joined_chart_data("Accuracy over noise", lines, NOISE, "Accuracy on validation images, %")
+    chart["x"]["range"] = chart["y"]["range"] = [0, 100]
+    return _view("Accuracy", "", chart)
 
 
-def comparison(runs: dict[str, Status]) -> dict[str, Any]:
-    """Return a view of the smoothed losses of several runs, by name."""
-    lines = [
-        {"name": name, "points": thinned(smoothed([(e["step"], e["loss"]) for e in status.steps]))}
-        for name, status in runs.items()
-    ]
-    note = "Comparable only with the same loss and data."
-    return {"name": "Compare", "lines": lines, "note": note, "x": STEP, "y": LOSS}
+def _view(name: str, note: str, chart: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "note": note, "chart": chart}
+
+
+def _losses(status: Status) -> Points:
+    return [(event["step"], event["loss"]) for event in status.steps]
+
+
+def _over_steps(title: str, lines: dict[str, Points]) -> dict[str, Any]:
+    """Return a chart over the training steps: at most MAX_POINTS points of each line that has any."""
+    thin = {name: thinned(points) for name, points in lines.items() if points}
+    chart = charts.joined_chart_data(f"{title} over training steps", thin, STEP, title, log=True)
+    chart["x"] |= {"range": [0, max(chart["xs"], default=1)], "whole": True}
+    return chart | {"latest": True}
 
 
 def smoothed(points: Points) -> Points:

@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -66,6 +67,7 @@ def _row(
         "state": state,
         "label": run_list.STATE_LABELS[state],
         "facts": facts,
+        "ended": _end_time(run) if state in ENDED else None,
         "actions": _actions(state, run, places.get(name), is_owner),
     }
 
@@ -96,6 +98,13 @@ def _status(run: RunFolder) -> Status:
             while len(_ended) > MAX_ENDED:
                 _ended.popitem(last=False)
     return status
+
+
+def _end_time(run: RunFolder) -> float | None:
+    """Return the time of the last event in seconds since the epoch, if there is one."""
+    with suppress(OSError):
+        return run.events_file.stat().st_mtime
+    return None
 
 
 def _waiting_words(place: int, wait: float | None, queue: Queue) -> str:

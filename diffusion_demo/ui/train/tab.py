@@ -140,6 +140,9 @@ def _connect_start(
     setup.start.click(lambda: gr.Button(run_status.STARTING, interactive=False), None, setup.start, **IMMEDIATE)
     started = setup.start.click(train_form.start, inputs, [progress.run, setup.start], **QUIET)
     started.success(lambda: show_report(False), None, [stage.report_view, stage.training_view], **IMMEDIATE)
+    started.success(
+        None, None, None, js="() => document.querySelector('#train-line').scrollIntoView({block: 'nearest'})"
+    )
     started.failure(_restore_start, state.owner, setup.start, **IMMEDIATE)
     poll.after(started)
 

@@ -16,6 +16,7 @@ from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.openai.layout import Layout, read_layout
 from diffusion_demo.models.openai.network import OpenAIUNet2DModel
+from diffusion_demo.models.openai.options import ImportOptions
 from diffusion_demo.models.openai.presets import CLASSIFIERS, DDPM, NAMES, RELEASED, named_network
 from diffusion_demo.models.openai.weights import split_qkv
 from tests.models.openai.reference_unet import Settings, UNet, random_unet
@@ -264,6 +265,23 @@ def test_an_upsampler_is_imported_but_needs_an_image_to_sample(tmp_path, capsys)
         == 2
     )
     assert "upsampler" in capsys.readouterr().err
+
+
+def test_the_size_that_an_upsampler_enlarges_is_told_by_the_option_or_by_the_released_layout(tmp_path, capsys):
+    upsampler = random_unet(CASES["guided: upsampler"][0])
+    assert import_reference(upsampler, tmp_path).description.small_size is None
+    (tmp_path / "told").mkdir()
+    assert import_reference(upsampler, tmp_path / "told", "--small-size", "4").description.small_size == 4
+    for unet, size in ((upsampler, "16"), (upsampler, "0"), (random_unet(Settings()), "4")):
+        (folder := tmp_path / f"{size}-{unet.settings.in_channels}").mkdir()
+        options = [*options_of(unet.settings), "--small-size", size]
+        assert main(["import", str(save_reference(unet, folder)), "--out", str(folder / "out"), *options]) == 2
+        assert "--small-size" in capsys.readouterr().err.splitlines()[-1]
+    for name, released in RELEASED.items():
+        assert isinstance(released.layout, Layout)
+        known = {"iddpm-64-256-upsampler": 64, "adm-64-256-upsampler": 64, "adm-128-512-upsampler": 128}.get(name)
+        assert ImportOptions(image_size=released.image_size).small_size_or_released(released.layout) == known
+        assert ImportOptions(image_size=64 * 64).small_size_or_released(released.layout) is None
 
 
 def test_half_precision_and_the_old_file_format_are_read(tmp_path):

@@ -33,6 +33,7 @@ from diffusion_demo.ui.inspect.lessons import (
     words,
 )
 from diffusion_demo.ui.inspect.lessons.scene import load_scene
+from diffusion_demo.ui.sample.vary import _read
 
 FACE = CHECKPOINTS / "avatars-32" / "showcase"
 
@@ -285,6 +286,16 @@ def test_the_mean_distance_is_that_of_all_pairs(scene):
     pairs = [(0, 1), (0, 2), (1, 2)]
     distances = [float((images[i] - images[j]).square().mean().sqrt()) * 127.5 for i, j in pairs]
     assert guided_samples.mean_distance(images) == pytest.approx(sum(distances) / 3, rel=1e-5)
+
+
+def test_images_are_prepared_as_in_the_training_of_the_model(trained_checkpoint, tmp_path):
+    model = load_checkpoint(trained_checkpoint)
+    padding = replace(model, description=replace(model.description, fit="pad", background="#000000"))
+    Image.new("RGBA", (32, 16), (255, 255, 255, 255)).save(tmp_path / "wide.png")
+    cropped, padded = (load_scene(tmp_path / "wide.png", tmp_path / "wide.png", 0, 1.0, of) for of in (model, padding))
+    assert cropped.x0.min() == 1 and padded.x0[..., :3, :].max() == -1 and padded.x0[..., 8, :].min() == 1
+    assert padded.known.shape == cropped.known.shape
+    assert torch.equal(_read(str(tmp_path / "wide.png"), padding.description)[0], padded.x0)
 
 
 def test_every_lesson_works_with_an_unconditional_grayscale_model(trained_checkpoint, tmp_path):

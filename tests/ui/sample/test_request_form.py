@@ -57,9 +57,11 @@ def test_the_percentages_that_the_form_starts_with_are_the_usual_interval():
 
 @pytest.mark.parametrize("steps", [100, 1000, 4000])
 def test_percentages_of_an_interval_give_the_interval_again(steps):
-    for interval in ((0, steps - 1), (3, 3), (steps // 3, steps - 2)):
+    for interval in ((0, steps - 1), (3, 3), (steps // 3, steps - 2), (steps * 2 // 5, steps - 1)):
         assert percent_to_interval(*interval_to_percent(list(interval), steps), steps) == interval
     assert percent_to_interval(*interval_to_percent(None, steps), steps) is None
+    usual = interval_to_percent((steps * 2 // 5, steps - 1), steps, is_usual=True)
+    assert usual == (GUIDANCE_START_PERCENT, 100) and percent_to_interval(*usual, steps) is None
 
 
 @pytest.mark.parametrize(

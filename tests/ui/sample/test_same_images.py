@@ -9,9 +9,10 @@ from diffusion_demo.evaluation.npz import read_npz
 from diffusion_demo.images import to_uint8
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.sampling.generate import last_step, sample
+from diffusion_demo.sampling.image_writer import settings_of
 from diffusion_demo.sampling.presets import GUIDANCE_START_PERCENT, usual_eta
-from diffusion_demo.sampling.request import Request
-from diffusion_demo.ui.sample import generate
+from diffusion_demo.sampling.request import Request, image_specs
+from diffusion_demo.ui.sample import generate, restore
 from diffusion_demo.ui.server import warmup
 
 SETTINGS = [
@@ -82,6 +83,21 @@ def test_all_ways_give_the_same_images(three_models, only_two, tmp_path, setting
     np.testing.assert_array_equal(from_the_page("plain", settings), images)
     evaluated = from_evaluation(three_models / "plain", settings, only_two, tmp_path / "samples.npz")
     np.testing.assert_array_equal(evaluated, images)
+
+
+@pytest.mark.parametrize("interval", [(400, 999), (400, 600), None])
+def test_a_restored_interval_holds_and_an_untouched_form_means_the_usual_one(three_models, interval):
+    """By default a classifier guides ddim from 400 to less than 999, although the form shows 40 to 100 %."""
+    warmup.start()
+    checkpoint, settings = load_checkpoint(three_models / "with-classifier"), WITH_CLASSIFIER[0] | {"num_images": 1}
+    request = Request(class_index=2, **COMMON | settings, guidance_interval=interval)
+    stored = settings_of(request, image_specs(request, checkpoint.description), "with-classifier", checkpoint)[0]
+    restored = restore.from_settings(stored)
+    fields = {name: restored[name] for name in ("guide_from", "guide_to")}
+    images = to_uint8(last_step(sample(checkpoint, request)).xt).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(from_the_page("with-classifier", settings | fields), images)
+    untouched = from_the_page("with-classifier", settings)
+    assert np.array_equal(untouched, images) == (interval is None)
 
 
 @pytest.mark.parametrize("settings", WITH_CLASSIFIER)

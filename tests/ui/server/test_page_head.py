@@ -42,6 +42,8 @@ def test_gradios_tags_are_replaced_by_those_of_the_page(client):
     found = dict(re.findall(r'<meta (?:property|name)="([^"]+)" content="([^"]*)">', answer.text))
     assert found["og:title"] == found["twitter:title"] == "Diffusion Demo" and "random noise" in found["description"]
     assert found["og:image"] == "https://demo.example/preview.png" and found["og:url"] == "https://demo.example/"
+    icon = '<link rel="icon" type="image/svg+xml" href="/favicon.ico">'
+    assert re.findall(r"<link rel=.icon[^>]*>", answer.text) == [icon]
     assert answer.text.index("charset") < 100 and client.get("/x").text == GRADIO
 
 

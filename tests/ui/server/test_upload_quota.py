@@ -2,10 +2,12 @@
 
 import pytest
 from starlette.exceptions import HTTPException
+from starlette.testclient import TestClient
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.server import upload_quota
 from diffusion_demo.ui.server.upload_quota import FILES_PER_UPLOAD, UploadQuota
+from diffusion_demo.ui.server.upload_route import UploadRoute
 
 MB = 1_000_000
 
@@ -39,6 +41,31 @@ def test_new_cookies_buy_no_space_and_other_addresses_have_their_own(quota):
     upload(quota, "e", "3")
     with pytest.raises(HTTPException) as refused:
         upload(quota, "f", "4", 25 * MB)
+    assert refused.value.status_code == 507
+
+
+def test_the_number_of_files_is_limited_however_small_they_are(tmp_path, monkeypatch):
+    """A visitor has room for 1,002 files: an upload may have 1,000, so the one after three files is refused."""
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(upload_quota, "_quotas", [])
+    monkeypatch.setattr(upload_quota, "MIN_FREE_DISK_BYTES", 0)
+    route = UploadRoute(MB, UploadQuota(tmp_path, 100 * MB, 2 * (FILES_PER_UPLOAD + 2), 0.5))
+
+    def post(visitor, count):
+        async def app(scope, receive, send):
+            await route(scope | {"visitor": visitor}, receive, send)
+
+        files = [("files", (f"{i}.txt", b"x")) for i in range(count)]
+        return TestClient(app).post("/upload", files=files).status_code
+
+    assert post("a", 2) == 200 and post("a", 1) == 200
+    with pytest.raises(HTTPException) as refused:
+        post("a", 1)
+    assert refused.value.status_code == 429
+    assert post("b", 3) == 200
+    with pytest.raises(HTTPException) as refused:  # the limit of all visitors together
+        route.quota.maximum.files = FILES_PER_UPLOAD + 5
+        post("c", 1)
     assert refused.value.status_code == 507
 
 

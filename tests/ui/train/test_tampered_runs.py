@@ -1,7 +1,10 @@
 """Tampered run folders on the page: nothing outside a run is served or deleted, and one bad run harms no other."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server import model_list
 from diffusion_demo.ui.train import plots, run_actions, run_list, run_rows, run_status, uploads
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -47,6 +51,38 @@ def test_the_uploads_of_a_run_are_deleted_with_it_and_found_through_a_link(runs,
     assert run_actions.uploads_of_run(RunFolder(runs / "bad")) == runs / ".uploads" / "abc"
     run_actions.delete("bad", "")
     assert not (runs / ".uploads" / "abc").exists()
+
+
+# What a page does after the folder of the runs, named by a relative path through a link, has become another one.
+OTHER_FOLDER = """
+import os
+from pathlib import Path
+from diffusion_demo.ui.server import model_list
+from diffusion_demo.ui.train import plots, run_actions, run_list
+Path("link").unlink()
+Path("link").symlink_to("others")
+os.chdir("/")
+run = run_list.find_run("good", "").path
+print(run, bool(plots._data_uri(run, next(run.glob("samples/*.png")).relative_to(run))))
+run_actions.delete("bad", "")
+print(*sorted(path.name for path in model_list.RUNS.glob("*/*") if path.parent.name == ".uploads"))
+run_actions.delete("good", "")
+"""
+
+
+def test_only_the_runs_folder_of_the_start_is_served_and_deleted_from(runs):
+    (runs / ".uploads" / "other").mkdir()
+    for name in ("bad", "good"):
+        set_data(runs / name, str(runs / ".uploads" / "abc" / "images"))
+    shutil.copytree(runs, runs.parent / "others")
+    (runs.parent / "link").symlink_to(runs.name)
+    environment = os.environ | {"DIFFUSION_DEMO_RUNS": "link", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", OTHER_FOLDER]
+    done = subprocess.run(command, cwd=runs.parent, env=environment, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f"{runs / 'good'} True", "abc other"], done.stderr
+    assert sorted(path.relative_to(runs).as_posix() for path in runs.glob("*/")) == [".uploads"]
+    assert [path.name for path in (runs / ".uploads").iterdir()] == ["other"]
+    assert all((runs.parent / "others" / name).is_dir() for name in ("bad", "good", ".uploads/abc/images"))
 
 
 @pytest.mark.parametrize(

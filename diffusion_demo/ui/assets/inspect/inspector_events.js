@@ -14,13 +14,15 @@ function fromLink() {
   return ["t", "schedule", "lesson", "T"].some((name) => asked.has(name));
 }
 
-// Gradio's buttons of example images have no names.
+// Gradio's buttons of example images have no names, and come later than this script.
 function nameExamples() {
   document.querySelectorAll("#examples button.gallery-item").forEach((button, index) => {
-    const name = button.querySelector("img").src.split("/").pop().split(".")[0];
+    const image = button.querySelector("img"), name = image ? image.src.split("/").pop().split(".")[0] : "seed";
     button.setAttribute("aria-label", "Example" + (name.startsWith("seed") ? " " + (index + 1) : ": " + name));
   });
 }
+
+new MutationObserver(nameExamples).observe(element.closest('[role="tabpanel"]'), { childList: true, subtree: true });
 
 function show() {
   const value = props.value;
@@ -38,7 +40,6 @@ function show() {
   paint(find("canvas.x0"), data.x0);
   paint(find("canvas.eps"), data.eps.map((v) => v / 3));
   listSchedules();
-  nameExamples();
   openLesson();
   showLink();
   watchLesson();

@@ -1,7 +1,7 @@
 // The charts of the explorer: histogram, divergence and schedules.
 const BINS = 64, WIDEST = 4, LEAST = 1e-9, WASTED = 0.01, MOST_POINTS = 400;
 const VIEW_NAMES = { abar: "ᾱ at t", beta: "β at t", snr: "SNR at t" };
-const VIEW_TITLES = { abar: "ᾱ, share of signal", beta: "β, noise of one step", snr: "SNR, signal / noise", kl: "bits per dimension" };
+const VIEW_TITLES = { abar: "ᾱ, share of signal", beta: "β, noise of one step", snr: "SNR, signal / noise", kl: "bits/dim" };
 
 function drawLines(parent, height, view) {
   const skip = Math.ceil(data.T / MOST_POINTS), xs = Array.from({ length: data.T + 1 }, (_, t) => t).filter((t) => t % skip === 0 || t === data.T);

@@ -153,7 +153,7 @@ function restore(words) {
   remember(null);
   find(".stage").classList.remove("waiting");
   if (before && before.frames.length && before.cells) {
-    const files = element.closest(".results").querySelectorAll(".finished .thumbnail-lg img").length;
+    const files = element.closest(".results").querySelectorAll(".result-files .thumbnail-lg img").length;
     show(files === before.cells.length ? before : { ...before, cells: [] }); // an image without its file can't be enlarged
     find(".status").textContent = words;
   } else {

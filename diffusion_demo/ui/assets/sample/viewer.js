@@ -93,6 +93,6 @@ document.addEventListener("click", (event) => {
   const cell = event.target.closest(".stage .cell");
   if (!cell) return;
   const cells = [...cell.parentElement.querySelectorAll(".cell")];
-  const files = [...cell.closest(".results").querySelectorAll(".finished .thumbnail-lg img")];
+  const files = [...cell.closest(".results").querySelectorAll(".result-files .thumbnail-lg img")];
   if (files.length === cells.length) view(files.map((file) => ({ url: file.src })), cells.indexOf(cell), (index) => cells[index]);
 });

@@ -59,6 +59,10 @@ function askName(run, row) {
   input.select();
 }
 
+function inWords(seconds) {
+  return new Date(1000 * seconds).toLocaleString("en", { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+}
+
 function build(run) {
   const row = document.createElement("li");
   row.innerHTML = '<span class="head"><span class="label"></span><span class="facts"></span></span><span class="actions"></span>';
@@ -85,7 +89,7 @@ function draw() {
     }
     row.node.querySelector(".label").textContent = run.label;
     row.node.querySelector(".label").className = "label " + run.state;
-    row.node.querySelector(".facts").textContent = run.facts.join(" \u00b7 ");
+    row.node.querySelector(".facts").textContent = [...(run.ended ? [inWords(run.ended)] : []), ...run.facts].join(" \u00b7 ");
     const list = find(".rows");
     if (list.children[place] !== row.node) list.insertBefore(row.node, list.children[place] || null);
   });

@@ -66,8 +66,14 @@ function noImages(count) {
   return count ? "No images among these " + count.toLocaleString("en") + " files." : "This folder is empty.";
 }
 
+function skipped(files) {
+  if (!files.length) return "";
+  const names = files.slice(0, 3).map(({ path }) => path.split("/").pop()).join(", ") + (files.length > 3 ? ", ..." : "");
+  return " " + (files.length === 1 ? "1 file skipped, not an image: " : files.length.toLocaleString("en") + " files skipped, not images: ") + names + ".";
+}
+
 async function upload(all) {
-  const files = all.filter((one) => usable(one)), others = all.filter((one) => usable(one) === false).length;
+  const files = all.filter((one) => usable(one)), others = all.filter((one) => usable(one) === false);
   const tooLarge = files.find(({ file }) => file.size > limits.max_bytes);
   if (!files.length) return say(noImages(all.length), true);
   if (files.length > limits.max_files) return say("More than " + limits.max_files.toLocaleString("en") + " files. Put them into a ZIP.", true);
@@ -89,7 +95,7 @@ async function upload(all) {
       done += chunk.reduce((sum, { file }) => sum + file.size, 0);
     }
     window.trainUpload = sent;
-    say("Uploaded " + sent.length.toLocaleString("en") + (sent.length === 1 ? " file" : " files") + (others ? ". Left out, no images: " + others.toLocaleString("en") : "") + ".");
+    say("Uploaded " + sent.length.toLocaleString("en") + (sent.length === 1 ? " file" : " files") + "." + skipped(others));
     document.querySelector("#train-uploaded").click();
   } catch (error) {
     say(error.message, error.message !== "Canceled.");

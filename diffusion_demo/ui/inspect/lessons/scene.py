@@ -89,7 +89,7 @@ class Scene:
     def known(self) -> Tensor:
         """The sixteen images of the optimal denoiser, float32 [16, C, S, S] at the model's size."""
         metadata = self.checkpoint.description
-        transform = ImageTransform(metadata.image_size, metadata.channels)
+        transform = ImageTransform.of(metadata)
         pixels = [torch.from_numpy(decode(path.read_bytes(), transform).copy()) for path in KNOWN_IMAGES]
         return to_float(torch.stack(pixels)).to(self.x0.device)
 
@@ -125,7 +125,7 @@ def load_scene(
     """
     metadata, device = checkpoint.description, checkpoint.unet.device
     assert isinstance(device, torch.device)
-    transform = ImageTransform(metadata.image_size, metadata.channels)
+    transform = ImageTransform.of(metadata)
     x0, second = (
         to_float(torch.from_numpy(load_image(path, transform).copy())[None]).to(device) for path in (image, other)
     )
