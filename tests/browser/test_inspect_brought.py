@@ -189,5 +189,6 @@ def test_an_unreadable_second_image_is_refused_once_and_its_field_emptied(inspec
 
 
 def test_the_example_buttons_have_names(inspector):
+    inspector.locator("#lesson:not(.busy) .panel").wait_for()
     names = [button.get_attribute("aria-label") for button in inspector.locator("#examples button.gallery-item").all()]
     assert names == [f"Example {i}" for i in (1, 2, 3)] + ["Example: lion", "Example: cheetah1", "Example: tower"]

@@ -87,7 +87,7 @@ def _network_queue() -> FairQueue:
     return FairQueue(settings().queue)
 
 
-def in_fair_queue(waiting: Callable[[str], dict[str, Any]]) -> Callable:
+def in_fair_queue(waiting: Callable[[str], dict[str, Any] | list]) -> Callable:
     """Decorate a generator handler so that it runs in the fair queue.
 
     `waiting` maps a status text to updates of the handler's outputs, which are shown until the handler starts.

@@ -38,7 +38,7 @@ def measured():
     [({"t": 0.7}, True), ({"seed": 1}, False), ({"image": SECOND}, False), ({"model": "oracle-mixture"}, False)],
 )
 def test_a_bound_over_all_steps_stays_when_t_moves_and_only_then(measured, change, is_kept):
-    shown = lesson_view._show("likelihood", *inputs(**change), measured[1])
+    shown = str(lesson_view._show("likelihood", *inputs(**change), measured[1]))
     assert ("here in 1,000 steps" in shown) == is_kept
     if is_kept:
         assert "At t = 700 the reverse step costs" in shown and 'data-t="700"' in shown
@@ -54,7 +54,7 @@ def test_finished_images_stay_until_the_model_or_the_noise_changes(change, is_ke
     at_first = {"model": "avatars-32", "t": 0.8}
     key = lesson_view._key("guidance", lesson_view._load_scene(*inputs(**at_first)), inputs(**at_first))
     kept = {"guidance": lesson_view._Kept(key, "<p>finished images</p>")}
-    shown = lesson_view._show("guidance", *inputs(**at_first | change), kept)
+    shown = str(lesson_view._show("guidance", *inputs(**at_first | change), kept))
     assert ("finished images</p>" in shown.split("In code")[0].replace("finished images.</p>", "")) == is_kept
 
 

@@ -45,6 +45,7 @@ function settle(finished) {
   if (finished) stale = null;
   if (!data || !panel) return;
   useOwnSchedule(panel.dataset);
+  nameExamples(); // Gradio may make them later than this element
   if (isTrue(panel)) {
     block().classList.remove("busy", "other");
     block().removeAttribute("aria-busy");

@@ -122,9 +122,8 @@ def _decoder_part(scene: Scene, steps: int) -> str:
         html.equation(
             DECODER_LATEX,
             f"The {value_name} is <b>{true}</b> (the bar from {true} to {true + 1}), to which the last step gives a "
-            f"probability of <b>{float(probability[true]):.3f}</b>: {bits:.2f} bits. Over the whole image "
-            f'that is L<sub>0</sub> = <b class="decoder">{float(decoder_term(p, scene.x0)[0]):.4f}</b> bits per '
-            "dimension.",
+            f"probability of <b>{float(probability[true]):.3f}</b>: {bits:.2f} bits. Over the whole image that is "
+            f'L<sub>0</sub> = <b class="decoder">{float(decoder_term(p, scene.x0)[0]):.4f}</b> bits per dimension.',
             "DDPM, Equation 13: the discrete decoder",
         ),
         chart(
