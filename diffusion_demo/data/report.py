@@ -38,6 +38,7 @@ class Entry:
     height      in pixels, as stored in the file
     gray        whether all pixels are gray
     has_frames  whether it is animated or has several pages, of which the first is used
+    has_profile whether its ICC profile gives it other colors than sRGB, to which it is converted
     extremes    lowest and highest value, if it has more than 8 bits
     """
 
@@ -49,6 +50,7 @@ class Entry:
     height: int
     gray: bool
     has_frames: bool = False
+    has_profile: bool = False
     extremes: tuple[float, float] | None = None
 
     @property
@@ -155,6 +157,7 @@ class Report:
         warnings = (
             *self.notes,
             self._warn_frames(),
+            self._warn_profiles(),
             self._warn_values(),
             self._warn_ignored(),
             self._warn_few(),
@@ -185,6 +188,10 @@ class Report:
         if not count:
             return None
         return f"{count:,} images are animated or have several pages. Only the first frame of each is used."
+
+    def _warn_profiles(self) -> str | None:
+        count = sum(entry.has_profile for entry in self.entries)
+        return f"{count:,} images have a color profile. Their colors are converted to sRGB." if count else None
 
     def _warn_values(self) -> str | None:
         if (value_range := self.value_range) is None:
