@@ -3,6 +3,7 @@
 import io
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms
@@ -43,7 +44,7 @@ def _without_opacity(image: Image.Image) -> tuple[str, bool]:
 def _to_srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Return the transform from a profile to sRGB; None if it is damaged, does not fit the mode or changes no color."""
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        source: Any = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if source.profile.xcolor_space.strip() != COLOR_SPACES[mode]:
             return None
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")

@@ -159,9 +159,11 @@ class Report:
             self._warn_frames(),
             self._warn_profiles(),
             self._warn_values(),
+            self._warn_dark(),
             self._warn_ignored(),
             self._warn_few(),
             self._warn_small(transform),
+            self._warn_no_class(),
             self._warn_imbalance(),
             self._warn_copies(),
             self._warn_gray(transform),
@@ -203,6 +205,17 @@ class Report:
             f"In all of them {value_range[0]:g} becomes black and {value_range[1]:g} white."
         )
 
+    def _warn_dark(self) -> str | None:
+        if self.value_range is None or self.value_range[1] <= 255:
+            return None
+        count = sum(0 < entry.extremes[1] <= 1 for entry in self.entries if entry.extremes is not None)
+        return (
+            f"{count:,} images of more than 8 bits have no value above 1 and come out black beside the others. "
+            "Save all of them with values of one range."
+            if count
+            else None
+        )
+
     def _warn_ignored(self) -> str | None:
         return f"Not read, because they are no images: {list_suffixes(self.suffixes)}." if self.suffixes else None
 
@@ -219,6 +232,14 @@ class Report:
         return (
             f"{small:,} of {len(self.entries):,} images are smaller than {size} pixels and will be blurred. "
             "Choose a smaller image size."
+        )
+
+    def _warn_no_class(self) -> str | None:
+        count = sum(not entry.class_name for entry in self.entries) if self.class_names else 0
+        return (
+            f"{count:,} of {len(self.entries):,} images have no class and are trained on without one."
+            if count
+            else None
         )
 
     def _warn_imbalance(self) -> str | None:

@@ -54,6 +54,7 @@ def scan(
             progress(done, len(listing.members))
         rejected = dict(sorted((listing.skipped | rejected).items()))
         ignored = dict(listing.ignored.most_common())
+        notes = (*listing.notes, *notes)
     if not entries:
         raise BadInput(_no_images_message(title_of(source), rejected, ignored))
     train = _trained_digests(entries) if len(entries) >= MIN_IMAGES_TO_HOLD_OUT else {e.digest for e in entries}

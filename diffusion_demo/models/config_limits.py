@@ -55,7 +55,7 @@ def _check_numbers(config: Any) -> None:
         raise ValueError(f"layers_per_block must be from 0 to {MAX_LAYERS}")
     for name in NUMBERS:
         if not isinstance(config.get(name, 0), int | float):
-            raise ValueError(f"{name} must be a number")
+            raise BadInput(f"{name} in the network's config.json must be a number, not {config[name]!r}. Correct it.")
     for name, value in config.items():
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int | float) and not abs(number) <= MAX_NUMBER:
