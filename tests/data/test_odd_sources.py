@@ -108,7 +108,7 @@ def test_a_source_that_cannot_be_used_is_refused_with_one_sentence_and_nothing_i
 def test_a_text_that_is_no_path_is_refused_and_does_not_mean_the_current_folder(text, sentence, tmp_path, monkeypatch):
     write_colors(tmp_path, 2)
     monkeypatch.chdir(tmp_path)
-    for read in (scan, lambda text: scan(*pasted_sources([text]))):
+    for read in (scan, lambda text: scan(pasted_sources([text])[0])):
         with pytest.raises(BadInput, match=f"^{sentence}$"):
             read(text)
     assert isinstance(path_option(text), Path)  # argparse shows no error of its own

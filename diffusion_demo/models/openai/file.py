@@ -42,26 +42,33 @@ def read_tensors(file: Path, chosen: str | None = None) -> Mapping[str, Tensor]:
     if not isinstance(content, Mapping):
         raise BadInput(f"{file.name} contains a {type(content).__name__}, not a state dict. {SUPPORTED}.")
     networks = dict(_networks(content))
-    if chosen is not None and chosen not in networks:
-        named = ", ".join(filter(None, networks)) or "a single one without a name; leave out --weights"
-        raise BadInput(f"{file.name} has no network {chosen!r}. It has {named}.", "weights")
-    if chosen is None and len(networks) > 1:
-        names = sorted(networks, key=lambda name: "ema" not in name)
-        raise BadInput(
-            f"{file.name} holds {len(names)} networks: {', '.join(names)}. Choose one: --weights {names[0]}. "
-            "Averaged (EMA) weights usually generate better images.",
-            "weights",
-        )
-    if chosen is None and (unread := next(_unread_averages(content, networks), None)) and next(iter(networks), ""):
-        raise BadInput(
-            f"{file.name} also holds averaged (EMA) weights in {unread!r}, in a form that is not supported. "
-            f"Save them as a state_dict, or import the raw weights: --weights {next(iter(networks))}.",
-            "weights",
-        )
+    _check_choice(file.name, content, networks, chosen)
     if networks:
         return networks[chosen] if chosen is not None else next(iter(networks.values()))
     inner = content.get("state_dict")
     return inner if isinstance(inner, Mapping) else content
+
+
+def _check_choice(file: str, content: Mapping, networks: Mapping[str, object], chosen: str | None) -> None:
+    """Raise BadInput if the chosen network is not among those of a file, or one must be chosen."""
+    if chosen is not None and chosen not in networks:
+        named = ", ".join(filter(None, networks)) or "a single one without a name; leave out --weights"
+        raise BadInput(f"{file} has no network {chosen!r}. It has {named}.", "weights")
+    if chosen is not None or not networks:
+        return
+    names = sorted(networks, key=lambda name: "ema" not in name)
+    if len(names) > 1:
+        raise BadInput(
+            f"{file} holds {len(names)} networks: {', '.join(names)}. Choose one: --weights {names[0]}. "
+            "Averaged (EMA) weights usually generate better images.",
+            "weights",
+        )
+    if names[0] and (unread := next(_unread_averages(content, networks), None)):
+        raise BadInput(
+            f"{file} also holds averaged (EMA) weights in {unread!r}, in a form that is not supported. "
+            f"Save them as a state_dict, or import the raw weights: --weights {names[0]}.",
+            "weights",
+        )
 
 
 def _networks(content: Mapping, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
