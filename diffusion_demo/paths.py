@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -54,7 +55,8 @@ def pasted_path(text: str) -> str:
     if text.lower().startswith("file:"):
         text = unquote(re.sub(r"^file:(//(localhost)?(?=/))?", "", text, flags=re.IGNORECASE))
     if text.startswith("~"):
-        text = str(Path(text).expanduser())
+        with suppress(RuntimeError, ValueError):  # no such user: the path then names nothing, which is said elsewhere
+            text = str(Path(text).expanduser())
     unescaped = text.replace("\\ ", " ")
     return unescaped if unescaped != text and not Path(text).exists() and Path(unescaped).exists() else text
 

@@ -145,7 +145,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
 def _read_lines(file: Path) -> tuple[str, ...]:
     try:
-        return tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+        return tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(
             f"Cannot read {file} as text. Give --class-names a text file with one class name per line."

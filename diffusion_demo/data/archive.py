@@ -30,6 +30,7 @@ from diffusion_demo.errors import BadInput
 
 MAX_TOTAL_BYTES = 20_000_000_000
 DIRECTORY_BYTES = 400  # largest average size of an entry in a ZIP's central directory
+LAST_LETTER, SHARP_S = 0xA5, 0xE1  # in code page 437; the letters with accents begin at 0x80
 ENCRYPTED, UTF8 = 0x1, 0x800  # bits of ZipInfo.flag_bits
 # zipfile bounds the output of a read for these methods only: 4 kB of bzip2 can expand to gigabytes in one read.
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -57,6 +58,11 @@ def list_zip(path: Path) -> Iterator[Listing]:
         listing, stamp = Listing(name, max_files), StoredFile(os.path.realpath(path)).stamp()
         for info in members:
             listing.add(names.split_member_name(_member_name(info)), _Packed(archive, info, stamp), _problem(info))
+        if guessed := sum(map(_is_guessed, members)):
+            listing.notes.append(
+                f"{guessed:,} names in {name} are not in UTF-8, so their letters are guessed. "
+                "Check the classes, or pack the images again with UTF-8 names."
+            )
         yield listing
 
 
@@ -102,6 +108,16 @@ def _member_name(info: zipfile.ZipInfo) -> str:
         except UnicodeError:
             pass
     return info.filename
+
+
+def _is_guessed(info: zipfile.ZipInfo) -> bool:
+    """Return whether a name is neither UTF-8 nor likely to be in code page 437, as zipfile decodes it.
+
+    Names in GBK, Shift JIS or Windows-1252 then have signs that are rare in file names.
+    """
+    if info.flag_bits & UTF8 or info.filename.isascii() or _member_name(info) != info.filename:
+        return False
+    return any(code > LAST_LETTER and code != SHARP_S for code in info.filename.encode("cp437", "replace"))
 
 
 def _problem(info: zipfile.ZipInfo) -> str | None:

@@ -14,7 +14,8 @@ from diffusion_demo.data import names
 from diffusion_demo.data.file_errors import UnreadableFile
 from diffusion_demo.data.listing import Listing, SourceFile, max_label_bytes
 
-SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing", "dev", "eval", "holdout"})
+# Also with digits, such as train2017 of COCO.
+SPLITS = re.compile(r"(train|training|val|valid|validation|test|testing|dev|eval|holdout)([-_ ]?\d+)?", re.IGNORECASE)
 GENERIC = frozenset(
     {"images", "image", "imgs", "img", "pictures", "photos", "pics", "jpeg", "jpegimages", "jpg", "png"}
 )
@@ -60,9 +61,14 @@ def _classes_of_source(
     readable_files, large = _within_limit(label_files)
     notes += [f"{file.path} is too large, so it is ignored. Leave out what names no image." for file in large]
     for file in readable_files:
-        labels, note = _read_labels(file, paths)
+        labels, own_notes = _read_labels(file, paths)
+        if conflicts := sum(by_path.get(path, label) != label for path, label in labels.items()):
+            notes.append(
+                f"{conflicts:,} labels in {file.path} differ from those of another file and are used instead. "
+                "Remove one of the files."
+            )
         by_path |= labels
-        notes += [note] if note else []
+        notes += own_notes
         used += [file.path] if labels else []
     if used:
         shown = ", ".join(sorted(used)[:3]) + (", ..." if len(used) > 3 else "")
@@ -82,18 +88,30 @@ def _within_limit(label_files: Sequence[SourceFile]) -> tuple[list[SourceFile], 
     return small, large
 
 
-def _read_labels(file: SourceFile, paths: Container[str]) -> tuple[dict[str, str], str]:
-    """Return the labels in a file by the path of the image, and a sentence where there are none."""
+def _read_labels(file: SourceFile, paths: Container[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the labels in a file by the path of the image, and one sentence for each thing that is wrong."""
     try:
-        labels = _parse_labels(file.file_name.lower(), file.read())
+        rows, unreadable = _parse_labels(file.file_name.lower(), file.read())
     except (UnreadableFile, ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error):
-        return {}, f"{file.path} cannot be read as labels, so it is ignored. Check its columns."
-    if not labels:
-        return {}, f"{file.path} has no labels, so it is ignored."
+        return {}, [f"{file.path} cannot be read as labels, so it is ignored. Check its columns."]
+    notes = [f"{unreadable:,} rows of {file.path} cannot be read, so they are ignored. Correct them."]
+    notes = notes if unreadable else []
+    if not rows:
+        return {}, [*notes, f"{file.path} has no labels, so it is ignored."]
     prefix = "".join(f"{folder}/" for folder in file.folders)
-    found = {_path_in_source(prefix + path, paths): label for path, label in labels.items()}
-    known = {path: label for path, label in found.items() if path}
-    return known, "" if known else f"{file.path} names none of the images, so it is ignored. Check its paths."
+    labels, ambiguous = dict[str, str](), set[str]()
+    for path, label in rows:
+        if (known := _path_in_source(prefix + path, paths)) and labels.setdefault(known, label) != label:
+            ambiguous.add(known)
+            labels[known] = label
+    if ambiguous:
+        notes.append(
+            f"{len(ambiguous):,} images have different labels in {file.path}, of which the last counts. Correct them."
+        )
+    labels.pop("", None)
+    if not labels:
+        notes.append(f"{file.path} names none of the images, so it is ignored. Check its paths.")
+    return labels, notes
 
 
 def _path_in_source(path: str, paths: Container[str]) -> str:
@@ -123,7 +141,7 @@ def _informative(
     paths: Iterable[tuple[str, ...]], members: Sequence[SourceFile]
 ) -> tuple[dict[tuple[str, ...], str], list[str]]:
     """Return the class of each folder path, and a sentence for each level of folders that makes no classes."""
-    rest, notes = {path: path for path in paths}, []
+    rest, notes = {path: tuple(folder.strip() for folder in path) for path in paths}, []
     for level in (0, -1):
         while kind := _kind_of_level(rest, members, level):
             found = _names_at(rest.values(), level)
@@ -150,7 +168,7 @@ def _kind_of_level(rest: Mapping[tuple[str, ...], tuple[str, ...]], members: Seq
     found = _names_at(rest.values(), level)
     if not found:
         return ""
-    if all(name.lower() in SPLITS for name in found):
+    if all(SPLITS.fullmatch(name) for name in found):
         return "splits"
     if all(DATE.fullmatch(name) for name in found) or (level == -1 and _are_months(rest.values())):
         return "dates"
@@ -177,23 +195,48 @@ def _go_on(rest: Mapping[tuple[str, ...], tuple[str, ...]], members: Sequence[So
     return True
 
 
-def _parse_labels(file_name: str, data: bytes) -> dict[str, str]:
-    """Return the label of each path in a label file; empty if it has none. Raises what its format raises."""
+def _parse_labels(file_name: str, data: bytes) -> tuple[list[tuple[str, str]], int]:
+    """Return the path and label of each row of a label file that has a label, and the number of unreadable rows.
+
+    Raises what its format raises.
+    """
     text = _decoded(data)
     if file_name == "dataset.json":  # StyleGAN: {"labels": [["00000/img00000000.png", 3], ...]}
-        pairs = json.loads(text)["labels"] or []
-        return {str(path): str(label) for path, label in pairs}
-    if file_name == "metadata.jsonl":
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    else:
-        header = text.partition("\n")[0]
-        rows = list(csv.DictReader(io.StringIO(text), delimiter=max(DELIMITERS, key=header.count)))
-    columns: dict[str, Any] = {str(name).lower().strip(): name for row in rows[:1] for name in row}
+        pairs = [(path, label) for path, label in json.loads(text)["labels"] or []]
+        return [(str(path), str(label)) for path, label in pairs if label is not None], 0
+    rows, unreadable = _json_rows(text) if file_name == "metadata.jsonl" else (_csv_rows(text), 0)
+    columns: dict[str, Any] = {str(name).lower().strip(): name for row in rows for name in row}
     name = next((columns[column] for column in NAME_COLUMNS if column in columns), None)
     label = next((columns[column] for column in LABEL_COLUMNS if column in columns), None)
     if name is None or label is None:
-        return {}
-    return {names.safe_path(str(row[name])): names.shorten(names.safe(str(row[label])), 100) for row in rows}
+        return [], unreadable
+    values = [(row.get(name), row.get(label)) for row in rows]
+    return [
+        (names.safe_path(str(path).strip()), names.shorten(names.safe(str(value)).strip(), 100))
+        for path, value in values
+        if path is not None and value is not None
+    ], unreadable
+
+
+def _csv_rows(text: str) -> list[dict[Any, Any]]:
+    header = text.partition("\n")[0]
+    delimiter = max(DELIMITERS, key=header.count)
+    return list(csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True))
+
+
+def _json_rows(text: str) -> tuple[list[dict[Any, Any]], int]:
+    """Return the JSON objects on the lines of a text, and the number of lines that are none."""
+    rows, unreadable = [], 0
+    for line in filter(str.strip, text.split("\n")):  # splitlines would also split at U+2028 inside a value
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            unreadable += 1
+    return rows, unreadable
 
 
 def _decoded(data: bytes) -> str:

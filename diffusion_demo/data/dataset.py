@@ -92,7 +92,7 @@ def _check_disk_space(folder: Path, num_bytes: int) -> None:
 
 
 # Increase when decoding gives other pixels for the same bytes: caches of another version are rebuilt.
-DECODER_VERSION = 3
+DECODER_VERSION = 4
 
 
 @dataclass(frozen=True, eq=False)

@@ -118,6 +118,7 @@ class Listing:
     ignored      number of all other files by their suffix
     label_files  the files that may hold labels (names.LABEL_FILES)
     titles       names of the sources, where there are several
+    notes        one sentence for each thing that the user should know about the names
     """
 
     def __init__(self, title: str, max_files: int | None = None):
@@ -128,6 +129,7 @@ class Listing:
         self.ignored: Counter[str] = Counter()
         self.label_files: list[SourceFile] = []
         self.titles: list[str] = []
+        self.notes: list[str] = []
         self._num_files = 0
         self._label_counts: Counter[str] = Counter()
 
@@ -173,6 +175,7 @@ class Listing:
         self.ignored += other.ignored
         self.label_files += [replace(member, source=source) for member in other.label_files]
         self.titles.append(other.title)
+        self.notes += other.notes
 
     def skip(self, parts: Iterable[str], reason: str) -> None:
         """Add a file or folder that is not read, with the reason."""

@@ -5,12 +5,35 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-# Those of preprocess.FORMATS.
+# The formats of Pillow that are read. TGA comes last, because it has no signature.
+FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA"]
+# Their suffixes.
 IMAGE_SUFFIXES = frozenset(
-    {"avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm", "tga"}
+    {
+        "apng",
+        "avif",
+        "bmp",
+        "dib",
+        "gif",
+        "j2k",
+        "jfif",
+        "jp2",
+        "jpe",
+        "jpeg",
+        "jpg",
+        "pbm",
+        "pgm",
+        "png",
+        "pnm",
+        "ppm",
+        "tga",
+    }
     | {"tif", "tiff", "webp"}
 )
-OTHER_IMAGE_SUFFIXES = frozenset({"cr2", "dng", "heic", "heif", "ico", "jxl", "nef", "psd", "raw", "svg"})
+OTHER_IMAGE_SUFFIXES = frozenset(
+    {"arw", "cr2", "cr3", "dds", "dng", "eps", "exr", "hdr", "heic", "heif", "icns", "ico", "jxl", "nef", "orf", "pam"}
+    | {"pcx", "pfm", "psd", "qoi", "raf", "raw", "rw2", "sgi", "svg", "xcf"}
+)
 LABEL_FILES = frozenset({"dataset.json", "labels.csv", "metadata.csv", "metadata.jsonl"})
 SYSTEM_NAMES = frozenset(
     {"__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found", "thumbs.db", "desktop.ini"}
@@ -64,7 +87,7 @@ def suffix(file_name: str) -> str:
 
 def parse_class(file_name: str) -> str:
     """Return the class before the first underscore, "cat" for cat_01.png; the whole name if it has no underscore."""
-    return shorten(file_name.split("_")[0], MAX_FOLDER)
+    return shorten(file_name.split("_")[0].strip(), MAX_FOLDER)
 
 
 def shorten(text: str, limit: int) -> str:

@@ -2,23 +2,29 @@
 
 import io
 import re
-import sys
 import warnings
 import zlib
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from threading import BoundedSemaphore
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin
-from PIL.ImageFile import ImageFile
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 
+from diffusion_demo.data.color_profile import changes_colors, to_srgb
+from diffusion_demo.data.deep_values import (
+    deep_values_of,
+    load_deep_color,
+    refuse_misread_values,
+    refuse_unsupported_tiff,
+    turn_upright,
+    with_transparent_color,
+)
 from diffusion_demo.data.file_errors import MAX_PIXELS, TOO_MANY_PIXELS, UnreadableFile, decoding, readable
+from diffusion_demo.data.names import FORMATS
 from diffusion_demo.errors import BadInput
 
-# Those of names.IMAGE_SUFFIXES. TGA comes last, because it has no signature.
-FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA"]
 RANGE_TOPS = (1, 255, 1023, 4095, 16383, 65535)  # of floats, and of 8, 10, 12, 14 and 16 bits
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 LARGE_PIXELS = 4_000_000
@@ -33,11 +39,16 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 def open_image(data: bytes) -> Image.Image:
     """Open an image and read its header, without decoding the pixels.
 
-    Raises UnreadableFile if it has more than MAX_PIXELS pixels, and the exceptions of Pillow.
+    Raises UnreadableFile if it has more than MAX_PIXELS pixels or values that Pillow misreads, and Pillow's exceptions.
     """
-    image = Image.open(io.BytesIO(without_large_text(data)), formats=FORMATS)
+    try:
+        image = Image.open(io.BytesIO(without_large_text(data)), formats=FORMATS)
+    except UnidentifiedImageError:
+        refuse_unsupported_tiff(data)
+        raise
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableFile(TOO_MANY_PIXELS)
+    refuse_misread_values(image)
     return image
 
 
@@ -60,12 +71,14 @@ def has_frames(image: Image.Image) -> bool:
 class Pixels:
     """Decoded pixels of the first frame, upright.
 
-    image  as Pillow decodes them, where that keeps all bits of the file
-    deep   else the values of more than 8 bits, [H, W] or [H, W, C] with C = 3 colors or, with opacity, 4
+    image    as Pillow decodes them, where that keeps all bits of the file
+    deep     else the values of more than 8 bits, [H, W] or [H, W, C] with C = 3 colors or, with opacity, 4
+    profile  ICC profile of the colors, if the file has one
     """
 
     image: Image.Image
     deep: np.ndarray | None
+    profile: bytes | None
 
     @property
     def extremes(self) -> tuple[float, float] | None:
@@ -75,10 +88,23 @@ class Pixels:
         values = self.deep[..., :3] if self.deep.ndim == 3 else self.deep
         if values.dtype.kind == "f":
             values = values[np.isfinite(values)]
-        return float(values.min()), float(values.max())  # raises ValueError if no value is finite
+            if not values.size:
+                raise UnreadableFile("No value of the image is a finite number. Save the image again.")
+        return float(values.min()), float(values.max())
+
+    @property
+    def has_other_colors(self) -> bool:
+        """Whether the profile gives the pixels other colors than sRGB."""
+        return self.profile is not None and changes_colors(self._in_eight_bits(), self.profile)
 
     def in_eight_bits(self, value_range: tuple[float, float] | None = None) -> Image.Image:
-        """Return the image in 8 bits. Deep values are mapped from `value_range`, or from the range of this image."""
+        """Return the image in 8 bits and sRGB.
+
+        Deep values are mapped from `value_range`, or from the range of this image.
+        """
+        return to_srgb(self._in_eight_bits(value_range), self.profile)
+
+    def _in_eight_bits(self, value_range: tuple[float, float] | None = None) -> Image.Image:
         if self.deep is None or (extremes := self.extremes) is None:
             return self.image
         return _to_eight_bits(self.deep, *(value_range or smallest_range(*extremes)))
@@ -89,66 +115,15 @@ def load_pixels(image: Image.Image, min_side: int) -> Pixels:
 
     A JPEG may be decoded at a reduced size with both sides at least `min_side`, which takes a tenth of the time.
     """
-    if (deep := _load_deep_color(image)) is not None:
-        return Pixels(image, deep)
-    image.draft(None, (min_side, min_side))
-    image.load()
-    _turn_upright(image)
-    is_deep = image.mode in ("I", "F") or image.mode.startswith("I;16")
-    return Pixels(image, np.asarray(image) if is_deep else None)
-
-
-def _turn_upright(image: Image.Image) -> None:
-    with suppress(Exception):  # an invalid EXIF block does not make the pixels invalid
-        ImageOps.exif_transpose(image, in_place=True)
-
-
-# Raw modes of 16 bits for a color, of which Pillow keeps the upper byte; and those that keep the lower one instead.
-_LOWER_BYTE = {
-    f"{colors};16{order}": f"{colors};16{other}"
-    for colors in ("RGB", "RGBA", "RGBX")
-    for order, other in (("B", "L"), ("L", "B"), ("N", "B" if sys.byteorder == "little" else "L"))
-}
-
-
-def _load_deep_color(image: Image.Image) -> np.ndarray | None:
-    """Return the values of an image of 16 bits for each color, uint16 [H, W, C]; None for any other.
-
-    Pillow has no mode for them. Its decoders give the upper or the lower bytes, by the stated order of the bytes.
-    """
-    if not isinstance(image, ImageFile):
-        return None
-    raw_modes = {_raw_mode(tile) for tile in image.tile}
-    if raw_modes == {"LA;16B"}:  # four bytes for each pixel, as RGBA has
-        both = _decode_as(image, {"LA;16B": "RGBA"}).astype(np.uint16)
-        gray, opacity = both[..., 0] << 8 | both[..., 1], both[..., 2] << 8 | both[..., 3]
-        return np.stack([gray, gray, gray, opacity], axis=-1)
-    if not raw_modes or not raw_modes <= _LOWER_BYTE.keys():
-        return None
-    values = _decode_as(image, {}).astype(np.uint16) << 8
-    values |= _decode_as(image, _LOWER_BYTE)
-    return values
-
-
-def _raw_mode(tile: Any) -> str:
-    return tile.args if isinstance(tile.args, str) else str((tile.args or ("",))[0])
-
-
-def _decode_as(image: ImageFile, raw_modes: dict[str, str]) -> np.ndarray:
-    """Decode an image again with the given raw modes. Returns uint8 [H, W, C], upright."""
-    assert isinstance(image.fp, io.BytesIO)
-    again = Image.open(io.BytesIO(image.fp.getvalue()), formats=FORMATS)
-    assert isinstance(again, ImageFile)
-    changed = []
-    for tile in again.tile:
-        raw_mode = raw_modes.get(_raw_mode(tile), _raw_mode(tile))
-        changed.append(
-            tile._replace(args=raw_mode if isinstance(tile.args, str) else (raw_mode, *(tile.args or ())[1:]))
-        )
-    again.tile = changed
-    again.load()
-    _turn_upright(again)
-    return np.asarray(again)
+    profile, transparent = image.info.get("icc_profile"), image.info.get("transparency")
+    if (deep := load_deep_color(image)) is None:
+        image.draft(None, (min_side, min_side))
+        image.load()
+        turn_upright(image)
+        deep = deep_values_of(image)
+    if deep is not None and image.format == "PNG" and transparent is not None:
+        deep = with_transparent_color(deep, transparent)
+    return Pixels(image, deep, profile)
 
 
 def smallest_range(low: float, high: float) -> tuple[float, float]:

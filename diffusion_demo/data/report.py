@@ -38,6 +38,7 @@ class Entry:
     height      in pixels, as stored in the file
     gray        whether all pixels are gray
     has_frames  whether it is animated or has several pages, of which the first is used
+    has_profile whether its ICC profile gives it other colors than sRGB, to which it is converted
     extremes    lowest and highest value, if it has more than 8 bits
     """
 
@@ -49,6 +50,7 @@ class Entry:
     height: int
     gray: bool
     has_frames: bool = False
+    has_profile: bool = False
     extremes: tuple[float, float] | None = None
 
     @property
@@ -155,10 +157,13 @@ class Report:
         warnings = (
             *self.notes,
             self._warn_frames(),
+            self._warn_profiles(),
             self._warn_values(),
+            self._warn_dark(),
             self._warn_ignored(),
             self._warn_few(),
             self._warn_small(transform),
+            self._warn_no_class(),
             self._warn_imbalance(),
             self._warn_copies(),
             self._warn_gray(transform),
@@ -186,6 +191,10 @@ class Report:
             return None
         return f"{count:,} images are animated or have several pages. Only the first frame of each is used."
 
+    def _warn_profiles(self) -> str | None:
+        count = sum(entry.has_profile for entry in self.entries)
+        return f"{count:,} images have a color profile. Their colors are converted to sRGB." if count else None
+
     def _warn_values(self) -> str | None:
         if (value_range := self.value_range) is None:
             return None
@@ -194,6 +203,17 @@ class Report:
         return (
             f"{len(extremes):,} images have more than 8 bits, with values from {low:g} to {high:g}. "
             f"In all of them {value_range[0]:g} becomes black and {value_range[1]:g} white."
+        )
+
+    def _warn_dark(self) -> str | None:
+        if self.value_range is None or self.value_range[1] <= 255:
+            return None
+        count = sum(0 < entry.extremes[1] <= 1 for entry in self.entries if entry.extremes is not None)
+        return (
+            f"{count:,} images of more than 8 bits have no value above 1 and come out black beside the others. "
+            "Save all of them with values of one range."
+            if count
+            else None
         )
 
     def _warn_ignored(self) -> str | None:
@@ -212,6 +232,14 @@ class Report:
         return (
             f"{small:,} of {len(self.entries):,} images are smaller than {size} pixels and will be blurred. "
             "Choose a smaller image size."
+        )
+
+    def _warn_no_class(self) -> str | None:
+        count = sum(not entry.class_name for entry in self.entries) if self.class_names else 0
+        return (
+            f"{count:,} of {len(self.entries):,} images have no class and are trained on without one."
+            if count
+            else None
         )
 
     def _warn_imbalance(self) -> str | None:

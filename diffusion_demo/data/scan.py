@@ -54,6 +54,7 @@ def scan(
             progress(done, len(listing.members))
         rejected = dict(sorted((listing.skipped | rejected).items()))
         ignored = dict(listing.ignored.most_common())
+        notes = (*listing.notes, *notes)
     if not entries:
         raise BadInput(_no_images_message(title_of(source), rejected, ignored))
     train = _trained_digests(entries) if len(entries) >= MIN_IMAGES_TO_HOLD_OUT else {e.digest for e in entries}
@@ -89,9 +90,20 @@ def _read_entry(member: SourceFile, class_name: str) -> Entry:
         (width, height), frames = image.size, has_frames(image)
         with large_image_slot(image):
             pixels = load_pixels(image, GRAY_CHECK_SIZE)
-            gray, extremes = is_grayscale(pixels.in_eight_bits()), pixels.extremes
+            gray, other_colors = is_grayscale(pixels.in_eight_bits()), pixels.has_other_colors
     digest = hashlib.sha256(data).hexdigest()
-    return Entry(member.label, class_name, digest, is_held_out(digest), width, height, gray, frames, extremes)
+    return Entry(
+        member.label,
+        class_name,
+        digest,
+        is_held_out(digest),
+        width,
+        height,
+        gray,
+        frames,
+        other_colors,
+        pixels.extremes,
+    )
 
 
 def _trained_digests(entries: Iterable[Entry]) -> set[str]:

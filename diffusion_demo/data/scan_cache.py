@@ -12,7 +12,7 @@ from diffusion_demo.data.listing import SourceFile, open_file
 from diffusion_demo.data.report import Entry
 
 # Increase when a scan finds something else in the same bytes: caches of another version are not used.
-VERSION = 1
+VERSION = 2
 # File system timestamps are coarse: a file that was just written may change again with the same timestamp.
 MIN_AGE_SECONDS = 2.0
 
@@ -51,7 +51,15 @@ class ScanCache:
         """Remember an entry. `stamp` is that of the image before it was read."""
         if time.time() - max(stamp[1], stamp[2]) / 1e9 > MIN_AGE_SECONDS:
             extremes = list(entry.extremes) if entry.extremes else None
-            values = [entry.digest, entry.width, entry.height, entry.gray, entry.has_frames, extremes]
+            values = [
+                entry.digest,
+                entry.width,
+                entry.height,
+                entry.gray,
+                entry.has_frames,
+                entry.has_profile,
+                extremes,
+            ]
             self._added[member.label] = json.dumps([member.label, stamp, *values]).encode() + b"\n"
 
     def save(self) -> None:
@@ -82,14 +90,23 @@ def _label_of(line: bytes) -> str:
 
 
 def _make_entry(
-    name: str, class_name: str, digest: Any, width: Any, height: Any, gray: Any, frames: Any, extremes: Any
+    name: str,
+    class_name: str,
+    digest: Any,
+    width: Any,
+    height: Any,
+    gray: Any,
+    frames: Any,
+    profile: Any,
+    extremes: Any,
 ) -> Entry:
     """Return an entry. Raises ValueError or TypeError for values that are not those of a scan."""
     low_and_high = None if extremes is None else (float(extremes[0]), float(extremes[1]))
-    kinds = (isinstance(digest, str), type(width) is int, type(height) is int, type(gray) is bool, type(frames) is bool)
+    kinds = [isinstance(digest, str), type(width) is int, type(height) is int]
+    kinds += [type(flag) is bool for flag in (gray, frames, profile)]
     if not all(kinds) or width < 1 or height < 1 or len(digest) != 64:
         raise ValueError("another type")
-    return Entry(name, class_name, digest, is_held_out(digest), width, height, gray, frames, low_and_high)
+    return Entry(name, class_name, digest, is_held_out(digest), width, height, gray, frames, profile, low_and_high)
 
 
 def is_held_out(digest: str) -> bool:

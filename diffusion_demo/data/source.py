@@ -20,7 +20,7 @@ def parse_source(value: str | Path | Iterable[str | Path]) -> Source:
 
     Texts are read as pasted paths, with quotes or file:// around them.
 
-    Raises BadInput for an empty list.
+    Raises BadInput for an empty list or text.
     """
     if isinstance(value, str | os.PathLike):
         return _path(value)
@@ -33,9 +33,9 @@ def parse_source(value: str | Path | Iterable[str | Path]) -> Source:
 def pasted_sources(texts: Iterable[str]) -> tuple[Path, ...]:
     """Return the folders and ZIP files that pasted texts mean, as absolute paths, each once.
 
-    Raises BadInput if there are several and one of them is neither.
+    Raises BadInput for an empty text, and if there are several and one of them is neither.
     """
-    paths = tuple(dict.fromkeys(Path(pasted_path(text)).resolve() for text in texts))
+    paths = tuple(dict.fromkeys(Path(os.path.realpath(_path(text))) for text in texts))
     for path in paths if len(paths) > 1 else ():
         if not path.exists():
             raise BadInput(f"No file or folder at {path}. Check the path.")
@@ -45,7 +45,13 @@ def pasted_sources(texts: Iterable[str]) -> tuple[Path, ...]:
 
 
 def _path(value: str | os.PathLike) -> Path:
-    return Path(pasted_path(value)) if isinstance(value, str) else Path(value)
+    if not isinstance(value, str):
+        return Path(value)
+    if not (text := pasted_path(value)).strip():  # Path("") is the current folder
+        raise BadInput("The path is empty. Name a folder or ZIP file.")
+    if "\0" in text:
+        raise BadInput(f"No file or folder at {names.safe(text)}. Check the path.")
+    return Path(text)
 
 
 def _holds_images(path: Path) -> bool:

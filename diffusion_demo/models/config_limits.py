@@ -28,7 +28,7 @@ def check_network(kind: type[ModelMixin], folder: Path, weights: WeightFiles) ->
     config, shapes = read_json(folder / "config.json"), weights.shapes()
     unet = config.get("trunk") or config  # a classifier has the config of its trunk, and a list of class names
     _check_sizes(unet, shapes, folder)
-    _check_numbers(unet)
+    _check_numbers(unet, folder)
     try:
         with torch.device("meta"):
             network: Any = kind.from_config(config)  # pyright: ignore[reportAttributeAccessIssue]
@@ -47,7 +47,7 @@ def check_scheduler(folder: Path) -> None:
         raise ValueError(f"the chain must have from 1 to {MAX_TIMESTEPS} steps")
 
 
-def _check_numbers(config: Any) -> None:
+def _check_numbers(config: Any, folder: Path) -> None:
     if not isinstance(config, dict):
         raise ValueError("config.json is not an object")
     layers = config.get("layers_per_block", 1)
@@ -55,7 +55,9 @@ def _check_numbers(config: Any) -> None:
         raise ValueError(f"layers_per_block must be from 0 to {MAX_LAYERS}")
     for name in NUMBERS:
         if not isinstance(config.get(name, 0), int | float):
-            raise ValueError(f"{name} must be a number")
+            raise BadInput(
+                f"{name} in {folder / 'config.json'} must be a number, not {str(config[name])[:80]!r}. Correct it."
+            )
     for name, value in config.items():
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int | float) and not abs(number) <= MAX_NUMBER:

@@ -109,8 +109,24 @@ def _missing_weights(checkpoint: str | Path, network: Path) -> str:
                 f"Convert them: {_import_command(code)}."
             )
     if others := sorted(file.name for file in network.glob("*.safetensors")):
+        if all(_is_lora(network / name) for name in others):
+            return (
+                f"{network} has only a LoRA ({others[0]}), which is not supported. "
+                "Choose the folder of a network with all its weights."
+            )
         return f"{network} has {others[0]} but no {WEIGHTS}. Rename the file of the network's weights to {WEIGHTS}."
     return f"{network} is damaged or incomplete: {WEIGHTS} is missing. Copy the checkpoint again, or train it again."
+
+
+def _is_lora(file: Path) -> bool:
+    """Return whether a file has the low-rank matrices that a LoRA adds to the weights of another network."""
+    if "lora" in file.name.lower():
+        return True
+    try:
+        with safe_open(file, "np") as opened:
+            return any("lora" in name.lower() for name in opened.keys())  # noqa: SIM118
+    except Exception:  # a damaged file; safetensors has several types of errors
+        return False
 
 
 def _import_command(code: str) -> str:

@@ -121,6 +121,18 @@ LAYOUTS = {
         {"cat": 2, "dog": 1},
         ["look like splits"],
     ),
+    "splits with a year (COCO)": (
+        files("train2017/1.png", "val2017/2.png"),
+        2,
+        {},
+        ["train2017, val2017 look like splits"],
+    ),
+    "images beside folders of classes": (
+        files("1.png", "2.png", "cat/1.png", "dog/2.png"),
+        4,
+        {"cat": 1, "dog": 1},
+        ["2 of 4 images have no class"],
+    ),
     "a class that is called train": (files("train/1.png", "plane/2.png"), 2, {"plane": 1, "train": 1}, []),
     "shards (FFHQ)": (files(*GIVEN), 6, {}, ["00000, 00001, 00002 look like shards"]),
     "years": (files("2019/1.png", "2020/2.png", "2020/05/3.png"), 3, {}, ["2019, 2020 look like dates"]),
@@ -166,6 +178,35 @@ LAYOUTS = {
         {"x": 1, "y": 1},
         ["metadata.jsonl has no labels"],
     ),
+    "labels with spaces and gaps": (
+        also(
+            files("a.png", "b.png", "c.png", "d.png"),
+            labels__csv="file_name, label\na.png, cat\nb.png ,cat \nc.png\nd.png,dog\n",
+        ),
+        4,
+        {"cat": 2, "dog": 1},
+        ["labels.csv, which has 3 of 4", "1 of 4 images have no class"],
+    ),
+    "labels that are null or on damaged lines": (
+        also(
+            files("a.png", "b.png", "c.png"),
+            metadata__jsonl='{"file_name": "c.png"}\n{"file_name": "a.png", "label": "big\u2028cat"}\n'
+            '{"file_name": "b.png", "label": null}\n{"file_name": "c.png", "label": "dog"}\n{"file_na\n5\n',
+        ),
+        3,
+        {"big cat": 1, "dog": 1},
+        ["metadata.jsonl, which has 2 of 3", "2 rows of metadata.jsonl cannot be read", "1 of 3 images have no class"],
+    ),
+    "labels that disagree": (
+        also(
+            files("a.png", "b.png", "c.png"),
+            labels__csv="file_name,label\na.png,cat\nb.png,dog\nc.png,cat\nc.png,dog\n",
+            metadata__csv="file_name,label\na.png,red\nb.png,dog\n",
+        ),
+        3,
+        {"dog": 2, "red": 1},
+        ["1 images have different labels in labels.csv", "1 labels in metadata.csv differ from those of another file"],
+    ),
     "labels from a spreadsheet": (
         also(files("a.png", "b.png"), metadata__csv="\ufeffFile_Name;Label\r\na.png;Kätzchen\r\nb.png;dog, big\r\n"),
         2,
@@ -195,6 +236,7 @@ LAYOUTS = {
         [],
     ),
     "names that differ in case": (files("Cat/a.png", "cat/A.PNG", "cat/a.png"), 3, {"Cat": 1, "cat": 2}, []),
+    "names that end with a space": (files("cat /a.png", "cat/b.png", "dog/c.png"), 3, {"cat": 2, "dog": 1}, []),
     "what macOS and Windows add": (
         also(files("cat/1.png", "dog/2.png", "cat/._1.png"), Thumbs__db="x", desktop__ini="x", __DS_Store="x"),
         2,
@@ -245,6 +287,12 @@ LAYOUTS = {
         ["3 images have more than 8 bits, with values from 0 to 3839", "0 becomes black and 4095 white"],
     ),
     "floats from 0 to 1": (floats, 2, {}, ["values from 0 to 0.9375.", "1 white"]),
+    "floats beside 16 bits": (
+        lambda folder: (floats(folder), sixteen_bits(folder)),
+        5,
+        {},
+        ["5 images have more than 8 bits", "2 images of more than 8 bits have no value above 1 and come out black"],
+    ),
     "animations and pages": (animations, 4, {}, ["4 images are animated or have several pages"]),
 }
 

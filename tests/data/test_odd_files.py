@@ -65,6 +65,7 @@ REFUSED = {
         b"\0\0\0\x18ftypheic",
         "HEIC images are not supported. Save the image as PNG or JPEG",
     ),
+    "a rendering": ("a.exr", b"v/1\x01", "EXR images are not supported. Save the image as PNG or JPEG"),
     "a drawing": ("a.svg", b"<svg/>", "SVG images are not supported"),
 }
 
@@ -88,6 +89,7 @@ def test_a_file_that_cannot_be_used_is_named_with_its_reason_and_the_rest_goes_o
 # Unusual files that are valid images.
 TAKEN = {
     "a JPEG called png": ("a.png", photo("JPEG")),
+    "an animated PNG": ("a.apng", photo()),
     "a PNG called jpeg": ("a.jpeg", photo()),
     "a GIF called bmp, in capitals": ("A.BMP", photo("GIF")),
     "one pixel": ("a.png", photo(size=(1, 1))),

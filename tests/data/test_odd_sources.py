@@ -1,11 +1,13 @@
 """Invalid sources, symbolic links, pipes, and errors of the operating system."""
 
 import os
+from pathlib import Path
 
 import pytest
 
-from diffusion_demo.data import UNREADABLE, listing, load, scan
+from diffusion_demo.data import UNREADABLE, listing, load, pasted_sources, scan
 from diffusion_demo.errors import BadInput
+from diffusion_demo.paths import path_option
 from tests.data import odd
 from tests.data.conftest import tree, write_colors, write_zip_of
 from tests.data.odd import GOOD, good_members, half, member, photo, raw_zip, scanned
@@ -51,7 +53,7 @@ SOURCES = {
     "an empty folder": (
         lambda p: p.mkdir(),
         "in",
-        r"^in contains no readable images \(avif, bmp, .*, tiff, webp\)\. Choose",
+        r"^in contains no readable images \(apng, avif, bmp, .*, tiff, webp\)\. Choose",
     ),
     "an empty zip": (lambda p: p.write_bytes(raw_zip()), "in.zip", r"^in\.zip contains no readable images"),
     "a folder of words": (
@@ -96,6 +98,20 @@ def test_a_source_that_cannot_be_used_is_refused_with_one_sentence_and_nothing_i
     with pytest.raises(BadInput, match=sentence) as refused:
         scan(tmp_path / file)
     assert tree(tmp_path) == before and "\n" not in str(refused.value) and str(refused.value).endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [(text, "The path is empty. Name a folder or ZIP file.") for text in ("", " ", '""', "' '", "file:")]
+    + [(text, "No file or folder at .*. Check the path.") for text in ("~nouser/x", "~\0", "a\0b")],
+)
+def test_a_text_that_is_no_path_is_refused_and_does_not_mean_the_current_folder(text, sentence, tmp_path, monkeypatch):
+    write_colors(tmp_path, 2)
+    monkeypatch.chdir(tmp_path)
+    for read in (scan, lambda text: scan(pasted_sources([text])[0])):
+        with pytest.raises(BadInput, match=f"^{sentence}$"):
+            read(text)
+    assert isinstance(path_option(text), Path)  # argparse shows no error of its own
 
 
 def test_links_in_a_folder_count_only_where_they_lead_to_a_file_inside(tmp_path):

@@ -48,6 +48,25 @@ def test_a_name_in_a_zip_is_a_label_and_never_a_path(name, tmp_path):
     assert (entry.name, entry.class_name) == (label, folder) and not report.rejected
 
 
+@pytest.mark.parametrize(
+    ("raw", "is_guessed"),
+    [
+        ("猫狗/a.png".encode("gbk"), True),
+        ("表示/a.png".encode("shift_jis"), True),
+        ("Käfer/a.png".encode("latin-1"), True),
+        ("Σ猫/a.png".encode(), False),
+        ("Möbel ß/a.png".encode("cp437"), False),
+        (b"cat/a.png", False),
+    ],
+)
+def test_names_in_an_encoding_that_is_guessed_are_said(raw, is_guessed, tmp_path):
+    (tmp_path / "in.zip").write_bytes(raw_zip(*good_members(), member(raw, photo())))
+    warnings = " ".join(scan(tmp_path / "in.zip").warnings)
+    assert ("1 names in in.zip are not in UTF-8, so their letters are guessed." in warnings) == is_guessed
+    together = " ".join(scan([tmp_path / "in.zip", tmp_path / "in.zip"]).warnings)
+    assert ("are guessed" in together) == is_guessed
+
+
 def test_names_that_are_the_same_or_become_the_same_stay_apart(tmp_path):
     long = b"b/" + b"long" * 100
     raw = [

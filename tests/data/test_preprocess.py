@@ -189,7 +189,7 @@ def test_fractions_and_long_numbers_are_brought_to_256_grays_by_their_range(tmp_
     values[:, 4:] = high
     Image.fromarray(values).save(tmp_path / "a.tif")
     if expected is None:
-        with pytest.raises(BadInput, match="damaged"):
+        with pytest.raises(BadInput, match="finite number"):
             one_pixel(tmp_path / "a.tif")
     else:
         assert [one_pixel(tmp_path / "a.tif", channels=1, at=(x, 0))[0] for x in (0, 7)] == expected

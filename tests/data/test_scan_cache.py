@@ -73,10 +73,15 @@ def test_an_image_that_has_just_been_written_is_read_again(tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b'{"version": 0}\n', b"\xff\xfe", b'{"version": 1}\n["000.png", [1', b"[" * 100_000]
+    [b"", b"{", b'{"version": 0}\n', b"\xff\xfe", b'{"version": 2}\n["000.png", [1', b"[" * 100_000]
     + [
-        b'{"version": 1}\n' + json.dumps(["000.png", None, *values]).encode()
-        for values in ([], [5], ["x" * 64, 1, 1, True, True, None], ["0" * 64, "8", 8, False, False, [1, "x"]])
+        b'{"version": 2}\n' + json.dumps(["000.png", None, *values]).encode()
+        for values in (
+            [],
+            [5],
+            ["x" * 64, 1, 1, True, True, False, None],
+            ["0" * 64, "8", 8, False, False, False, [1, "x"]],
+        )
     ],
 )
 def test_a_damaged_cache_is_an_empty_one(tmp_path, content):

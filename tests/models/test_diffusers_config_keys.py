@@ -106,6 +106,7 @@ REFUSED = [
     ("unet", {"norm_num_groups": 0}),
     ("unet", {"down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"]}),
     ("unet", {"act_fn": "nothing"}),
+    ("unet", {"freq_shift": None}),
 ]
 
 

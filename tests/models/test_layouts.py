@@ -92,6 +92,14 @@ def test_weights_of_another_name_are_refused_with_both_names(copy):
     assert f"model.safetensors but no {FILE}" in refusal(copy)
 
 
+@pytest.mark.parametrize("name", ["pytorch_lora_weights.safetensors", "adapter_model.safetensors"])
+def test_a_folder_with_only_a_lora_is_said_to_be_one(name, copy):
+    save_file({"conv_in.lora_A.weight": torch.zeros(1)}, copy / "unet" / name, {"format": "pt"})
+    load_checkpoint(copy)  # beside the weights it does no harm
+    (copy / "unet" / FILE).unlink()
+    assert f"has only a LoRA ({name}), which is not supported" in refusal(copy)
+
+
 def test_a_training_folder_with_averaged_weights_asks_which_and_both_answers_work(ddpm, copy, tmp_path):
     """The checkpoint-N folders of diffusers' train_unconditional.py hold unet/ and unet_ema/ and no scheduler."""
     step = copy / "checkpoint-500"

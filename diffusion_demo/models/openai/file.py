@@ -1,5 +1,6 @@
 """Read a state dict from a file of torch.save without running any code in it."""
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.openai.layout import SUPPORTED
 
 FIRST = "time_embed.0.weight"  # in every supported network
+AVERAGES = re.compile("(?<![a-z])ema|shadow|averag", re.IGNORECASE)  # in names of averaged weights
 OTHER_PREFIX = "diffusion_model."  # of a latent diffusion model, which layout.py refuses by its name
 
 
@@ -19,7 +21,8 @@ def read_tensors(file: Path, chosen: str | None = None) -> Mapping[str, Tensor]:
 
     Dictionaries around the network ({"model": ..., "ema": ...}) are unwrapped, and a prefix of all its names ("module."
     of DistributedDataParallel, "_orig_mod." of torch.compile) is removed. `chosen` names one of several networks.
-    Raises BadInput if there are several and none is chosen, and for anything but a dictionary.
+    Raises BadInput if there are several, or averaged weights in another form beside it, and none is chosen, and for
+    anything but a dictionary.
     """
     if file.is_dir():
         raise BadInput(f"{file} is a folder. Use it directly with --checkpoint.")
@@ -39,20 +42,33 @@ def read_tensors(file: Path, chosen: str | None = None) -> Mapping[str, Tensor]:
     if not isinstance(content, Mapping):
         raise BadInput(f"{file.name} contains a {type(content).__name__}, not a state dict. {SUPPORTED}.")
     networks = dict(_networks(content))
-    if chosen is not None and chosen not in networks:
-        named = ", ".join(filter(None, networks)) or "a single one without a name; leave out --weights"
-        raise BadInput(f"{file.name} has no network {chosen!r}. It has {named}.", "weights")
-    if chosen is None and len(networks) > 1:
-        names = sorted(networks, key=lambda name: "ema" not in name)
-        raise BadInput(
-            f"{file.name} holds {len(names)} networks: {', '.join(names)}. Choose one: --weights {names[0]}. "
-            "Averaged (EMA) weights usually generate better images.",
-            "weights",
-        )
+    _check_choice(file.name, content, networks, chosen)
     if networks:
         return networks[chosen] if chosen is not None else next(iter(networks.values()))
     inner = content.get("state_dict")
     return inner if isinstance(inner, Mapping) else content
+
+
+def _check_choice(file: str, content: Mapping, networks: Mapping[str, object], chosen: str | None) -> None:
+    """Raise BadInput if the chosen network is not among those of a file, or one must be chosen."""
+    if chosen is not None and chosen not in networks:
+        named = ", ".join(filter(None, networks)) or "a single one without a name; leave out --weights"
+        raise BadInput(f"{file} has no network {chosen!r}. It has {named}.", "weights")
+    if chosen is not None or not networks:
+        return
+    names = sorted(networks, key=lambda name: "ema" not in name)
+    if len(names) > 1:
+        raise BadInput(
+            f"{file} holds {len(names)} networks: {', '.join(names)}. Choose one: --weights {names[0]}. "
+            "Averaged (EMA) weights usually generate better images.",
+            "weights",
+        )
+    if names[0] and (unread := next(_unread_averages(content, networks), None)):
+        raise BadInput(
+            f"{file} also holds averaged (EMA) weights in {unread!r}, in a form that is not supported. "
+            f"Save them as a state_dict, or import the raw weights: --weights {names[0]}.",
+            "weights",
+        )
 
 
 def _networks(content: Mapping, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
@@ -70,3 +86,19 @@ def _networks(content: Mapping, path: tuple[str, ...] = ()) -> Iterator[tuple[st
         for name, value in content.items():
             if isinstance(name, str) and isinstance(value, Mapping):
                 yield from _networks(value, (*path, name))
+
+
+def _unread_averages(content: Mapping, networks: Mapping[str, object], path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the name of each entry that by its name holds averaged weights, but none of the networks."""
+    for name, value in content.items():
+        here = ".".join([*path, str(name)])
+        if AVERAGES.search(str(name)):
+            if _holds_tensors(value) and not any(f"{network}.".startswith(f"{here}.") for network in networks):
+                yield here
+        elif isinstance(value, Mapping) and len(path) < 2:
+            yield from _unread_averages(value, networks, (*path, str(name)))
+
+
+def _holds_tensors(value: object) -> bool:
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return any(isinstance(item, Tensor) or _holds_tensors(item) for item in inner)

@@ -179,9 +179,9 @@ def test_the_folder_has_metadata_and_a_model_card(tmp_path):
 
 
 def test_class_names_are_read_from_a_file(tmp_path, capsys):
-    (tmp_path / "names.txt").write_text("ant\nbee\ncat\n\ndog\nemu\n")
+    (tmp_path / "names.txt").write_text("ant\nbee\ncat\n\ndog\nemu\n", encoding="utf-8-sig")
     checkpoint = import_reference(random_unet(GUIDED), tmp_path, "--class-names", str(tmp_path / "names.txt"))
-    assert checkpoint.description.class_names == ("ant", "bee", "cat", "dog", "emu")
+    assert checkpoint.description.class_names == ("ant", "bee", "cat", "dog", "emu")  # without the byte order mark
     for text, words in (
         ("ant\nbee\n", "has 5 classes, but 2 names"),
         ("a\nb\nc\nd\na\n", "two classes called a"),
@@ -540,6 +540,25 @@ def test_a_network_is_found_in_wrappers_and_under_prefixes_and_which_of_several_
         == 0
     )
     assert load_checkpoint(tmp_path / "out").weights == load_checkpoint(tmp_path / "plain").weights
+
+
+AVERAGES = {
+    "a list": lambda tensors: {"ema": list(tensors.values())},
+    "shadow_params": lambda tensors: {"ema": {"shadow_params": list(tensors.values()), "decay": 0.999}},
+    "other names": lambda tensors: {"ema_shadow": {name.replace(".", "_"): t for name, t in tensors.items()}},
+    "a level deeper": lambda tensors: {"extra": {"Averaged": list(tensors.values())}},
+}
+
+
+@pytest.mark.parametrize("name", AVERAGES)
+def test_averages_in_a_form_that_is_not_supported_are_said(name, tmp_path, capsys):
+    settings = CASES["guided: no classes, fixed variance"][0]
+    tensors = random_unet(settings).state_dict()
+    torch.save({"model": tensors, "ema_decay": 0.99} | AVERAGES[name](tensors), tmp_path / "x.pt")
+    options = [tmp_path / "x.pt", *CHAIN, *options_of(settings)]
+    refused(options, tmp_path, capsys, "holds averaged (EMA) weights in ", "--weights model")
+    line = ["import", *map(str, options), "--out", str(tmp_path / "out"), "--weights", "model"]
+    assert main(line) == 0
 
 
 def test_a_choice_of_weights_that_is_not_in_the_file_is_refused_with_those_that_are(tmp_path, capsys):
