@@ -178,7 +178,7 @@ def test_a_chart_tells_its_values_to_the_keyboard(open_page):
 def test_an_exact_model_can_be_asked_and_has_no_classes_to_guide(open_page):
     page = open_inspect(open_page)
     shown = turn_to(page, "guidance")
-    expect(shown).to_contain_text("the class that changes ε most")
+    expect(shown).to_contain_text("the class that changes x̂0 most")
     page.get_by_role("combobox", name="Model").last.click()
     page.get_by_role("option", name=re.compile("memorizes (16|sixteen)")).last.click()
     expect(shown).to_contain_text("has no classes", timeout=SOON)
