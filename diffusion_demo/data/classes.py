@@ -64,7 +64,7 @@ def _classes_of_source(
         labels, own_notes = _read_labels(file, paths)
         if conflicts := sum(by_path.get(path, label) != label for path, label in labels.items()):
             notes.append(
-                f"{conflicts:,} labels in {file.path} differ from those of another file and are used instead. "
+                f"Labels in {file.path} that differ from those of another file, and are used instead: {conflicts:,}. "
                 "Remove one of the files."
             )
         by_path |= labels
@@ -94,7 +94,7 @@ def _read_labels(file: SourceFile, paths: Container[str]) -> tuple[dict[str, str
         rows, unreadable = _parse_labels(file.file_name.lower(), file.read())
     except (UnreadableFile, ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error):
         return {}, [f"{file.path} cannot be read as labels, so it is ignored. Check its columns."]
-    notes = [f"{unreadable:,} rows of {file.path} cannot be read, so they are ignored. Correct them."]
+    notes = [f"Rows of {file.path} that cannot be read and are ignored: {unreadable:,}. Correct them."]
     notes = notes if unreadable else []
     if not rows:
         return {}, [*notes, f"{file.path} has no labels, so it is ignored."]
@@ -106,7 +106,7 @@ def _read_labels(file: SourceFile, paths: Container[str]) -> tuple[dict[str, str
             labels[known] = label
     if ambiguous:
         notes.append(
-            f"{len(ambiguous):,} images have different labels in {file.path}, of which the last counts. Correct them."
+            f"Images with different labels in {file.path}, of which the last counts: {len(ambiguous):,}. Correct them."
         )
     labels.pop("", None)
     if not labels:

@@ -210,7 +210,7 @@ class Report:
             return None
         count = sum(0 < entry.extremes[1] <= 1 for entry in self.entries if entry.extremes is not None)
         return (
-            f"{count:,} images of more than 8 bits have no value above 1 and come out black beside the others. "
+            f"Images of more than 8 bits without a value above 1, black beside the others: {count:,}. "
             "Save all of them with values of one range."
             if count
             else None
@@ -236,11 +236,7 @@ class Report:
 
     def _warn_no_class(self) -> str | None:
         count = sum(not entry.class_name for entry in self.entries) if self.class_names else 0
-        return (
-            f"{count:,} of {len(self.entries):,} images have no class and are trained on without one."
-            if count
-            else None
-        )
+        return f"Images without a class, trained on without one: {count:,} of {len(self.entries):,}." if count else None
 
     def _warn_imbalance(self) -> str | None:
         classes = self.classes

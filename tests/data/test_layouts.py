@@ -131,7 +131,7 @@ LAYOUTS = {
         files("1.png", "2.png", "cat/1.png", "dog/2.png"),
         4,
         {"cat": 1, "dog": 1},
-        ["2 of 4 images have no class"],
+        ["Images without a class, trained on without one: 2 of 4."],
     ),
     "a class that is called train": (files("train/1.png", "plane/2.png"), 2, {"plane": 1, "train": 1}, []),
     "shards (FFHQ)": (files(*GIVEN), 6, {}, ["00000, 00001, 00002 look like shards"]),
@@ -185,7 +185,7 @@ LAYOUTS = {
         ),
         4,
         {"cat": 2, "dog": 1},
-        ["labels.csv, which has 3 of 4", "1 of 4 images have no class"],
+        ["labels.csv, which has 3 of 4", "trained on without one: 1 of 4."],
     ),
     "labels that are null or on damaged lines": (
         also(
@@ -195,7 +195,7 @@ LAYOUTS = {
         ),
         3,
         {"big cat": 1, "dog": 1},
-        ["metadata.jsonl, which has 2 of 3", "2 rows of metadata.jsonl cannot be read", "1 of 3 images have no class"],
+        ["metadata.jsonl, which has 2 of 3", "are ignored: 2.", "trained on without one: 1 of 3."],
     ),
     "labels that disagree": (
         also(
@@ -205,7 +205,7 @@ LAYOUTS = {
         ),
         3,
         {"dog": 2, "red": 1},
-        ["1 images have different labels in labels.csv", "1 labels in metadata.csv differ from those of another file"],
+        ["Images with different labels in labels.csv", "Labels in metadata.csv that differ"],
     ),
     "labels from a spreadsheet": (
         also(files("a.png", "b.png"), metadata__csv="\ufeffFile_Name;Label\r\na.png;Kätzchen\r\nb.png;dog, big\r\n"),
@@ -291,7 +291,7 @@ LAYOUTS = {
         lambda folder: (floats(folder), sixteen_bits(folder)),
         5,
         {},
-        ["5 images have more than 8 bits", "2 images of more than 8 bits have no value above 1 and come out black"],
+        ["5 images have more than 8 bits", "without a value above 1, black beside the others: 2."],
     ),
     "animations and pages": (animations, 4, {}, ["4 images are animated or have several pages"]),
 }
