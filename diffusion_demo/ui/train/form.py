@@ -20,7 +20,8 @@ from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import budget, expectations, fields, run_list, run_queue, run_rows, uploads
 from diffusion_demo.ui.train.budget import NEW_NETWORK_TITLES, NEW_NETWORKS
 
-RECOMMENDED_TIMES = 5  # as many images as the first previews need that resemble the training images
+# The recommended time trains on so many times the images after which previews begin to resemble the training images.
+RECOMMENDED_TIMES = 5
 NO_IMAGES_NOTE = "<p>Add images in step 1 first.</p>"
 
 
