@@ -14,8 +14,8 @@ from diffusion_demo.ui.server.schemas import MAX_FILES
 from diffusion_demo.ui.settings import settings
 
 # Written out here because diffusion_demo.data loads torch, which the page does not wait for. A test compares them.
-SUFFIXES = ("avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm", "ppm")
-SUFFIXES += ("tga", "tif", "tiff", "webp", "zip")
+SUFFIXES = ("apng", "avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm")
+SUFFIXES += ("ppm", "tga", "tif", "tiff", "webp", "zip")
 LABEL_FILES = ("dataset.json", "labels.csv", "metadata.csv", "metadata.jsonl")
 # The value that the area hands over with a click on its hidden button; the other inputs stay as they are.
 SENT_FILES = "(files, ...rest) => [window.trainUpload || [], ...rest]"
