@@ -51,7 +51,7 @@
   }
 
   function axis(parent, { title, log, whole }, side) {
-    const axes = { label: title + (log ? " (log scale)" : ""), labelSize: 22, labelGap: 0, font: FONT, labelFont: FONT, size: 30 };
+    const axes = { label: title + (log ? " (log scale)" : ""), labelSize: 26, labelGap: 4, font: FONT, labelFont: FONT, size: 30 };
     axes.stroke = () => color(parent, "--body-text-color-subdued");
     axes.grid = axes.ticks = { stroke: () => color(parent, "--border-color-primary"), width: 1 };
     if (whole) axes.incrs = WHOLE_STEPS;
