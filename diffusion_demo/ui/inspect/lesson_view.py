@@ -89,7 +89,7 @@ def build(
     )
     other = _other_image()
     checked = other.upload(_check_image, other, None, **_EVENT)
-    checked.failure(lambda: None, None, other, **_EVENT)
+    checked.failure(emptied_if_unreadable, other, other, **_EVENT)
     pixel = _pixel_fields()
     relative_t, lesson = _place()
     inputs = [image, other, seed, relative_t, model, pixel.across, pixel.down, gr.State({})]
@@ -218,6 +218,19 @@ def _key(name: str, scene: "Scene", inputs: Sequence) -> tuple:
 def _name_in_links(model: str) -> str:
     """Return the name of a model in links: nothing for the one that the page starts with."""
     return "" if model == model_list.DEFAULT_MODEL else model
+
+
+def emptied_if_unreadable(path: str | None) -> Any:
+    """Return the update of an image field after an error: it is emptied if the error is that of its file."""
+    from diffusion_demo.ui.inspect.explorer_data import load_square
+    from diffusion_demo.ui.inspect.image_file import UnreadableImage
+
+    try:
+        if path:
+            load_square(path)
+    except UnreadableImage:
+        return None
+    return gr.skip()
 
 
 def _check_image(path: str | None) -> None:

@@ -78,7 +78,7 @@ def _connect_explorer(
     inspected = gr.on(
         changes, _inspect, [image, seed, steps], inspector, api_name="inspect", trigger_mode="always_last", **_EVENT
     )
-    inspected.failure(lambda: None, None, image, **_PRIVATE_EVENT)  # an image that cannot be read
+    inspected.failure(lesson_view.emptied_if_unreadable, image, image, **_PRIVATE_EVENT)
     model.change(_image_of_model, [model, image], image, **_PRIVATE_EVENT)
 
 

@@ -15,7 +15,6 @@ from diffusion_demo.diffusion.process import Diffusion, Reverse
 from diffusion_demo.images import to_float
 from diffusion_demo.models.checkpoint import Checkpoint
 from diffusion_demo.models.oracle_models import IMAGES, OracleNetwork
-from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.ui.inspect.image_file import load_image
 
 KNOWN_IMAGES = tuple(sorted(IMAGES.glob("seed_*.png")))  # the images that the optimal denoiser knows
@@ -69,7 +68,7 @@ class Scene:
     @cached_property
     def model(self) -> Denoiser:
         """Denoiser in fp32."""
-        return as_denoiser(self.checkpoint.unet, "fp32")
+        return self.checkpoint.denoiser("fp32")
 
     def labels(self, count: int) -> dict[str, Any]:
         """Return the model arguments for `count` images: the null class if the model has one, otherwise class 0."""
