@@ -10,13 +10,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
 
 from tests.browser.chromium import chromium_path
 
 ROOT = Path(__file__).resolve().parents[2]
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 expect.set_options(timeout=30_000)  # long enough for a busy machine
+LEAVING = "the page is being left"
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -77,15 +78,21 @@ def chromium():
 def open_page(chromium, url):
     """A function that opens the page in a new context and waits until it is ready.
 
-    The test fails if the console shows an error or the page sends a request to another server.
+    The test fails if the console shows an error or the page sends a request to another server. What Gradio prints for
+    the events that a reload cuts off is no error.
     """
-    contexts, problems = [], []
+    contexts, problems, leaving = [], [], set()
+
+    def read_console(page: Page, message: ConsoleMessage) -> None:
+        if message.text == LEAVING:
+            leaving.add(page)
+        elif message.type == "error" and page not in leaving:
+            problems.append(f"console: {message.text}")
 
     def watch(page: Page) -> None:
         page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
-        page.on(
-            "console", lambda message: problems.append(f"console: {message.text}") if message.type == "error" else None
-        )
+        page.on("console", lambda message: read_console(page, message))
+        page.on("domcontentloaded", lambda page: leaving.discard(page))
         page.on(
             "response",
             lambda response: problems.append(f"{response.status} {response.url}") if response.status >= 400 else None,
@@ -105,6 +112,7 @@ def open_page(chromium, url):
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.add_init_script(script)  # runs before those of the page
+        page.add_init_script(f"addEventListener('beforeunload', () => console.debug('{LEAVING}'))")
         watch(page)
         page.goto(f"{url}/?__theme={theme}{query}")
         page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=180_000)
