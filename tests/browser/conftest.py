@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import ConsoleMessage, Page, Request, Response, expect, sync_playwright
 
 from tests.browser.chromium import chromium_path
 
@@ -74,37 +74,42 @@ def chromium():
         browser.close()
 
 
+def watch(page: Page, url: str, problems: list[str]) -> None:
+    """Add to `problems` what the console calls an error, failed responses, and requests to another server.
+
+    What Gradio prints for the events that a reload cuts off is no error.
+    """
+    leaving = []
+
+    def read_console(message: ConsoleMessage) -> None:
+        if message.text == LEAVING:
+            leaving.append(message)
+        elif message.type == "error" and not leaving:
+            problems.append(f"console: {message.text}")
+
+    def check_response(response: Response) -> None:
+        if response.status >= 400:
+            problems.append(f"{response.status} {response.url}")
+
+    def check_request(request: Request) -> None:
+        if not request.url.startswith((url, "data:", "blob:")):
+            problems.append(f"external request: {request.url}")
+
+    page.add_init_script(f"addEventListener('beforeunload', () => console.debug('{LEAVING}'))")
+    page.on("domcontentloaded", lambda page: leaving.clear())
+    page.on("console", read_console)
+    page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
+    page.on("response", check_response)
+    page.on("request", check_request)
+
+
 @pytest.fixture
 def open_page(chromium, url):
     """A function that opens the page in a new context and waits until it is ready.
 
-    The test fails if the console shows an error or the page sends a request to another server. What Gradio prints for
-    the events that a reload cuts off is no error.
+    The test fails if the console shows an error or the page sends a request to another server.
     """
-    contexts, problems, leaving = [], [], set()
-
-    def read_console(page: Page, message: ConsoleMessage) -> None:
-        if message.text == LEAVING:
-            leaving.add(page)
-        elif message.type == "error" and page not in leaving:
-            problems.append(f"console: {message.text}")
-
-    def watch(page: Page) -> None:
-        page.on("pageerror", lambda error: problems.append(f"page error: {error}"))
-        page.on("console", lambda message: read_console(page, message))
-        page.on("domcontentloaded", lambda page: leaving.discard(page))
-        page.on(
-            "response",
-            lambda response: problems.append(f"{response.status} {response.url}") if response.status >= 400 else None,
-        )
-        page.on(
-            "request",
-            lambda request: (
-                None
-                if request.url.startswith((url, "data:", "blob:"))
-                else problems.append(f"external request: {request.url}")
-            ),
-        )
+    contexts, problems = [], []
 
     def open_one(viewport=DESKTOP, theme="light", query="", script="") -> Page:
         context = chromium.new_context(viewport=viewport, color_scheme=theme, accept_downloads=True)
@@ -112,8 +117,7 @@ def open_page(chromium, url):
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.add_init_script(script)  # runs before those of the page
-        page.add_init_script(f"addEventListener('beforeunload', () => console.debug('{LEAVING}'))")
-        watch(page)
+        watch(page, url, problems)
         page.goto(f"{url}/?__theme={theme}{query}")
         page.get_by_role("button", name="Generate", exact=True).wait_for(timeout=180_000)
         return page
