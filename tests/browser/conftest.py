@@ -75,9 +75,9 @@ def chromium():
 
 
 def watch(page: Page, url: str, problems: list[str]) -> None:
-    """Add to `problems` what the console calls an error, failed responses, and requests to another server.
+    """Add console errors, failed responses and requests to other servers to `problems`.
 
-    What Gradio prints for the events that a reload cuts off is no error.
+    Console errors while the page is being left do not count: Gradio logs one for each event that a reload aborts.
     """
     leaving = []
 

@@ -90,7 +90,7 @@ def test_training_and_the_queue_go_on_when_the_server_is_killed_and_the_restarte
         expect(second).to_have_count(1, timeout=SOON)
         server.kill()
         server.start()
-        with suppress(Error):  # Gradio's own reload after a lost connection may come in between
+        with suppress(Error):  # Gradio may be reloading the page itself, as the connection was lost
             page.reload()
         page.get_by_role("tab", name="Train").click()
         expect(line).to_contain_text(re.compile(r"Training.*step \d+"), timeout=SOON)

@@ -441,12 +441,8 @@ def test_sheet_animation_and_enlarged_image_can_be_downloaded(open_page, tmp_pat
         assert (animation.format, getattr(animation, "n_frames", 1)) == ("WEBP", 3)
 
 
-def test_a_reload_keeps_the_tab_and_the_results_of_a_run(chromium, url):
-    page = chromium.new_page(
-        viewport=DESKTOP
-    )  # not of open_page: Gradio logs an error for the stream that is cut short
-    page.set_default_timeout(60_000)
-    page.goto(f"{url}/?__theme=light")
+def test_a_reload_keeps_the_tab_and_the_results_of_a_run(open_page):
+    page = open_page()
     expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled(timeout=120_000)
     set_seed(page, 77)
     set_number(page, "Images", 2)
@@ -468,7 +464,6 @@ def test_a_reload_keeps_the_tab_and_the_results_of_a_run(chromium, url):
     page.get_by_role("tab", name="Sample").click()
     expect(page.locator("#history .strip button")).to_have_count(2)
     expect(page.locator("#stage .status")).to_contain_text("Example result")
-    page.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -298,7 +298,7 @@ def check_queue(page):
     for name in ("my-set-1", "my-set-2", "my-set-3"):
         expect(page.locator("#train-start")).to_be_enabled(timeout=SOON)
         page.locator("#train-start").click()
-        if name == "my-set-3":  # first of all: a toast vanishes after ten seconds
+        if name == "my-set-3":  # checked at once: a toast vanishes after ten seconds
             expect(page.get_by_test_id("toast-body").last).to_contain_text("my-set-3 was added to the queue")
         expect(row(page, name)).to_be_visible(timeout=SOON)
         expect(page.get_by_role("combobox", name="Run", exact=True)).to_have_value("my-set-1")

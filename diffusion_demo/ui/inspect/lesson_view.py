@@ -221,7 +221,7 @@ def _name_in_links(model: str) -> str:
 
 
 def emptied_if_unreadable(path: str | None) -> Any:
-    """Return the update of an image field after an error: it is emptied if the error is that of its file."""
+    """Return the update of an image field after an error: None, which empties it, if its file cannot be read."""
     from diffusion_demo.ui.inspect.explorer_data import load_square
     from diffusion_demo.ui.inspect.image_file import UnreadableImage
 
