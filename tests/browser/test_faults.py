@@ -198,7 +198,7 @@ def test_a_deleted_model_is_reported_and_others_work(runs, tmp_path):
     with serving(tmp_path, {}) as server:
         visitor = Visitor(server.url)
         sample = visitor.number_of("sample")
-        refreshed = visitor.call(visitor.number_of("_refresh_models"), ["avatars-32"])
+        refreshed = visitor.call(visitor.number_of("_open_models"), ["mixed"])
         assert "intact/step_000012" in refreshed.text
         labels = [visitor.components[i]["props"].get("label") for i in visitor.functions[sample]["inputs"]]
         inputs = {"Model": "intact/step_000012", "Images": 1, "Steps": 4, "Guidance": 1}

@@ -379,6 +379,9 @@ def test_guidance_can_be_kept_to_some_of_the_noise_and_comes_back(open_page, tmp
     download_first(page).save_as(tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as image:
         assert json.loads(image.info["diffusion_demo"])["guidance_interval"] == [200, 799]
+    page.locator("#history .strip button").first.click()
+    expect(page.locator(".viewer .words")).to_contain_text("guidance 2 at 20 to 80 % noise")
+    page.keyboard.press("Escape")
     other = open_page()
     open_more(other)
     restore(other, tmp_path / "one.png")
@@ -464,6 +467,48 @@ def test_a_reload_keeps_the_tab_and_the_results_of_a_run(open_page):
     page.get_by_role("tab", name="Sample").click()
     expect(page.locator("#history .strip button")).to_have_count(2)
     expect(page.locator("#stage .status")).to_contain_text("Example result")
+
+
+# Answers the first request to resume a run with the id of an event that the server does not know.
+LOST_ANSWER = """
+  const send = window.fetch;
+  let isLost = false;
+  window.fetch = (request, options) => {
+    const event = /queue.join/.test(request.url || request) ? JSON.parse(options.body).event_data : null;
+    if (isLost || !event || !event.num_images) return send(request, options);
+    isLost = window.isAnswerLost = true;
+    return Promise.resolve(Response.json({ event_id: "lost" }));
+  };
+"""
+
+
+def test_a_run_that_a_reload_cuts_short_starts_again_even_if_an_answer_is_lost(open_page):
+    page = open_page(script=LOST_ANSWER)
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled(timeout=120_000)
+    set_seed(page, 78)
+    set_number(page, "Images", 1)
+    set_steps(page, 40)
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator("#stage .status")).to_have_text(re.compile(r"Step [2-9]\d? of 40"))
+    page.reload()
+    page.wait_for_function("window.isAnswerLost")
+    expect(page.locator("#stage .status")).to_contain_text("1 image in", timeout=120_000)
+    expect(page.locator("#stage .caption")).to_contain_text("Seed 78")
+    assert page.evaluate("sessionStorage.getItem('diffusion-demo-run')") is None
+
+
+def test_a_reload_keeps_the_model_and_its_classes(open_page):
+    page = open_page()
+    choose_model(page, "run, step 12")
+    page.wait_for_url("**model=run%2Fstep_000012**")
+    page.reload()
+    expect(page.get_by_role("combobox", name="Model").first).to_have_value("run, step 12")
+    expect(page.locator("#stage .invitation")).to_contain_text("Nothing generated with run, step 12 yet.")
+    choose_class(page, "three")
+    generate(page, images=1, steps=1)
+    expect(page.locator("#stage .caption")).to_contain_text("run, step 12")
+    choose_model(page, "Avatars, 32x32 (bundled)")
+    page.wait_for_url(lambda url: "model=" not in url)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

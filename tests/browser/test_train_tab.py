@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.training.run_folder import resolve_checkpoint
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, open_part
+from tests.browser.servers import serving
 
 SOON = 120_000
 pytestmark = pytest.mark.usefixtures("kill_trainers_of_the_page")
@@ -71,6 +72,18 @@ def test_initial_state(open_page):
     expect(page.locator("#train-files")).to_contain_text("Drop a folder, images or one ZIP here")
     titles = [heading.inner_text() for heading in page.locator(".step h2").all()]
     assert titles == ["1 Images", "2 Settings", "3 Training", "Runs"]
+
+
+def test_without_any_run_the_tab_says_what_to_do_and_shows_nothing_empty(chromium, tmp_path):
+    with serving(tmp_path, {}) as server:
+        page = chromium.new_context(viewport=DESKTOP).new_page()
+        page.goto(f"{server.url}/?tab=train")
+        expect(page.locator("#timeline .status")).to_contain_text("Nothing trained yet. Add your images in step 1")
+        empty = ("#timeline .sheets", "#timeline .scrub", "#curves", "#train-actions", "#train-table li")
+        for selector in empty:
+            expect(page.locator(selector).locator("visible=true")).to_have_count(0)
+        page.screenshot(path=SCREENSHOTS / "train-empty-desktop-light.png", full_page=True)
+        page.context.close()
 
 
 def test_from_a_dropped_zip_to_sampled_images(open_page, archive):

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.conftest import SCREENSHOTS, open_part
+from tests.browser.conftest import ROOT, SCREENSHOTS, open_part
 from tests.browser.test_sample_tab import choose_class, choose_model, generate, set_number, set_seed
 
 KEPT = "#history .strip button"
@@ -108,6 +108,22 @@ def test_an_image_is_varied_from_the_viewer_with_its_own_class_and_model(open_pa
         "Avatars, 32x32 (bundled): variation, strength 50 %, robot, seed 5"
     )
     expect(page.get_by_role("button", name="Use these settings")).to_be_hidden()
+
+
+def test_another_model_gets_examples_of_its_own_and_a_chosen_image_stays(open_page):
+    page = open_page()
+    page.get_by_role("tab", name="Variations").click()
+    example = page.locator("#vary-one img")
+    expect(example).to_have_attribute("src", re.compile("seed_00000000"))
+    choose_model(page, "run, step 12")
+    expect(example).to_have_count(0)
+    choose_model(page, "Exact: memorizes 16 example images")
+    expect(example).to_have_attribute("src", re.compile("seed_00000000"))
+    page.get_by_role("button", name="Remove Image").or_(page.get_by_label("Clear")).first.click()
+    page.locator("#vary-one input[type=file]").set_input_files(ROOT / "checkpoints" / "avatars-32" / "grid.png")
+    expect(example).to_have_attribute("src", re.compile("grid"))
+    choose_model(page, "run, step 12")
+    expect(example).to_have_attribute("src", re.compile("grid"))
 
 
 def test_between_two_images_from_the_history(open_page, tmp_path):

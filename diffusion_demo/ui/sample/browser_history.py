@@ -12,13 +12,14 @@ from diffusion_demo.ui.server.model_list import model_folders, model_title
 
 SCRIPTS = ("history_store.js", "history_words.js", "viewer.js", "history.js")
 # JavaScript of event listeners: add the finished images of a run; take the image that the viewer (viewer.js) sent;
-# press Generate after a reload, as soon as the button is ready.
+# press Generate after a reload, as soon as the button is ready; give up a run that the server refuses to start again.
 ADD_RESULTS = (
     "(made) => { document.querySelector('#history .history')"
     ".dispatchEvent(new CustomEvent('made', {detail: made, bubbles: true})) }"
 )
 SENT_IMAGE = "() => window.sentImage"
 PRESS_GENERATE = "() => { document.querySelector('#history .history').dispatchEvent(new Event('resumed')) }"
+FORGET_RUN = "() => { document.querySelector('#history .history').dispatchEvent(new Event('refused')) }"
 TAKE_NOTE = "() => { document.querySelector('#history .history').dispatchEvent(new Event('taken')) }"
 
 

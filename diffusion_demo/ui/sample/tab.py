@@ -25,7 +25,7 @@ from diffusion_demo.ui.sample.live_sampling import clear_results
 from diffusion_demo.ui.sample.request_form import MIXED, class_choices, class_update, upsampler_for
 from diffusion_demo.ui.server import warmup
 from diffusion_demo.ui.server.event_details import InterruptedSampling, ShownImage, ShownSettings, with_details
-from diffusion_demo.ui.server.model_list import folder_of, model_choices, model_folders, model_title
+from diffusion_demo.ui.server.model_list import DEFAULT_MODEL, folder_of, model_choices, model_folders, model_title
 from diffusion_demo.ui.settings import settings
 
 SHOWS = {
@@ -47,6 +47,13 @@ SHOWS = {
 }
 UNLIMITED_EVENT: dict[str, Any] = PRIVATE_EVENT | {"concurrency_limit": None}
 CARDS = "#class-cards"
+# JavaScript of event listeners: read the model and the class; name the model in the address, so that a reload keeps it.
+_CHOSEN_CLASS = f"(model) => [model, document.querySelector('{CARDS} input:checked')?.value ?? {MIXED!r}]"
+_MODEL_TO_ADDRESS = (
+    "(model) => { const url = new URL(location.href); "
+    f"if (model === {DEFAULT_MODEL!r}) url.searchParams.delete('model'); else url.searchParams.set('model', model); "
+    "history.replaceState(history.state, '', url); }"
+)
 
 
 def build(page: gr.Blocks) -> list[gr.components.Component]:
@@ -82,6 +89,7 @@ def build(page: gr.Blocks) -> list[gr.components.Component]:
     starts = [form.start, *vary_form.starts, compare_form.start]
     page.load(_enable_start_buttons, None, starts, **UNLIMITED_EVENT)
     _connect_model(page, model, label, form, made, varied, card_style)
+    vary_view.connect_examples(model, vary_form)
     return [model, label, form.fields["guidance_scale"]]
 
 
@@ -107,8 +115,13 @@ def _connect_model(
     card_style: gr.HTML,
 ) -> None:
     """Connect what a choice of the model changes: classes, optional fields, and both stages."""
-    page.load(_refresh_models, model, model, **UNLIMITED_EVENT)
-    model.input(show_classes, [model, label], [label, form.fields["guidance_scale"]], **LATEST_EVENT)
+    classes = [label, form.fields["guidance_scale"]]
+    page.load(_open_models, label, [model, *classes], **UNLIMITED_EVENT)
+    # Gradio 6.31 triggers `input` twice. The second call may name a class of the model before, which is no choice any
+    # more, so the class is sent as text.
+    chosen_class = gr.Textbox(visible=False)
+    model.input(show_classes, [model, chosen_class], classes, js=_CHOSEN_CLASS, **LATEST_EVENT)
+    model.change(None, model, None, js=_MODEL_TO_ADDRESS)
     show_optional_fields = with_named_outputs(_show_optional_fields, form.optional)
     gr.on([page.load, model.change], show_optional_fields, model, [*form.optional.values()], **LATEST_EVENT)
     stages = made.outputs() | made.later_outputs() | {"card_style": card_style, "vary_preview": varied.preview}
@@ -128,8 +141,11 @@ def _connect_history(
     used = form.restored | {"modes": modes}
     events.use_this(with_named_outputs(_use_settings, used), None, [*used.values()], **UNLIMITED_EVENT)
     events.resume_this(None, None, None, js=browser_history.TAKE_NOTE)
-    resumed = events.resume_this(with_named_outputs(_resume, used), None, [*used.values()], **UNLIMITED_EVENT)
+    resume = with_named_outputs(_resume, used)
+    # "multiple": Gradio would drop a repeated event while it waits for an answer that was lost.
+    resumed = events.resume_this(resume, None, [*used.values()], trigger_mode="multiple", **UNLIMITED_EVENT)
     resumed.success(None, None, None, js=browser_history.PRESS_GENERATE)
+    resumed.failure(None, None, None, js=browser_history.FORGET_RUN)
     opened = [modes, vary.mode, model, label]
     for event, mode, image in (
         (events.vary_this, words.ONE, vary.one),
@@ -147,9 +163,12 @@ def _enable_start_buttons() -> list[gr.Button]:
     return [gr.Button(label, interactive=True) for label in (words.GENERATE, words.VARY, words.BLEND, words.COMPARE)]
 
 
-def _refresh_models(model: str) -> gr.Dropdown:
-    names = list(model_folders())
-    return gr.Dropdown(model_choices(), value=model if model in names else names[0])
+def _open_models(label: str, request: gr.Request) -> list:
+    """Return the updates of the model, the class and the guidance scale. The address may name the model."""
+    model = request.query_params.get("model")
+    if model is None or model not in model_folders():
+        return [gr.Dropdown(model_choices()), gr.skip(), gr.skip()]
+    return [gr.Dropdown(model_choices(), value=model), *show_classes(model, label)]
 
 
 def show_classes(model: str, label: str) -> tuple[gr.Radio, gr.Slider]:

@@ -1,14 +1,17 @@
 """Layout of Sample, Variations: variations of one image, or a blend of two, with their stage and events."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import gradio as gr
 from gradio.components import Component
 
+from diffusion_demo.models.metadata import ORACLES
 from diffusion_demo.ui.preview import showcase
 from diffusion_demo.ui.preview.preview import (
     INSTANT_EVENT,
+    LATEST_EVENT,
     PRIVATE_EVENT,
     downloads,
     gallery,
@@ -19,7 +22,7 @@ from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.sample.generate_view import Results, SampleForm, SeedFields, connect_stage, seed_fields
 from diffusion_demo.ui.sample.run_events import connect_run
 from diffusion_demo.ui.sample.vary import MAX_VARIATIONS, interpolate, unreadable_images_removed, vary
-from diffusion_demo.ui.server.model_list import model_folders
+from diffusion_demo.ui.server.model_list import DEFAULT_MODEL, folder_of, model_folders
 
 EMPTY = {"frames": [], "empty": words.VARY_EMPTY}
 
@@ -51,8 +54,7 @@ class VaryForm:
 
 def form() -> VaryForm:
     """Lay out the form of Variations."""
-    example = showcase.read(next(iter(model_folders().values())))
-    paths = [path for path, _ in example.files[:2]] or [None, None]
+    first, second = _examples(next(iter(model_folders())))
     mode = gr.Radio(
         [words.ONE, words.TWO],
         value=words.ONE,
@@ -63,8 +65,8 @@ def form() -> VaryForm:
         elem_classes="segments",
     )
     with gr.Row(elem_id="vary-images"):
-        one = _image(words.IMAGE, paths[0], "vary-one")
-        two = _image(words.SECOND, paths[-1], "vary-two", visible=False)
+        one = _image(words.IMAGE, first, "vary-one")
+        two = _image(words.SECOND, second, "vary-two", visible=False)
     how_far = gr.Slider(
         1, 100, 50, step=1, label=words.STRENGTH, info=words.STRENGTH_HINT, buttons=[], interactive=True
     )
@@ -117,6 +119,35 @@ def connect(model: gr.Dropdown, label: gr.Radio, sample_form: SampleForm, form: 
         connect_stage(start, form.buttons.stop, "vary-stage")
         outputs = results.outputs() | {"start": start, "stop": form.buttons.stop} | results.later_outputs()
         connect_run(handler, name, title, images | inputs, outputs, results.gallery, "vary-stage", form.seed.randomize)
+
+
+def connect_examples(model: gr.Dropdown, form: VaryForm) -> None:
+    """Show images of the chosen model's own kind in place of those of the model before."""
+    examples, images = gr.State(_examples(next(iter(model_folders())))), [form.one, form.two]
+    model.change(_show_examples, [model, examples, *images], [examples, *images], **LATEST_EVENT)
+
+
+def _show_examples(model: str, previous: tuple[str | None, ...], *shown: str | None) -> list:
+    """Return the paths of the model's examples and the updates of both fields.
+
+    A field keeps an image that is not the `previous` example, because the visitor has chosen it.
+    """
+    examples = _examples(model)
+    updates = [
+        new if _same_file(path, old) else gr.skip() for path, old, new in zip(shown, previous, examples, strict=True)
+    ]
+    return [examples, *updates]
+
+
+def _same_file(path: str | None, other: str | None) -> bool:
+    return Path(path).read_bytes() == Path(other).read_bytes() if path and other else path == other
+
+
+def _examples(model: str) -> tuple[str | None, ...]:
+    """Return the paths of two example images for a model; None for a model without any."""
+    bundled = DEFAULT_MODEL if model in ORACLES else model
+    first, second, *_ = [path for path, _ in showcase.read(folder_of(bundled)).files] or [None, None]
+    return first, second
 
 
 def _image(label: str, path: str | None, elem_id: str, visible: bool = True) -> gr.Image:

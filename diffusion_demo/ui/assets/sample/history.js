@@ -39,26 +39,25 @@ element.addEventListener("made", async (event) => {
 });
 
 // A reload has cut a run short: the same settings give the same images, so it starts again and reaches the history.
-const UNFINISHED_RUN = "diffusion-demo-run";
-function resume() {
-  let run = null;
-  try {
-    run = JSON.parse(sessionStorage.getItem(UNFINISHED_RUN));
-    sessionStorage.removeItem(UNFINISHED_RUN);
-  } catch { /* a browser that stores nothing */ }
-  if (run) setTimeout(askToResume, 500, run, 30);
-}
-// Gradio loses events before the page is complete, so this one is repeated until the page has taken note of it.
-let isTaken = false, isResumed = false;
-function askToResume(run, tries) {
-  if (isTaken || !tries) return;
+// The stage forgets a run when it ends (stage.js), so a second reload in between finds it, too.
+const UNFINISHED_RUN = "diffusion-demo-run", FIRST_ASK = 500, ASK_EACH = 1000, WAIT_FOR_ANSWER = 10000; // milliseconds
+let run = null, tries = 30, nextAsk = null;
+try { run = JSON.parse(sessionStorage.getItem(UNFINISHED_RUN)); } catch { /* a browser that stores nothing */ }
+const untilAnswered = (delay) => { clearTimeout(nextAsk); nextAsk = run && setTimeout(askToResume, delay); };
+const answered = () => { clearTimeout(nextAsk); run = null; };
+const forget = () => { answered(); try { sessionStorage.removeItem(UNFINISHED_RUN); } catch { /* the same */ } };
+
+// Gradio loses events before the page is complete, and answers when the connection breaks.
+function askToResume() {
+  if (!tries--) return forget();
   trigger("resume_this", run);
-  setTimeout(askToResume, 1000, run, tries - 1);
+  untilAnswered(ASK_EACH);
 }
-element.querySelector(".history").addEventListener("taken", () => { isTaken = true; });
+element.querySelector(".history").addEventListener("taken", () => untilAnswered(WAIT_FOR_ANSWER));
+element.querySelector(".history").addEventListener("refused", forget);
 element.querySelector(".history").addEventListener("resumed", () => {
-  if (!isResumed) pressWhenReady(document.querySelector("#generate"), 600);
-  isResumed = true;
+  if (run) pressWhenReady(document.querySelector("#generate"), 600);
+  answered();
 });
 function pressWhenReady(button, tries) {
   if (!button.disabled) button.click();
@@ -77,4 +76,4 @@ document.addEventListener("keydown", (event) => {
 }, true);
 
 draw();
-resume();
+untilAnswered(FIRST_ASK);
