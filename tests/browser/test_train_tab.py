@@ -372,6 +372,24 @@ def test_the_images_chosen_last_are_shown_whichever_scan_ends_last(open_page, di
     expect(page.locator("#train-start")).to_be_enabled(timeout=SOON)
 
 
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE])
+def test_fields_side_by_side_stand_on_one_line_and_show_their_whole_value(open_page, viewport):
+    page = open_train(open_page, viewport)
+    open_part(page, "All settings")
+    for left, right in (("image_size", "channels"), ("batch_size", "learning_rate"), ("label_dropout", "weight_decay")):
+        bottoms = [
+            box["y"] + box["height"]
+            for name in (left, right)
+            if (box := page.locator(f"#setting-{name} input").bounding_box())
+        ]
+        assert len(bottoms) == 2 and abs(bottoms[0] - bottoms[1]) < 2, (left, right, bottoms)
+    arrow = page.locator("#setting-fit .dropdown-arrow").bounding_box()
+    end_of_text = page.locator("#setting-fit input").evaluate(
+        "input => input.getBoundingClientRect().right - parseFloat(getComputedStyle(input).paddingRight)"
+    )
+    assert arrow and end_of_text <= arrow["x"] + arrow["width"] * 5 / 18  # the drawn part of the arrow's square
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(("name", "viewport"), [("desktop", DESKTOP), ("phone", PHONE)])
 def test_the_train_tab_fits_the_screen(open_page, name, viewport, theme):

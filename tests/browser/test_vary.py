@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.conftest import ROOT, SCREENSHOTS, open_part
+from tests.browser.conftest import PHONE, ROOT, SCREENSHOTS, open_part
 from tests.browser.test_sample_tab import choose_class, choose_model, generate, set_number, set_seed
 
 KEPT = "#history .strip button"
@@ -175,3 +175,41 @@ def test_stop_in_the_middle_leaves_the_page_ready(open_page):
     page.keyboard.press("Escape")
     expect(page.locator("#vary-stage .status")).to_contain_text("Stopped.")
     expect(page.locator("#vary")).to_be_enabled()
+
+
+def test_a_stop_changes_nothing_of_the_other_mode_or_of_the_next_run(open_page):
+    page = open_page()
+    open_vary(page, made_images=16, steps=250)
+    status, mode = page.locator("#vary-stage .status"), page.get_by_role("radio", name="Blend two images")
+    page.locator("#vary").click()
+    expect(status).to_have_text(re.compile(r"Step [1-9]\d* of 250"), timeout=60_000)
+    page.locator("#vary-way-tab .stops").click()
+    expect(status).to_contain_text("Stopped.")
+    expect(page.locator("#vary")).to_be_enabled()
+    mode.check()
+    expect(page.locator("#blend")).to_have_text("Blend")
+    expect(page.locator("#blend")).to_be_enabled()
+    page.locator("#blend").click()
+    expect(page.locator("#blend")).to_have_text("Working …", timeout=60_000)
+    page.wait_for_timeout(12_000)  # Stop gives up waiting for the server after ten seconds
+    expect(status).to_have_text(re.compile(r"Step \d+ of 250"))
+    expect(page.locator("#vary-way-tab .stops")).to_be_enabled()
+
+
+def test_cells_without_an_image_have_the_color_of_the_page_from_the_first_step(open_page):
+    page = open_page(theme="dark")
+    open_vary(page, made_images=5, steps=250)
+    page.locator("#vary").click()
+    expect(page.locator("#vary-stage .status")).to_have_text(re.compile(r"Step [1-9]\d* of 250"), timeout=60_000)
+    expect(page.locator("#vary-stage .cells .blank")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.locator("#vary-stage .status")).to_contain_text("Stopped.")
+    expect(page.locator("#vary-stage .cells .blank")).to_have_count(1)
+
+
+def test_an_empty_stage_offers_no_downloads_on_a_phone(open_page):
+    page = open_page(PHONE)
+    expect(page.locator("#zip")).to_be_hidden()
+    page.get_by_role("tab", name="Variations").click()
+    expect(page.locator("#vary-stage .invitation")).to_be_visible()
+    expect(page.locator("#vary-zip")).to_be_hidden()

@@ -47,6 +47,10 @@ class SamplingRun:
     name: str = "seed_{seed:08d}.png"
     resume: dict[str, Any] | None = None
 
+    def live_captions(self) -> dict[str, Any]:
+        """Return what the preview shows of the run before its images are done: the caption and the number of images."""
+        return {"caption": self.captions["caption"], "count": len(self.settings)}
+
 
 def clear_results() -> dict[str, Any]:
     """Return the updates, by name, that empty the gallery and switch the downloads off."""
@@ -65,7 +69,7 @@ def stream_sampling(run: SamplingRun) -> Iterator[dict[str, Any]]:
     started, status = time.monotonic(), f"Step 0 of {run.total_steps}"
     frames = [run.first_frame] if run.first_frame else []
     opening = make_animation(frames, run.total_steps, status, live=True) if frames else {"frames": [], "empty": status}
-    opening |= {"caption": run.captions["caption"], "resume": run.resume}
+    opening |= run.live_captions() | {"resume": run.resume}
     yield {"preview": opening} | clear_results() | working_buttons()
     sheets: list[Image.Image] = []
     with user_errors_as_toasts():
@@ -94,7 +98,7 @@ def _sample(
                 remaining, rate = duration(each * (total - step.index)), count / (each * total)
                 status = f"Step {step.index} of {total}, {remaining} left, {rate:.1f} images/s"
                 live = make_animation(new_frames[-1:], total, status, live=True)
-                yield {"preview": live | {"caption": run.captions["caption"]}}
+                yield {"preview": live | run.live_captions()}
     assert step is not None, "a sampler yields at least one step"
     return step
 

@@ -19,19 +19,25 @@ _WAITING = (
     "{__type__: 'update', interactive: true}"
 )
 _BEGIN = f"() => [{_WAITING}]"
-_STOPPING = (
-    f"() => [{{__type__: 'update', value: {json.dumps(words.STOPPING)}, interactive: false}}, "
-    "{__type__: 'update', interactive: false}]"
-)
 STOP_SECONDS = 10  # Start is enabled after this time even if the server has not confirmed the stop
 _BEGIN_WITH_SEED = f"(random, seed) => [{_WAITING}, random ? Math.floor({RANDOM_SEEDS} * Math.random()) : seed]"
 
 
+def _stopping(start: gr.Button) -> str:
+    # A start button that is enabled or not on the page belongs to another run with the same stop button.
+    return f"""() => [
+      document.getElementById("{start.elem_id}")?.disabled
+        ? {{__type__: 'update', value: {json.dumps(words.STOPPING)}, interactive: false}} : {{__type__: 'update'}},
+      {{__type__: 'update', interactive: false}},
+    ]"""
+
+
 def _give_up_waiting(start: gr.Button, start_label: str) -> str:
+    # For an event after the click: Gradio 6.31 awaits each listener of a click before it calls the next one.
     idle = f"[{{__type__: 'update', value: {json.dumps(start_label)}, interactive: true}}, {{__type__: 'update'}}]"
     return f"""async () => {{
       await new Promise((done) => setTimeout(done, {1000 * STOP_SECONDS}));
-      const isStuck = document.getElementById("{start.elem_id}").textContent.includes({json.dumps(words.STOPPING)});
+      const isStuck = document.getElementById("{start.elem_id}")?.textContent.includes({json.dumps(words.STOPPING)});
       return isStuck ? {idle} : [{{__type__: 'update'}}, {{__type__: 'update'}}];
     }}"""
 
@@ -73,6 +79,6 @@ def connect_run(
     run.failure(become_idle, None, [*buttons.values()], **INSTANT_EVENT)
     if stage:
         run.failure(None, None, None, js=dispatch_event(stage, "run-failed"))
-    stopped = stop.click(None, None, [*buttons.values()], js=_STOPPING, cancels=[run], **INSTANT_EVENT)
-    stop.click(None, None, [*buttons.values()], js=_give_up_waiting(start, start_label))  # last: Gradio awaits each
+    stopped = stop.click(None, None, [*buttons.values()], js=_stopping(start), cancels=[run], **INSTANT_EVENT)
+    stopped.then(None, None, [*buttons.values()], js=_give_up_waiting(start, start_label))
     return run, stopped

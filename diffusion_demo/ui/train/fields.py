@@ -57,7 +57,7 @@ def _image_fields(layout: _Layout) -> None:
         )
         layout.choose("channels", "Color", [("Color", 3), ("Grayscale", 1)])
     with gr.Row():
-        layout.choose("fit", "Non-square images", [("Crop to center", "crop"), ("Pad", "pad"), ("Squash", "squash")])
+        layout.choose("fit", "Non-square images", [("Center crop", "crop"), ("Pad", "pad"), ("Squash", "squash")])
         layout.choose(
             "class_from", "Classes from", [("Folders", "folder"), ("File names (cat_1.png -> cat)", "file_name")]
         )

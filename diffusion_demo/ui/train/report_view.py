@@ -13,20 +13,29 @@ COLUMNS, ROWS = 8, 3
 
 def render(report: Any, image_transform: Any, fixes: Sequence[Fix]) -> str:
     """Return the report (a data.Report) on images after a transform (a data.ImageTransform)."""
-    from diffusion_demo import data
-    from diffusion_demo.images import contact_sheet
-    from diffusion_demo.ui.preview.frames import image_data_uri
-
-    crops = contact_sheet(data.examples(report, COLUMNS * ROWS, image_transform), COLUMNS)
     size = image_transform.image_size
     return (
         '<div class="report">'
-        f"{_headline(report.summary())}"
-        f'<img class="crops" src="{image_data_uri(crops)}" alt="Examples, cropped and resized as for training">'
+        f"{_headline(report.summary())}{_crops(report, image_transform)}"
         f'<p class="caption">Examples as the network will see them, {size} x {size} pixels.</p>'
         f"{_classes(report.classes)}{_fix_buttons(fixes)}"
         f"{_list('warnings', report.warnings_for(image_transform))}"
         f"{_rejected_files(report.rejected)}</div>"
+    )
+
+
+def _crops(report: Any, image_transform: Any) -> str:
+    """Return the sheet of examples, in whole rows: a cell without an image would be white on a dark page."""
+    from diffusion_demo import data
+    from diffusion_demo.images import contact_sheet
+    from diffusion_demo.ui.preview.frames import image_data_uri
+
+    total = report.summary()["images"]
+    columns = min(total, COLUMNS)
+    sheet = contact_sheet(data.examples(report, min(total // columns, ROWS) * columns, image_transform), columns)
+    return (
+        f'<img class="crops" style="width: {100 * columns / COLUMNS:g}%" src="{image_data_uri(sheet)}" '
+        'alt="Examples, cropped and resized as for training">'
     )
 
 

@@ -39,11 +39,11 @@ def build(page: gr.Blocks, tabs: gr.Tabs, owner: gr.BrowserState, sample_inputs:
 
     `owner` keeps the browser's token (see `run_ownership`). Returns the timer that updates the tab while it is active.
     """
-    with gr.Row():
+    with gr.Row(elem_id="train"):
         if not settings().training:
-            with gr.Column(scale=2, min_width=300):
+            with gr.Column(scale=2, min_width=372):
                 gr.Markdown(settings().why_no_training, elem_id="train-off")
-        with gr.Column(scale=2, min_width=300, visible=settings().training, elem_id="train-form"):
+        with gr.Column(scale=2, min_width=372, visible=settings().training, elem_id="train-form"):
             layout.lay_out_notices()
             images = layout.lay_out_images()
             setup = layout.lay_out_settings()

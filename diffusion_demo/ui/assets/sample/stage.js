@@ -32,9 +32,11 @@ function drawCaption(text) {
   }));
 }
 
-// One button per image, on top of the sheet, once the images are complete.
+// One button per image, on top of the sheet, once the images are complete. The cells without an image, which are white on
+// the sheet, have the color of the page, also before.
 function drawCells() {
-  const cells = film.live ? [] : film.cells || [], columns = Math.ceil(Math.sqrt(cells.length)), rows = Math.ceil(cells.length / columns);
+  const cells = film.live ? [] : film.cells || [], count = film.count || cells.length;
+  const columns = Math.ceil(Math.sqrt(count)), rows = Math.ceil(count / columns);
   find(".cells").style.gridTemplateColumns = "repeat(" + columns + ", 1fr)";
   if (columns) find(".stage").style.setProperty("--ratio", columns / rows);
   find(".cells").replaceChildren(...cells.map((caption, index) => {
@@ -46,7 +48,8 @@ function drawCells() {
     words.textContent = caption;
     button.append(words);
     return button;
-  }), ...Array.from({ length: columns * rows - cells.length || 0 }, () => Object.assign(document.createElement("i"), { className: "blank" })));
+  }), ...Array.from({ length: columns * rows - cells.length || 0 }, (_, i) =>
+    Object.assign(document.createElement("i"), { className: cells.length + i < count ? "" : "blank" })));
 }
 
 function measure() { // the sheet of a run in progress has the proportions of its first frame

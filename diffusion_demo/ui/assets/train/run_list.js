@@ -63,6 +63,8 @@ function inWords(seconds) {
   return new Date(1000 * seconds).toLocaleString("en", { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 }
 
+const keepUnit = (fact) => fact.replace(/(\d) (\S+)$/, "$1\u00a0$2"); // a line never ends between a number and its unit
+
 function build(run) {
   const row = document.createElement("li");
   row.innerHTML = '<span class="head"><span class="label"></span><span class="facts"></span></span><span class="actions"></span>';
@@ -89,7 +91,7 @@ function draw() {
     }
     row.node.querySelector(".label").textContent = run.label;
     row.node.querySelector(".label").className = "label " + run.state;
-    row.node.querySelector(".facts").textContent = [...(run.ended ? [inWords(run.ended)] : []), ...run.facts].join(" \u00b7 ");
+    row.node.querySelector(".facts").textContent = [...(run.ended ? [inWords(run.ended)] : []), ...run.facts].map(keepUnit).join(" \u00b7 ");
     const list = find(".rows");
     if (list.children[place] !== row.node) list.insertBefore(row.node, list.children[place] || null);
   });
