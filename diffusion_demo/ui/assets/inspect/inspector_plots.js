@@ -13,10 +13,6 @@ function drawLines(parent, height, view) {
   lineChart(parent, { label: VIEW_TITLES[view] + " over t", height, x: { title: "t" }, y, xs, series, mark: state.t });
 }
 
-function moveCursors() {
-  for (const parent of every(".curve, .kl")) parent.chart?.mark(state.t);
-}
-
 function drawHistogram(xt) {
   const counts = new Array(BINS).fill(0), width = (2 * WIDEST) / BINS, chart = find(".histogram").chart;
   let sum = 0, squares = 0;
@@ -28,8 +24,8 @@ function drawHistogram(xt) {
   }
   const mean = sum / xt.length, densities = counts.map((n) => Math.min(n / xt.length / width, 1));
   if (chart) chart.setData([chart.data[0], [...densities, 0], chart.data[2]]);
-  find(".mean").textContent = (Math.abs(mean) < 5e-4 ? 0 : mean).toFixed(3).replace("-", "−");
-  find(".spread").textContent = Math.sqrt(squares / xt.length - mean * mean).toFixed(3);
+  write(find(".mean"), (Math.abs(mean) < 5e-4 ? 0 : mean).toFixed(3).replace("-", "−"));
+  write(find(".spread"), Math.sqrt(squares / xt.length - mean * mean).toFixed(3));
 }
 
 function drawPlots() {
