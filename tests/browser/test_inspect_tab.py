@@ -376,7 +376,7 @@ def test_the_histogram_is_that_of_the_noisy_image(inspector):
     )
     assert abs(number(inspector, ".mean") - xt.mean()) < 1e-3 and abs(number(inspector, ".spread") - xt.std()) < 1e-3
     wanted, _ = np.histogram(xt, 64, (-4, 4))
-    densities = np.array(curve(inspector, "histogram")["pixels of x_t"][:64])
+    densities = np.array(curve(inspector, "histogram")["noisy image"][:64])
     assert np.abs(densities - wanted / xt.size / 0.125).max() < 2e-3
 
 

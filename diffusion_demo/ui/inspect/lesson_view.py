@@ -150,6 +150,7 @@ def _other_image() -> gr.Image:
         height=140,
         buttons=[],
         visible=False,
+        placeholder="Drop an image or click to upload.\nUntil then, the second example is used.",
         elem_id="mix-with",
     )
     image.preprocess = lambda payload: payload and payload.path  # as in `tab`: the original file

@@ -22,7 +22,8 @@ const power = (k) => "10" + [...String(k)].map((c) => (c === "-" ? "⁻" : "⁰�
 function short(value) {
   if (Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return "∞";
-  if (value === 0 || (value >= 1e-3 && value < 1e5)) return String(Number(value.toPrecision(3)));
+  if (value === 0 || (value >= 100 && value < 1e5)) return String(Number(value.toPrecision(3)));
+  if (value >= 1e-3 && value < 100) return value.toPrecision(3);
   const [digits, k] = value.toExponential(2).split("e");
   return digits + " × " + power(Number(k));
 }

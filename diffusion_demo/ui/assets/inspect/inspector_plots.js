@@ -32,7 +32,7 @@ function drawPlots() {
   if (state.lesson === "forward") {
     const xs = Array.from({ length: BINS + 1 }, (_, i) => -WIDEST + (i * 2 * WIDEST) / BINS);
     const normal = { label: "standard normal", color: "--line-linear", values: xs.map((v) => Math.exp((-v * v) / 2) / Math.sqrt(2 * Math.PI)) };
-    const bars = { label: "pixels of x_t", color: "--line-squaredcos_cap_v2", values: xs.map(() => 0), steps: true, fill: true, width: 1 };
+    const bars = { label: "noisy image", color: "--line-squaredcos_cap_v2", values: xs.map(() => 0), steps: true, fill: true, width: 1 };
     lineChart(find(".histogram"), { label: "Pixel values of the noisy image", height: 190, x: { title: "pixel value" }, y: { title: "density", range: [0, 1] }, xs, series: [bars, normal] });
     drawLines(find(".kl"), 190, "kl");
   }
