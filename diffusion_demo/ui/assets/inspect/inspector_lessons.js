@@ -39,7 +39,7 @@ function markBusy() {
 function showComputing() {
   block().classList.toggle("computing", isComputing);
   isComputing ? block().setAttribute("aria-busy", "true") : block().removeAttribute("aria-busy");
-  find(".working").textContent = isComputing ? "Computing ..." : "";
+  write(find(".working"), isComputing ? "Computing ..." : "");
 }
 
 function isTrue(panel) {
