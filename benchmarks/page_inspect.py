@@ -10,7 +10,7 @@ from tests.browser.chromium import chromium_path
 
 MOVES = 40
 TARGET = 16  # milliseconds: a frame of a screen with 60 Hz
-LESSONS = ("forward", "schedules", "reverse", "objective", "likelihood", "guidance")
+LESSONS = ("forward", "schedules", "reverse", "training", "likelihood", "guidance")
 DRAG = """async (moves) => {
   const slider = document.querySelector("#inspector .t"), times = [];
   for (let i = 0; i < moves; i++) {

@@ -157,6 +157,24 @@ def test_dragging_t_sends_no_request(inspector):
     assert [url for url in requests if "heartbeat" not in url] == []
 
 
+def test_a_move_of_t_changes_text_and_replaces_no_element(inspector):
+    """New elements are styled and laid out with all that surrounds them, which takes longer than a frame."""
+    for lesson in ("forward", "schedules"):
+        open_lesson(inspector, lesson)
+        inspector.locator("#lesson:not(.busy) .panel").wait_for()
+        replaced = inspector.evaluate(
+            "async () => { const seen = []; const watch = new MutationObserver((records) => seen.push(...records));"
+            " for (const node of document.querySelectorAll('#inspector :is(.bar, .part)'))"
+            " watch.observe(node, { childList: true, subtree: true });"
+            " const slider = document.querySelector('#inspector .t');"
+            " for (const t of [0, 300, 301, 1000]) {"
+            " slider.value = t; slider.dispatchEvent(new Event('input', { bubbles: true }));"
+            " await new Promise(requestAnimationFrame); }"
+            " return [...watch.takeRecords(), ...seen].map((record) => record.target.className); }"
+        )
+        assert replaced == [], lesson
+
+
 def test_arrow_keys_move_by_one_and_with_shift_by_ten(inspector):
     slider, shown = inspector.locator("#inspector .t"), inspector.locator("#inspector .t-value")
     for key, t in [
@@ -358,7 +376,7 @@ def test_the_histogram_is_that_of_the_noisy_image(inspector):
     )
     assert abs(number(inspector, ".mean") - xt.mean()) < 1e-3 and abs(number(inspector, ".spread") - xt.std()) < 1e-3
     wanted, _ = np.histogram(xt, 64, (-4, 4))
-    densities = np.array(curve(inspector, "histogram")["pixels of x_t"][:64])
+    densities = np.array(curve(inspector, "histogram")["noisy image"][:64])
     assert np.abs(densities - wanted / xt.size / 0.125).max() < 2e-3
 
 

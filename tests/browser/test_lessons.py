@@ -209,7 +209,12 @@ def test_finished_images_show_what_guidance_trades(open_page):
     page = open_inspect(open_page)
     turn_to(page, "guidance")
     page.get_by_role("button", name="Generate a class at three guidance scales").click()
+    page.wait_for_function(
+        "document.querySelectorAll('#lesson .variety').length === 1"
+        " && document.querySelector('.working').textContent === 'Computing ...'"
+    )
     expect(page.locator("#lesson-guidance .variety")).to_have_count(3, timeout=SOON)
+    expect(page.locator(".working")).to_have_text("")
     expect(page.locator("#lesson")).not_to_have_class(BUSY, timeout=SOON)
     let_t_go_at(page, 300)
     page.locator('#lesson:not(.busy) .panel[data-t="300"]').wait_for(timeout=SOON)

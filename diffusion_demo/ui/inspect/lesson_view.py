@@ -1,23 +1,14 @@
 """Layout of the lessons below the explorer. The server computes them with a model for the image and t shown above."""
 
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import gradio as gr
 
-from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.inspect.examples import default_images
+from diffusion_demo.ui.inspect import image_check, lesson_handlers
 from diffusion_demo.ui.inspect.file_change import file_path_in
 from diffusion_demo.ui.inspect.lessons import words
-from diffusion_demo.ui.server import limits, model_list, warmup
-from diffusion_demo.ui.server.fair_queue import in_fair_queue
-
-if TYPE_CHECKING:
-    from diffusion_demo.ui.inspect.lessons.scene import Scene
+from diffusion_demo.ui.server import model_list
 
 DEFAULT_RELATIVE_T = 0.25
 MAX_CONCURRENT_LESSONS = 2  # of all visitors together, because a lesson runs the network
@@ -48,13 +39,6 @@ class _PixelFields(NamedTuple):
     row: gr.Row
     across: gr.Slider
     down: gr.Slider
-
-
-class _Kept(NamedTuple):
-    """What a button has computed, the terms of the bound or the HTML of finished images, and what it belongs to."""
-
-    key: tuple
-    result: Any
 
 
 class _WalkButtons(NamedTuple):
@@ -88,15 +72,15 @@ def build(
         gr.Button(name, visible="hidden", elem_id=name) for name in ("regenerate", "guided-samples", "whole-bound")
     )
     other = _other_image()
-    checked = other.upload(_check_image, other, None, **_EVENT)
-    checked.failure(emptied_if_unreadable, other, other, **_EVENT)
+    checked = other.upload(image_check.check_image, other, None, **_EVENT)
+    checked.failure(image_check.emptied_if_unreadable, other, other, **_EVENT)
     pixel = _pixel_fields()
     relative_t, lesson = _place()
     inputs = [image, other, seed, relative_t, model, pixel.across, pixel.down, gr.State({})]
     inspector.release(None, None, [relative_t, lesson], js=SHOWN, api_visibility="private")
     lesson.change(_show_controls, lesson, [walk.row, other, pixel.row], **_EVENT)
     walk.make.click(
-        _animation,
+        lesson_handlers.make_animation,
         inputs[:-1],
         walk.download,
         api_visibility="private",
@@ -105,7 +89,11 @@ def build(
     )
     moved = [component.change for component in (lesson, relative_t)]
     chosen = [component.change for component in (seed, file, model, file_path_in(other))]
-    computations = {whole: _whole_bound, regenerate: _regenerate, finished: _guided_samples}
+    computations = {
+        whole: lesson_handlers.compute_whole_bound,
+        regenerate: lesson_handlers.regenerate_image,
+        finished: lesson_handlers.generate_guided_samples,
+    }
     _connect(moved, [*chosen, pixel.across.release, pixel.down.release], page, computations, [lesson, *inputs], view)
     return lesson
 
@@ -116,7 +104,7 @@ def _connect(
     """Connect the lesson to every change, and the buttons to their computations.
 
     Neither may overwrite the other: a change cancels a running computation, a button a pending update of the lesson.
-    The last of the inputs keeps the results of the buttons (_Kept).
+    The last of the inputs keeps the results of the buttons (KeptResult).
     """
     computed: list[Any] = [
         button.click(None, js=PRESSED, api_visibility="private").then(
@@ -129,7 +117,7 @@ def _connect(
     # Gradio runs the listeners of an event one after another, so the one that cancels is added before the lesson's.
     gr.on([*moved, *chosen], None, cancels=computed, api_visibility="private")
     gr.on(chosen, None, js=BUSY, api_visibility="private")
-    shown = gr.on([*moved, *chosen, page.load], _show, inputs, view, **_LESSON_EVENT)
+    shown = gr.on([*moved, *chosen, page.load], lesson_handlers.show_lesson, inputs, view, **_LESSON_EVENT)
     shown.then(None, js=DONE, api_visibility="private")
     gr.on([button.click for button in computations], None, cancels=[shown], api_visibility="private")
 
@@ -150,6 +138,7 @@ def _other_image() -> gr.Image:
         height=140,
         buttons=[],
         visible=False,
+        placeholder="Drop an image or click to upload.\nUntil then, the second example is used.",
         elem_id="mix-with",
     )
     image.preprocess = lambda payload: payload and payload.path  # as in `tab`: the original file
@@ -178,145 +167,3 @@ def _show_controls(lesson: str) -> list:
         gr.Image(visible=lesson == "reverse"),
         gr.Row(visible=lesson in ("reverse", "likelihood")),
     ]
-
-
-def _show(lesson: str | None, *inputs_and_kept):
-    """Return the HTML of a lesson, or no update for an unreadable image, which its field reports."""
-    *inputs, kept = inputs_and_kept
-    warmup.wait()
-    from diffusion_demo.ui.inspect.image_file import UnreadableImage
-    from diffusion_demo.ui.inspect.lessons import frame
-
-    try:
-        scene = _load_scene(*inputs)
-    except gr.Error as error:
-        if isinstance(error.__cause__, UnreadableImage):
-            return gr.skip()
-        raise
-    name = lesson or words.DEFAULT
-    return frame.frame(name, scene, _content(name, scene, inputs, kept), _name_in_links(inputs[4]))
-
-
-def _content(name: str, scene: "Scene", inputs: Sequence, kept: dict[str, _Kept]) -> str:
-    """Return the content of a lesson, with what a button has computed for the same model, noise and image."""
-    from diffusion_demo.ui.inspect.lessons import frame, likelihood
-
-    if name not in kept or kept[name].key != _key(name, scene, inputs):
-        return frame.content(name, scene)
-    result = kept[name].result
-    if name == "likelihood":
-        return likelihood.render(scene, result, len(scene.chain))
-    return frame.content(name, scene) + result
-
-
-def _key(name: str, scene: "Scene", inputs: Sequence) -> tuple:
-    """Return what the result of a button belongs to. Neither the sum over all t nor finished images depend on t."""
-    image, _, seed, _, model, *_ = inputs
-    return model, scene.checkpoint.weights, seed, image if name == "likelihood" else None
-
-
-def _name_in_links(model: str) -> str:
-    """Return the name of a model in links: nothing for the one that the page starts with."""
-    return "" if model == model_list.DEFAULT_MODEL else model
-
-
-def emptied_if_unreadable(path: str | None) -> Any:
-    """Return the update of an image field after an error: None, which empties it, if its file cannot be read."""
-    from diffusion_demo.ui.inspect.explorer_data import load_square
-    from diffusion_demo.ui.inspect.image_file import UnreadableImage
-
-    try:
-        if path:
-            load_square(path)
-    except UnreadableImage:
-        return None
-    return gr.skip()
-
-
-def _check_image(path: str | None) -> None:
-    """Raise gr.Error for an image that cannot be read."""
-    warmup.wait()
-    from diffusion_demo.ui.inspect.explorer_data import load_square
-
-    if path:
-        with user_errors_as_toasts():
-            load_square(path)
-
-
-def _load_scene(
-    image: str | None, other: str | None, seed: int, relative_t: float, model: str, across: float, down: float
-) -> "Scene":
-    """Return the scene of the inputs. Raises gr.Error."""
-    warmup.wait()
-    from diffusion_demo.ui.inspect.lessons.scene import load_scene
-    from diffusion_demo.ui.server.model_cache import load
-
-    first, second = default_images()
-    with user_errors_as_toasts():
-        checkpoint = load(model_list.folder_of(model))
-        scene = load_scene(
-            image or first, other or second, int(seed), relative_t, checkpoint, (across / 100, down / 100)
-        )
-        return scene if other else replace(scene, other_name="the second example (<em>Blend with</em> is empty)")
-
-
-def _animation(*inputs) -> gr.DownloadButton:
-    """Write the walk as an animated WebP and return the update of its download button."""
-    scene = _load_scene(*inputs)
-    from diffusion_demo.ui.inspect.lessons import forward
-
-    target = Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])) / f"walk_t{scene.t}_seed{scene.seed}.webp"
-    target.write_bytes(forward.animation(scene, {"chain": scene.checkpoint.beta_schedule, "T": len(scene.chain)}))
-    return gr.DownloadButton(value=str(target), visible=True)
-
-
-@in_fair_queue(lambda words: [gr.skip(), gr.skip()])
-def _whole_bound(*inputs_and_kept) -> Iterator[list]:
-    """Compute the bound over all T timesteps, one network call each, and yield the growing lesson.
-
-    In the end, yield the results to keep.
-    """
-    from diffusion_demo.ui.inspect.lessons import frame, likelihood
-
-    *inputs, kept = inputs_and_kept
-    scene, terms = _load_scene(*inputs), []
-    total = len(scene.chain)
-    with user_errors_as_toasts():
-        limits.check_network_calls(total)
-    for term in likelihood.compute_terms(scene, None):
-        terms.append(term)
-        if len(terms) % max(1, total // 20) == 0 or len(terms) == total:
-            content = likelihood.render(scene, terms, total)
-            yield [frame.frame("likelihood", scene, content, _name_in_links(inputs[4])), gr.skip()]
-    yield [gr.skip(), kept | {"likelihood": _Kept(_key("likelihood", scene, inputs), terms)}]
-
-
-@in_fair_queue(lambda words: [gr.skip(), gr.skip()])
-def _regenerate(*inputs) -> Iterator[list]:
-    """Sample from x_t in several ways, and yield the lesson on the reverse step with each figure as it is ready."""
-    from diffusion_demo.ui.inspect.lessons import regenerate
-
-    for html, _ in _growing("reverse", regenerate.parts, inputs[:-1]):
-        yield [html, gr.skip()]
-
-
-@in_fair_queue(lambda words: [gr.skip(), gr.skip()])
-def _guided_samples(*inputs_and_kept) -> Iterator[list]:
-    """Sample a class at several guidance scales, and yield the lesson on guidance with each row as it is ready."""
-    from diffusion_demo.ui.inspect.lessons import guided_samples
-
-    *inputs, kept = inputs_and_kept
-    scene = _load_scene(*inputs)
-    for html, rows in _growing("guidance", guided_samples.parts, inputs):
-        yield [html, kept | {"guidance": _Kept(_key("guidance", scene, inputs), rows)}]
-
-
-def _growing(name: str, parts: Callable[["Scene"], Iterator[str]], inputs: Sequence) -> Iterator[tuple[str, str]]:
-    """Yield the HTML of the lesson of this name with one more part each time, and that of the parts alone."""
-    from diffusion_demo.ui.inspect.lessons import frame
-
-    scene, done = _load_scene(*inputs), ""
-    content = frame.content(name, scene)
-    for part in parts(scene):
-        done += part
-        yield frame.frame(name, scene, content + done, _name_in_links(inputs[4])), done

@@ -17,6 +17,7 @@ from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.inspect import lesson_view
 from diffusion_demo.ui.inspect.examples import OF_A_RUN, default_images, examples, image_like
 from diffusion_demo.ui.inspect.file_change import file_path_in
+from diffusion_demo.ui.inspect.image_check import emptied_if_unreadable
 from diffusion_demo.ui.inspect.lessons import words
 from diffusion_demo.ui.server import model_list, warmup
 
@@ -78,7 +79,7 @@ def _connect_explorer(
     inspected = gr.on(
         changes, _inspect, [image, seed, steps], inspector, api_name="inspect", trigger_mode="always_last", **_EVENT
     )
-    inspected.failure(lesson_view.emptied_if_unreadable, image, image, **_PRIVATE_EVENT)
+    inspected.failure(emptied_if_unreadable, image, image, **_PRIVATE_EVENT)
     model.change(_image_of_model, [model, image], image, **_PRIVATE_EVENT)
 
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from diffusion_demo.ui.inspect import lesson_view, tab
+from diffusion_demo.ui.inspect import lesson_handlers, tab
 from diffusion_demo.ui.inspect.examples import default_images
 from diffusion_demo.ui.page import build
 from diffusion_demo.ui.server import warmup
@@ -30,7 +30,7 @@ def ready():
 
 @pytest.fixture(scope="module")
 def measured():
-    return answer(lesson_view._whole_bound, *inputs())
+    return answer(lesson_handlers.compute_whole_bound, *inputs())
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def measured():
     [({"t": 0.7}, True), ({"seed": 1}, False), ({"image": SECOND}, False), ({"model": "oracle-mixture"}, False)],
 )
 def test_a_bound_over_all_steps_stays_when_t_moves_and_only_then(measured, change, is_kept):
-    shown = str(lesson_view._show("likelihood", *inputs(**change), measured[1]))
+    shown = str(lesson_handlers.show_lesson("likelihood", *inputs(**change), measured[1]))
     assert ("here in 1,000 steps" in shown) == is_kept
     if is_kept:
         assert "At t = 700 the reverse step costs" in shown and 'data-t="700"' in shown
@@ -52,14 +52,16 @@ def test_a_bound_over_all_steps_stays_when_t_moves_and_only_then(measured, chang
 )
 def test_finished_images_stay_until_the_model_or_the_noise_changes(change, is_kept):
     at_first = {"model": "avatars-32", "t": 0.8}
-    key = lesson_view._key("guidance", lesson_view._load_scene(*inputs(**at_first)), inputs(**at_first))
-    kept = {"guidance": lesson_view._Kept(key, "<p>finished images</p>")}
-    shown = str(lesson_view._show("guidance", *inputs(**at_first | change), kept))
+    key = lesson_handlers.result_key("guidance", lesson_handlers.load_scene_of(*inputs(**at_first)), inputs(**at_first))
+    kept = {"guidance": lesson_handlers.KeptResult(key, "<p>finished images</p>")}
+    shown = str(lesson_handlers.show_lesson("guidance", *inputs(**at_first | change), kept))
     assert ("finished images</p>" in shown.split("In code")[0].replace("finished images.</p>", "")) == is_kept
 
 
 def test_an_empty_field_says_which_image_is_blended_in():
-    empty, chosen = (lesson_view._load_scene(FIRST, other, 0, 0.3, "oracle-memory", 50, 50) for other in (None, SECOND))
+    empty, chosen = (
+        lesson_handlers.load_scene_of(FIRST, other, 0, 0.3, "oracle-memory", 50, 50) for other in (None, SECOND)
+    )
     assert "the second example" in empty.other_name and chosen.other_name == "the image under <em>Blend with</em>"
 
 

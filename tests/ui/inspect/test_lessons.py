@@ -29,12 +29,15 @@ from diffusion_demo.ui.inspect.lessons import (
     guided_samples,
     likelihood,
     regenerate,
+    reverse,
     training,
     words,
 )
+from diffusion_demo.ui.inspect.lessons.html import formula, short
 from diffusion_demo.ui.inspect.lessons.scene import load_scene
 from diffusion_demo.ui.sample.vary import _read
 
+SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 FACE = CHECKPOINTS / "avatars-32" / "showcase"
 
 
@@ -53,7 +56,8 @@ def numbers(html, css_class):
     """Return the numbers in the element of this class."""
     match = re.search(f'<b class="{css_class}">(.*?)</b>', html)
     assert match
-    return [float(number) for number in re.findall(r"[\d.]+(?:e-\d+)?", match.group(1))]
+    text = match.group(1).replace(" × 10", "e").translate(SUPERSCRIPTS)
+    return [float(number) for number in re.findall(r"[\d.]+(?:e-\d+)?", text)]
 
 
 def at(scene, t):
@@ -77,6 +81,25 @@ def test_the_words_lead_from_each_lesson_to_the_next():
         assert name in SHOWS.values()
     assert re.findall('class="next" data-lesson="(.*?)"', ways) == names[:-1]
     assert re.findall('class="go-to" data-lesson="(.*?)"', ways) == names[1:]
+
+
+def test_small_numbers_are_powers_of_ten_as_in_the_explorer(scene):
+    assert [short(value) for value in (0, 0.00132, 5.5401, 2.43e-9)] == ["0", "0.00132", "5.54", "2.43 × 10⁻⁹"]
+    shown = {
+        lesson: re.sub(r'src="[^"]*"|data-[a-z]+="[^"]*"', "", frame.show(lesson, scene)) for lesson in words.LESSONS
+    }
+    assert not {lesson: found for lesson, text in shown.items() if (found := re.findall(r"\d+e-\d+", text))}
+
+
+def test_an_exact_model_that_is_right_is_not_said_to_be_wrong(oracle_scene, scene):
+    exact, network = (reverse.show(at(one, 250)) for one in (oracle_scene, scene))
+    assert "costs nothing but rounding" in exact and "not exact" not in exact
+    assert "the same for all pixels" in exact and "not exact" in network and "the same for all pixels" not in network
+    assert "The network" not in training.show(at(oracle_scene, 250))
+
+
+def test_a_plus_that_continues_a_formula_has_space_on_both_sides():
+    assert '<mo form="infix">&#x0002B;' in formula("+ x") and "infix" not in formula("x + y")
 
 
 @pytest.mark.parametrize("lesson", words.LESSONS)

@@ -22,24 +22,37 @@ const power = (k) => "10" + [...String(k)].map((c) => (c === "-" ? "⁻" : "⁰�
 function short(value) {
   if (Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return "∞";
-  if (value === 0 || (value >= 1e-3 && value < 1e5)) return String(Number(value.toPrecision(3)));
+  if (value === 0 || (value >= 100 && value < 1e5)) return String(Number(value.toPrecision(3)));
+  if (value >= 1e-3 && value < 100) return value.toPrecision(3);
   const [digits, k] = value.toExponential(2).split("e");
   return digits + " × " + power(Number(k));
 }
 
-function paint(canvas, values) {
-  if (canvas.width !== data.size) canvas.width = canvas.height = data.size;
-  const context = canvas.getContext("2d"), out = context.createImageData(data.size, data.size);
-  for (let i = 0, j = 0; i < values.length; i++) {
-    out.data[j++] = (values[i] + 1) * 127.5;
-    if (i % 3 === 2) out.data[j++] = 255;
-  }
-  context.putImageData(out, 0, 0);
+// An element is not replaced by its own new text: that would style and lay out what surrounds it again at every move of t.
+function write(node, text) {
+  const only = node.firstChild;
+  if (only?.nodeType !== Node.TEXT_NODE) node.textContent = text;
+  else if (only.nodeValue !== text) only.nodeValue = text;
 }
 
+function paint(canvas, values) {
+  if (canvas.width !== data.size) canvas.width = canvas.height = data.size;
+  const out = (data.image ??= new ImageData(data.size, data.size)), rgba = out.data;
+  for (let i = 0, j = 0; i < values.length; i += 3, j += 4) {
+    rgba[j] = (values[i] + 1) * 127.5;
+    rgba[j + 1] = (values[i + 1] + 1) * 127.5;
+    rgba[j + 2] = (values[i + 2] + 1) * 127.5;
+    rgba[j + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(out, 0, 0);
+}
+
+// The result is overwritten by the next call.
 function noised(s, t) {
-  const a = Math.sqrt(VALUES.abar(s, t)), b = Math.sqrt(1 - VALUES.abar(s, t));
-  return data.x0.map((x, i) => a * x + b * data.eps[i]);
+  const a = Math.sqrt(VALUES.abar(s, t)), b = Math.sqrt(1 - VALUES.abar(s, t)), { x0, eps } = data;
+  const xt = (data.xt ??= new Float32Array(x0.length));
+  for (let i = 0; i < xt.length; i++) xt[i] = a * x0[i] + b * eps[i];
+  return xt;
 }
 
 function drawStrip(parent, s) {
@@ -54,37 +67,44 @@ function drawStrip(parent, s) {
   }));
 }
 
-function drawNumbers() {
-  const t = state.t, abar = VALUES.abar(chosen(), t), a = Math.sqrt(abar), b = Math.sqrt(1 - abar);
-  find(".signal-number").textContent = a.toFixed(3);
-  find(".noise-number").textContent = b.toFixed(3);
-  find(".t-value").textContent = t + " of " + data.T;
-  find(".t").setAttribute("aria-valuetext", t + " of " + data.T);
+function drawShares(abar) {
   find(".shares .signal").style.width = 100 * abar + "%";
-  find(".shares .signal").textContent = abar > 0.2 ? "signal " + (100 * abar).toFixed(1) + " %" : "";
-  find(".shares .noise").textContent = abar < 0.8 ? "noise " + (100 * (1 - abar)).toFixed(1) + " %" : "";
-  find(".filled").innerHTML = `x<sub>${t}</sub> = √${abar.toPrecision(4)} x<sub>0</sub> + √${(1 - abar).toPrecision(4)} ε = ` +
-    `<b>${a.toFixed(4)}</b> x<sub>0</sub> + <b>${b.toFixed(4)}</b> ε`;
-  find(".variance").textContent = (1 - abar).toFixed(4);
-  find(".deviation").textContent = b.toFixed(4);
-  find(".kl-number").textContent = short(VALUES.kl(chosen(), t));
-  const own = named(state.own) === chosen();
-  find(".on").textContent = chosen().label + (own ? ", this model's schedule" : `, for comparison (this model: ${(named(state.own) || chosen()).label})`);
-  find(".on").classList.toggle("foreign", !own);
-  find(".schedule-filled").innerHTML = `At t = ${t} on ${chosen().label}: β<sub>t</sub> = <b>${short(VALUES.beta(chosen(), t))}</b>, ᾱ<sub>t</sub> = <b>${short(abar)}</b>, ` +
-    `SNR = ᾱ<sub>t</sub> / (1 − ᾱ<sub>t</sub>) = <b>${short(VALUES.snr(chosen(), t))}</b>`;
-  drawFlow(chosen(), t);
-  for (const s of data.schedules) find(`.schedules tr[data-name="${s.name}"] .now`).textContent = short(VALUES[state.view](s, t));
+  write(find(".shares .signal"), abar > 0.2 ? "signal " + (100 * abar).toFixed(1) + " %" : "");
+  write(find(".shares .noise"), abar < 0.8 ? "noise " + (100 * (1 - abar)).toFixed(1) + " %" : "");
 }
 
+// Only the open lesson is drawn: the others are when they open.
+const DRAWN = {
+  forward(xt) {
+    const t = state.t, abar = VALUES.abar(chosen(), t), a = Math.sqrt(abar), b = Math.sqrt(1 - abar);
+    paint(find("canvas.xt"), xt);
+    find("canvas.xt").setAttribute("aria-label", "the image with noise, t = " + t);
+    drawShares(abar);
+    const texts = { ".signal-number": a.toFixed(3), ".noise-number": b.toFixed(3), ".making .index": String(t), ".kept": abar.toPrecision(4), ".lost": (1 - abar).toPrecision(4),
+      ".signal-factor": a.toFixed(4), ".noise-factor": b.toFixed(4),
+      ".variance": (1 - abar).toFixed(4), ".deviation": b.toFixed(4), ".kl-number": short(VALUES.kl(chosen(), t)) };
+    for (const [place, text] of Object.entries(texts)) write(find(place), text);
+    drawHistogram(xt);
+    find(".kl").chart?.mark(t);
+  },
+  schedules() {
+    const s = chosen(), t = state.t, filled = find(".schedule-filled");
+    const texts = { ".index": String(t), ".name": s.label, ".beta": short(VALUES.beta(s, t)), ".abar": short(VALUES.abar(s, t)), ".ratio": short(VALUES.snr(s, t)) };
+    for (const [place, text] of Object.entries(texts)) write(filled.querySelector(place), text);
+    for (const one of data.schedules) write(find(`.schedules tr[data-name="${one.name}"] .now`), short(VALUES[state.view](one, t)));
+    drawFlow(s, t);
+    find(".curve").chart?.mark(t);
+  },
+};
+
 function drawTime() {
-  const xt = noised(chosen(), state.t), nearest = stops().reduce((a, b) => (Math.abs(b - state.t) < Math.abs(a - state.t) ? b : a));
-  find(".t").value = state.t;
+  const s = chosen(), t = state.t, xt = noised(s, t), nearest = stops().reduce((a, b) => (Math.abs(b - t) < Math.abs(a - t) ? b : a)), own = named(state.own) === s;
+  find(".t").value = t;
+  find(".t").setAttribute("aria-valuetext", t + " of " + data.T);
+  write(find(".t-value"), t + " of " + data.T);
+  write(find(".on"), s.label + (own ? ", this model's schedule" : `, for comparison (this model: ${(named(state.own) || s).label})`));
+  find(".on").classList.toggle("foreign", !own);
   paint(find("canvas.small"), xt);
-  paint(find("canvas.xt"), xt);
-  find("canvas.xt").setAttribute("aria-label", "the image with noise, t = " + state.t);
-  for (const frame of every(".frame")) frame.classList.toggle("here", Number(frame.dataset.t) === nearest && frame.dataset.schedule === chosen().name);
-  drawNumbers();
-  drawHistogram(xt);
-  moveCursors();
+  for (const frame of every(".frame")) frame.classList.toggle("here", Number(frame.dataset.t) === nearest && frame.dataset.schedule === s.name);
+  DRAWN[state.lesson]?.(xt);
 }

@@ -35,6 +35,13 @@ function markBusy() {
   find(".working").textContent = "Computing ...";
 }
 
+// Gradio updates the lesson before the first part of a computation arrives, so only its end says that it has ended.
+function showComputing() {
+  block().classList.toggle("computing", isComputing);
+  isComputing ? block().setAttribute("aria-busy", "true") : block().removeAttribute("aria-busy");
+  write(find(".working"), isComputing ? "Computing ..." : "");
+}
+
 function isTrue(panel) {
   const steps = Number(panel.dataset.steps), t = Math.max(1, (state.t / data.T) * steps), rounding = steps === data.T ? 0 : 1;
   return panel.dataset.answer !== stale && panel.dataset.lesson === state.lesson && Math.abs(panel.dataset.t - t) <= rounding && Number(panel.dataset.seed) === data.seed;
@@ -48,8 +55,7 @@ function settle(finished) {
   nameExamples(); // Gradio may make them later than this element
   if (isTrue(panel)) {
     block().classList.remove("busy", "other");
-    block().removeAttribute("aria-busy");
-    find(".working").textContent = "";
+    showComputing();
     if (finished) addModel();
   } else if (finished && panel.dataset.lesson !== state.lesson) markBusy();
   if (finished && find(".link").href !== address(location.origin + location.pathname)) showLink();
@@ -78,6 +84,7 @@ function addOwn(betas) {
 }
 
 document.addEventListener("lesson-busy", () => {
+  isComputing = false; // a change ends it
   stale = answer()?.dataset.answer;
   markBusy();
 });
@@ -85,7 +92,7 @@ document.addEventListener("lesson-busy", () => {
 let isComputing = false;
 document.addEventListener("lesson-pressed", () => {
   isComputing = true;
-  markBusy();
+  showComputing();
 });
 document.addEventListener("lesson-computed", () => {
   isComputing = false;

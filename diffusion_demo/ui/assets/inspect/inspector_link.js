@@ -29,7 +29,10 @@ function addModel() {
 function release() {
   showAddress();
   showLink();
-  if (!answer() || !isTrue(answer())) markBusy(); // what is true already, the server does not compute again
+  if (!answer() || !isTrue(answer())) {
+    isComputing = false; // a change ends it
+    markBusy(); // what is true already, the server does not compute again
+  }
   element.closest("#inspector").shown = { t: state.t / data.T, lesson: state.lesson };
   trigger("release");
 }

@@ -13,10 +13,6 @@ function drawLines(parent, height, view) {
   lineChart(parent, { label: VIEW_TITLES[view] + " over t", height, x: { title: "t" }, y, xs, series, mark: state.t });
 }
 
-function moveCursors() {
-  for (const parent of every(".curve, .kl")) parent.chart?.mark(state.t);
-}
-
 function drawHistogram(xt) {
   const counts = new Array(BINS).fill(0), width = (2 * WIDEST) / BINS, chart = find(".histogram").chart;
   let sum = 0, squares = 0;
@@ -28,15 +24,15 @@ function drawHistogram(xt) {
   }
   const mean = sum / xt.length, densities = counts.map((n) => Math.min(n / xt.length / width, 1));
   if (chart) chart.setData([chart.data[0], [...densities, 0], chart.data[2]]);
-  find(".mean").textContent = (Math.abs(mean) < 5e-4 ? 0 : mean).toFixed(3).replace("-", "−");
-  find(".spread").textContent = Math.sqrt(squares / xt.length - mean * mean).toFixed(3);
+  write(find(".mean"), (Math.abs(mean) < 5e-4 ? 0 : mean).toFixed(3).replace("-", "−"));
+  write(find(".spread"), Math.sqrt(squares / xt.length - mean * mean).toFixed(3));
 }
 
 function drawPlots() {
   if (state.lesson === "forward") {
     const xs = Array.from({ length: BINS + 1 }, (_, i) => -WIDEST + (i * 2 * WIDEST) / BINS);
     const normal = { label: "standard normal", color: "--line-linear", values: xs.map((v) => Math.exp((-v * v) / 2) / Math.sqrt(2 * Math.PI)) };
-    const bars = { label: "pixels of x_t", color: "--line-squaredcos_cap_v2", values: xs.map(() => 0), steps: true, fill: true, width: 1 };
+    const bars = { label: "noisy image", color: "--line-squaredcos_cap_v2", values: xs.map(() => 0), steps: true, fill: true, width: 1 };
     lineChart(find(".histogram"), { label: "Pixel values of the noisy image", height: 190, x: { title: "pixel value" }, y: { title: "density", range: [0, 1] }, xs, series: [bars, normal] });
     drawLines(find(".kl"), 190, "kl");
   }

@@ -32,35 +32,34 @@ function drawSchedules() {
   drawTime();
 }
 
-// z, the velocity u, and each target computed from x_t and u: the identities of flow matching, for the image at t.
+// Each target in two ways, computed directly and from x_t and u: the identities of flow matching, for the image at t.
 function flowTargets(s, t) {
-  const abar = VALUES.abar(s, t), a = Math.sqrt(abar), b = Math.sqrt(1 - abar), time = b / (a + b), c = 1 / (a + b);
-  const rows = {
-    "x₀": [(x) => x, (x, e, z, u) => z - time * u],
-    "ε": [(x, e) => e, (x, e, z, u) => z + (1 - time) * u],
-    "v": [(x, e) => a * e - b * x, (x, e, z, u) => ((1 - 2 * time) * z) / c + c * u],
-    "u": [(x, e) => e - x, (x, e, z, u) => u],
+  const abar = VALUES.abar(s, t), a = Math.sqrt(abar), b = Math.sqrt(1 - abar), time = b / (a + b), c = 1 / (a + b), { x0, eps } = data;
+  const direct = new Float64Array(4), viaFlow = new Float64Array(4), largest = new Float64Array(4);
+  const compute = (i) => {
+    // u as a network that predicts v would give it: u = (v - (1 - 2s) x_t) / c
+    const x = x0[i], e = eps[i], v = a * e - b * x, xt = a * x + b * e, z = c * xt, u = (v - (1 - 2 * time) * xt) / c;
+    direct[0] = x, viaFlow[0] = z - time * u;
+    direct[1] = e, viaFlow[1] = z + (1 - time) * u;
+    direct[2] = v, viaFlow[2] = ((1 - 2 * time) * z) / c + c * u;
+    direct[3] = e - x, viaFlow[3] = u;
   };
-  const middle = 3 * (Math.floor(data.size / 2) * data.size + Math.floor(data.size / 2)), x0 = data.x0, eps = data.eps;
-  return { time, c, rows: Object.entries(rows).map(([name, [direct, viaFlow]]) => {
-    let largest = 0, shown = null;
-    for (let i = 0; i < x0.length; i++) {
-      // u as a network that predicts v would give it: u = (v - (1 - 2s) x_t) / c
-      const xt = a * x0[i] + b * eps[i], z = c * xt, u = (a * eps[i] - b * x0[i] - (1 - 2 * time) * xt) / c;
-      const one = direct(x0[i], eps[i]), other = viaFlow(x0[i], eps[i], z, u);
-      largest = Math.max(largest, Math.abs(one - other));
-      if (i === middle) shown = [one, other];
-    }
-    return { name, shown, largest };
-  }) };
+  for (let i = 0; i < x0.length; i++) {
+    compute(i);
+    for (let k = 0; k < 4; k++) largest[k] = Math.max(largest[k], Math.abs(direct[k] - viaFlow[k]));
+  }
+  compute(3 * (Math.floor(data.size / 2) * data.size + Math.floor(data.size / 2))); // the middle pixel
+  return { time, c, direct, viaFlow, largest };
 }
 
-const FORMULAS = { "x₀": "c x<sub>t</sub> − s u", "ε": "c x<sub>t</sub> + (1 − s) u", "v": "(1 − 2s) x<sub>t</sub> + c u", "u": "(v − (1 − 2s) x<sub>t</sub>) / c" };
-
 function drawFlow(s, t) {
-  if (state.lesson !== "schedules") return;
-  const flow = flowTargets(s, t);
-  find(".flow-filled").innerHTML = `At t = ${t} on ${s.label}: s = <b class="flow-time">${flow.time.toFixed(4)}</b>, c = <b class="flow-scale">${flow.c.toFixed(4)}</b>`;
-  find(".flow tbody").innerHTML = flow.rows.map(({ name, shown, largest }) => `<tr data-target="${name}"><th scope="row">${name}</th><td>${shown[0].toFixed(4)}</td>` +
-    `<td>${FORMULAS[name]} = ${shown[1].toFixed(4)}</td><td>${short(largest)}</td></tr>`).join("");
+  const { time, c, direct, viaFlow, largest } = flowTargets(s, t), filled = find(".flow-filled");
+  for (const [place, text] of Object.entries({ ".index": String(t), ".name": s.label, ".flow-time": time.toFixed(4), ".flow-scale": c.toFixed(4) })) {
+    write(filled.querySelector(place), text);
+  }
+  every(".flow tbody tr").forEach(({ cells }, k) => {
+    write(cells[1], direct[k].toFixed(4));
+    write(cells[2].lastElementChild, viaFlow[k].toFixed(4));
+    write(cells[3], short(largest[k]));
+  });
 }

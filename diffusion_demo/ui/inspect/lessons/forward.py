@@ -108,5 +108,5 @@ def _moments_table(scene: Scene) -> str:
         ]
         for x0, mean, mean_error, exact_mean, variance, variance_error, exact_variance in compare_moments(scene)
     ]
-    head = [f"{NUM_WALKS:,} walks", "mean", "√ᾱ<sub>t</sub> x<sub>0</sub>", "variance", "1 − ᾱ<sub>t</sub>"]
+    head = ["clean pixel", "mean", "√ᾱ<sub>t</sub> x<sub>0</sub>", "variance", "1 − ᾱ<sub>t</sub>"]
     return html.table(head, rows)

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from diffusion_demo.images import contact_sheet, to_uint8
 
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 @lru_cache(maxsize=64)
 def formula(latex: str) -> str:
-    """Return the MathML of a LaTeX formula."""
-    return convert(latex, display="block")
+    """Return the MathML of a LaTeX formula. A plus at its beginning continues the formula before it."""
+    # Browsers take an operator at the beginning for a sign and leave no space after it.
+    return convert(latex, display="block").replace("<mrow><mo>&#x0002B;", '<mrow><mo form="infix">&#x0002B;', 1)
 
 
 def equation(latex: str, numbers: str, source: str) -> str:
@@ -76,6 +79,14 @@ def table(head: list[str], rows: list[list[str]]) -> str:
         '<div class="scrolling" tabindex="0"><table class="numbers">'
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def short(value: float) -> str:
+    """Format a number with three digits, and one below 0.001 as a power of ten, as the explorer does."""
+    if value == 0 or abs(value) >= 1e-3:
+        return f"{value:.3g}"
+    digits, exponent = f"{value:.2e}".split("e")
+    return f"{digits} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
 
 
 def measured(value: float, error: float) -> str:

@@ -64,7 +64,7 @@ def render(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
     nearest_t, bits = min(ascending, key=lambda term: abs(term[0] - scene.t))
     total = len(scene.chain)
     nearest = f" The step nearest to t = {scene.t} is that of t = {nearest_t}." if nearest_t != scene.t else ""
-    at_t = f"At t = {nearest_t} the reverse step costs <b>{bits:.3g}</b> bits per dimension.{nearest}"
+    at_t = f"At t = {nearest_t} the reverse step costs <b>{html.short(bits)}</b> bits per dimension.{nearest}"
     is_reached = len(terms) == steps or ascending[0][0] <= scene.t
     missing = f'<p class="found">{len(terms):,} of {steps:,} steps, from the noisiest on.</p>'
     return (
@@ -95,7 +95,7 @@ def _sum_table(scene: Scene, terms: list[tuple[int, float]]) -> str:
     rows = [
         ["L<sub>0</sub>, decoding to pixels", f"{first:.4f}"],
         ["L<sub>1</sub> to L<sub>T−1</sub>, all other steps", f"{middle:.4f}"],
-        ["L<sub>T</sub>, information left in pure noise", f"{prior:.2g}"],
+        ["L<sub>T</sub>, information left in pure noise", html.short(prior)],
         ["<b>sum: bits per dimension</b>", f'<b class="total">{first + middle + prior:.4f}</b>'],
     ]
     few = len(terms) < len(scene.chain)

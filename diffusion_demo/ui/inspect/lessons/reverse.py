@@ -19,6 +19,8 @@ LATEX = "\n".join(
     ]
 )
 
+ROUNDING = 1e-9  # bits per dimension
+
 
 def show(scene: Scene) -> str:
     """Return the figures and numbers of the lesson."""
@@ -60,14 +62,16 @@ def show(scene: Scene) -> str:
 def _words(scene: Scene, p: Reverse, q: Gaussian) -> str:
     weight = float(scene.chain.posterior_coef_x0[scene.index])
     bits = float(kl_term(q, p)[0] if scene.index else decoder_term(p, scene.x0)[0])
-    cost = f'<b class="bits">{bits:.3g}</b> bits per dimension (L<sub>{scene.index}</sub>)'
+    cost = f'<b class="bits">{html.short(bits)}</b> bits per dimension (L<sub>{scene.index}</sub>)'
     last = (
         f"The step from t = 1 gives each pixel value a probability. Storing the image with these costs {cost}, because "
         "the noise of the step spreads over several values (lesson 5)."
     )
     other = (
         f"Because the guess is not exact, this step costs {cost}: little where x̂<sub>0</sub> has little weight in the "
-        f"step, here {weight:.2g}."
+        f"step, here {html.short(weight)}."
+        if bits > ROUNDING
+        else f"The guess is right, so this step costs nothing but rounding: {cost}."
     )
     network = "" if scene.denoiser_name == "exact model" else " The network works for all images."
     return (
@@ -89,7 +93,9 @@ def _deviations(scene: Scene, deviation: Tensor) -> str:
         [
             "learned" if chain.learns_variance else "this model's, fixed",
             f"{deviation.mean():.5f}",
-            f"from {deviation.min():.5f} to {deviation.max():.5f} over the pixels",
+            f"from {deviation.min():.5f} to {deviation.max():.5f} over the pixels"
+            if chain.learns_variance
+            else "the same for all pixels",
         ],
     ]
     return html.table(["standard deviation of the step", "", ""], rows)

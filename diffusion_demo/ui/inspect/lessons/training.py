@@ -9,6 +9,7 @@ from diffusion_demo.ui.inspect.lessons import html
 from diffusion_demo.ui.inspect.lessons.scene import Scene
 
 NUM_DRAWS, CURVE_POINTS = 16, 24
+LEAST_ERROR = 1e-6  # the bottom of the logarithmic chart
 LATEX = (
     "L_{\\mathrm{simple}} = \\mathbb{E}_{t, x_0, \\varepsilon}\n"
     r"\left\|\varepsilon - \varepsilon_\theta"
@@ -29,6 +30,7 @@ def show(scene: Scene) -> str:
     error_map = difference.mean(1, keepdim=True).expand_as(scene.x0)
     mean, error = estimate_loss(scene)
     ts, network, optimal = error_curves(scene)
+    between = " The network lies in between: it generalizes." if scene.denoiser_name == "network" else ""
     return (
         html.equation(
             LATEX,
@@ -51,14 +53,14 @@ def show(scene: Scene) -> str:
             chart(
                 "Squared error of eps over t",
                 ts,
-                {"network": network, "optimal denoiser of the sixteen images": optimal},
+                {scene.denoiser_name: network, "optimal denoiser of the sixteen images": optimal},
                 "t",
                 "squared error of ε",
                 log=True,
                 mark=scene.t,
             ),
-            '<p class="found">The optimal denoiser knows only its sixteen images. On one of them its error falls to 0, '
-            "which is memorization; on any other image it is large. The network lies in between: it generalizes.</p>",
+            '<p class="found">The optimal denoiser knows only its sixteen images. On one of them its error falls to 0 '
+            f"(drawn at 10⁻⁶), which is memorization; on any other image it is large.{between}</p>",
         )
     )
 
@@ -112,7 +114,7 @@ def error_curves(scene: Scene) -> tuple[list[int], list[float], list[float]]:
     predicted = chain.p(call_model(scene.model, chain, xt, t, **scene.labels(len(indices))), xt, t, clip=False).eps
     optimal = torch.cat([scene.optimal_x0(xt[k : k + 1], i) for k, i in enumerate(indices)])
     curves = (predicted, chain.eps_from_x0(xt, t, optimal))
-    network, best = (mean_flat((curve - eps) ** 2).clamp(min=1e-6).tolist() for curve in curves)
+    network, best = (mean_flat((curve - eps) ** 2).clamp(min=LEAST_ERROR).tolist() for curve in curves)
     return [i + 1 for i in indices], network, best
 
 
