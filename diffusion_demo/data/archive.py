@@ -88,13 +88,13 @@ class _BoundedReader(io.BufferedReader):
 def _open_archive(file: io.BufferedReader, name: str) -> zipfile.ZipFile:
     start = file.read(4)
     if not zipfile.is_zipfile(file) and not start.startswith(b"PK") and names.suffix(name) != "zip":
-        raise BadInput(f"{name} is neither a folder nor a zip file of images. Choose one of these.")
+        raise BadInput(f"{name} is neither a folder nor a ZIP file of images. Choose one of these.")
     try:
         return zipfile.ZipFile(file)
     except BadInput:
         raise
     except Exception as error:  # zipfile raises more than BadZipFile for damaged files
-        raise BadInput(f"{name} is a damaged or truncated zip file. Create or copy it again.") from error
+        raise BadInput(f"{name} is damaged or not a ZIP file. Create or copy it again.") from error
 
 
 def _member_name(info: zipfile.ZipInfo) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from diffusion_demo.data import names
 from diffusion_demo.data.classes import ClassOf, classes_from_file_names, classes_from_folders
 from diffusion_demo.data.file_errors import UnreadableFile, decoding, readable
 from diffusion_demo.data.file_threads import map_files
@@ -116,10 +115,9 @@ def _trained_digests(entries: Iterable[Entry]) -> set[str]:
 
 
 def _no_images_message(title: str, rejected: dict[str, str], ignored: dict[str, int]) -> str:
-    message = f"{title} contains no readable images ({', '.join(sorted(names.IMAGE_SUFFIXES))})."
-    if not rejected and ignored:
-        return f"{message} It has {list_suffixes(ignored)}. Choose another source."
-    if not rejected:
-        return f"{message} Choose another source."
-    label, reason = next(iter(rejected.items()))
-    return f"{message} For example, {label}: {reason}"
+    message = f"No readable images in {title}."
+    if rejected:
+        label, reason = next(iter(rejected.items()))
+        return f"{message} For example, {label}: {reason}"
+    contents = f" It has {list_suffixes(ignored)}." if ignored else ""
+    return f"{message}{contents} Choose a source of PNG, JPEG, WebP, GIF, BMP, TIFF or AVIF files."

@@ -26,7 +26,7 @@ def parse_source(value: str | Path | Iterable[str | Path]) -> Source:
         return _path(value)
     paths = tuple(dict.fromkeys(map(_path, value)))
     if not paths:
-        raise BadInput("The list of files is empty. Choose images or a zip file of images.")
+        raise BadInput("The list of files is empty. Choose images or a ZIP file of images.")
     return paths[0] if len(paths) == 1 and _holds_images(paths[0]) else paths
 
 
@@ -87,6 +87,6 @@ def open_source(source: Source) -> Iterator[Listing]:
         with list_zip(source) as listing:
             yield listing
     elif os.path.exists(source):
-        raise BadInput(f"{source} is neither a folder nor a zip file of images. Choose one of these.")
+        raise BadInput(f"{source} is neither a folder nor a ZIP file of images. Choose one of these.")
     else:
         raise BadInput(f"No file or folder at {source}. Check the path.")

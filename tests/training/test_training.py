@@ -102,7 +102,7 @@ def odd_folders(digits, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--data", "empty"], "no readable images"),
+        (["--data", "empty"], "No readable images"),
         (["--data", "digits", "--image-size", "18"], "16 and 20"),
         (["--data", "digits", "--init-from", "empty"], "empty"),
     ],
@@ -116,7 +116,7 @@ def test_a_run_that_cannot_start_is_refused_and_leaves_no_run(command, tiny, odd
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--data", "words"], "no readable images"),
+        (["--data", "words"], "No readable images"),
         (["--data", "nowhere"], "nowhere"),
         (["--data", "words/notes.txt"], "notes.txt"),
         (["--data", "digits", "--batch-size", "0"], "Batch size"),

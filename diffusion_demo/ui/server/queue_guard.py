@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gradio.queueing import Event, Queue
+from gradio.routes import App
 from starlette.exceptions import HTTPException
 
 from diffusion_demo.ui.server.fair_order import sort_fairly
@@ -58,17 +59,33 @@ def _sender(call: Event) -> tuple[str, str]:
     return call.request.scope.get("visitor", ""), address_of(call.request)
 
 
+class _Iterators(dict):
+    """The running generators of a page by event, each of which may be removed twice.
+
+    Gradio 6.31 looks up an event that ends and is canceled at the same time twice before it removes it under a lock.
+    The second removal would answer the cancellation with an error.
+    """
+
+    def __delitem__(self, event_id: str) -> None:
+        self.pop(event_id, None)
+
+
 class QueueGuard:
     """Puts the limits in front of a queue, whose `push` it replaces."""
 
     def __init__(self, queue: Queue):
         self._queue, self._push, self._sweeper = queue, queue.push, None
-        self._log_message = queue.log_message
+        self._log_message, self._set_server_app = queue.log_message, queue.set_server_app
         self._unheard_since: dict[str, float] = {}  # when a session was first seen without a listener
         self._visitors: dict[str, str] = {}  # of the sessions whose results Gradio keeps
-        queue.log_message = self.log_message
+        queue.log_message, queue.set_server_app = self.log_message, self.set_server_app
         queue.push = self.push  # pyright: ignore[reportAttributeAccessIssue]
         _guards[:] = [self]
+
+    def set_server_app(self, app: App) -> None:
+        """Set the app of the queue as Gradio does, with generators that may be removed twice."""
+        app.iterators = _Iterators(app.iterators)
+        self._set_server_app(app)
 
     async def push(self, body: Any, request: Any, username: str | None) -> tuple:
         """Add a call as Gradio does. Raises HTTPException if its visitor or address has too many."""

@@ -1,5 +1,6 @@
 """Work ends when its visitor leaves, and pixels are decoded by no more threads than the page allows."""
 
+import asyncio
 import threading
 from types import SimpleNamespace
 
@@ -7,12 +8,14 @@ import gradio as gr
 import pytest
 from gradio.context import LocalContext
 from gradio.queueing import Event
+from gradio.routes import App
 from PIL import Image
 
 from diffusion_demo import data
 from diffusion_demo.data import file_errors
 from diffusion_demo.errors import BadInput
 from diffusion_demo.ui.server import cancellation
+from diffusion_demo.ui.server.queue_guard import QueueGuard
 from diffusion_demo.ui.settings import Settings, settings
 
 
@@ -84,3 +87,23 @@ def test_as_many_threads_decode_at_once_as_allowed(monkeypatch):
     for thread in threads:
         thread.join()
     assert most == 2
+
+
+def test_an_event_may_end_and_be_canceled_at_the_same_time():
+    with gr.Blocks() as page:
+        button = gr.Button()
+        button.click(lambda: None, None, None)
+    page.queue()
+    QueueGuard(page._queue)
+    app = App.create_app(page)
+    page._queue.set_server_app(app)
+
+    async def frames():
+        yield "a frame"
+
+    async def end_twice():
+        app.iterators["event"] = frames()
+        await asyncio.gather(page._queue.reset_iterators("event"), page._queue.reset_iterators("event"))
+
+    asyncio.run(end_twice())
+    assert not app.iterators
