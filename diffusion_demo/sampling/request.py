@@ -65,7 +65,9 @@ class Request:
         "auto", "Precision of the network: bf16, fp32, or what is faster on this machine (auto).", PRECISIONS
     )
     guidance_interval: tuple[int, int] | None = setting(
-        None, "Lowest and highest t at which guidance acts. Default: the noisier 60 %.", title="The guidance interval"
+        None,
+        "Lowest and highest t at which guidance acts. Default: the noisier 60 %, or all for a scale below 1.",
+        title="The guidance interval",
     )
     classifier_scale: float = setting(
         0.0, "Scale of classifier guidance. 0 is off, 1 to 4 is usual.", title="The classifier scale", ge=0, le=100
@@ -132,10 +134,12 @@ class Request:
     def _usual_interval(self, diffusion: "Diffusion") -> tuple[int, int]:
         """Return the lowest and highest t at which guidance acts by default.
 
+        A scale below 1 takes the class away, which has no effect if the class comes back at low noise.
         A classifier does not guide ddim at the noisiest timesteps: ddim does not clip the shifted x_0 (ADM Algorithm
         2), and the shift is scaled by 1/sqrt(abar), which reaches 20,000 at the end of a cosine schedule.
         """
         low, high = default_guidance_interval(len(diffusion))
+        low = 0 if self.guidance_scale < 1 else low
         if self.classifier_scale and self.sampler == "ddim":
             high = min(high, int((diffusion.abar >= MIN_SIGNAL).sum()) - 1)
         return min(low, high), high

@@ -61,7 +61,7 @@ def read_status(run: RunFolder) -> Status:
         max_steps=start["max_steps"],
         images_seen=last.get("images_seen", 0),
         images_per_second=last.get("images_per_second"),
-        seconds_left=_seconds_left(start, last) if process and last else None,
+        seconds_left=_seconds_left(start, last) if process and last.get("step", 0) > start["resumed_from"] else None,
         memory=process.memory_info().rss if process else None,
         message=end.get("message", "") if end else "",
         reason=end.get("reason", "") if end else "",

@@ -35,9 +35,12 @@ def build() -> GuardedBlocks:
             with gr.Tab("Sample", id="sample", elem_id="sample-tab") as sample:
                 model_fields = sample_tab.build(page)
             with gr.Tab("Train", id="train", elem_id="train-tab") as train:
-                timer = train_tab.build(page, tabs, owner, model_fields)
+                timer, start_from = train_tab.build(page, tabs, owner, model_fields)
             with gr.Tab("Inspect", id="inspect", elem_id="inspect-tab") as inspect:
-                inspect_tab.build(page, tabs)
+                lesson_model = inspect_tab.build(page, tabs)
+        sample.select(sample_tab.refresh_models, model_fields[:2], model_fields, **sample_tab.UNLIMITED_EVENT)
+        train.select(train_tab.refresh_initial_models, start_from, start_from, **sample_tab.UNLIMITED_EVENT)
+        inspect.select(inspect_tab.refresh_models, lesson_model, lesson_model, **sample_tab.UNLIMITED_EVENT)
         for tab, polls in ((sample, "false"), (train, "true"), (inspect, "false")):
             tab.select(None, None, timer, js=f"() => ({{__type__: 'update', active: {polls}}})")
         gr.Markdown(CREDITS, elem_id="credits")

@@ -243,7 +243,7 @@ def test_the_class_chosen_is_the_class_made(open_page, tmp_path):
 def test_the_newest_checkpoint_of_a_run_can_be_sampled(open_page, tmp_path):
     page = open_page()
     choose_model(page, "run, step 12")
-    expect(page.locator("#stage .invitation")).to_contain_text("Nothing generated with run, step 12 yet.")
+    expect(page.locator("#stage .invitation")).to_contain_text("run, step 12 is ready.")
     expect(page.locator("#stage .cell")).to_have_count(0)
     choose_class(page, "three")
     generate(page, images=2, steps=3)
@@ -268,6 +268,11 @@ def test_a_perfect_model_is_sampled_like_any_other(open_page, tmp_path):
     expect(page.locator("#stage .known")).to_be_visible()
     expect(page.locator("#class-cards")).to_be_hidden()
     expect(page.get_by_label("number input for Guidance")).to_be_disabled()
+    page.locator("#seed input").fill("1.5")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("Seed must be a whole number from 0 to")
+    expect(page.locator("#stage .known")).to_be_visible()
+    page.locator("#seed input").fill("1")
     generate(page, images=2, steps=12)
     download_first(page).save_as(tmp_path / "one.png")
     with Image.open(tmp_path / "one.png") as image:
@@ -278,6 +283,15 @@ def test_a_perfect_model_is_sampled_like_any_other(open_page, tmp_path):
         for path in (ROOT / "checkpoints" / "avatars-32" / "showcase").glob("seed_*.png")
     ]
     assert min(np.abs(made - original).max() for original in shown) <= 2
+
+
+def test_on_a_phone_new_images_are_seen_from_their_upper_edge(open_page):
+    page = open_page(PHONE)
+    page.evaluate("scrollTo(0, 600)")
+    generate(page, images=2, steps=3)
+    page.wait_for_timeout(1000)
+    box = page.locator("#stage .sheet").bounding_box()
+    assert box and box["y"] > -1 and box["y"] + box["height"] <= PHONE["height"], box
 
 
 def test_seeds_random_reused_and_kept(open_page):
@@ -503,7 +517,7 @@ def test_a_reload_keeps_the_model_and_its_classes(open_page):
     page.wait_for_url("**model=run%2Fstep_000012**")
     page.reload()
     expect(page.get_by_role("combobox", name="Model").first).to_have_value("run, step 12")
-    expect(page.locator("#stage .invitation")).to_contain_text("Nothing generated with run, step 12 yet.")
+    expect(page.locator("#stage .invitation")).to_contain_text("run, step 12 is ready.")
     choose_class(page, "three")
     generate(page, images=1, steps=1)
     expect(page.locator("#stage .caption")).to_contain_text("run, step 12")

@@ -14,6 +14,7 @@ from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.training.run_folder import resolve_checkpoint
 from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, open_part
 from tests.browser.servers import serving
+from tests.browser.test_sample_tab import choose_model
 
 SOON = 120_000
 pytestmark = pytest.mark.usefixtures("kill_trainers_of_the_page")
@@ -123,13 +124,15 @@ def check_report_and_settings(page):
 
 def start_training(page):
     """Start a run, and check that it trains and shows previews."""
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
     page.get_by_role("button", name="Start", exact=True).click()
     line = page.locator("#train-line")
+    expect(line).to_be_in_viewport(timeout=SOON)
     expect(line).to_contain_text("Starting", timeout=SOON)
     expect(page.locator("#train-start")).to_have_text("Add to queue")
     expect(page.locator("#train-start")).to_be_enabled()
     expect(line).to_contain_text(re.compile(r"Training.*step \d+.*has seen .*images/s.*left.*GB"), timeout=SOON)
-    expect(line).to_contain_text("Previews resemble your images after about 3,000 training images")
+    expect(line).to_contain_text("Previews begin to resemble your images after about 3,000 training images")
     expect(line).to_contain_text("my-digits-1")
     expect(page.locator("#timeline .status")).to_contain_text("Before training", timeout=SOON)
     expect(page.locator("#timeline .status")).to_contain_text("Step 20, preview 2 of 2", timeout=SOON)
@@ -192,7 +195,7 @@ def stop_and_sample(page):
     page.get_by_role("button", name="Open in Sample").click()
     expect(page.get_by_role("combobox", name="Model")).to_have_value(re.compile(r"my-digits-1, step \d+"))
     page.wait_for_function("window.scrollY === 0")
-    expect(page.locator("#stage .invitation")).to_contain_text("Nothing generated with my-digits-1, step")
+    expect(page.locator("#stage .invitation")).to_contain_text("my-digits-1, step")
     page.get_by_label("number input for Images").fill("2")
     page.get_by_label("number input for Images").blur()
     page.get_by_role("button", name="Generate", exact=True).click()
@@ -247,7 +250,9 @@ def test_start_is_ready_after_a_run_that_ends_by_its_time(open_page, trained_run
 def test_runs_can_be_opened_compared_exported_renamed_and_deleted(open_page, trained_run, tmp_path):
     for name in ("copy", "spare"):
         shutil.copytree(trained_run, trained_run.parent / name)
-    page = open_train(open_page)
+    page = open_page()
+    choose_model(page, "copy, step 12")
+    page.get_by_role("tab", name="Train").click()
     row(page, "copy").get_by_role("button", name="Show copy", exact=True).click()
     expect(page.get_by_role("combobox", name="Run", exact=True)).to_have_value("copy")
     open_part(page, "Compare and repeat")
@@ -277,12 +282,24 @@ def rename_and_delete(page, runs):
     renamed = row(page, "my-digits")
     expect(renamed).to_be_visible(timeout=SOON)
     assert (runs / "my-digits").is_dir() and not (runs / "copy").exists()
+    model = page.get_by_role("combobox", name="Model").first
+    page.get_by_role("tab", name="Sample").click()
+    expect(model).to_have_value("my-digits, step 12")
+    page.get_by_role("tab", name="Train").click()
     renamed.get_by_role("button", name="Delete my-digits").click()
     page.get_by_role("button", name="Keep my-digits").click()
     renamed.get_by_role("button", name="Delete my-digits").click()
     page.get_by_role("button", name="Delete permanently: my-digits").click()
     expect(renamed).to_have_count(0, timeout=SOON)
     assert not (runs / "my-digits").exists() and (runs / "spare").exists()
+    page.get_by_role("tab", name="Sample").click()
+    gone = page.get_by_test_id("toast-body").filter(
+        has_text="my-digits/step_000012 was renamed, deleted or trained further"
+    )
+    expect(gone).to_be_visible()
+    expect(model).to_have_value("Avatars, 32x32 (bundled)")
+    expect(page.locator("#class-cards").get_by_role("radio", name="robot", exact=True)).to_be_visible()
+    page.get_by_role("tab", name="Train").click()
 
 
 def test_a_folder_keeps_its_classes_fixes_are_one_click_and_runs_wait_in_an_ordered_queue(open_page, digits, tmp_path):

@@ -125,6 +125,15 @@ def test_the_time_left_is_the_nearer_budgets(tmp_path, trainer, budget, left):
     assert read_status(run).seconds_left == (None if left is None else pytest.approx(left))
 
 
+def test_the_time_left_of_a_continued_run_is_not_that_of_the_call_before(tmp_path, trainer):
+    first = start(trainer.pid, max_minutes="1"), step(10, elapsed=60)
+    run = write_events(tmp_path / "run", *first, start(trainer.pid, max_minutes="1", resumed_from=10))
+    assert read_status(run).seconds_left is None
+    with run.events_file.open("a") as file:
+        file.write(step(11, elapsed=1) + "\n")
+    assert read_status(run).seconds_left == pytest.approx(59)
+
+
 def test_a_launched_trainer_is_followed_told_to_stop_and_found_finished(digits, tiny, tmp_path, environment):
     run = RunFolder(tmp_path / "run")
     arguments = [

@@ -25,7 +25,7 @@ def test_a_click_during_the_last_update_of_a_run_is_not_lost():
 
 def test_an_action_on_one_run_does_not_drop_that_on_another():
     modes = [function.trigger_mode for function in build().fns.values() if function.js in (ROW, NAMED_ROW)]
-    assert len(modes) == 7 and set(modes) == {"multiple"}
+    assert len(modes) == 8 and set(modes) == {"multiple"}
 
 
 def test_images_that_come_while_others_are_scanned_are_scanned_next():

@@ -1,5 +1,5 @@
 // Runs once when the page is loaded: the open tab in the address, dropdowns that close when the focus leaves them, arrow
-// keys for radio buttons, and one run of Variations at a time.
+// keys for radio buttons and sliders, and one run of Variations at a time.
 () => {
   const TABS = ["sample", "train", "inspect"];
   const button = (name) => document.querySelector(`#${name}-tab-button`);
@@ -47,6 +47,12 @@
   };
   document.addEventListener("focusin", groupRadios);
   document.addEventListener("keydown", groupRadios, true);
+
+  // Gradio 6.31 fires `release` of a slider for the mouse only. Arrow keys move it, too.
+  document.addEventListener("keyup", ({ key, target }) => {
+    const isMove = target.matches("input[type=range]") && /^(Arrow|Page|Home|End)/.test(key);
+    if (isMove) target.dispatchEvent(new PointerEvent("pointerup", { bubbles: true }));
+  });
 
   // Both modes of Variations share a stage and a Stop button, so one must end before the other can start.
   const lockVariations = () => {

@@ -31,8 +31,8 @@ _EVENT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 _PRIVATE_EVENT: dict[str, Any] = _EVENT | {"api_visibility": "private"}
 
 
-def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
-    """Lay out the tab and connect its events.
+def build(page: gr.Blocks, tabs: gr.Tabs) -> gr.Dropdown:
+    """Lay out the tab and connect its events. Return the field of the model.
 
     A link may contain the tab, an example, T and the noise seed. Its t and schedule are read by the browser.
     """
@@ -69,6 +69,7 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> None:
     )
     gr.on([lesson.change, model.change], _own_steps, [lesson, model], [steps, num_timesteps], **_PRIVATE_EVENT)
     _connect_explorer(image, file, model, seed, steps, inspector)
+    return model
 
 
 def _connect_explorer(
@@ -81,6 +82,15 @@ def _connect_explorer(
     )
     inspected.failure(emptied_if_unreadable, image, image, **_PRIVATE_EVENT)
     model.change(_image_of_model, [model, image], image, **_PRIVATE_EVENT)
+
+
+def refresh_models(model: str) -> gr.Dropdown:
+    """Return the update of the model when the tab opens, as on the Sample tab."""
+    listed = model_list.model_folders()
+    choices = model_list.model_choices()
+    if model in listed:
+        return gr.Dropdown(choices)
+    return gr.Dropdown(choices, value=model_list.successor(model, listed))
 
 
 def _own_steps(lesson: str, model: str) -> list:

@@ -53,7 +53,12 @@ def invitation(name: str, title: str, metadata: CheckpointMetadata) -> dict[str,
     """Return the value of the preview of a model without images. An exact model shows the sixteen that it knows."""
     if name in ORACLES:
         known = CHECKPOINTS / DEFAULT_MODEL / "grid.png"
-        return {"idle": True, "frames": [], "empty": words.EXACT.format(model=title), "known": _data_uri(known)}
+        return {
+            "idle": True,
+            "frames": [],
+            "empty": words.EXACT.format(model=title, data=words.EXACT_DATA[name]),
+            "known": _data_uri(known),
+        }
     choose = words.CHOOSE_CLASS if metadata.class_names else ""
     text = words.INVITATION.format(model=title, choose=choose)
     return {"idle": True, "frames": [], "empty": text.replace(". press", ". Press")}

@@ -17,7 +17,7 @@ from diffusion_demo.ui.sample.request_form import (
     upsampler_for,
 )
 from diffusion_demo.ui.server import warmup
-from diffusion_demo.ui.server.model_list import folder_of
+from diffusion_demo.ui.server.model_list import folder_of, model_folders
 
 if TYPE_CHECKING:
     from diffusion_demo.models.checkpoint import Checkpoint
@@ -52,6 +52,9 @@ def from_settings(settings: dict[str, Any]) -> dict[str, Any]:
     with user_errors_as_toasts():
         if settings.get("made_by") or "compare" in settings:
             raise BadInput(words.NOT_RESTORABLE)
+        model = settings.get("checkpoint")
+        if isinstance(model, str) and model not in model_folders():
+            raise BadInput(words.RESTORED_NO_MODEL.format(model=model[:100]))
         try:
             checkpoint = load(folder_of(settings["checkpoint"]))
             request = _parse(settings, checkpoint.description)

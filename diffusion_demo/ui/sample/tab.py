@@ -25,7 +25,15 @@ from diffusion_demo.ui.sample.live_sampling import clear_results
 from diffusion_demo.ui.sample.request_form import MIXED, class_choices, class_update, upsampler_for
 from diffusion_demo.ui.server import warmup
 from diffusion_demo.ui.server.event_details import InterruptedSampling, ShownImage, ShownSettings, with_details
-from diffusion_demo.ui.server.model_list import DEFAULT_MODEL, folder_of, model_choices, model_folders, model_title
+from diffusion_demo.ui.server.model_list import (
+    DEFAULT_MODEL,
+    folder_of,
+    model_choices,
+    model_folders,
+    model_title,
+    successor,
+    title_of,
+)
 from diffusion_demo.ui.settings import settings
 
 SHOWS = {
@@ -169,6 +177,19 @@ def _open_models(label: str, request: gr.Request) -> list:
     if model is None or model not in model_folders():
         return [gr.Dropdown(model_choices()), gr.skip(), gr.skip()]
     return [gr.Dropdown(model_choices(), value=model), *show_classes(model, label)]
+
+
+def refresh_models(model: str, label: str) -> list:
+    """Return the updates of the model, the class and the guidance scale when the tab opens.
+
+    A run may have been trained, renamed or deleted since. A model that is no longer listed is replaced, with a toast.
+    """
+    listed = model_folders()
+    if model in listed:
+        return [gr.Dropdown(model_choices()), gr.skip(), gr.skip()]
+    other = successor(model, listed)
+    gr.Info(words.MODEL_GONE.format(old=title_of(model), new=title_of(other)))
+    return [gr.Dropdown(model_choices(), value=other), *show_classes(other, label)]
 
 
 def show_classes(model: str, label: str) -> tuple[gr.Radio, gr.Slider]:

@@ -35,12 +35,19 @@ RESTORE, RESTORE_FILE = "Load settings from an image", "A PNG downloaded from th
 # The stage, in its states
 EXAMPLE = "Example result"
 STARTING = "Starting …"
-INVITATION = "Nothing generated with {model} yet. {choose}press Generate."
+INVITATION = "{model} is ready. {choose}press Generate."
 CHOOSE_CLASS = "Choose a class and "
 EXACT = (
-    "{model}. This is not a neural network but the best possible denoiser for these 16 images, in closed form. "
+    "{model}. This is not a neural network but the best possible denoiser for {data}, in closed form. "
     "Press Generate to see what it makes of them."
 )
+EXACT_DATA = {
+    "oracle-memory": "these 16 images",
+    "oracle-mixture": "slightly blurred copies of these 16 images",
+    "oracle-gaussian": "the normal distribution with the mean and the covariance of these 16 images",
+    "oracle-pixels": "images whose pixels are independent, each distributed as in these 16 images",
+}
+MODEL_GONE = "{old} was renamed, deleted or trained further. Switched to {new}."
 DOWNLOAD_ALL, DOWNLOAD_LARGER = "Download all (ZIP)", "Download all, larger (ZIP)"
 DOWNLOAD_SHEET, DOWNLOAD_ANIMATION = "Contact sheet (PNG)", "Animation (WebP)"
 RESULTS = "Results"
@@ -90,4 +97,5 @@ NOT_RESTORABLE = "Settings can't be restored from a variation or a comparison. U
 NO_UPSCALER = f'No upsampler fits this model. Turn off "{UPSCALE}", or choose another model.'
 RESTORED = "Settings restored (seed {seed})."
 RESTORED_OTHER_WEIGHTS = "Settings restored, but the weights of {model} have changed. The image will differ."
+RESTORED_NO_MODEL = "The model that made this image, {model}, is not in the list. It may have been renamed or deleted."
 RESTORED_NO_UPSCALER = "Settings restored, but the upsampler {model} is not available. The image will differ."

@@ -1,5 +1,6 @@
 """Models offered by the page: bundled ones, the latest and best checkpoint of every run, imported ones and oracles."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import gradio as gr
@@ -48,6 +49,11 @@ def _checkpoints_of(run: RunFolder) -> list[Path]:
         return [folder for folder in dict.fromkeys([run.latest(), run.best()]) if folder]
     except (OSError, ValueError):
         return []
+
+
+def successor(model: str, listed: Iterable[str]) -> str:
+    """Return what replaces a model that is no longer listed: a checkpoint of the same run, or the default."""
+    return next((name for name in listed if name.startswith(f"{model.rpartition('/')[0]}/step_")), DEFAULT_MODEL)
 
 
 def title_of(name: str) -> str:

@@ -115,11 +115,18 @@ def is_callable(function: BlockFunction) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _number(name: str, low: float | None, high: float | None) -> InputSchema:
+def _number(name: str, low: float | None, high: float | None, whole: bool) -> InputSchema:
     bounds = Field(ge=-MAX_NUMBER if low is None else low, le=MAX_NUMBER if high is None else high)
-    number: Any = Annotated[Number, bounds]
-    words = "be a number" if low is None or high is None else f"be a number from {_plain(low)} to {_plain(high)}"
+    number: Any = Annotated[Number, bounds, AfterValidator(_whole)] if whole else Annotated[Number, bounds]
+    words = "be a whole number" if whole else "be a number"
+    words += "" if low is None or high is None else f" from {_plain(low)} to {_plain(high)}"
     return InputSchema(number | None, f"{name} must {words}.")
+
+
+def _whole(number: float) -> float:
+    if number != int(number):
+        raise ValueError("not a whole number")
+    return number
 
 
 def _plain(number: float) -> str:
@@ -171,6 +178,10 @@ def _name_of(block: Any) -> str:
     return block.label or "This field"
 
 
+def _of_numbers(block: Any) -> InputSchema:
+    return _number(_name_of(block), block.minimum, block.maximum, block.precision == 0)
+
+
 def _of_choices(block: Any) -> InputSchema:
     is_list = isinstance(block, gr.CheckboxGroup) or bool(getattr(block, "multiselect", False))
     custom = bool(getattr(block, "allow_custom_value", False))
@@ -185,8 +196,8 @@ _IGNORED = InputSchema(Annotated[Any, AfterValidator(lambda value: None)], "")
 _BUILDERS: dict[type[Block], Callable[[Any], InputSchema]] = {
     gr.State: lambda block: _IGNORED,
     gr.BrowserState: lambda block: _text("The token of this browser", MAX_TOKEN),
-    gr.Number: lambda block: _number(_name_of(block), block.minimum, block.maximum),
-    gr.Slider: lambda block: _number(_name_of(block), block.minimum, block.maximum),
+    gr.Number: lambda block: _of_numbers(block),
+    gr.Slider: lambda block: _of_numbers(block),
     gr.Dropdown: _of_choices,
     gr.Radio: _of_choices,
     gr.CheckboxGroup: _of_choices,

@@ -6,6 +6,7 @@ from diffusion_demo.ui.duration import duration
 from diffusion_demo.ui.train.budget import IMAGES_NEEDED
 
 COPY_SHARE = 0.25  # smallest share of copies in a preview that gives a warning
+IMPROVES_UNTIL = 10  # times the images needed: a run that ends sooner gets clearer images from more training
 MIN_STEPS = 20  # before the speed is known: the first steps are slower
 COPIES = (
     "The model is starting to copy training images ({share:.0f} % of the latest preview). Compare them below. More "
@@ -32,12 +33,13 @@ def expectation(status: Status, config: TrainConfig) -> str:
         return COPIES.format(share=100 * share)
     needed, seen = images_needed(config.init_from is None), images_trained(status, config)
     if seen >= needed:
-        return ""
+        improves = status.state != "running" and seen < IMPROVES_UNTIL * needed
+        return "More training makes the images clearer. Press Continue training." if improves else ""
     is_new = config.init_from is None
     subject = "noise, then blurred colors," if is_new else "images like those of the initial model"
     if status.state != "running":
         return (
-            f"This run has seen {seen:,} images. Previews resemble your images after about {needed:,}. "
+            f"This run has seen {seen:,} images. Previews begin to resemble your images after about {needed:,}. "
             "Continue training to see more."
         )
     speed = status.images_per_second if status.step >= MIN_STEPS else None
@@ -45,6 +47,5 @@ def expectation(status: Status, config: TrainConfig) -> str:
     ends_before = seconds is not None and status.seconds_left is not None and seconds > status.seconds_left
     wait = f", in about {duration(seconds)}" if seconds is not None and not ends_before else ""
     end = " This run ends before that; continue it afterwards." if ends_before else ""
-    return (
-        f"Expect {subject} at first. Previews resemble your images after about {needed:,} training images{wait}.{end}"
-    )
+    resemble = f"Previews begin to resemble your images after about {needed:,} training images{wait}."
+    return f"Expect {subject} at first. {resemble}{end}"

@@ -53,6 +53,7 @@ class Snapshot:
     step: int = 0
     num_previews: int = 0
     num_checkpoints: int = 0
+    num_validations: int = 0
     exists: bool = False
     line: str = ""
     pending: frozenset[str] = frozenset()
@@ -123,6 +124,7 @@ def poll(name: str | None, others: list[str] | None, owner_token: object, shown:
         status.step,
         len(status.previews),
         len(status.saved),
+        len(status.held_out),
         run.exists,
         _status_line(run, status, state),
         status.pending,
@@ -180,7 +182,7 @@ def _changed_views(
         empty = IN_QUEUE if snapshot.state == "queued" else FIRST_PREVIEW if snapshot.state == "running" else ""
         # On a public page others watch the run, but the images are its owner's.
         timeline = plots.timeline(run.path, status, empty, shows_training_images=is_owner)
-    if not _same(snapshot, shown, "step", "compared_steps"):
+    if not _same(snapshot, shown, "step", "num_validations", "compared_steps"):
         curves = _curves(run, status, compared)
     return [timeline, curves]
 

@@ -1,5 +1,6 @@
 """The Train tab: its components connected to their handlers."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,7 +10,7 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from diffusion_demo.ui.sample.tab import show_classes
-from diffusion_demo.ui.server import run_ownership
+from diffusion_demo.ui.server import model_list, run_ownership
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import (
     dataset_preview,
@@ -30,14 +31,21 @@ from diffusion_demo.ui.train.layout import TabState
 # The inputs of the hidden buttons that the rows of the list of runs click (run_list.js).
 ROW = "(run, ...rest) => [window.trainRow.run, ...rest]"
 NAMED_ROW = "(run, owner, name) => [window.trainRow.run, owner, window.trainRow.name]"
+# Gradio shows the column of the progress first.
+SCROLL_TO_PROGRESS = (
+    "() => setTimeout(() => document.querySelector('#train-line').scrollIntoView({block: 'nearest'}), 100)"
+)
 # Gradio renders the link of the download first.
 CLICK_DOWNLOAD = "() => setTimeout(() => document.querySelector('#train-zip').click(), 500)"
 
 
-def build(page: gr.Blocks, tabs: gr.Tabs, owner: gr.BrowserState, sample_inputs: list[Component]) -> gr.Timer:
+def build(
+    page: gr.Blocks, tabs: gr.Tabs, owner: gr.BrowserState, sample_inputs: list[Component]
+) -> tuple[gr.Timer, gr.Dropdown]:
     """Build the tab. `sample_inputs` are the Sample tab's model, class and guidance, which "Open in Sample" sets.
 
-    `owner` keeps the browser's token (see `run_ownership`). Returns the timer that updates the tab while it is active.
+    `owner` keeps the browser's token (see `run_ownership`). Returns the timer that updates the tab while it is active,
+    and the field of the model to start from.
     """
     with gr.Row(elem_id="train"):
         if not settings().training:
@@ -61,10 +69,10 @@ def build(page: gr.Blocks, tabs: gr.Tabs, owner: gr.BrowserState, sample_inputs:
     poll = _Poll(setup, progress, manager, state)
     _connect_start(train_form, setup, stage, progress, state, poll)
     _connect_run(tabs, sample_inputs, setup, progress, state, poll)
-    _connect_rows(setup, stage, progress, manager, state, poll)
+    _connect_rows(setup, stage, progress, manager, state, poll, sample_inputs[0])
     _connect_refresh(page, timer, setup, progress, manager, state, poll)
     publish.build(progress.run, state.owner)
-    return timer
+    return timer, setup.start_from
 
 
 class _Poll:
@@ -139,10 +147,8 @@ def _connect_start(
     inputs = [state.owner, state.report, setup.start_from, setup.duration, *setup.fields.values()]
     setup.start.click(lambda: gr.Button(run_status.STARTING, interactive=False), None, setup.start, **IMMEDIATE)
     started = setup.start.click(train_form.start, inputs, [progress.run, setup.start], **QUIET)
-    started.success(lambda: show_report(False), None, [stage.report_view, stage.training_view], **IMMEDIATE)
-    started.success(
-        None, None, None, js="() => document.querySelector('#train-line').scrollIntoView({block: 'nearest'})"
-    )
+    shown = started.success(lambda: show_report(False), None, [stage.report_view, stage.training_view], **IMMEDIATE)
+    shown.then(None, None, None, js=SCROLL_TO_PROGRESS)
     started.failure(_restore_start, state.owner, setup.start, **IMMEDIATE)
     poll.after(started)
 
@@ -191,8 +197,12 @@ def _connect_rows(
     manager: layout.RunManager,
     state: TabState,
     poll: _Poll,
+    model: Component,
 ) -> None:
-    """Connect the hidden buttons that the rows of the list click. The row in question comes from run_list.js."""
+    """Connect the hidden buttons that the rows of the list click. The row in question comes from run_list.js.
+
+    `model`: the model of the Sample tab.
+    """
     owned, actions = [manager.row, state.owner], manager.actions
     views = [stage.report_view, stage.training_view]
 
@@ -204,18 +214,34 @@ def _connect_rows(
         return event
 
     connect("open", _open_run, owned, [progress.run, *views])
+    renamed = connect("rename", run_actions.rename, [*owned, manager.new_name], [progress.run])
+    renamed.success(_follow_rename, [manager.row, progress.run, model], model, js=ROW, trigger_mode="multiple", **QUIET)
     changes = [
         connect("resume", run_status.resume, [*owned, setup.duration], [progress.resume]),
-        connect("rename", run_actions.rename, [*owned, manager.new_name], [progress.run]),
         connect("delete", run_actions.delete, owned, [progress.run]),
+        renamed,
     ]
     for changed in changes:  # the ZIP may hold what is no longer there
         changed.success(lambda: gr.DownloadButton(value=None, visible=False), None, manager.download, **IMMEDIATE)
+        changed.success(refresh_initial_models, setup.start_from, setup.start_from, **QUIET)
     connect("move_up", run_queue.move_up, owned, [])
     connect("remove", run_queue.remove, owned, [])
     poll.after(actions["pause"].click(run_queue.pause, None, None, **QUIET))
     packed = connect("export", run_actions.pack, owned, [manager.download])
     packed.success(None, None, None, js=CLICK_DOWNLOAD)
+
+
+def _follow_rename(old: str, new: str, model: str) -> Any:
+    """Return the update of the Sample tab's model, which may belong to the renamed run."""
+    run, _, step = model.rpartition("/")
+    return gr.Dropdown(model_list.model_choices(), value=f"{new}/{step}") if run == old else gr.skip()
+
+
+def refresh_initial_models(start_from: str | None) -> gr.Dropdown:
+    """Return the update of the model to start from. A checkpoint of a run may have been renamed or deleted."""
+    choices = form.initial_choices()
+    is_gone = start_from not in dict(choices).values() and re.fullmatch(r"[^/]+/step_\d+", start_from or "")
+    return gr.Dropdown(choices, value=choices[0][1]) if is_gone else gr.Dropdown(choices)
 
 
 def _open_run(name: str | None, owner_token: object) -> tuple[gr.Dropdown, gr.Column, gr.Column]:
@@ -251,7 +277,6 @@ def _connect_refresh(
 
 def _refresh(start_from: str | None, owner_token: object) -> tuple[gr.Dropdown, gr.Dropdown, str]:
     """Return the list of runs, the list of initial models and the browser's token, which is created if it has none."""
-    choices, token = form.initial_choices(), run_ownership.valid_or_new_token(owner_token)
+    token = run_ownership.valid_or_new_token(owner_token)
     runs = gr.Dropdown(run_list.visible_names(token), value=run_list.default_run(token))
-    names = [name for _, name in choices]
-    return runs, gr.Dropdown(choices, value=start_from if start_from in names else names[0]), token
+    return runs, refresh_initial_models(start_from), token

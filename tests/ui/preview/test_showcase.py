@@ -21,7 +21,7 @@ def test_any_other_model_shows_an_invitation_that_names_it(random_checkpoint, tm
     folder = shutil.copytree(random_checkpoint, tmp_path / "pets")
     invitation = showcase.read(folder)
     assert invitation.files == [] and invitation.animation["frames"] == []
-    assert "Nothing generated with pets (imported) yet." in invitation.animation["empty"]
+    assert "pets (imported) is ready." in invitation.animation["empty"]
     shutil.copytree(AVATARS / showcase.FOLDER, folder / showcase.FOLDER)  # anybody may have written it: not read
     assert showcase.read(folder) == invitation
 

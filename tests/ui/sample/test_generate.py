@@ -47,6 +47,13 @@ def test_upsampler_is_recorded_in_the_settings_and_restored(warm):
     assert restored["model"] == "plain" and restored["twice"] is True and restored["preset"] == "custom"
 
 
+def test_an_image_of_a_renamed_model_says_so(three_models, monkeypatch):
+    monkeypatch.setattr(warmup, "wait", lambda: None)
+    settings = {"checkpoint": "gone/step_000012", "sampler": "ddim", "steps": 3, "eta": 0, "seed": 1}
+    with pytest.raises(gr.Error, match="made this image, gone/step_000012, is not in the list"):
+        restore.from_settings(settings)
+
+
 def test_classifier_scale_is_recorded_and_restored(warm):
     _, settings = run("with-classifier", classifier_scale=2.5)
     assert settings["classifier_scale"] == 2.5 and "upsampler" not in settings

@@ -57,6 +57,12 @@ def test_a_number_is_a_number_of_its_range(wrong):
         assert not accepts(gr.Number(minimum=5, maximum=10), wrong)
 
 
+def test_a_number_without_decimals_is_whole():
+    with gr.Blocks():
+        for field in (gr.Number(precision=0), gr.Slider(1, 9, precision=0)):
+            assert accepts(field, 2) and accepts(field, 2.0) and accepts(field, None) and not accepts(field, 1.5)
+
+
 @pytest.mark.parametrize("wrong", [True, 1.0, "3", [1], {"path": "/etc/passwd"}, 2, "--data=/private"])
 def test_a_choice_is_one_of_its_component_and_of_its_type(wrong):
     with gr.Blocks():

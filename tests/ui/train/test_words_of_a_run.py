@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import gradio as gr
 import pytest
 from PIL import Image
 
@@ -12,7 +13,8 @@ from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.process import send_command
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.status import Status, read_status
-from diffusion_demo.ui.train import budget
+from diffusion_demo.ui.server import model_list
+from diffusion_demo.ui.train import budget, run_status
 from diffusion_demo.ui.train.expectations import expectation
 from diffusion_demo.ui.train.fixes import fixes_for
 from diffusion_demo.ui.train.form import patience_of
@@ -52,6 +54,8 @@ def test_a_short_run_says_what_to_expect_and_a_long_one_speaks_for_itself():
     ended = expectation(replace(running, state="finished"), config)
     assert "has seen 1,216 images" in ended and "Continue training" in ended
     assert expectation(replace(running, step=700), config) == ""
+    assert "More training" in expectation(replace(running, step=700, state="finished"), config)
+    assert expectation(replace(running, step=70_000, state="finished"), config) == ""
     tuned = TrainConfig(data="x", init_from="avatars-32")
     assert "3,000" in expectation(running, tuned) and expectation(replace(running, step=100), tuned) == ""
 
@@ -125,6 +129,18 @@ def test_a_command_is_pending_until_its_result_or_the_end(training, monkeypatch)
     assert pending(run, monkeypatch) == frozenset()
     append("start", **{key: value for key, value in run.events()[0].items() if key != "type"} | {"pid": 1})
     assert pending(run, monkeypatch) == frozenset(), "the next trainer is not the one that was told to stop"
+
+
+def test_a_validation_loss_after_the_last_step_reaches_the_chart(training, monkeypatch):
+    run, append = training
+    monkeypatch.setattr(model_list, "RUNS", run.path.parent)
+    curves = 3  # place among the outputs of `poll`
+    append("finished", step=12, reason="stopped")
+    snapshot = run_status.poll("run", None, None, None)[0]
+    append("held_out", step=12, loss=0.0123)
+    changed = run_status.poll("run", None, None, snapshot)
+    assert "0.0123" in json.dumps(changed[curves])
+    assert run_status.poll("run", None, None, changed[0])[curves] == gr.skip()
 
 
 def test_a_preview_that_failed_is_not_pending_for_ever(training, monkeypatch):

@@ -161,7 +161,7 @@ function restore(words) {
     find(".status").textContent = words;
   } else {
     find(".stage").classList.add("empty");
-    invite({ empty: before && before.empty ? before.empty : words });
+    invite(before && before.empty ? before : { empty: words });
   }
 }
 watch("value", receive);

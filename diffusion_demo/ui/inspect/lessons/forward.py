@@ -28,6 +28,7 @@ def show(scene: Scene) -> str:
     beta = float(scene.chain.betas[i])
     return html.part(
         "Step by step: the same noise level",
+        '<p class="found">On the schedule of this model, also if another one is chosen above.</p>',
         html.equation(
             LATEX,
             f"At t = {scene.t} one step keeps √(1 − {beta:.4g}) = {(1 - beta) ** 0.5:.5f} of x<sub>t−1</sub> and adds "

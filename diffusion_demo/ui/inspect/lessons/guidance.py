@@ -51,9 +51,9 @@ def show(scene: Scene) -> str:
         + f'<ol class="classes" style="--columns: {len(order)}">{"".join(f"<li>{name}</li>" for name in names)}</ol>'
         + "".join(strips)
         + directions
-        + '<p class="found">All classes start from the same x<sub>t</sub>. A larger s makes the classes differ more, '
-        "and the images of one class more alike: guidance trades variety for fidelity. In Sample, Compare shows it on "
-        "finished images.</p>" + html.computation("guided-samples", "Generate a class at three guidance scales")
+        + '<p class="found">All classes start from the same x<sub>t</sub>. A larger s makes the classes differ more. '
+        "One guess at a large s is an exaggeration, not a finished image: those are below.</p>"
+        + html.computation("guided-samples", "Generate a class at three guidance scales")
     )
 
 

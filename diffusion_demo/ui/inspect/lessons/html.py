@@ -3,6 +3,7 @@
 import base64
 import html
 import io
+import re
 from functools import lru_cache
 
 from latex2mathml.converter import convert
@@ -65,8 +66,8 @@ def _png(x: Tensor, columns: int | None) -> str:
 
 
 def _plain(caption: str) -> str:
-    """Return the caption without its subscript tags."""
-    return caption.replace("<sub>", "").replace("</sub>", "")
+    """Return the caption without its tags."""
+    return re.sub("<[^>]*>", "", caption)
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
@@ -90,5 +91,5 @@ def short(value: float) -> str:
 
 
 def measured(value: float, error: float) -> str:
-    """Format a number with its standard error."""
-    return f"{value:.4f} ± {error:.4f}"
+    """Format a number with its standard error, and a zero without a sign."""
+    return f"{round(value, 4) + 0:.4f} ± {error:.4f}"

@@ -26,8 +26,8 @@ LATEX = "\n".join(
     ]
 )
 _FEW = (
-    "This bound is that of a sampler with {steps} long steps, which cost more than many short ones: measure over all "
-    "steps for the model's own. "
+    "This bound is that of a sampler with {steps} long steps, from one draw of noise. For images unlike the training "
+    "data it can be far above the model's own: measure over all steps for that. "
 )
 DECODER_LATEX = (
     r"p_\theta(x_0 \mid x_1) = \prod_i \int_{\delta_-(x_0^i)}^{\delta_+(x_0^i)}"
@@ -95,7 +95,7 @@ def _sum_table(scene: Scene, terms: list[tuple[int, float]]) -> str:
     rows = [
         ["L<sub>0</sub>, decoding to pixels", f"{first:.4f}"],
         ["L<sub>1</sub> to L<sub>T−1</sub>, all other steps", f"{middle:.4f}"],
-        ["L<sub>T</sub>, information left in pure noise", html.short(prior)],
+        ["L<sub>T</sub>, information left in x<sub>T</sub>", html.short(prior)],
         ["<b>sum: bits per dimension</b>", f'<b class="total">{first + middle + prior:.4f}</b>'],
     ]
     few = len(terms) < len(scene.chain)

@@ -14,6 +14,10 @@ from diffusion_demo.ui.inspect.lessons.scene import Scene
 
 IMAGES, STEPS, DDIM_STEPS = 7, 8, 256
 SOURCE = "DDPM, Figures 7 and 8; DDIM, Equation 14; Improved DDPM, section 4"
+RECOVERED = (
+    "With little noise, an image like the training data is recovered; with more, only its colors are. Each image takes "
+    f"{STEPS} steps."
+)
 LATEX = r"x_0 \sim p_\theta(x_0 \mid x_t)"
 
 
@@ -23,7 +27,7 @@ def parts(scene: Scene) -> Iterator[str]:
     level, xt, labels = len(chain) - 1, scene.xt.repeat(IMAGES, 1, 1, 1), scene.labels(IMAGES)
     yield html.part(
         "All steps: regenerate from x<sub>t</sub>",
-        html.equation(LATEX, "With little noise the image is recovered; with more, only its colors are.", SOURCE),
+        html.equation(LATEX, RECOVERED, SOURCE),
         html.strip(
             _last(reconstruct(scene.model, chain, xt, level, _noise(scene, 5), **labels)),
             f"from the same x<sub>t</sub>, t = {scene.t}, different noise while denoising",

@@ -73,11 +73,11 @@ def _words(scene: Scene, p: Reverse, q: Gaussian) -> str:
         if bits > ROUNDING
         else f"The guess is right, so this step costs nothing but rounding: {cost}."
     )
-    network = "" if scene.denoiser_name == "exact model" else " The network works for all images."
+    network = " The network is less exact on these sixteen, but it also works for new images like its training data."
     return (
         f'<p class="found">{other if scene.index else last} The optimal denoiser knows nothing but the sixteen images. '
         "It answers with one of them as soon as it can tell them apart: perfect for those, wrong for every "
-        f"other.{network}</p>"
+        f"other.{network * (scene.denoiser_name != 'exact model')}</p>"
     )
 
 

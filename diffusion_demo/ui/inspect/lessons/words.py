@@ -58,8 +58,9 @@ LESSONS = {
         "A schedule sets the noise β<sub>t</sub> of each step, and with it the share ᾱ<sub>t</sub> of the signal that "
         "is left. A good one ends in pure noise, from which new images can start, and spends few steps where nothing "
         "of the image is left to learn.",
-        "Set t to 70 %. Expect almost no image on the linear schedule, and still a fifth of the signal on cosine.",
-        0.7,
+        "Set t to 75 % and compare the strips. Expect almost no image on the linear schedule, and still some of it on "
+        "cosine.",
+        0.75,
         {"β<sub>t</sub>": "the variance of the noise that step t adds"}
         | _LEFT
         | {"SNR": "signal-to-noise ratio, ᾱ<sub>t</sub> / (1 − ᾱ<sub>t</sub>)"},
@@ -121,8 +122,8 @@ LESSONS = {
         "Guidance",
         "How does a class steer the image?",
         "The difference between the predictions with and without a class points toward that class. Guidance "
-        "pushes further that way: images match the class better but vary less. A t below 50 % starts at 80 % "
-        "here, where a class matters.",
+        "pushes further that way: where a model follows its classes weakly, images match them better but vary less; "
+        "the bundled one mostly gains contrast. A t below 50 % starts at 80 % here, where a class matters.",
         "Set t to 10 %. Expect the same image for every class, at most recolored: at low noise, a class changes only "
         "details.",
         0.1,
