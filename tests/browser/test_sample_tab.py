@@ -313,7 +313,7 @@ def test_an_invalid_seed_is_one_sentence_where_it_was_typed(open_page):
         page.locator("#seed input").fill(wrong)
         expect(page.locator(".seed .problem")).to_have_text("Enter a whole number from 0 to 2,147,483,647.")
     page.get_by_role("button", name="Generate", exact=True).click()
-    expect(page.get_by_test_id("toast-body")).to_contain_text("Seed must be a number from 0 to 2,147,483,647.")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("Seed must be a whole number from 0 to 2,147,483,647.")
     expect(page.locator("#stage .status")).to_have_text("Nothing was generated.")
     page.locator("#seed input").fill("5")
     expect(page.locator(".seed .problem")).to_have_count(0)
