@@ -297,7 +297,7 @@ def test_endpoints_of_the_browser_cannot_be_called(attacker):
 
 def test_calls_that_nobody_listens_to_end_and_delay_nobody(server):
     greedy = Visitor(server.url, "203.0.113.20")
-    number = greedy.number_of("_show")  # two run at a time
+    number = greedy.number_of("show_lesson")  # two run at a time
     body = {"data": greedy.initial_inputs(number), "fn_index": number}
     codes = []
     for _ in range(70):

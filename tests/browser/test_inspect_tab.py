@@ -30,6 +30,11 @@ def pixels(page: Page, canvas: str) -> list[int]:
     )
 
 
+def shown_abar(page: Page) -> float:
+    """The abar_t of the lesson on schedules, to three digits."""
+    return float(page.locator("#inspector .schedule-filled .abar").inner_text())
+
+
 def factors(page: Page) -> tuple[float, float]:
     signal, noise = map(float, page.locator("#inspector .making .filled b").all_inner_texts())
     return signal, noise
@@ -338,8 +343,7 @@ def test_another_number_of_steps_keeps_the_place_and_says_which_schedules_cannot
     )
     set_steps(inspector, "4000")
     expect(inspector.locator("#inspector .t-value")).to_have_text("1000 of 4000")
-    shown = float(inspector.locator("#inspector .schedule-filled .abar").inner_text())
-    assert abs(shown - alphas_cumprod(named_betas("squaredcos_cap_v2", 4000))[999]) < 1e-3
+    assert abs(shown_abar(inspector) - alphas_cumprod(named_betas("squaredcos_cap_v2", 4000))[999]) < 1e-3
 
 
 def test_a_number_of_steps_that_cannot_be_is_one_sentence_and_nothing_is_lost(inspector):

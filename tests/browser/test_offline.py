@@ -52,7 +52,7 @@ def test_the_server_opens_no_external_connection(audited, tmp_path):
     with serving(tmp_path, environment) as server:
         visitor = Visitor(server.url)
         assert visitor.sample().succeeded
-        for name in ("inspect", "_show", "scan_synthetic", "_refresh", "_open_models", "list_runs"):
+        for name in ("inspect", "show_lesson", "scan_synthetic", "_refresh", "_open_models", "list_runs"):
             assert visitor.call(visitor.number_of(name), visitor.initial_inputs(visitor.number_of(name))).succeeded, (
                 name
             )

@@ -84,11 +84,11 @@ def _connect_explorer(
     model.change(_image_of_model, [model, image], image, **_PRIVATE_EVENT)
 
 
-def refresh_models(model: str) -> gr.Dropdown:
+def refresh_models(model: str | None) -> gr.Dropdown:
     """Return the update of the model when the tab opens, as on the Sample tab."""
     listed = model_list.model_folders()
     choices = model_list.model_choices()
-    if model in listed:
+    if model is None or model in listed:
         return gr.Dropdown(choices)
     return gr.Dropdown(choices, value=model_list.successor(model, listed))
 

@@ -179,13 +179,13 @@ def _open_models(label: str, request: gr.Request) -> list:
     return [gr.Dropdown(model_choices(), value=model), *show_classes(model, label)]
 
 
-def refresh_models(model: str, label: str) -> list:
+def refresh_models(model: str | None, label: str) -> list:
     """Return the updates of the model, the class and the guidance scale when the tab opens.
 
     A run may have been trained, renamed or deleted since. A model that is no longer listed is replaced, with a toast.
     """
     listed = model_folders()
-    if model in listed:
+    if model is None or model in listed:
         return [gr.Dropdown(model_choices()), gr.skip(), gr.skip()]
     other = successor(model, listed)
     gr.Info(words.MODEL_GONE.format(old=title_of(model), new=title_of(other)))

@@ -231,10 +231,10 @@ def _connect_rows(
     packed.success(None, None, None, js=CLICK_DOWNLOAD)
 
 
-def _follow_rename(old: str, new: str, model: str) -> Any:
+def _follow_rename(old: str | None, new: str | None, model: str | None) -> Any:
     """Return the update of the Sample tab's model, which may belong to the renamed run."""
-    run, _, step = model.rpartition("/")
-    return gr.Dropdown(model_list.model_choices(), value=f"{new}/{step}") if run == old else gr.skip()
+    run, _, step = (model or "").rpartition("/")
+    return gr.Dropdown(model_list.model_choices(), value=f"{new}/{step}") if run and run == old else gr.skip()
 
 
 def refresh_initial_models(start_from: str | None) -> gr.Dropdown:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import gradio as gr
@@ -105,5 +106,6 @@ def test_an_event_may_end_and_be_canceled_at_the_same_time():
         app.iterators["event"] = frames()
         await asyncio.gather(page._queue.reset_iterators("event"), page._queue.reset_iterators("event"))
 
-    asyncio.run(end_twice())
+    with ThreadPoolExecutor(1) as thread:  # the event loop of Playwright may run in this one
+        thread.submit(lambda: asyncio.run(end_twice())).result()
     assert not app.iterators
