@@ -163,7 +163,7 @@ def test_dragging_t_sends_no_request(inspector):
 
 
 def test_a_move_of_t_changes_text_and_replaces_no_element(inspector):
-    """New elements are styled and laid out with all that surrounds them, which takes longer than a frame."""
+    """Replacing elements would cause a style and layout pass that takes longer than a frame."""
     for lesson in ("forward", "schedules"):
         open_lesson(inspector, lesson)
         inspector.locator("#lesson:not(.busy) .panel").wait_for()

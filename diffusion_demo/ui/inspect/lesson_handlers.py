@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class KeptResult(NamedTuple):
-    """What a button has computed, the terms of the bound or the HTML of finished images, and what it belongs to."""
+    """Cached result of a button: the terms of the bound or the HTML of finished images, with its cache key."""
 
     key: tuple
     result: Any
@@ -44,7 +44,7 @@ def show_lesson(lesson: str | None, *inputs_and_kept):
 
 
 def _content(name: str, scene: "Scene", inputs: Sequence, kept: dict[str, KeptResult]) -> str:
-    """Return the content of a lesson, with what a button has computed for the same model, noise and image."""
+    """Return the content of a lesson, with the cached result of its button if the cache key matches."""
     from diffusion_demo.ui.inspect.lessons import frame, likelihood
 
     if name not in kept or kept[name].key != result_key(name, scene, inputs):
@@ -56,7 +56,7 @@ def _content(name: str, scene: "Scene", inputs: Sequence, kept: dict[str, KeptRe
 
 
 def result_key(name: str, scene: "Scene", inputs: Sequence) -> tuple:
-    """Return what the result of a button belongs to. Neither the sum over all t nor finished images depend on t."""
+    """Return the cache key of a button's result, without t: the full bound and finished images do not depend on it."""
     image, _, seed, _, model, *_ = inputs
     return model, scene.checkpoint.weights, seed, image if name == "likelihood" else None
 
@@ -69,7 +69,7 @@ def _name_in_links(model: str) -> str:
 def load_scene_of(
     image: str | None, other: str | None, seed: int, relative_t: float, model: str, across: float, down: float
 ) -> "Scene":
-    """Return the scene of the inputs. Raises gr.Error."""
+    """Load the model and the images of the inputs as a scene. Raises gr.Error."""
     warmup.wait()
     from diffusion_demo.ui.inspect.lessons.scene import load_scene
     from diffusion_demo.ui.server.model_cache import load
@@ -135,7 +135,7 @@ def generate_guided_samples(*inputs_and_kept) -> Iterator[list]:
 
 
 def _growing(name: str, parts: Callable[["Scene"], Iterator[str]], inputs: Sequence) -> Iterator[tuple[str, str]]:
-    """Yield the HTML of the lesson of this name with one more part each time, and that of the parts alone."""
+    """Yield the HTML of a lesson, which grows by one part each time, and the HTML of the parts alone."""
     from diffusion_demo.ui.inspect.lessons import frame
 
     scene, done = load_scene_of(*inputs), ""

@@ -24,7 +24,7 @@ _BEGIN_WITH_SEED = f"(random, seed) => [{_WAITING}, random ? Math.floor({RANDOM_
 
 
 def _stopping(start: gr.Button) -> str:
-    # A start button that is enabled or not on the page belongs to another run with the same stop button.
+    # If the start button is enabled or missing, the run belongs to the other mode, which shares the stop button.
     return f"""() => [
       document.getElementById("{start.elem_id}")?.disabled
         ? {{__type__: 'update', value: {json.dumps(words.STOPPING)}, interactive: false}} : {{__type__: 'update'}},

@@ -196,8 +196,8 @@ _IGNORED = InputSchema(Annotated[Any, AfterValidator(lambda value: None)], "")
 _BUILDERS: dict[type[Block], Callable[[Any], InputSchema]] = {
     gr.State: lambda block: _IGNORED,
     gr.BrowserState: lambda block: _text("The token of this browser", MAX_TOKEN),
-    gr.Number: lambda block: _of_numbers(block),
-    gr.Slider: lambda block: _of_numbers(block),
+    gr.Number: _of_numbers,
+    gr.Slider: _of_numbers,
     gr.Dropdown: _of_choices,
     gr.Radio: _of_choices,
     gr.CheckboxGroup: _of_choices,

@@ -6,7 +6,7 @@ from diffusion_demo.ui.duration import duration
 from diffusion_demo.ui.train.budget import IMAGES_NEEDED
 
 COPY_SHARE = 0.25  # smallest share of copies in a preview that gives a warning
-IMPROVES_UNTIL = 10  # times the images needed: a run that ends sooner gets clearer images from more training
+IMPROVES_UNTIL = 10  # times the images needed; a run that ended sooner is advised to continue
 MIN_STEPS = 20  # before the speed is known: the first steps are slower
 COPIES = (
     "The model is starting to copy training images ({share:.0f} % of the latest preview). Compare them below. More "

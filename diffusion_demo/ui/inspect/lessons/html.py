@@ -66,7 +66,7 @@ def _png(x: Tensor, columns: int | None) -> str:
 
 
 def _plain(caption: str) -> str:
-    """Return the caption without its tags."""
+    """Return the caption without HTML tags."""
     return re.sub("<[^>]*>", "", caption)
 
 
