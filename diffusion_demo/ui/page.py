@@ -20,6 +20,13 @@ CREDITS = """The avatar models were trained on drawings by [DiceBear](https://ww
 The mathematics: [DDPM](https://arxiv.org/abs/2006.11239), [Improved DDPM](https://arxiv.org/abs/2102.09672), \
 [Guided Diffusion](https://arxiv.org/abs/2105.05233)."""
 
+# JavaScript of event listeners: only the Train tab asks for the status of runs. While the page loads, Gradio 6.31 may
+# lose the `select` of a tab or deliver two in the wrong order, so what counts is the tab that is open a moment later.
+_POLL_IF_SHOWN = """async () => {
+  await new Promise((done) => setTimeout(done, 200));
+  return {__type__: "update", active: Boolean(document.querySelector("#train-results")?.checkVisibility())};
+}"""
+
 
 def build() -> GuardedBlocks:
     """Build the whole page. No model is loaded here."""
@@ -41,8 +48,8 @@ def build() -> GuardedBlocks:
         sample.select(sample_tab.refresh_models, model_fields[:2], model_fields, **sample_tab.UNLIMITED_EVENT)
         train.select(train_tab.refresh_initial_models, start_from, start_from, **sample_tab.UNLIMITED_EVENT)
         inspect.select(inspect_tab.refresh_models, lesson_model, lesson_model, **sample_tab.UNLIMITED_EVENT)
-        for tab, polls in ((sample, "false"), (train, "true"), (inspect, "false")):
-            tab.select(None, None, timer, js=f"() => ({{__type__: 'update', active: {polls}}})")
+        for shown in (page.load, sample.select, train.select, inspect.select):
+            shown(None, None, timer, js=_POLL_IF_SHOWN)
         gr.Markdown(CREDITS, elem_id="credits")
         mcp_tools.build()
     return page

@@ -86,11 +86,7 @@ def _connect_explorer(
 
 def refresh_models(model: str | None) -> gr.Dropdown:
     """Return the update of the model when the tab opens, as on the Sample tab."""
-    listed = model_list.model_folders()
-    choices = model_list.model_choices()
-    if model is None or model in listed:
-        return gr.Dropdown(choices)
-    return gr.Dropdown(choices, value=model_list.successor(model, listed))
+    return model_list.refreshed(model)[0]
 
 
 def _own_steps(lesson: str, model: str) -> list:

@@ -31,7 +31,7 @@ from diffusion_demo.ui.server.model_list import (
     model_choices,
     model_folders,
     model_title,
-    successor,
+    refreshed,
     title_of,
 )
 from diffusion_demo.ui.settings import settings
@@ -182,14 +182,13 @@ def _open_models(label: str, request: gr.Request) -> list:
 def refresh_models(model: str | None, label: str) -> list:
     """Return the updates of the model, the class and the guidance scale when the tab opens.
 
-    A run may have been trained, renamed or deleted since. A model that is no longer listed is replaced, with a toast.
+    A model that is no longer listed is replaced, with a toast.
     """
-    listed = model_folders()
-    if model is None or model in listed:
-        return [gr.Dropdown(model_choices()), gr.skip(), gr.skip()]
-    other = successor(model, listed)
+    update, other = refreshed(model)
+    if model is None or other is None:
+        return [update, gr.skip(), gr.skip()]
     gr.Info(words.MODEL_GONE.format(old=title_of(model), new=title_of(other)))
-    return [gr.Dropdown(model_choices(), value=other), *show_classes(other, label)]
+    return [update, *show_classes(other, label)]
 
 
 def show_classes(model: str, label: str) -> tuple[gr.Radio, gr.Slider]:

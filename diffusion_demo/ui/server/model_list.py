@@ -1,6 +1,5 @@
 """Models offered by the page: bundled ones, the latest and best checkpoint of every run, imported ones and oracles."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import gradio as gr
@@ -51,9 +50,19 @@ def _checkpoints_of(run: RunFolder) -> list[Path]:
         return []
 
 
-def successor(model: str, listed: Iterable[str]) -> str:
-    """Return what replaces a model that is no longer listed: a checkpoint of the same run, or the default."""
-    return next((name for name in listed if name.startswith(f"{model.rpartition('/')[0]}/step_")), DEFAULT_MODEL)
+def refreshed(model: str | None) -> tuple[gr.Dropdown, str | None]:
+    """Return the update of a field of models, and what replaces `model` if it is no longer listed, else None.
+
+    A run may have been trained, renamed or deleted since the list was made. A checkpoint of the same run replaces a
+    model, or the default.
+    """
+    choices = model_choices()
+    listed = [name for _, name in choices]
+    if model is None or model in listed:
+        return gr.Dropdown(choices), None
+    run = model.rpartition("/")[0]
+    other = next((name for name in listed if name.startswith(f"{run}/step_")), DEFAULT_MODEL)
+    return gr.Dropdown(choices, value=other), other
 
 
 def title_of(name: str) -> str:

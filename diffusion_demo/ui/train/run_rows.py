@@ -13,7 +13,7 @@ from diffusion_demo.training.status import Status
 from diffusion_demo.ui.duration import duration
 from diffusion_demo.ui.server import disk_quota, model_list, run_ownership
 from diffusion_demo.ui.settings import settings
-from diffusion_demo.ui.train import queue_thread, run_list, run_queue
+from diffusion_demo.ui.train import budget, queue_thread, run_list, run_queue
 
 MAX_ENDED = 2000  # ended runs whose status is cached
 ENDED = ("finished", "stopped", "early_stopped", "failed", "interrupted")
@@ -22,7 +22,8 @@ ENDED = ("finished", "stopped", "early_stopped", "failed", "interrupted")
 def rows(owner_token: object) -> dict[str, Any]:
     """Return the runs that this visitor may view, and the state of the queue.
 
-    The runs in training come first, then the waiting ones in their order, then the others, newest first.
+    The runs in training come first, then the waiting ones in their order, then the others, newest first. With them come
+    the times for which a run may be continued.
     """
     queue = run_list.read_queue_or_empty()
     waits = run_queue.seconds_until_start(queue) if queue.waiting else {}
@@ -33,6 +34,7 @@ def rows(owner_token: object) -> dict[str, Any]:
     places = {name: place for place, name in enumerate(waits, start=1)}
     return {
         "runs": [_row(name, owner_token, queue, waits, places) for name in ordered],
+        "durations": list(budget.available_durations()),
         "queue": {
             "waiting": len(queue.waiting),
             "paused": queue.paused,

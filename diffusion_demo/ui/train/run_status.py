@@ -41,6 +41,7 @@ SAVE_NOW, SAVING = "Save now", "Saving..."
 WAITING_LABELS = {"stop": STOPPING, "sample_now": SAMPLING, "save_now": SAVING}
 CONTINUE = "Continue training"
 START, ADD_TO_QUEUE, STARTING = "Start", "Add to queue", "Starting..."
+TRAINS = ("empty", "running")  # states of a run that will have previews and curves
 NUM_OUTPUTS = 12  # number of outputs of `poll`
 
 
@@ -179,11 +180,11 @@ def _changed_views(
     """Return the timeline and the curves, or gr.skip() for those that have not changed."""
     timeline = curves = gr.skip()
     if not _same(snapshot, shown, "num_previews", "state"):
-        empty = IN_QUEUE if snapshot.state == "queued" else FIRST_PREVIEW if snapshot.state == "running" else ""
+        empty = IN_QUEUE if snapshot.state == "queued" else FIRST_PREVIEW if snapshot.state in TRAINS else ""
         # On a public page others watch the run, but the images are its owner's.
-        timeline = plots.timeline(run.path, status, empty, shows_training_images=is_owner)
-    if not _same(snapshot, shown, "step", "num_validations", "compared_steps"):
-        curves = _curves(run, status, compared)
+        timeline = plots.timeline(run.path, status, empty, snapshot.state in TRAINS, shows_training_images=is_owner)
+    if not _same(snapshot, shown, "state", "step", "num_validations", "compared_steps"):
+        curves = _curves(run, status, compared) | {"expected": snapshot.state in TRAINS}
     return [timeline, curves]
 
 
@@ -273,7 +274,7 @@ def _how_it_ended(status: Status, state: str) -> str:
         saved = status.saved and status.saved[-1]["step"] >= status.step
         return "saved; making the last preview" if saved else "finishing this step, then saving"
     if state == "stopped":
-        return "everything is saved; press Continue training to resume"
+        return "everything is saved; Continue training adds the training time chosen in step 2"
     if state == "early_stopped":
         return "the validation loss no longer improved"
     if state == "interrupted":

@@ -30,7 +30,7 @@ from diffusion_demo.ui.train.layout import TabState
 
 # The inputs of the hidden buttons that the rows of the list of runs click (run_list.js).
 ROW = "(run, ...rest) => [window.trainRow.run, ...rest]"
-NAMED_ROW = "(run, owner, name) => [window.trainRow.run, owner, window.trainRow.name]"
+ANSWERED_ROW = "(run, owner, answer) => [window.trainRow.run, owner, window.trainRow.answer]"
 # Gradio shows the column of the progress first.
 SCROLL_TO_PROGRESS = (
     "() => setTimeout(() => document.querySelector('#train-line').scrollIntoView({block: 'nearest'}), 100)"
@@ -207,7 +207,7 @@ def _connect_rows(
     views = [stage.report_view, stage.training_view]
 
     def connect(action: str, handler: Callable, inputs: list[Component], outputs: list[Any]) -> Dependency:
-        js = NAMED_ROW if action == "rename" else ROW
+        js = ANSWERED_ROW if action in ("rename", "resume") else ROW
         # All rows share the hidden button of an action: that of one row must not drop that of another.
         event = actions[action].click(handler, inputs, outputs, js=js, trigger_mode="multiple", **QUIET)
         poll.after(event)
@@ -216,11 +216,9 @@ def _connect_rows(
     connect("open", _open_run, owned, [progress.run, *views])
     renamed = connect("rename", run_actions.rename, [*owned, manager.new_name], [progress.run])
     renamed.success(_follow_rename, [manager.row, progress.run, model], model, js=ROW, trigger_mode="multiple", **QUIET)
-    changes = [
-        connect("resume", run_status.resume, [*owned, setup.duration], [progress.resume]),
-        connect("delete", run_actions.delete, owned, [progress.run]),
-        renamed,
-    ]
+    resumed = connect("resume", _resume_run, [*owned, setup.duration], [progress.resume, progress.run, *views])
+    resumed.success(None, None, None, js=SCROLL_TO_PROGRESS)
+    changes = [resumed, connect("delete", run_actions.delete, owned, [progress.run]), renamed]
     for changed in changes:  # the ZIP may hold what is no longer there
         changed.success(lambda: gr.DownloadButton(value=None, visible=False), None, manager.download, **IMMEDIATE)
         changed.success(refresh_initial_models, setup.start_from, setup.start_from, **QUIET)
@@ -242,6 +240,11 @@ def refresh_initial_models(start_from: str | None) -> gr.Dropdown:
     choices = form.initial_choices()
     is_gone = start_from not in dict(choices).values() and re.fullmatch(r"[^/]+/step_\d+", start_from or "")
     return gr.Dropdown(choices, value=choices[0][1]) if is_gone else gr.Dropdown(choices)
+
+
+def _resume_run(name: str | None, owner_token: object, duration: str | None) -> tuple:
+    """Queue the continuation of a run of the list, and show it."""
+    return run_status.resume(name, owner_token, duration), *_open_run(name, owner_token)
 
 
 def _open_run(name: str | None, owner_token: object) -> tuple[gr.Dropdown, gr.Column, gr.Column]:

@@ -17,8 +17,9 @@ function listViews(views) {
 }
 
 function draw() {
-  const views = (props.value || {}).views || [];
-  find(".curves").hidden = !views.length;
+  const { views = [], expected } = props.value || {};
+  find(".curves").hidden = !views.length && !expected;
+  find(".curves").classList.toggle("empty", !views.length);
   if (!views.length) return;
   listViews(views);
   const view = views.find(({ name }) => name === chosen);

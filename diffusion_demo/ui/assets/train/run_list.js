@@ -5,9 +5,9 @@ const WAITING = { resume: "Continuing...", export: "Packing...", delete: "Deleti
 
 const SURE = { delete: "Delete permanently", remove: "Remove from the queue" };
 
-// The hidden button of an action takes the run, and a new name, from here.
-function act(action, run, name) {
-  window.trainRow = { run: run || "", name: name || "" };
+// The hidden button of an action takes the run, and a new name or a training time, from here.
+function act(action, run, answer) {
+  window.trainRow = { run: run || "", answer: answer || "" };
   document.querySelector("#train-row-" + action).click();
 }
 
@@ -23,6 +23,7 @@ function actionButton(action, run, row) {
   const title = LABELS[action] + " " + run.name;
   const made = button(LABELS[action], title, () => {
     if (action === "rename") return askName(run, row);
+    if (action === "resume") return askTime(run, row);
     if (SURE[action]) return confirm(run, row, action);
     wait(made, action);
     act(action, run.name);
@@ -48,15 +49,34 @@ function confirm(run, row, action) {
   back.focus();
 }
 
+// Replaces the buttons of a row by a field with a button that sends its value, and Cancel.
+function ask(row, action, field, name, [text, title], [cancel, send]) {
+  const actions = row.querySelector(".actions"), before = [...actions.childNodes];
+  field.setAttribute("aria-label", name);
+  const back = () => { actions.replaceChildren(...before); actions.querySelector("." + action).focus(); };
+  const done = () => { back(); send(field.value); };
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") { event.preventDefault(); done(); }
+    if (event.key === "Escape") { event.stopPropagation(); back(); }
+  });
+  actions.replaceChildren(field, button(text, title, done), button("Cancel", cancel, back));
+  field.focus();
+}
+
 function askName(run, row) {
-  const actions = row.querySelector(".actions"), before = [...actions.childNodes], input = document.createElement("input");
-  Object.assign(input, { type: "text", value: run.name, maxLength: 40 });
-  input.setAttribute("aria-label", "New name of " + run.name);
-  const back = () => actions.replaceChildren(...before);
-  const done = () => { if (input.value.trim() && input.value.trim() !== run.name) act("rename", run.name, input.value.trim()); back(); };
-  input.addEventListener("keydown", (event) => { if (event.key === "Enter") done(); if (event.key === "Escape") back(); });
-  actions.replaceChildren(input, button("Save", "Save the new name", done), button("Cancel", "Keep the name " + run.name, back));
+  const input = Object.assign(document.createElement("input"), { type: "text", value: run.name, maxLength: 40 });
+  ask(row, "rename", input, "New name of " + run.name, ["Save", "Save the new name"], ["Keep the name " + run.name, (answer) => {
+    if (answer.trim() && answer.trim() !== run.name) act("rename", run.name, answer.trim());
+  }]);
   input.select();
+}
+
+function askTime(run, row) {
+  const select = document.createElement("select");
+  select.append(...props.value.durations.map((text) => new Option(text)));
+  ask(row, "resume", select, "Training time to add to " + run.name, [LABELS.resume, "Train " + run.name + " for this time"], [
+    "Do not continue " + run.name, (answer) => { wait(row.querySelector(".resume"), "resume"); act("resume", run.name, answer); },
+  ]);
 }
 
 function inWords(seconds) {

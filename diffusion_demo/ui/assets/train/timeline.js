@@ -11,8 +11,8 @@ function show(image, frame, kind) {
 }
 
 function draw(index) {
-  const frames = (props.value || {}).frames || [], frame = frames[index];
-  const hasNearest = frames.some((one) => one.nearest), kind = hasNearest ? chosen : "raw";
+  const { frames = [], expected } = props.value || {}, frame = frames[index];
+  const hasNearest = frames.length ? frames.some((one) => one.nearest) : expected, kind = hasNearest ? chosen : "raw";
   show(find("img.averaged"), frame, "averaged");
   show(find("img.other"), frame, kind);
   for (const button of element.querySelectorAll("[data-view]")) {
@@ -23,7 +23,7 @@ function draw(index) {
   const words = frame ? (frame.step ? "Step " + frame.step.toLocaleString("en") : "Before training") + ", preview " + (index + 1) + " of " + frames.length + "." : "";
   find(".status").textContent = words ? words + copies : (props.value || {}).empty || "";
   find(".scrub").setAttribute("aria-valuetext", words);
-  find(".timeline").classList.toggle("empty", !frames.length);
+  find(".timeline").classList.toggle("empty", !frames.length && !expected);
   find(".timeline").classList.toggle("none", Boolean((props.value || {}).none));
   find(".timeline").hidden = !frames.length && !(props.value || {}).empty;
 }
@@ -33,7 +33,7 @@ function receive() {
   const following = Number(scrub.value) === Number(scrub.max);
   scrub.max = last;
   if (following || Number(scrub.value) > last) scrub.value = last;
-  scrub.hidden = last === 0;
+  scrub.classList.toggle("nothing-to-scrub", last === 0);
   draw(Number(scrub.value));
 }
 

@@ -82,6 +82,7 @@ async function upload(all) {
   const bar = find("progress");
   let done = 0;
   bar.hidden = find(".cancel").hidden = false;
+  find(".see").hidden = true;
   try {
     for (const chunk of chunks(files)) {
       if (mine.canceled) throw new Error("Canceled.");
@@ -97,6 +98,7 @@ async function upload(all) {
     window.trainUpload = sent;
     say("Uploaded " + sent.length.toLocaleString("en") + (sent.length === 1 ? " file" : " files") + "." + skipped(others));
     document.querySelector("#train-uploaded").click();
+    find(".see").hidden = false;
   } catch (error) {
     say(error.message, error.message !== "Canceled.");
   } finally {
@@ -112,6 +114,7 @@ element.addEventListener("change", (event) => {
   event.target.value = "";
 });
 element.addEventListener("click", (event) => {
+  if (event.target.matches(".see")) document.querySelector("#train-results").scrollIntoView({ block: "start" });
   if (event.target.matches(".cancel") && current) { current.canceled = true; if (current.request) current.request.abort(); }
 });
 const drop = find(".drop");
