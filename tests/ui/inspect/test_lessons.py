@@ -1,11 +1,13 @@
 """Lessons of the Inspect tab compared with the equations they show, for the bundled model and an oracle."""
 
 import base64
+import html as html_module
 import io
 import json
 import math
 import re
 import shutil
+import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -19,7 +21,7 @@ from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import ORACLES
-from diffusion_demo.paths import CHECKPOINTS
+from diffusion_demo.paths import CHECKPOINTS, read_asset
 from diffusion_demo.ui.inspect import examples
 from diffusion_demo.ui.inspect.lesson_functions import SHOWS
 from diffusion_demo.ui.inspect.lessons import (
@@ -327,6 +329,40 @@ def test_every_lesson_works_with_an_unconditional_grayscale_model(trained_checkp
     assert here.x0.shape == (1, 1, 16, 16) and here.t == 100
     for lesson in words.LESSONS:
         assert f'id="lesson-{lesson}"' in frame.show(lesson, here)
+
+
+# Symbols
+
+
+def letters(mathml):
+    """Return the letters of formulas, other than indices, and with the accents of a letter left out."""
+    upright = html_module.unescape(re.sub(r"<(mo|mn|mtext)[ >].*?</\1>", "", mathml))
+    return set(re.findall(r"<mi[^>]*>(\w|∅)</mi>", upright)) - {"t", "T"}
+
+
+def test_every_letter_of_an_equation_is_explained_where_it_first_stands(scene):
+    page, known = read_asset("inspect/inspector.html"), ""
+    parts = re.split('<div class="part[^>]*data-lesson="', page)[1:]
+    for name, lesson in words.LESSONS.items():
+        known += unicodedata.normalize("NFD", plain(" ".join(lesson.symbols)))
+        math = "".join(part for part in parts if part.startswith(name)) + frame.show(name, scene)
+        found = letters("".join(re.findall("<math.*?</math>", math, re.DOTALL)))
+        assert found or name == "schedules"
+        assert {letter for letter in found if letter not in known} == set(), name
+
+
+def test_no_symbol_has_two_meanings():
+    meanings: dict[str, set[str]] = {}
+    for lesson in words.LESSONS.values():
+        for symbols, meaning in lesson.symbols.items():
+            for symbol in symbols.split(", ") if "(" not in symbols else [symbols]:
+                meanings.setdefault(symbol, set()).add(meaning)
+    assert {symbol: found for symbol, found in meanings.items() if len(found) > 1} == {}
+
+
+def test_the_time_of_flow_matching_is_not_written_like_the_guidance_scale():
+    flow = plain(read_asset("inspect/inspector.html").split("flow matching</h3>")[1])
+    assert "τ = t / T" in flow and not re.search(r"\b[sc]\b", flow)
 
 
 # Words that follow the numbers
