@@ -208,7 +208,7 @@ def test_the_whole_bound_is_measured_while_one_watches(open_page):
 def test_finished_images_show_what_guidance_trades(open_page):
     page = open_inspect(open_page)
     turn_to(page, "guidance")
-    page.get_by_role("button", name="Generate a class at three guidance scales").click()
+    page.get_by_role("button", name="Generate landscape at three guidance scales").click()
     page.wait_for_function(
         "document.querySelectorAll('#lesson .variety').length === 1"
         " && document.querySelector('.working').textContent === 'Computing ...'"

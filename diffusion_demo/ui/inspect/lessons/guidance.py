@@ -42,12 +42,12 @@ def show(scene: Scene) -> str:
         difference[order] / largest,
         "the direction of each class, ε(x<sub>t</sub>, c) − ε(x<sub>t</sub>, ∅); gray: none",
     )
-    most = escape(metadata.title(metadata.class_names[strongest]))
+    most = metadata.title(metadata.class_names[strongest])
     change = f'<b class="change">{changes[strongest]:.1f}</b> of 255 (RMS)'
     return (
         html.equation(
             LATEX,
-            f"{SIGNS} At t = {scene.t} the class that changes x̂<sub>0</sub> most is <b>{most}</b>: by {change}.",
+            f"{SIGNS} At t = {scene.t} the class that changes x̂<sub>0</sub> most is <b>{escape(most)}</b>: by {change}.",
             SOURCE,
         )
         + html.image_row({f"x<sub>{scene.t}</sub>": scene.xt, "x̂<sub>0</sub> without a class": unguided})
@@ -56,7 +56,7 @@ def show(scene: Scene) -> str:
         + directions
         + '<p class="found">All classes start from the same x<sub>t</sub>. A larger s makes the classes differ more. '
         "One guess at a large s is an exaggeration, not a finished image: those are below.</p>"
-        + html.computation("guided-samples", "Generate a class at three guidance scales")
+        + html.computation("guided-samples", f"Generate {most} at three guidance scales")
     )
 
 
