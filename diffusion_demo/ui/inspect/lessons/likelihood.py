@@ -12,6 +12,7 @@ from diffusion_demo.diffusion.losses import decoder_log_likelihood, decoder_term
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 from diffusion_demo.ui.charts import chart
+from diffusion_demo.ui.inspect.explorer_data import SIZE
 from diffusion_demo.ui.inspect.lessons import html
 from diffusion_demo.ui.inspect.lessons.scene import Scene
 
@@ -29,6 +30,7 @@ _FEW = (
     "This bound is that of a sampler with {steps} long steps, from one draw of noise. For images unlike the training "
     "data it can be far above the model's own: measure over all steps for that. "
 )
+_SIZES = f"L<sub>T</sub> is for the image at {{size}}x{{size}}, so it differs a little from lesson 1, at {SIZE}x{SIZE}."
 DECODER_LATEX = (
     r"p_\theta(x_0 \mid x_1) = \prod_i \int_{\delta_-(x_0^i)}^{\delta_+(x_0^i)}"
     "\n"
@@ -98,9 +100,10 @@ def _sum_table(scene: Scene, terms: list[tuple[int, float]]) -> str:
         ["L<sub>T</sub>, information left in x<sub>T</sub>", html.short(prior)],
         ["<b>sum: bits per dimension</b>", f'<b class="total">{first + middle + prior:.4f}</b>'],
     ]
-    few = len(terms) < len(scene.chain)
+    few, size = len(terms) < len(scene.chain), scene.x0.shape[-1]
     return html.table(["part", ""], rows) + (
-        f'<p class="found">{_FEW.format(steps=len(terms)) * few}Above 8, storing the raw pixels takes fewer bits.</p>'
+        f'<p class="found">{_FEW.format(steps=len(terms)) * few}Above 8, storing the raw pixels takes fewer bits. '
+        f"{_SIZES.format(size=size) * (size != SIZE)}</p>"
     )
 
 
