@@ -35,7 +35,7 @@ from diffusion_demo.ui.inspect.lessons import (
     training,
     words,
 )
-from diffusion_demo.ui.inspect.lessons.html import formula, short
+from diffusion_demo.ui.inspect.lessons.html import fixed, formula, measured, short
 from diffusion_demo.ui.inspect.lessons.scene import load_scene
 from diffusion_demo.ui.sample.vary import _read
 
@@ -91,6 +91,17 @@ def test_small_numbers_are_powers_of_ten_as_in_the_explorer(scene):
         lesson: re.sub(r'src="[^"]*"|data-[a-z]+="[^"]*"', "", frame.show(lesson, scene)) for lesson in words.LESSONS
     }
     assert not {lesson: found for lesson, text in shown.items() if (found := re.findall(r"\d+e-\d+", text))}
+
+
+def test_negative_numbers_have_a_minus_sign_and_zero_has_none(scene):
+    assert [fixed(-0.25, 2), measured(-0.25, 0.1), short(-2.5), fixed(-1e-9, 3)] == [
+        "−0.25",
+        "−0.2500 ± 0.1000",
+        "−2.5",
+        "0.000",
+    ]
+    cells = "".join(re.findall("<t[dh].*?</t[dh]>", "".join(frame.show(lesson, scene) for lesson in words.LESSONS)))
+    assert "−1.000" in cells and not re.search(r"-\d", cells)
 
 
 def test_an_exact_model_that_is_right_is_not_said_to_be_wrong(oracle_scene, scene):
@@ -261,6 +272,14 @@ def test_the_spot_selects_a_pixel(scene):
     assert f"(the bar from {value} to {value + 1})" in shown
 
 
+def test_the_lessons_that_show_the_information_left_at_the_end_say_at_which_size(scene):
+    terms = list(likelihood.compute_terms(scene, 10))
+    assert "image at 32x32, so it differs a little from lesson 1, at 128x128" in likelihood.render(scene, terms, 10)
+    assert "image at 128x128; lesson 5 uses the model's size" in read_asset("inspect/inspector.html")
+    large = replace(scene, x0=scene.x0.repeat(1, 1, 4, 4), eps=scene.eps.repeat(1, 1, 4, 4))
+    assert "differs a little" not in likelihood._sum_table(large, terms)
+
+
 def test_an_unfinished_bound_shows_no_total(scene):
     terms = list(likelihood.compute_terms(scene, 10))
     assert "total" not in likelihood.render(scene, terms[:4], 10) and "4 of 10 steps" in likelihood.render(
@@ -304,6 +323,10 @@ def test_finished_images_of_a_class_differ_less_than_those_without_one(scene):
     varieties = [numbers(part, "variety")[0] for part in parts]
     assert len(parts) == len(guided_samples.SCALES) and varieties[0] > 1.2 * varieties[1], varieties
     assert not list(guided_samples.parts(replace(scene, checkpoint=load_checkpoint("oracle-memory"))))
+    metadata = scene.checkpoint.description
+    name = metadata.title(metadata.class_names[int(guidance.image_changes(at(scene, 800)).argmax())])
+    assert f"s = 1, {name} without guidance" in parts[1] and f"s = 4, {name} with guidance" in parts[2]
+    assert f"Generate {name} at three guidance scales" in guidance.show(at(scene, 800))
 
 
 def test_the_mean_distance_is_that_of_all_pairs(scene):

@@ -58,8 +58,8 @@ function drawFlow(s, t) {
     write(filled.querySelector(place), text);
   }
   every(".flow tbody tr").forEach(({ cells }, k) => {
-    write(cells[1], direct[k].toFixed(4));
-    write(cells[2].lastElementChild, viaFlow[k].toFixed(4));
+    write(cells[1], fixed(direct[k], 4));
+    write(cells[2].lastElementChild, fixed(viaFlow[k], 4));
     write(cells[3], short(largest[k]));
   });
 }

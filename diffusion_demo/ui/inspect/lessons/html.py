@@ -85,11 +85,20 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def short(value: float) -> str:
     """Format a number with three digits, and one below 0.001 as a power of ten, as the explorer does."""
     if value == 0 or abs(value) >= 1e-3:
-        return f"{value:.3g}"
+        return _with_minus(f"{value:.3g}")
     digits, exponent = f"{value:.2e}".split("e")
-    return f"{digits} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+    return f"{_with_minus(digits)} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
 
 
 def measured(value: float, error: float) -> str:
-    """Format a number with its standard error, and a zero without a sign."""
-    return f"{round(value, 4) + 0:.4f} ± {error:.4f}"
+    """Format a number with its standard error."""
+    return f"{fixed(value, 4)} ± {error:.4f}"
+
+
+def fixed(value: float, decimals: int) -> str:
+    """Format a number with so many decimals, and a zero without a sign."""
+    return _with_minus(f"{round(value, decimals) + 0:.{decimals}f}")
+
+
+def _with_minus(number: str) -> str:
+    return number.replace("-", "−")
