@@ -314,7 +314,11 @@ def test_flow_matching_is_a_schedule_whose_identities_hold_at_every_t(inspector)
         v = abar.sqrt() * eps - (1 - abar).sqrt() * x0
         for target, values in {"x₀": x0, "ε": eps, "v": v, "u": eps - x0}.items():
             cells = inspector.locator(f"#inspector .flow [data-target={target}] td").all_inner_texts()
-            assert float(cells[0].translate(SUPERSCRIPTS)) == pytest.approx(float(values[64, 64, 0]), abs=2e-4), (name, t, target)
+            assert float(cells[0].translate(SUPERSCRIPTS)) == pytest.approx(float(values[64, 64, 0]), abs=2e-4), (
+                name,
+                t,
+                target,
+            )
             assert cells[1].endswith(f"= {cells[0]}")
             difference = cells[2].translate(SUPERSCRIPTS).replace(" × 10", "e")
             assert float(difference) < 1e-5

@@ -280,6 +280,13 @@ def test_the_lessons_that_show_the_information_left_at_the_end_say_at_which_size
     assert "differs a little" not in likelihood._sum_table(large, terms)
 
 
+@pytest.mark.parametrize(("lesson", "images"), [("reverse", 4), ("likelihood", 1)])
+def test_the_chosen_pixel_is_marked_in_each_single_image(scene, lesson, images):
+    marks = re.findall('class="pixel" style="(.*?)"', frame.show(lesson, replace(scene, spot=(0.5, 0.25))))
+    middle = f"left: {100 * 16.5 / 32:.4g}%; top: {100 * 8.5 / 32:.4g}%; width: 3.125%"
+    assert marks == [middle] * images
+
+
 def test_an_unfinished_bound_shows_no_total(scene):
     terms = list(likelihood.compute_terms(scene, 10))
     assert "total" not in likelihood.render(scene, terms[:4], 10) and "4 of 10 steps" in likelihood.render(

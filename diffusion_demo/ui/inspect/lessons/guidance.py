@@ -47,7 +47,8 @@ def show(scene: Scene) -> str:
     return (
         html.equation(
             LATEX,
-            f"{SIGNS} At t = {scene.t} the class that changes x̂<sub>0</sub> most is <b>{escape(most)}</b>: by {change}.",
+            f"{SIGNS} At t = {scene.t} the class that changes x̂<sub>0</sub> most is <b>{escape(most)}</b>: "
+            f"by {change}.",
             SOURCE,
         )
         + html.image_row({f"x<sub>{scene.t}</sub>": scene.xt, "x̂<sub>0</sub> without a class": unguided})

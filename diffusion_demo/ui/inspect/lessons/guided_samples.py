@@ -28,7 +28,8 @@ def parts(scene: Scene) -> Iterator[str]:
     label = int(image_changes(scene).argmax())
     name = escape(metadata.title(metadata.class_names[label]))
     intro = (
-        f'<p class="found">{IMAGES} images from pure noise for the class <b>{name}</b>, with the same seeds in each row.</p>'
+        f'<p class="found">{IMAGES} images from pure noise for the class <b>{name}</b>, with the same seeds in each '
+        "row.</p>"
     )
     for scale in SCALES:
         request = Request(num_images=IMAGES, seed=scene.seed, class_index=label, guidance_scale=scale)

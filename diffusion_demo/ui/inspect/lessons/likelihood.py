@@ -119,6 +119,7 @@ def _decoder_part(scene: Scene, steps: int) -> str:
     first = min(max(0, int(probability.argmax()) - SHOWN_VALUES // 2), 256 - SHOWN_VALUES)
     values = list(range(first, first + SHOWN_VALUES))
     bits = -math.log2(max(float(probability[true]), 1e-12))
+    image = html.image_row({"the image, with the chosen pixel marked": scene.x0}, marked=pixel)
     value_name = "red value of the chosen pixel" if scene.x0.shape[1] == 3 else "value of the chosen pixel"
     return html.part(
         "L<sub>0</sub>: from a Gaussian to whole pixel values",
@@ -129,6 +130,7 @@ def _decoder_part(scene: Scene, steps: int) -> str:
             f'L<sub>0</sub> = <b class="decoder">{float(decoder_term(p, scene.x0)[0]):.4f}</b> bits per dimension.',
             "DDPM, Equation 13: the discrete decoder",
         ),
+        f'<div class="beside">{image}',
         chart(
             "Probability of each value of the chosen pixel",
             values,
@@ -138,6 +140,7 @@ def _decoder_part(scene: Scene, steps: int) -> str:
             mark=true + 0.5,  # the middle of its bar
             steps=True,
         ),
+        "</div>",
     )
 
 

@@ -28,7 +28,7 @@ _IMAGE = {"x<sub>0</sub>": "the image", "x<sub>t</sub>": "the image after t of T
 _LEFT = {
     "ᾱ<sub>t</sub>": "the product of 1 − β over the first t steps: the share of the image that is left in x<sub>t</sub>"
 }
-_KL = {"D<sub>KL</sub>": "the Kullback–Leibler divergence, how far one distribution is from another: 0 if they are equal"}
+_KL = {"D<sub>KL</sub>": "Kullback–Leibler divergence: how far one distribution is from another, 0 if they are equal"}
 _BITS = {"bits/dim": "bits for each value of the image, of which a pixel has three: nats / (ln 2 × number of values)"}
 _NORMAL = {
     "𝒩(μ, σ²I)": "the normal distribution (Gaussian) of independent values with mean μ and variance σ²; I is the "
@@ -52,14 +52,7 @@ LESSONS = {
         "Drag t all the way to the right. Expect a mean near 0 and a standard deviation near 1: pure noise, whatever "
         "the image was.",
         1.0,
-        _IMAGE
-        | {"ε": "normal noise with mean 0 and variance 1"}
-        | _BETA
-        | _LEFT
-        | _NORMAL
-        | _Q
-        | _KL
-        | _BITS,
+        _IMAGE | {"ε": "normal noise with mean 0 and variance 1"} | _BETA | _LEFT | _NORMAL | _Q | _KL | _BITS,
     ),
     "schedules": Lesson(
         "Noise schedules",
