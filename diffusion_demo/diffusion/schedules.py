@@ -78,13 +78,13 @@ def sigmoid_betas(num_timesteps: int, beta_start: float = 1e-4, beta_end: float 
 
 
 def flow_betas(num_timesteps: int) -> Tensor:
-    """Return beta_t of the straight path (1 - s) x_0 + s eps, rescaled to unit variance, at s = (t + 1)/T.
+    """Return beta_t of the straight path (1 - tau) x_0 + tau eps, rescaled to unit variance, at tau = (t + 1)/T.
 
-    abar = (1 - s)^2 / ((1 - s)^2 + s^2), which ends at abar_T = 0. float64 [T]. Lipman et al. 2023 Eq. 22;
+    abar = (1 - tau)^2 / ((1 - tau)^2 + tau^2), which ends at abar_T = 0. float64 [T]. Lipman et al. 2023 Eq. 22;
     Liu et al. 2023 Eq. 1.
     """
-    s = torch.arange(1, num_timesteps + 1, dtype=torch.float64) / num_timesteps
-    return betas_from_alphas_cumprod((1 - s) ** 2 / ((1 - s) ** 2 + s**2))
+    tau = torch.arange(1, num_timesteps + 1, dtype=torch.float64) / num_timesteps
+    return betas_from_alphas_cumprod((1 - tau) ** 2 / ((1 - tau) ** 2 + tau**2))
 
 
 SCHEDULES: dict[str, Callable[[int], Tensor]] = {

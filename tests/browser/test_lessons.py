@@ -83,6 +83,40 @@ def test_a_lesson_is_printed_on_one_page(open_page, lesson):
     assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1
 
 
+def test_the_printed_page_names_the_model_and_the_image(open_page, tmp_path):
+    page = open_inspect(open_page)
+    turn_to(page, "training")
+    printed = page.locator("#inspector .printed")
+    expect(printed).to_be_hidden()
+    upload = page.locator("#inspect-image input[type=file]").set_input_files
+    Image.new("RGB", (64, 64), "teal").save(tmp_path / "my teal.png")
+    for choose, linked, named in (
+        (lambda: None, "example=seed_", "example 1"),
+        (page.get_by_role("button", name="Example: lion").click, "example=lion", "example lion"),
+        (lambda: upload(tmp_path / "my teal.png"), r"\?((?!example=).)*$", "file my"),
+    ):
+        choose()
+        expect(page.locator("#inspector .link")).to_have_attribute("href", re.compile(linked))
+        page.pdf(format="A4")
+        assert f"Model: Avatars, 32x32 (bundled). Image: {named}" in printed.text_content()
+    page.emulate_media(media="print")
+    expect(printed).to_be_visible()
+
+
+def test_the_mark_of_the_chosen_pixel_follows_the_fields(open_page):
+    page = open_inspect(open_page)
+    shown = turn_to(page, "reverse")
+    across = page.get_by_role("slider", name="Pixel: % from the left")
+    across.fill("100")
+    across.dispatch_event("pointerup")
+    mark = shown.locator(".pixel").first
+    expect(mark).to_have_attribute("style", re.compile("left: 98.44%; top: 51.56%"), timeout=SOON)
+    image, square = shown.locator("img").first.bounding_box(), mark.bounding_box()
+    assert square["width"] >= 5 and square["width"] == pytest.approx(square["height"], abs=0.1)
+    middle = (square["x"] + square["width"] / 2 - image["x"]) / image["width"]
+    assert middle == pytest.approx(31.5 / 32, abs=0.01)
+
+
 def test_what_changed_is_never_shown_as_current(open_page):
     """The old answer is hidden under another title and dimmed under the same one, from the first moment on."""
     page = open_inspect(open_page)
@@ -208,7 +242,7 @@ def test_the_whole_bound_is_measured_while_one_watches(open_page):
 def test_finished_images_show_what_guidance_trades(open_page):
     page = open_inspect(open_page)
     turn_to(page, "guidance")
-    page.get_by_role("button", name="Generate a class at three guidance scales").click()
+    page.get_by_role("button", name="Generate landscape at three guidance scales").click()
     page.wait_for_function(
         "document.querySelectorAll('#lesson .variety').length === 1"
         " && document.querySelector('.working').textContent === 'Computing ...'"

@@ -3,6 +3,7 @@
   const FONT = "12px system-ui", TICK_FACTORS = [[1], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 6, 7, 8, 9]], MOST_POWERS = 5, TICK_LENGTH = 15;
   const WHOLE_STEPS = Array.from({ length: 12 }, (_, k) => [1, 2, 5].map((factor) => factor * 10 ** k)).flat();
   const superscript = (k) => [...String(k)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("");
+  const minus = (text) => text.replace("-", "−");
   const isPower = (v) => Math.abs(Math.log10(v) - Math.round(Math.log10(v))) < 1e-9;
   const isMissing = (v) => v === null || v === undefined;
   const color = (parent, name) => (name.startsWith("--") ? getComputedStyle(parent).getPropertyValue(name).trim() : name);
@@ -11,8 +12,10 @@
 
   function reading(v) {
     if (isMissing(v)) return "–";
-    if (Number.isInteger(v)) return v.toLocaleString("en");
-    return Math.abs(v) < 1e-3 ? v.toExponential(2) : String(Number(v.toPrecision(4)));
+    if (Number.isInteger(v)) return minus(v.toLocaleString("en"));
+    if (Math.abs(v) >= 1e-3) return minus(String(Number(v.toPrecision(4))));
+    const [digits, k] = v.toExponential(2).split("e");
+    return minus(digits) + "·10" + superscript(Number(k));
   }
 
   function textWidth(text) {
@@ -54,6 +57,7 @@
     const axes = { label: title + (log ? " (log scale)" : ""), labelSize: 26, labelGap: 4, font: FONT, labelFont: FONT, size: 30 };
     axes.stroke = () => color(parent, "--body-text-color-subdued");
     axes.grid = axes.ticks = { stroke: () => color(parent, "--border-color-primary"), width: 1 };
+    axes.values = (u, ticks) => ticks.map((v) => (isMissing(v) ? "" : minus(v.toLocaleString("en", { maximumFractionDigits: 9 }))));
     if (whole) axes.incrs = WHOLE_STEPS;
     if (side === 2) axes.space = (u, i, min, max) => Math.max(whole ? 70 : 50, textWidth(max.toLocaleString("en")) + 24);
     else axes.size = (u, labels) => Math.max(40, Math.ceil(TICK_LENGTH + Math.max(0, ...(labels || []).map((text) => textWidth(text || "")))));

@@ -1,11 +1,13 @@
 """Lessons of the Inspect tab compared with the equations they show, for the bundled model and an oracle."""
 
 import base64
+import html as html_module
 import io
 import json
 import math
 import re
 import shutil
+import unicodedata
 from dataclasses import replace
 
 import pytest
@@ -19,7 +21,7 @@ from diffusion_demo.diffusion.schedules import named_betas
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import ORACLES
-from diffusion_demo.paths import CHECKPOINTS
+from diffusion_demo.paths import CHECKPOINTS, read_asset
 from diffusion_demo.ui.inspect import examples
 from diffusion_demo.ui.inspect.lesson_functions import SHOWS
 from diffusion_demo.ui.inspect.lessons import (
@@ -33,7 +35,7 @@ from diffusion_demo.ui.inspect.lessons import (
     training,
     words,
 )
-from diffusion_demo.ui.inspect.lessons.html import formula, short
+from diffusion_demo.ui.inspect.lessons.html import fixed, formula, measured, short
 from diffusion_demo.ui.inspect.lessons.scene import load_scene
 from diffusion_demo.ui.sample.vary import _read
 
@@ -89,6 +91,17 @@ def test_small_numbers_are_powers_of_ten_as_in_the_explorer(scene):
         lesson: re.sub(r'src="[^"]*"|data-[a-z]+="[^"]*"', "", frame.show(lesson, scene)) for lesson in words.LESSONS
     }
     assert not {lesson: found for lesson, text in shown.items() if (found := re.findall(r"\d+e-\d+", text))}
+
+
+def test_negative_numbers_have_a_minus_sign_and_zero_has_none(scene):
+    assert [fixed(-0.25, 2), measured(-0.25, 0.1), short(-2.5), fixed(-1e-9, 3)] == [
+        "−0.25",
+        "−0.2500 ± 0.1000",
+        "−2.5",
+        "0.000",
+    ]
+    cells = "".join(re.findall("<t[dh].*?</t[dh]>", "".join(frame.show(lesson, scene) for lesson in words.LESSONS)))
+    assert "−1.000" in cells and not re.search(r"-\d", cells)
 
 
 def test_an_exact_model_that_is_right_is_not_said_to_be_wrong(oracle_scene, scene):
@@ -259,6 +272,21 @@ def test_the_spot_selects_a_pixel(scene):
     assert f"(the bar from {value} to {value + 1})" in shown
 
 
+def test_the_lessons_that_show_the_information_left_at_the_end_say_at_which_size(scene):
+    terms = list(likelihood.compute_terms(scene, 10))
+    assert "image at 32x32, so it differs a little from lesson 1, at 128x128" in likelihood.render(scene, terms, 10)
+    assert "image at 128x128; lesson 5 uses the model's size" in read_asset("inspect/inspector.html")
+    large = replace(scene, x0=scene.x0.repeat(1, 1, 4, 4), eps=scene.eps.repeat(1, 1, 4, 4))
+    assert "differs a little" not in likelihood._sum_table(large, terms)
+
+
+@pytest.mark.parametrize(("lesson", "images"), [("reverse", 4), ("likelihood", 1)])
+def test_the_chosen_pixel_is_marked_in_each_single_image(scene, lesson, images):
+    marks = re.findall('class="pixel" style="(.*?)"', frame.show(lesson, replace(scene, spot=(0.5, 0.25))))
+    middle = f"left: {100 * 16.5 / 32:.4g}%; top: {100 * 8.5 / 32:.4g}%; width: 3.125%"
+    assert marks == [middle] * images
+
+
 def test_an_unfinished_bound_shows_no_total(scene):
     terms = list(likelihood.compute_terms(scene, 10))
     assert "total" not in likelihood.render(scene, terms[:4], 10) and "4 of 10 steps" in likelihood.render(
@@ -302,6 +330,10 @@ def test_finished_images_of_a_class_differ_less_than_those_without_one(scene):
     varieties = [numbers(part, "variety")[0] for part in parts]
     assert len(parts) == len(guided_samples.SCALES) and varieties[0] > 1.2 * varieties[1], varieties
     assert not list(guided_samples.parts(replace(scene, checkpoint=load_checkpoint("oracle-memory"))))
+    metadata = scene.checkpoint.description
+    name = metadata.title(metadata.class_names[int(guidance.image_changes(at(scene, 800)).argmax())])
+    assert f"s = 1, {name} without guidance" in parts[1] and f"s = 4, {name} with guidance" in parts[2]
+    assert f"Generate {name} at three guidance scales" in guidance.show(at(scene, 800))
 
 
 def test_the_mean_distance_is_that_of_all_pairs(scene):
@@ -327,6 +359,40 @@ def test_every_lesson_works_with_an_unconditional_grayscale_model(trained_checkp
     assert here.x0.shape == (1, 1, 16, 16) and here.t == 100
     for lesson in words.LESSONS:
         assert f'id="lesson-{lesson}"' in frame.show(lesson, here)
+
+
+# Symbols
+
+
+def letters(mathml):
+    """Return the letters of formulas, other than indices, and with the accents of a letter left out."""
+    upright = html_module.unescape(re.sub(r"<(mo|mn|mtext)[ >].*?</\1>", "", mathml))
+    return set(re.findall(r"<mi[^>]*>(\w|∅)</mi>", upright)) - {"t", "T"}
+
+
+def test_every_letter_of_an_equation_is_explained_where_it_first_stands(scene):
+    page, known = read_asset("inspect/inspector.html"), ""
+    parts = re.split('<div class="part[^>]*data-lesson="', page)[1:]
+    for name, lesson in words.LESSONS.items():
+        known += unicodedata.normalize("NFD", plain(" ".join(lesson.symbols)))
+        math = "".join(part for part in parts if part.startswith(name)) + frame.show(name, scene)
+        found = letters("".join(re.findall("<math.*?</math>", math, re.DOTALL)))
+        assert found or name == "schedules"
+        assert {letter for letter in found if letter not in known} == set(), name
+
+
+def test_no_symbol_has_two_meanings():
+    meanings: dict[str, set[str]] = {}
+    for lesson in words.LESSONS.values():
+        for symbols, meaning in lesson.symbols.items():
+            for symbol in symbols.split(", ") if "(" not in symbols else [symbols]:
+                meanings.setdefault(symbol, set()).add(meaning)
+    assert {symbol: found for symbol, found in meanings.items() if len(found) > 1} == {}
+
+
+def test_the_time_of_flow_matching_is_not_written_like_the_guidance_scale():
+    flow = plain(read_asset("inspect/inspector.html").split("flow matching</h3>")[1])
+    assert "τ = t / T" in flow and not re.search(r"\b[sc]\b", flow)
 
 
 # Words that follow the numbers

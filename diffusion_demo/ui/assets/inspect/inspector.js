@@ -19,6 +19,11 @@ const drawn = () => data.schedules.filter((s) => s === chosen() || state.drawn.h
 const stops = () => [...new Set(Array.from({ length: FRAMES }, (_, i) => Math.round((i * data.T) / (FRAMES - 1))))];
 const power = (k) => "10" + [...String(k)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("");
 
+function fixed(value, decimals) {
+  const text = value.toFixed(decimals);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+}
+
 function short(value) {
   if (Number.isNaN(value)) return "–";
   if (!Number.isFinite(value)) return "∞";

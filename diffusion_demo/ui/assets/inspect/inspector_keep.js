@@ -41,11 +41,37 @@ function saveFigure() {
     pen.imageSmoothingEnabled = !node.matches("img");
     if (node.closest(".line-chart") && document.body.classList.contains("dark")) { pen.fillStyle = "#0f172a"; pen.fillRect(left, top, width, height); pen.fillStyle = "#1e293b"; }
     pen.drawImage(node, left, top, width, height);
+    markPixel(pen, node, left, top, width);
     pen.fillText(caption(node), left, top + height + 20, Math.max(width, 120));
   }
   Object.assign(document.createElement("a"), { download: `lesson_${state.lesson}_t${state.t}.png`, href: sheet.toDataURL("image/png") }).click();
 }
 
+// The mark of a pixel is an element above its image, so a copy of the image lacks it.
+function markPixel(pen, node, left, top, width) {
+  const mark = node.parentElement.querySelector(":scope > .pixel");
+  if (!mark) return;
+  const scale = width / node.clientWidth, side = mark.offsetWidth * scale, x = left + mark.offsetLeft * scale - side / 2, y = top + mark.offsetTop * scale - side / 2;
+  for (const [color, margin] of [["black", 2.5], ["white", 1]]) {
+    Object.assign(pen, { strokeStyle: color, lineWidth: 2 });
+    pen.strokeRect(x - margin, y - margin, side + 2 * margin, side + 2 * margin);
+  }
+}
+
+function imageName() {
+  const button = [...document.querySelectorAll("#examples button.gallery-item")].find((one) => data.example && one.querySelector("img")?.src.includes(data.example));
+  if (button) return button.getAttribute("aria-label").toLowerCase().replace(":", "");
+  const file = document.querySelector("#inspect-image img")?.src.split("/").pop();
+  return data.example ? "example " + data.example : file ? "file " + decodeURIComponent(file) : "an image of your own";
+}
+
+// On paper, the fields of the model and the image are left out.
+addEventListener("beforeprint", () => {
+  if (data) find(".printed").textContent = `Model: ${modelName()}. Image: ${imageName()}. Noise seed: ${data.seed}.`;
+});
+
+const modelName = () => document.querySelector("#lesson-model input")?.value || "model";
+
 function settingsLine() {
-  return `${document.querySelector("#lesson-model input")?.value || "model"}, ${chosen().label} schedule, t = ${state.t} of ${data.T}, noise ${data.seed}, ${data.example ? "example " + data.example : "an image of your own"}`;
+  return `${modelName()}, ${chosen().label} schedule, t = ${state.t} of ${data.T}, noise ${data.seed}, ${imageName()}`;
 }

@@ -24,7 +24,7 @@ function drawHistogram(xt) {
   }
   const mean = sum / xt.length, densities = counts.map((n) => Math.min(n / xt.length / width, 1));
   if (chart) chart.setData([chart.data[0], [...densities, 0], chart.data[2]]);
-  write(find(".mean"), (Math.abs(mean) < 5e-4 ? 0 : mean).toFixed(3).replace("-", "−"));
+  write(find(".mean"), fixed(mean, 3));
   write(find(".spread"), Math.sqrt(squares / xt.length - mean * mean).toFixed(3));
 }
 

@@ -34,14 +34,14 @@ function drawSchedules() {
 
 // Each target in two ways, computed directly and from x_t and u: the identities of flow matching, for the image at t.
 function flowTargets(s, t) {
-  const abar = VALUES.abar(s, t), a = Math.sqrt(abar), b = Math.sqrt(1 - abar), time = b / (a + b), c = 1 / (a + b), { x0, eps } = data;
+  const abar = VALUES.abar(s, t), a = Math.sqrt(abar), b = Math.sqrt(1 - abar), time = b / (a + b), scale = 1 / (a + b), { x0, eps } = data;
   const direct = new Float64Array(4), viaFlow = new Float64Array(4), largest = new Float64Array(4);
   const compute = (i) => {
-    // u as a network that predicts v would give it: u = (v - (1 - 2s) x_t) / c
-    const x = x0[i], e = eps[i], v = a * e - b * x, xt = a * x + b * e, z = c * xt, u = (v - (1 - 2 * time) * xt) / c;
+    // u as a network that predicts v would give it: u = (v - (1 - 2 tau) x_t) / kappa
+    const x = x0[i], e = eps[i], v = a * e - b * x, xt = a * x + b * e, z = scale * xt, u = (v - (1 - 2 * time) * xt) / scale;
     direct[0] = x, viaFlow[0] = z - time * u;
     direct[1] = e, viaFlow[1] = z + (1 - time) * u;
-    direct[2] = v, viaFlow[2] = ((1 - 2 * time) * z) / c + c * u;
+    direct[2] = v, viaFlow[2] = ((1 - 2 * time) * z) / scale + scale * u;
     direct[3] = e - x, viaFlow[3] = u;
   };
   for (let i = 0; i < x0.length; i++) {
@@ -49,17 +49,17 @@ function flowTargets(s, t) {
     for (let k = 0; k < 4; k++) largest[k] = Math.max(largest[k], Math.abs(direct[k] - viaFlow[k]));
   }
   compute(3 * (Math.floor(data.size / 2) * data.size + Math.floor(data.size / 2))); // the middle pixel
-  return { time, c, direct, viaFlow, largest };
+  return { time, scale, direct, viaFlow, largest };
 }
 
 function drawFlow(s, t) {
-  const { time, c, direct, viaFlow, largest } = flowTargets(s, t), filled = find(".flow-filled");
-  for (const [place, text] of Object.entries({ ".index": String(t), ".name": s.label, ".flow-time": time.toFixed(4), ".flow-scale": c.toFixed(4) })) {
+  const { time, scale, direct, viaFlow, largest } = flowTargets(s, t), filled = find(".flow-filled");
+  for (const [place, text] of Object.entries({ ".index": String(t), ".name": s.label, ".flow-time": time.toFixed(4), ".flow-scale": scale.toFixed(4) })) {
     write(filled.querySelector(place), text);
   }
   every(".flow tbody tr").forEach(({ cells }, k) => {
-    write(cells[1], direct[k].toFixed(4));
-    write(cells[2].lastElementChild, viaFlow[k].toFixed(4));
+    write(cells[1], fixed(direct[k], 4));
+    write(cells[2].lastElementChild, fixed(viaFlow[k], 4));
     write(cells[3], short(largest[k]));
   });
 }

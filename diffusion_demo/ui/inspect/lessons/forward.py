@@ -101,9 +101,9 @@ def compare_moments(scene: Scene) -> list[tuple[float, ...]]:
 def _moments_table(scene: Scene) -> str:
     rows = [
         [
-            f"x<sub>0</sub> = {x0:.3f}",
+            f"x<sub>0</sub> = {html.fixed(x0, 3)}",
             html.measured(mean, mean_error),
-            f"{exact_mean:.4f}",
+            html.fixed(exact_mean, 4),
             html.measured(variance, variance_error),
             f"{exact_variance:.4f}",
         ]

@@ -14,7 +14,8 @@ LATEX = (
     "\\tilde\\varepsilon = \\varepsilon_\\theta(x_t, \\varnothing)\n"
     r"+ s\,\big(\varepsilon_\theta(x_t, c) - \varepsilon_\theta(x_t, \varnothing)\big)"
 )
-SOURCE = "Ho and Salimans 2022, Equation 6, with s = w + 1: 1 is no guidance"
+SOURCE = "Ho and Salimans 2022, Equation 6, with s = w + 1"
+SIGNS = "Here c is a class, ∅ no class, and s the guidance scale: 0 ignores the class, 1 adds no guidance."
 MAX_CLASSES, SCALES = 10, (1.0, 3.0)
 UNGUIDED = (
     '<p class="found unguided">This model has no classes or was trained without label dropout, so it cannot be guided. '
@@ -26,7 +27,7 @@ def show(scene: Scene) -> str:
     """Return the figures and numbers of the lesson."""
     metadata = scene.checkpoint.description
     if not metadata.guidance:
-        return html.equation(LATEX, "", SOURCE) + UNGUIDED
+        return html.equation(LATEX, SIGNS, SOURCE) + UNGUIDED
     (difference, strength), changes = guidance_directions(scene), image_changes(scene)
     strongest = int(changes.argmax())
     order = sorted(strength.argsort(descending=True)[:MAX_CLASSES].tolist())
@@ -41,11 +42,14 @@ def show(scene: Scene) -> str:
         difference[order] / largest,
         "the direction of each class, ε(x<sub>t</sub>, c) − ε(x<sub>t</sub>, ∅); gray: none",
     )
-    most = escape(metadata.title(metadata.class_names[strongest]))
+    most = metadata.title(metadata.class_names[strongest])
     change = f'<b class="change">{changes[strongest]:.1f}</b> of 255 (RMS)'
     return (
         html.equation(
-            LATEX, f"At t = {scene.t} the class that changes x̂<sub>0</sub> most is <b>{most}</b>: by {change}.", SOURCE
+            LATEX,
+            f"{SIGNS} At t = {scene.t} the class that changes x̂<sub>0</sub> most is <b>{escape(most)}</b>: "
+            f"by {change}.",
+            SOURCE,
         )
         + html.image_row({f"x<sub>{scene.t}</sub>": scene.xt, "x̂<sub>0</sub> without a class": unguided})
         + f'<ol class="classes" style="--columns: {len(order)}">{"".join(f"<li>{name}</li>" for name in names)}</ol>'
@@ -53,7 +57,7 @@ def show(scene: Scene) -> str:
         + directions
         + '<p class="found">All classes start from the same x<sub>t</sub>. A larger s makes the classes differ more. '
         "One guess at a large s is an exaggeration, not a finished image: those are below.</p>"
-        + html.computation("guided-samples", "Generate a class at three guidance scales")
+        + html.computation("guided-samples", f"Generate {most} at three guidance scales")
     )
 
 

@@ -12,7 +12,7 @@ from diffusion_demo.ui.inspect.lessons.guidance import image_changes
 from diffusion_demo.ui.inspect.lessons.scene import Scene
 
 IMAGES, SCALES = 8, (0.0, 1.0, 4.0)
-MEANINGS = {0.0: "without the class", 1.0: "the class without guidance", 4.0: "with guidance"}
+MEANINGS = {0.0: "without a class", 1.0: "{} without guidance", 4.0: "{} with guidance"}
 CONCLUSION = (
     '<p class="found">From s = 0 to 1 the images come to match the class and differ less. Above 1, a model that '
     "follows its classes only weakly goes on to match them better. One that follows them well, like the bundled ones, "
@@ -28,13 +28,14 @@ def parts(scene: Scene) -> Iterator[str]:
     label = int(image_changes(scene).argmax())
     name = escape(metadata.title(metadata.class_names[label]))
     intro = (
-        f'<p class="found">{IMAGES} images from pure noise for the class {name}, with the same seeds in each row.</p>'
+        f'<p class="found">{IMAGES} images from pure noise for the class <b>{name}</b>, with the same seeds in each '
+        "row.</p>"
     )
     for scale in SCALES:
         request = Request(num_images=IMAGES, seed=scene.seed, class_index=label, guidance_scale=scale)
         images = last_step(sample(scene.checkpoint, request)).xt
         caption = (
-            f"s = {scale:g}, {MEANINGS[scale]}: two images differ by "
+            f"s = {scale:g}, {MEANINGS[scale].format(name)}: two images differ by "
             f'<b class="variety">{mean_distance(images):.1f}</b> of 255'
         )
         row = html.strip(images, caption)

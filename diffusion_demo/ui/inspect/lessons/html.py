@@ -40,12 +40,18 @@ def computation(name: str, title: str) -> str:
     return f'<p><button type="button" class="computation" data-press="{name}">{html.escape(title)}</button></p>'
 
 
-def image_row(images: dict[str, Tensor], columns: int | None = None) -> str:
+def image_row(
+    images: dict[str, Tensor], columns: int | None = None, marked: tuple[int, int, int, int] | None = None
+) -> str:
     """Return a row of images by their captions (HTML).
 
-    An image is a tensor [N, C, S, S] in [-1, 1]; N > 1 makes a contact sheet of `columns` columns.
+    An image is a tensor [N, C, S, S] in [-1, 1]; N > 1 makes a contact sheet of `columns` columns. marked: the index
+    of a pixel that is marked in every image with N = 1.
     """
-    figures = "".join(_figure(x, caption, columns) for caption, x in images.items())
+    figures = "".join(
+        _figure(x, caption, columns, mark=_mark(x, marked) if marked and len(x) == 1 else "")
+        for caption, x in images.items()
+    )
     return f'<div class="images">{figures}</div>'
 
 
@@ -54,9 +60,17 @@ def strip(x: Tensor, caption: str) -> str:
     return _figure(x, caption, len(x), ' class="strip"')
 
 
-def _figure(x: Tensor, caption: str, columns: int | None, attributes: str = "") -> str:
-    alt = html.escape(_plain(caption))
-    return f'<figure{attributes}><img src="{_png(x, columns)}" alt="{alt}"><figcaption>{caption}</figcaption></figure>'
+def _figure(x: Tensor, caption: str, columns: int | None, attributes: str = "", mark: str = "") -> str:
+    image = f'<img src="{_png(x, columns)}" alt="{html.escape(_plain(caption))}">'
+    framed = f'<div class="marked">{image}{mark}</div>' if mark else image
+    return f"<figure{attributes}>{framed}<figcaption>{caption}</figcaption></figure>"
+
+
+def _mark(x: Tensor, pixel: tuple[int, int, int, int]) -> str:
+    """Return a square around a pixel, for an element that the image fills."""
+    size, (*_, row, column) = x.shape[-1], pixel
+    left, top = (100 * (place + 0.5) / size for place in (column, row))
+    return f'<span class="pixel" style="left: {left:.4g}%; top: {top:.4g}%; width: {100 / size:.4g}%"></span>'
 
 
 def _png(x: Tensor, columns: int | None) -> str:
@@ -85,11 +99,20 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def short(value: float) -> str:
     """Format a number with three digits, and one below 0.001 as a power of ten, as the explorer does."""
     if value == 0 or abs(value) >= 1e-3:
-        return f"{value:.3g}"
+        return _with_minus(f"{value:.3g}")
     digits, exponent = f"{value:.2e}".split("e")
-    return f"{digits} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+    return f"{_with_minus(digits)} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
 
 
 def measured(value: float, error: float) -> str:
-    """Format a number with its standard error, and a zero without a sign."""
-    return f"{round(value, 4) + 0:.4f} ± {error:.4f}"
+    """Format a number with its standard error."""
+    return f"{fixed(value, 4)} ± {error:.4f}"
+
+
+def fixed(value: float, decimals: int) -> str:
+    """Format a number with so many decimals, and a zero without a sign."""
+    return _with_minus(f"{round(value, decimals) + 0:.{decimals}f}")
+
+
+def _with_minus(number: str) -> str:
+    return number.replace("-", "−")

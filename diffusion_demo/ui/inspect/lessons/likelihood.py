@@ -12,6 +12,7 @@ from diffusion_demo.diffusion.losses import decoder_log_likelihood, decoder_term
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.timesteps import spaced_timesteps
 from diffusion_demo.ui.charts import chart
+from diffusion_demo.ui.inspect.explorer_data import SIZE
 from diffusion_demo.ui.inspect.lessons import html
 from diffusion_demo.ui.inspect.lessons.scene import Scene
 
@@ -29,6 +30,7 @@ _FEW = (
     "This bound is that of a sampler with {steps} long steps, from one draw of noise. For images unlike the training "
     "data it can be far above the model's own: measure over all steps for that. "
 )
+_SIZES = f"L<sub>T</sub> is for the image at {{size}}x{{size}}, so it differs a little from lesson 1, at {SIZE}x{SIZE}."
 DECODER_LATEX = (
     r"p_\theta(x_0 \mid x_1) = \prod_i \int_{\delta_-(x_0^i)}^{\delta_+(x_0^i)}"
     "\n"
@@ -98,9 +100,10 @@ def _sum_table(scene: Scene, terms: list[tuple[int, float]]) -> str:
         ["L<sub>T</sub>, information left in x<sub>T</sub>", html.short(prior)],
         ["<b>sum: bits per dimension</b>", f'<b class="total">{first + middle + prior:.4f}</b>'],
     ]
-    few = len(terms) < len(scene.chain)
+    few, size = len(terms) < len(scene.chain), scene.x0.shape[-1]
     return html.table(["part", ""], rows) + (
-        f'<p class="found">{_FEW.format(steps=len(terms)) * few}Above 8, storing the raw pixels takes fewer bits.</p>'
+        f'<p class="found">{_FEW.format(steps=len(terms)) * few}Above 8, storing the raw pixels takes fewer bits. '
+        f"{_SIZES.format(size=size) * (size != SIZE)}</p>"
     )
 
 
@@ -116,6 +119,7 @@ def _decoder_part(scene: Scene, steps: int) -> str:
     first = min(max(0, int(probability.argmax()) - SHOWN_VALUES // 2), 256 - SHOWN_VALUES)
     values = list(range(first, first + SHOWN_VALUES))
     bits = -math.log2(max(float(probability[true]), 1e-12))
+    image = html.image_row({"the image, with the chosen pixel marked": scene.x0}, marked=pixel)
     value_name = "red value of the chosen pixel" if scene.x0.shape[1] == 3 else "value of the chosen pixel"
     return html.part(
         "L<sub>0</sub>: from a Gaussian to whole pixel values",
@@ -126,6 +130,7 @@ def _decoder_part(scene: Scene, steps: int) -> str:
             f'L<sub>0</sub> = <b class="decoder">{float(decoder_term(p, scene.x0)[0]):.4f}</b> bits per dimension.',
             "DDPM, Equation 13: the discrete decoder",
         ),
+        f'<div class="beside">{image}',
         chart(
             "Probability of each value of the chosen pixel",
             values,
@@ -135,6 +140,7 @@ def _decoder_part(scene: Scene, steps: int) -> str:
             mark=true + 0.5,  # the middle of its bar
             steps=True,
         ),
+        "</div>",
     )
 
 

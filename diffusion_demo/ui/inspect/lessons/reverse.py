@@ -45,14 +45,15 @@ def show(scene: Scene) -> str:
                 f"predicted by the optimal denoiser of the sixteen images: off by {errors[1]:.1f}": optimal,
                 "the true x<sub>0</sub>": scene.x0,
                 "the sixteen images": scene.known,
-            }
+            },
+            marked=scene.pixel,
         )
         + _words(scene, p, q)
         + _deviations(scene, deviation)
         + html.part(
             "The step for one pixel",
-            '<p class="found">The pixel is chosen at the end of this lesson. Where q and p coincide, the step costs '
-            "nothing.</p>",
+            '<p class="found">The pixel is marked in the images above and chosen at the end of this lesson. Where q '
+            "and p coincide, the step costs nothing.</p>",
             _pixel_chart(scene, q, p, deviation),
         )
         + html.computation("regenerate", "Take all steps from here")

@@ -28,8 +28,18 @@ _IMAGE = {"x<sub>0</sub>": "the image", "x<sub>t</sub>": "the image after t of T
 _LEFT = {
     "ᾱ<sub>t</sub>": "the product of 1 − β over the first t steps: the share of the image that is left in x<sub>t</sub>"
 }
-_KL = {"KL": "the Kullback–Leibler divergence, how far one distribution is from another: 0 if they are equal"}
+_KL = {"D<sub>KL</sub>": "Kullback–Leibler divergence: how far one distribution is from another, 0 if they are equal"}
 _BITS = {"bits/dim": "bits for each value of the image, of which a pixel has three: nats / (ln 2 × number of values)"}
+_NORMAL = {
+    "𝒩(μ, σ²I)": "the normal distribution (Gaussian) of independent values with mean μ and variance σ²; I is the "
+    "identity matrix"
+}
+_COST = {"L<sub>t−1</sub>": "the divergence of the step from x<sub>t</sub> to x<sub>t−1</sub>: what its guess costs"}
+_GUESS = {"x̂<sub>0</sub>": "the image as the network guesses it from x<sub>t</sub>"}
+_BETA = {"β<sub>t</sub>": "the variance of the noise that step t adds"}
+_EPS = {"ε<sub>θ</sub>": "the noise as the network predicts it from x<sub>t</sub> and t"}
+_V = {"v": "√ᾱ<sub>t</sub> ε − √(1 − ᾱ<sub>t</sub>) x<sub>0</sub>"}
+_RMS = {"RMS": "root mean square: the typical difference of two values, here in gray levels of 0 to 255"}
 _Q = {"q": "the distribution of images with noise, which is known exactly"}
 _P = {"p<sub>θ</sub>": "the distribution of the reverse step, as computed by the network with weights θ"}
 
@@ -42,15 +52,7 @@ LESSONS = {
         "Drag t all the way to the right. Expect a mean near 0 and a standard deviation near 1: pure noise, whatever "
         "the image was.",
         1.0,
-        _IMAGE
-        | {
-            "ε": "normal noise with mean 0 and variance 1",
-            "β<sub>t</sub>": "the variance of the noise that step t adds",
-        }
-        | _LEFT
-        | _Q
-        | _KL
-        | _BITS,
+        _IMAGE | {"ε": "normal noise with mean 0 and variance 1"} | _BETA | _LEFT | _NORMAL | _Q | _KL | _BITS,
     ),
     "schedules": Lesson(
         "Noise schedules",
@@ -61,9 +63,16 @@ LESSONS = {
         "Set t to 75 % and compare the strips. Expect almost no image on the linear schedule, and still some of it on "
         "cosine.",
         0.75,
-        {"β<sub>t</sub>": "the variance of the noise that step t adds"}
+        _BETA
         | _LEFT
-        | {"SNR": "signal-to-noise ratio, ᾱ<sub>t</sub> / (1 − ᾱ<sub>t</sub>)"},
+        | {
+            "SNR": "signal-to-noise ratio, ᾱ<sub>t</sub> / (1 − ᾱ<sub>t</sub>)",
+            "τ": "the time of flow matching: 0 is the image, 1 is noise; t / T on the schedule flow",
+            "z<sub>τ</sub>": "the point at time τ on the straight line from the image to the noise",
+            "κ": "the length of (1 − τ, τ), by which z<sub>τ</sub> is divided to give x<sub>t</sub>",
+            "u": "the velocity on that line, ε − x<sub>0</sub>: the direction from the image to the noise",
+        }
+        | _V,
     ),
     "reverse": Lesson(
         "Reverse step",
@@ -73,17 +82,16 @@ LESSONS = {
         "instead, and the step is taken as if that were right.",
         "Set t to 90 %. Expect a blurred guess: the average of all images that could be hidden under that much noise.",
         0.9,
-        {
-            "x̂<sub>0</sub>": "the image as the network guesses it from x<sub>t</sub>",
+        _GUESS
+        | {
             "μ<sub>θ</sub>, Σ<sub>θ</sub>": "mean and variance of the step from x<sub>t</sub> to x<sub>t−1</sub>",
             "β̃<sub>t</sub>": "the variance of that step if the image were known",
         }
         | _Q
         | _P
-        | {
-            "L<sub>t−1</sub>": "what the wrong guess at t costs in bits (lesson 5)",
-            "RMS": "root mean square: the typical difference of two values, here in gray levels of 0 to 255",
-        },
+        | _COST
+        | _RMS
+        | {"DDIM": "a sampler that adds no fresh noise, so its steps can be taken backward, from an image to noise"},
     ),
     "training": Lesson(
         "Training objective",
@@ -93,11 +101,12 @@ LESSONS = {
         "x<sub>t</sub> known, each gives the others, and their errors differ only by a factor.",
         "Set t to 5 %. Expect a larger error of ε than at 90 %: little noise is hard to tell from the image's details.",
         0.05,
-        {
-            "ε<sub>θ</sub>": "the noise as the network predicts it from x<sub>t</sub> and t",
+        _EPS
+        | {
+            "L<sub>simple</sub>": "the loss: the squared error of the predicted noise, each t counting the same",
             "𝔼": "the average over images, noise and t",
-            "v": "√ᾱ<sub>t</sub> ε − √(1 − ᾱ<sub>t</sub>) x<sub>0</sub>",
-        },
+        }
+        | _V,
     ),
     "likelihood": Lesson(
         "Likelihood",
@@ -111,10 +120,11 @@ LESSONS = {
         | _BITS
         | _Q
         | _P
+        | _COST
         | {
-            "L<sub>t−1</sub>": "the divergence of the step from x<sub>t</sub> to x<sub>t−1</sub>",
             "L<sub>0</sub>": "the bits of the last step, to whole pixel values",
             "L<sub>T</sub>": "the information about the image left in x<sub>T</sub>",
+            "μ<sup>i</sup><sub>θ</sub>, σ<sub>1</sub>": "mean (of value i) and standard deviation of the last step",
             "δ<sub>−</sub>, δ<sub>+</sub>": "the bounds of the interval that is rounded to one pixel value",
         },
     ),
@@ -130,9 +140,12 @@ LESSONS = {
         {
             "c": "a class",
             "∅": "no class; in training the class is left out at random (label dropout), so the network knows both",
-            "s": "the guidance scale: 1 is none, 0 ignores the class",
-            "x̂<sub>0</sub>": "the image as the network guesses it from x<sub>t</sub>",
-        },
+            "s": "the guidance scale: 0 ignores the class, 1 adds no guidance, more pushes toward the class",
+            "ε̃": "the noise as guidance changes its prediction",
+        }
+        | _EPS
+        | _GUESS
+        | _RMS,
     ),
 }
 DEFAULT = "forward"
