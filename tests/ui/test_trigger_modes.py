@@ -1,7 +1,7 @@
 """What a visitor enters while the last answer is pending must not be lost."""
 
 from diffusion_demo.ui.page import build
-from diffusion_demo.ui.train.tab import NAMED_ROW, ROW
+from diffusion_demo.ui.train.tab import ANSWERED_ROW, ROW
 
 ENTERED = {"input", "release", "change", "blur"}
 RUNS = {"sample", "compare", "vary", "interpolate"}
@@ -24,7 +24,7 @@ def test_a_click_during_the_last_update_of_a_run_is_not_lost():
 
 
 def test_an_action_on_one_run_does_not_drop_that_on_another():
-    modes = [function.trigger_mode for function in build().fns.values() if function.js in (ROW, NAMED_ROW)]
+    modes = [function.trigger_mode for function in build().fns.values() if function.js in (ROW, ANSWERED_ROW)]
     assert len(modes) == 8 and set(modes) == {"multiple"}
 
 
