@@ -264,6 +264,7 @@ def test_the_newest_checkpoint_of_a_run_can_be_sampled(open_page, tmp_path):
 
 def test_a_perfect_model_is_sampled_like_any_other(open_page, tmp_path):
     page = open_page()
+    choose_class(page, "robot")
     choose_model(page, "Exact: memorizes 16 example images")
     expect(page.locator("#stage .known")).to_be_visible()
     expect(page.locator("#class-cards")).to_be_hidden()
@@ -283,6 +284,8 @@ def test_a_perfect_model_is_sampled_like_any_other(open_page, tmp_path):
         for path in (ROOT / "checkpoints" / "avatars-32" / "showcase").glob("seed_*.png")
     ]
     assert min(np.abs(made - original).max() for original in shown) <= 2
+    choose_model(page, "Avatars, 32x32 (bundled)")
+    expect(page.locator("#class-cards").get_by_role("radio", name="robot", exact=True)).to_be_checked()
 
 
 def test_on_a_phone_new_images_are_seen_from_their_upper_edge(open_page):

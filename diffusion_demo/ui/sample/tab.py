@@ -55,8 +55,12 @@ SHOWS = {
 }
 UNLIMITED_EVENT: dict[str, Any] = PRIVATE_EVENT | {"concurrency_limit": None}
 CARDS = "#class-cards"
-# JavaScript of event listeners: read the model and the class; name the model in the address, so that a reload keeps it.
-_CHOSEN_CLASS = f"(model) => [model, document.querySelector('{CARDS} input:checked')?.value ?? {MIXED!r}]"
+# JavaScript of event listeners: read the model and the class, which a model without classes leaves as it was; name the
+# model in the address, so that a reload keeps it.
+_CHOSEN_CLASS = (
+    f"(model) => [model, window.chosenClass = document.querySelector('{CARDS} input:checked')?.value"
+    f" ?? window.chosenClass ?? {MIXED!r}]"
+)
 _MODEL_TO_ADDRESS = (
     "(model) => { const url = new URL(location.href); "
     f"if (model === {DEFAULT_MODEL!r}) url.searchParams.delete('model'); else url.searchParams.set('model', model); "
