@@ -57,8 +57,8 @@ def image_row(
 
 
 def strip(x: Tensor, caption: str) -> str:
-    """Return images [N, C, S, S] in one row, on a phone in two, with one caption (HTML)."""
-    narrow = f'<source media="{_PHONE}" srcset="{_png(x, -(-len(x) // 2))}">'
+    """Return images [N, C, S, S] in one row, on a phone an even number of them in two, with one caption (HTML)."""
+    narrow = "" if len(x) % 2 else f'<source media="{_PHONE}" srcset="{_png(x, len(x) // 2)}">'
     return _figure(x, caption, len(x), ' class="strip"', narrow=narrow)
 
 
