@@ -103,6 +103,13 @@ def test_the_printed_page_names_the_model_and_the_image(open_page, tmp_path):
     expect(printed).to_be_visible()
 
 
+def test_a_dark_page_is_printed_on_white_and_stays_dark_on_screen(open_page):
+    page = open_inspect(open_page, theme="dark")
+    is_dark = "document.body.classList.contains('dark')"
+    assert page.evaluate(f"() => {{ dispatchEvent(new Event('beforeprint')); return {is_dark} }}") is False
+    assert page.evaluate(f"() => {{ dispatchEvent(new Event('afterprint')); return {is_dark} }}") is True
+
+
 def test_the_mark_of_the_chosen_pixel_follows_the_fields(open_page):
     page = open_inspect(open_page)
     shown = turn_to(page, "reverse")

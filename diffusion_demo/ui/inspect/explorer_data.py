@@ -21,8 +21,8 @@ SCHEDULE_TITLES = {
     "squaredcos_cap_v2": "cosine",
     "scaled_linear": "scaled linear",
     "const": "constant",
-    "warmup10": "warm-up, 10 %",
-    "warmup50": "warm-up, 50 %",
+    "warmup10": "warm-up, 10\N{NO-BREAK SPACE}%",
+    "warmup50": "warm-up, 50\N{NO-BREAK SPACE}%",
 }
 
 

@@ -22,7 +22,7 @@ from diffusion_demo.ui.inspect.lessons import words
 from diffusion_demo.ui.server import model_list, warmup
 
 NUM_TIMESTEPS = 1000
-STEPS_INFO = "From 2 to 4000."
+STEPS_INFO = "For comparison. From 2 to 4000."
 SCRIPTS = (
     *("inspector.js", "inspector_plots.js", "inspector_schedules.js", "inspector_link.js", "inspector_keep.js"),
     *("inspector_lessons.js", "inspector_events.js"),
@@ -102,7 +102,7 @@ def _chain_fields() -> tuple[gr.Number, gr.Button]:
     with gr.Row(elem_id="inspect-how"):
         num_timesteps = gr.Number(
             NUM_TIMESTEPS,
-            label="T, the number of steps (for comparison)",
+            label="T, the number of steps",
             info=STEPS_INFO,
             scale=2,
             min_width=170,

@@ -305,7 +305,7 @@ def test_ddim_inverts_its_encoding(scene):
 def test_all_steps_from_x_t_are_shown_one_figure_after_the_other(scene):
     parts = list(regenerate.parts(scene))
     assert len(parts) == 4 and all("<img" in part for part in parts)
-    assert "from the same x<sub>t</sub>, t = 300" in parts[0] and "DDIM inversion and decoding" in parts[3]
+    assert "From the same x<sub>t</sub>, t = 300" in parts[0] and "DDIM inversion and decoding" in parts[3]
 
 
 def test_guided_images_go_along_the_direction_of_their_class(scene):
@@ -433,7 +433,7 @@ def test_the_lesson_on_guidance_says_where_its_t_starts():
 def test_an_interpolation_says_with_which_image(scene):
     here = at(scene, 5)
     named = [list(regenerate.parts(replace(here, other_name=name)))[1] for name in ("the second example", "it")]
-    assert "between the image and the second example, mixed" in named[0] and "between the image and it" in named[1]
+    assert "Between the image and the second example, mixed" in named[0] and "Between the image and it" in named[1]
 
 
 def test_an_exact_model_is_not_called_a_network(scene, oracle_scene):

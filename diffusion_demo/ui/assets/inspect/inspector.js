@@ -33,6 +33,9 @@ function short(value) {
   return digits + " × " + power(Number(k));
 }
 
+// What stands below a root sign: a power of ten needs brackets there.
+const rooted = (value) => (value === 0 || value >= 1e-3 ? value.toPrecision(4) : `(${short(value)})`);
+
 // An element is not replaced by its own new text: that would style and lay out what surrounds it again at every move of t.
 function write(node, text) {
   const only = node.firstChild;
@@ -85,7 +88,7 @@ const DRAWN = {
     paint(find("canvas.xt"), xt);
     find("canvas.xt").setAttribute("aria-label", "the image with noise, t = " + t);
     drawShares(abar);
-    const texts = { ".signal-number": a.toFixed(3), ".noise-number": b.toFixed(3), ".making .index": String(t), ".kept": abar.toPrecision(4), ".lost": (1 - abar).toPrecision(4),
+    const texts = { ".signal-number": a.toFixed(3), ".noise-number": b.toFixed(3), ".making .index": String(t), ".kept": rooted(abar), ".lost": rooted(1 - abar),
       ".signal-factor": a.toFixed(4), ".noise-factor": b.toFixed(4),
       ".variance": (1 - abar).toFixed(4), ".deviation": b.toFixed(4), ".kl-number": short(VALUES.kl(chosen(), t)) };
     for (const [place, text] of Object.entries(texts)) write(find(place), text);

@@ -28,11 +28,11 @@ def show(scene: Scene) -> str:
     beta = float(scene.chain.betas[i])
     return html.part(
         "Step by step: the same noise level",
-        '<p class="found">On the schedule of this model, also if another one is chosen above.</p>',
+        '<p class="found">This part always uses the schedule of the model, even if another one is chosen above.</p>',
         html.equation(
             LATEX,
-            f"At t = {scene.t} one step keeps √(1 − {beta:.4g}) = {(1 - beta) ** 0.5:.5f} of x<sub>t−1</sub> and adds "
-            f"√{beta:.4g} = {beta**0.5:.4f} of fresh noise.",
+            f"At t = {scene.t} one step keeps √(1&nbsp;−&nbsp;{html.short(beta)}) = {(1 - beta) ** 0.5:.5f} of "
+            f"x<sub>t−1</sub> and adds √({html.short(beta)}) = {beta**0.5:.4f} of fresh noise.",
             "DDPM, Equations 2 and 4",
         ),
         html.strip(frames, f"One run of the chain, from t = 0 to t = {scene.t}, with fresh noise at each step"),

@@ -40,7 +40,7 @@ def show(scene: Scene) -> str:
     ]
     directions = html.strip(
         difference[order] / largest,
-        "the direction of each class, ε(x<sub>t</sub>, c) − ε(x<sub>t</sub>, ∅); gray: none",
+        "The direction of each class, ε(x<sub>t</sub>, c) − ε(x<sub>t</sub>, ∅); gray: none",
     )
     most = metadata.title(metadata.class_names[strongest])
     change = f'<b class="change">{changes[strongest]:.1f}</b> of 255 (RMS)'
@@ -56,7 +56,7 @@ def show(scene: Scene) -> str:
         + "".join(strips)
         + directions
         + '<p class="found">All classes start from the same x<sub>t</sub>. A larger s makes the classes differ more. '
-        "One guess at a large s is an exaggeration, not a finished image: those are below.</p>"
+        "A single guess at a large s exaggerates; the button below generates finished images.</p>"
         + html.computation("guided-samples", f"Generate {most} at three guidance scales")
     )
 

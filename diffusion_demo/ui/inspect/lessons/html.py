@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffusion_demo.images import contact_sheet, to_uint8
 
+_PHONE = "(max-width: 700px)"  # as in lessons.css
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -56,13 +57,16 @@ def image_row(
 
 
 def strip(x: Tensor, caption: str) -> str:
-    """Return images [N, C, S, S] in one row with one caption (HTML)."""
-    return _figure(x, caption, len(x), ' class="strip"')
+    """Return images [N, C, S, S] in one row, on a phone an even number of them in two, with one caption (HTML)."""
+    narrow = "" if len(x) % 2 else f'<source media="{_PHONE}" srcset="{_png(x, len(x) // 2)}">'
+    return _figure(x, caption, len(x), ' class="strip"', narrow=narrow)
 
 
-def _figure(x: Tensor, caption: str, columns: int | None, attributes: str = "", mark: str = "") -> str:
+def _figure(
+    x: Tensor, caption: str, columns: int | None, attributes: str = "", mark: str = "", narrow: str = ""
+) -> str:
     image = f'<img src="{_png(x, columns)}" alt="{html.escape(_plain(caption))}">'
-    framed = f'<div class="marked">{image}{mark}</div>' if mark else image
+    framed = f'<div class="marked">{image}{mark}</div>' if mark else f"<picture>{narrow}{image}</picture>"
     return f"<figure{attributes}>{framed}<figcaption>{caption}</figcaption></figure>"
 
 

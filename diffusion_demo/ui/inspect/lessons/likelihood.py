@@ -98,10 +98,10 @@ def _sum_table(scene: Scene, terms: list[tuple[int, float]]) -> str:
         ["L<sub>0</sub>, decoding to pixels", f"{first:.4f}"],
         ["L<sub>1</sub> to L<sub>T−1</sub>, all other steps", f"{middle:.4f}"],
         ["L<sub>T</sub>, information left in x<sub>T</sub>", html.short(prior)],
-        ["<b>sum: bits per dimension</b>", f'<b class="total">{first + middle + prior:.4f}</b>'],
+        ["<b>sum</b>", f'<b class="total">{first + middle + prior:.4f}</b>'],
     ]
     few, size = len(terms) < len(scene.chain), scene.x0.shape[-1]
-    return html.table(["part", ""], rows) + (
+    return html.table(["term", "bits per dimension"], rows) + (
         f'<p class="found">{_FEW.format(steps=len(terms)) * few}Above 8, storing the raw pixels takes fewer bits. '
         f"{_SIZES.format(size=size) * (size != SIZE)}</p>"
     )
@@ -119,7 +119,7 @@ def _decoder_part(scene: Scene, steps: int) -> str:
     first = min(max(0, int(probability.argmax()) - SHOWN_VALUES // 2), 256 - SHOWN_VALUES)
     values = list(range(first, first + SHOWN_VALUES))
     bits = -math.log2(max(float(probability[true]), 1e-12))
-    image = html.image_row({"the image, with the chosen pixel marked": scene.x0}, marked=pixel)
+    image = html.image_row({"The image, with the chosen pixel marked": scene.x0}, marked=pixel)
     value_name = "red value of the chosen pixel" if scene.x0.shape[1] == 3 else "value of the chosen pixel"
     return html.part(
         "L<sub>0</sub>: from a Gaussian to whole pixel values",

@@ -30,23 +30,23 @@ def parts(scene: Scene) -> Iterator[str]:
         html.equation(LATEX, RECOVERED, SOURCE),
         html.strip(
             _last(reconstruct(scene.model, chain, xt, level, _noise(scene, 5), **labels)),
-            f"from the same x<sub>t</sub>, t = {scene.t}, different noise while denoising",
+            f"From the same x<sub>t</sub>, t = {scene.t}, different noise while denoising",
         ),
     )
     shares = torch.linspace(0, 1, IMAGES)
     yield html.strip(
         _last(interpolate(scene.model, chain, scene.x0, scene.other, shares, level, _noise(scene, 6), **labels)),
-        f"between the image and {scene.other_name}, mixed at t = {scene.t}",
+        f"Between the image and {scene.other_name}, mixed at t = {scene.t}",
     )
     yield html.strip(
         _last(reconstruct(scene.model, chain, scene.draws(IMAGES, 7), level, _noise(scene, 8), **labels)),
-        f"started from pure noise at t = {scene.t}: good only where x<sub>t</sub> is nearly noise anyway",
+        f"Started from pure noise at t = {scene.t}: good only where x<sub>t</sub> is nearly noise anyway",
     )
     decoded, error = ddim_round_trip(scene)
     caption = (
         f"DDIM inversion and decoding, {DDIM_STEPS} steps each: off by {error:.1f} of 255 (RMS; less with more steps)"
     )
-    yield html.image_row({"the image": scene.x0, caption: decoded})
+    yield html.image_row({"The image": scene.x0, caption: decoded})
 
 
 @torch.no_grad()

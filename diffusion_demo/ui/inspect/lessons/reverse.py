@@ -42,9 +42,9 @@ def show(scene: Scene) -> str:
             {
                 f"x<sub>{scene.t}</sub>, the input": xt,
                 f"x̂<sub>0</sub>, predicted by the {scene.denoiser_name}: off by {off} of 255 (RMS)": p.x0,
-                f"predicted by the optimal denoiser of the sixteen images: off by {errors[1]:.1f}": optimal,
-                "the true x<sub>0</sub>": scene.x0,
-                "the sixteen images": scene.known,
+                f"Predicted by the optimal denoiser of the sixteen images: off by {errors[1]:.1f} of 255": optimal,
+                "The true x<sub>0</sub>": scene.x0,
+                "The sixteen images": scene.known,
             },
             marked=scene.pixel,
         )

@@ -18,7 +18,7 @@ LATEX = (
 TARGETS = {
     "epsilon": "ε",
     "sample": "x<sub>0</sub>",
-    "v_prediction": "v = √ᾱ<sub>t</sub> ε − √(1 − ᾱ<sub>t</sub>) x<sub>0</sub>",
+    "v_prediction": "v = √ᾱ<sub>t</sub> ε − √(1&nbsp;−&nbsp;ᾱ<sub>t</sub>) x<sub>0</sub>",
     "previous": "the mean of x<sub>t−1</sub>",
 }
 
@@ -44,7 +44,7 @@ def show(scene: Scene) -> str:
                 f"x<sub>{scene.t}</sub>, the input": scene.xt,
                 "ε, the noise that was added": scene.eps / 3,
                 "ε<sub>θ</sub>, the prediction": eps / 3,
-                "squared error (white: largest)": 2 * error_map / error_map.max() - 1,
+                "Squared error (white: largest)": 2 * error_map / error_map.max() - 1,
             }
         )
         + html.part("One guess, three errors", _targets_table(scene))

@@ -159,10 +159,11 @@ def heads() -> str:
 
 def _head(name: str, number: int, lesson: Lesson) -> str:
     signs = "".join(f"<dt>{sign}</dt><dd>{meaning}</dd>" for sign, meaning in lesson.symbols.items())
+    idea, attempt = (text.replace(" %", "\N{NO-BREAK SPACE}%") for text in (lesson.idea, lesson.attempt))
     return (
         f'<header class="head" data-lesson="{name}" hidden><p class="number">Lesson {number} of {len(LESSONS)}</p>'
-        f'<h2>{lesson.question}</h2><p class="idea">{lesson.idea}</p>'
-        f'<p class="try"><b>Try it.</b> {lesson.attempt} {_set_t(lesson.share)}</p>'
+        f'<h2>{lesson.question}</h2><p class="idea">{idea}</p>'
+        f'<p class="try"><b>Try it.</b> {attempt} {_set_t(lesson.share)}</p>'
         f'<details class="symbols"><summary>Symbols in this lesson</summary><dl>{signs}</dl></details></header>'
     )
 
