@@ -90,10 +90,11 @@ def results() -> CompareResults:
     return CompareResults(status, grid)
 
 
-# The status after a failure, which a stop is as well.
+# The status after a failure, which a stop is as well. Without a grid it is the invitation again.
 _CLEARED = f"""() => {{
-  const stopped = {json.dumps(words.COMPARE_STOPPED)};
-  return document.querySelector("#compare-status").textContent.includes(stopped) ? stopped : "";
+  const stopped = {json.dumps(words.COMPARE_STOPPED)}, isDrawn = document.querySelector("#grid img");
+  if (document.querySelector("#compare-status").textContent.includes(stopped)) return stopped;
+  return isDrawn ? "" : {json.dumps(EMPTY)};
 }}"""
 
 

@@ -48,7 +48,7 @@ EXACT_DATA = {
     "oracle-pixels": "images whose pixels are independent, each distributed as in these 16 images",
 }
 MODEL_GONE = "{old} was renamed, deleted or trained further. Switched to {new}."
-DOWNLOAD_ALL, DOWNLOAD_LARGER = "Download all (ZIP)", "Download all, larger (ZIP)"
+DOWNLOAD_ALL, DOWNLOAD_LARGER = "Download all (ZIP)", "Download larger (ZIP)"
 DOWNLOAD_SHEET, DOWNLOAD_ANIMATION = "Contact sheet (PNG)", "Animation (WebP)"
 RESULTS = "Results"
 
@@ -60,7 +60,7 @@ STRENGTH = "Strength (%)"
 STRENGTH_HINT = "How much noise to add and remove. Low keeps the image, high keeps only its colors, 100 % starts over."
 NUMBER_OF_IMAGES = "Number of images"
 DENOISING_STEPS, DENOISING_STEPS_HINT = "Denoising steps", "More steps: more detail, slower. Uses DDPM."
-VARY_EMPTY = "Drop an image or pick one from the history, then press the button. Results appear here."
+VARY_EMPTY = "Results appear here. To start from another image, drop it in the form or pick it from the history."
 SECOND_MISSING = "Now add the second image: drop one, or pick it from the history below."
 MODEL_CHANGED = "Switched to {model}, which made this image."
 

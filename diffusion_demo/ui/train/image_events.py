@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from diffusion_demo.ui.settings import settings
-from diffusion_demo.ui.train import dataset_preview, layout, run_list
+from diffusion_demo.ui.train import dataset_preview, form, layout, run_list
 from diffusion_demo.ui.train.event_options import IMMEDIATE, QUIET
 from diffusion_demo.ui.train.upload_area import SENT_FILES
 
@@ -66,7 +66,7 @@ def connect(
 def _without_report(latest: dataset_preview.LatestScan) -> tuple:
     """Return the updates after a failed scan: the view of the run, no report, and what is wrong with the images."""
     problem = f'<p class="problem" role="alert">{html.escape(latest.problem)}</p>' if latest.problem else ""
-    return (*show_report(False), *dataset_preview.NOTHING, problem)
+    return (*show_report(False), None, "", form.NO_IMAGES_NOTE, problem)
 
 
 def _label_images(report: Any) -> gr.Button:

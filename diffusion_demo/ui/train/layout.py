@@ -130,6 +130,7 @@ def lay_out_images() -> ImageInputs:
         max_lines=5,
         submit_btn="Load",
         visible=settings().anywhere,
+        elem_id="train-path",
     )
     return ImageInputs(problem, uploaded, sent, synthetic, path)
 
@@ -165,7 +166,7 @@ def lay_out_stage() -> tuple[Stage, RunProgress]:
         to_training = gr.Button("Show training", size="sm", elem_id="train-to-training")
         report = gr.HTML(elem_id="train-report", js_on_load=read_asset("train/report.js"))
     with gr.Column() as training_view:
-        gr.Markdown("## 3 Training", elem_classes="step")
+        gr.Markdown("## 3 Training" if settings().training else "## Training", elem_classes="step")
         to_report = gr.Button(SHOW_IMAGES, size="sm", visible=False, elem_id="train-to-report")
         progress = _lay_out_progress()
     return Stage(report_view, report, to_training, training_view, to_report), progress

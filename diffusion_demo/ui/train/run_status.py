@@ -247,7 +247,8 @@ def _status_line(run: RunFolder, status: Status, state: str) -> str:
     if state in ("empty", "refused"):
         parts.append(html.escape(last_log_line(run)) or "loading (takes a few seconds)")
     parts += [html.escape(text) for text in (_how_it_ended(status, state), status.message) if text]
-    hint = expectations.expectation(status, known[0]) if known and state not in ("queued", "stopping") else ""
+    is_hinted = settings().training and state not in ("queued", "stopping")
+    hint = expectations.expectation(status, known[0]) if known and is_hinted else ""
     hint = f'<p class="expect">{html.escape(hint)}</p>' if hint else ""
     saved = "Will be saved in" if state in ("queued", "empty") else "Saved in"
     folder = "" if settings().public else f'<p class="where">{saved} {html.escape(str(run.path))}</p>'
