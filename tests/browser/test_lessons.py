@@ -59,6 +59,13 @@ def test_the_lessons_follow_one_another_each_with_its_question_figure_and_number
     assert int(page.locator("#lesson .panel").get_attribute("data-t")) >= 500, "guidance opens where it helps"
 
 
+@pytest.mark.parametrize(("query", "t"), [("&lesson=guidance", 800), ("&lesson=guidance&t=100", 100)])
+def test_a_link_without_t_opens_a_lesson_where_its_button_does(open_page, query, t):
+    page = open_inspect(open_page, query=query)
+    expect(page.locator("#lesson:not(.busy) #lesson-guidance")).to_be_visible(timeout=SOON)
+    expect(page.locator("#inspector .t-value")).to_have_text(f"{t} of 1000")
+
+
 def test_the_mark_of_t_is_on_the_curve(open_page):
     """Between the points of a curve, too: on a straight line its height is that of the line."""
     page = open_page()

@@ -11,6 +11,7 @@ function fromLink() {
   else if (asked.has("T") && data.T !== 1000) state.lesson = "schedules";
   if (named(asked.get("schedule"))) state.schedule = asked.get("schedule");
   if (/^\d+$/.test(t) && Number(t) <= data.T) state.t = Number(t);
+  else startAt(find(`.lessons .go-to[data-lesson="${state.lesson}"]`).dataset.open);
   return ["t", "schedule", "lesson", "T"].some((name) => asked.has(name));
 }
 

@@ -13,9 +13,14 @@ function openLesson() {
   drawSchedules();
 }
 
+// Some lessons begin at a t of their own.
+function startAt(share) {
+  if (share && state.t < data.T / 2) state.t = Math.round(share * data.T);
+}
+
 function goTo(lesson, share) {
   state.lesson = lesson;
-  if (share && state.t < data.T / 2) state.t = Math.round(share * data.T);
+  startAt(share);
   openLesson();
   release();
   // The bar is always in view, so the browser sees no need to scroll to it.
