@@ -103,12 +103,8 @@ def thinned(points: Points) -> Points:
     return points[::-1][::stride][::-1]
 
 
-def timeline(
-    run: Path, status: Status, empty: str, expected: bool = False, shows_training_images: bool = True
-) -> dict[str, Any]:
+def timeline(run: Path, status: Status, empty: str, shows_training_images: bool = True) -> dict[str, Any]:
     """Return the preview images of a run and `empty`, the text shown if there are none.
-
-    The page leaves room for images that are `expected`, so that nothing below moves when the first ones appear.
 
     The nearest training images of the previews are left out unless `shows_training_images`. At most MAX_FRAMES evenly
     spaced previews are returned, including the first and the last.
@@ -126,7 +122,7 @@ def timeline(
         }
         for event in previews
     ]
-    return {"frames": frames, "empty": empty, "expected": expected}
+    return {"frames": frames, "empty": empty}
 
 
 def _data_uri(run: Path, name: str) -> str | None:

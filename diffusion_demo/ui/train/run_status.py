@@ -177,14 +177,18 @@ def _changed_views(
     shown: Snapshot | None,
     is_owner: bool,
 ) -> list:
-    """Return the timeline and the curves, or gr.skip() for those that have not changed."""
+    """Return the timeline and the curves, or gr.skip() for those that have not changed.
+
+    The page leaves room for what is expected, so that nothing below moves when it appears.
+    """
     timeline = curves = gr.skip()
+    expected = {"expected": snapshot.state in TRAINS}
     if not _same(snapshot, shown, "num_previews", "state"):
         empty = IN_QUEUE if snapshot.state == "queued" else FIRST_PREVIEW if snapshot.state in TRAINS else ""
         # On a public page others watch the run, but the images are its owner's.
-        timeline = plots.timeline(run.path, status, empty, snapshot.state in TRAINS, shows_training_images=is_owner)
+        timeline = plots.timeline(run.path, status, empty, shows_training_images=is_owner) | expected
     if not _same(snapshot, shown, "state", "step", "num_validations", "compared_steps"):
-        curves = _curves(run, status, compared) | {"expected": snapshot.state in TRAINS}
+        curves = _curves(run, status, compared) | expected
     return [timeline, curves]
 
 
