@@ -69,7 +69,7 @@ def stream_sampling(run: SamplingRun) -> Iterator[dict[str, Any]]:
     started, status = time.monotonic(), f"Step 0 of {run.total_steps}"
     frames = [run.first_frame] if run.first_frame else []
     opening = make_animation(frames, run.total_steps, status, live=True) if frames else {"frames": [], "empty": status}
-    opening |= run.live_captions() | {"resume": run.resume}
+    opening |= run.live_captions() | {"live": True, "resume": run.resume}
     yield {"preview": opening} | clear_results() | working_buttons()
     sheets: list[Image.Image] = []
     with user_errors_as_toasts():

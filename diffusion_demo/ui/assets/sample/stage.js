@@ -161,7 +161,8 @@ function restore(words) {
     find(".status").textContent = words;
   } else {
     find(".stage").classList.add("empty");
-    invite(before && before.empty ? before : { empty: words });
+    invite(before && before.empty ? before : { empty: "" });
+    find(".status").textContent = words;
   }
 }
 watch("value", receive);
