@@ -14,7 +14,7 @@ from tests.browser.conftest import DESKTOP, PHONE, SCREENSHOTS, open_part
 from tests.browser.servers import serving
 
 SOON = 120_000
-# Record how far below the status line the list of runs is, whenever one of the views between them changes its height.
+# Record the distance from the previews to the list of runs whenever the previews or the curves change their height.
 RECORD_PLACES = """() => {
   const top = (id) => document.querySelector(id).getBoundingClientRect().top;
   window.places = [];

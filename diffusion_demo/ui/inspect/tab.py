@@ -25,7 +25,7 @@ NUM_TIMESTEPS = 1000
 STEPS_INFO = "For comparison. From 2 to 4000."
 SCRIPTS = (
     *("inspector.js", "inspector_plots.js", "inspector_schedules.js", "inspector_link.js", "inspector_keep.js"),
-    *("inspector_lessons.js", "inspector_events.js"),
+    *("inspector_figure.js", "inspector_lessons.js", "inspector_events.js"),
 )
 _EVENT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
 _PRIVATE_EVENT: dict[str, Any] = _EVENT | {"api_visibility": "private"}

@@ -114,7 +114,7 @@ def measured(value: float, error: float) -> str:
 
 
 def fixed(value: float, decimals: int) -> str:
-    """Format a number with so many decimals, and a zero without a sign."""
+    """Format a number with a fixed number of decimals; zero has no sign."""
     return _with_minus(f"{round(value, decimals) + 0:.{decimals}f}")
 
 
