@@ -122,7 +122,7 @@ def _shown(value: object) -> str:
 
 
 def _number(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:g}"
+    return str(value) if isinstance(value, int) else f"{value:g}".replace("e-0", "e-")
 
 
 MAX_FILE_BYTES = 200_000_000

@@ -139,7 +139,7 @@ def test_the_slider_scrubs_through_the_steps_without_a_request(open_page):
     expect(page.locator("#stage .status")).to_contain_text("Drag to replay the 5 steps.")
     page.wait_for_timeout(500)
     requests = []
-    page.on("request", lambda request: requests.append(request.url) if not request.url.startswith("data:") else None)
+    page.on("request", lambda request: requests.append(request.url))
     last = page.locator("#stage img.x0").get_attribute("src")
     page.locator("#stage .scrub").fill("0")
     expect(page.locator("#stage .status")).to_contain_text("Pure noise, t = 1000")
@@ -150,7 +150,8 @@ def test_the_slider_scrubs_through_the_steps_without_a_request(open_page):
     assert page.locator("#stage img.x0").get_attribute("src") != last
     page.locator("#stage .scrub").press("ArrowRight")
     expect(page.locator("#stage .status")).to_contain_text("Step 2 of 5")
-    assert not [url for url in requests if "heartbeat" not in url]
+    # the history, whose images are blobs of the browser, may still be drawing itself
+    assert not [url for url in requests if not url.startswith(("data:", "blob:")) and "heartbeat" not in url]
 
 
 def test_a_downloaded_image_carries_its_settings_and_gives_them_back(open_page, tmp_path):

@@ -227,7 +227,7 @@ def test_invalid_settings_are_reported_at_their_fields(open_page, archive, tmp_p
     expect(page.locator("#train-report")).to_contain_text("120 images", timeout=SOON)
     open_part(page, "All settings")
     rate, start = page.locator("#setting-learning_rate"), page.get_by_role("button", name="Start", exact=True)
-    for text, message in (("7", "from 1e-08 to 1, not 7"), ("", "Fill in the learning rate")):
+    for text, message in (("7", "from 1e-8 to 1, not 7"), ("", "Fill in the learning rate")):
         page.get_by_label("Learning rate", exact=True).fill(text)
         expect(rate).to_contain_text(message, timeout=SOON)
         expect(page.locator("#train-note .problem")).to_contain_text(message)

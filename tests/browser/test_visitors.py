@@ -149,6 +149,7 @@ def page_of_strangers(chromium, tmp_path):
     """A page of a public server whose visitors may train. Its trainers are killed at the end of the test."""
     with serving(tmp_path, ON_A_SPACE | {"DIFFUSION_DEMO_TRAINING": "on"}) as server:
         page = chromium.new_page(viewport=DESKTOP)
+        page.set_default_timeout(SOON)
         page.goto(f"{server.url}/?tab=train")
         yield page
         page.close()

@@ -52,7 +52,7 @@ def test_every_setting_is_in_the_help_with_its_default_and_range(command, tmp_pa
         ({"flip": "no"}, "Flip must be true or false, not 'no'."),
         ({"flip": "--data=/private"}, "Flip must be true or false, not '--data=/private'."),
         ({"learning_rate": True}, "Learning rate must be a number, not True."),
-        ({"learning_rate": float("nan")}, "Learning rate must be from 1e-08 to 1, not nan."),
+        ({"learning_rate": float("nan")}, "Learning rate must be from 1e-8 to 1, not nan."),
         ({"task": ["diffusion"]}, "Task must be text, not ['diffusion']."),
         ({"loss": "huber"}, "Loss must be one of hybrid, simple, hybrid_unscaled, kl, rescaled_kl, not 'huber'."),
         ({"ema_decays": (1.0,)}, "EMA decay must be at least 0 and less than 1."),

@@ -7,9 +7,11 @@ function plain(node) {
 }
 
 function caption(node) {
-  const { schedule, t } = node.closest(".frame")?.dataset || {}, text = node.closest("figure")?.querySelector("figcaption");
+  const { schedule, t } = node.closest(".frame")?.dataset || {}, figure = node.closest("figure"), text = figure?.querySelector("figcaption");
   if (t) return state.lesson === "schedules" ? `${named(schedule).label}, t = ${t}` : "t = " + t;
-  return text ? plain(text) : node.closest(".line-chart")?.getAttribute("aria-label")?.split(".")[0] || "";
+  if (!text) return node.closest(".line-chart")?.getAttribute("aria-label")?.split(".")[0] || "";
+  const columns = figure.previousElementSibling, names = columns?.matches("ol") ? [...columns.children].map(plain) : [];
+  return plain(text) + (names.length ? `. From the left: ${names.join(", ")}` : "");
 }
 
 // The lines of a text that is no wider than `width`.
