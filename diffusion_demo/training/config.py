@@ -71,8 +71,8 @@ class TrainConfig(BaseModel):
     )
     init_from: str | None = setting(
         None,
-        "Checkpoint to fine-tune: a folder, a run, or a model on the Hub. It brings its own network, image size and "
-        "noise schedule.",
+        "Checkpoint to fine-tune: a folder, a run, or a model on the Hub. Its network, image size and noise "
+        "schedule are used.",
     )
     image_size: int = setting(
         32, "Side of the images in pixels, a multiple of 4. Twice the side costs four times the time.", ge=16, le=512
@@ -105,7 +105,7 @@ class TrainConfig(BaseModel):
         None, "Length of the final decay of warmup_stable_decay (default: a fifth of the steps).", ge=1, le=10_000_000
     )
     weight_decay: float = setting(0.0, "Weight decay of AdamW. The papers use none.", ge=0, le=1)
-    grad_clip: float = setting(1.0, "Largest norm of the gradient. Lower it if training is unstable.", ge=1e-6, le=1e6)
+    grad_clip: float = setting(1.0, "Maximum gradient norm (gradient clipping). Lower it if training is unstable.", ge=1e-6, le=1e6)
     ema_decays: Decays = setting(
         (0.9995,),
         "Decays of the exponential moving averages of the weights, separated by commas. Samples use the first. 0.9999 "
@@ -138,11 +138,11 @@ class TrainConfig(BaseModel):
     background: str = setting("#ffffff", "Color behind transparent or padded images, as #rrggbb.")
     class_from: str = setting(
         "folder",
-        "Where classes come from: the folder that an image lies in, or the part of its file name before the first "
+        "Where classes come from: the folder that an image is in, or the part of its file name before the first "
         "underscore (file_name).",
         CLASS_SOURCES,
     )
-    drop_duplicates: bool = setting(False, "Use exact copies of an image once.")
+    drop_duplicates: bool = setting(False, "Drop exact duplicates of images.")
     balance_classes: bool = setting(
         False, "Draw images of all classes equally often, those of small classes several times an epoch."
     )

@@ -160,7 +160,7 @@ def _parse_login(environment: Mapping[str, str]) -> tuple[str, str] | None:
 def _check_callers(callers: Mapping[str, Any]) -> None:
     """Raise BadInput for two logins, and for a login with the MCP server, which would call the page without it."""
     if len(on := [PREFIX + name for name, value in callers.items() if value]) > 1:
-        raise BadInput(f"{' and '.join(on)} exclude each other. Set one of them.")
+        raise BadInput(f"{' and '.join(on)} cannot be combined. Set only one of them.")
 
 
 @lru_cache(maxsize=1)

@@ -44,7 +44,7 @@ EXACT = (
 EXACT_DATA = {
     "oracle-memory": "these 16 images",
     "oracle-mixture": "slightly blurred copies of these 16 images",
-    "oracle-gaussian": "the normal distribution with the mean and the covariance of these 16 images",
+    "oracle-gaussian": "the normal distribution with the mean and covariance of these 16 images",
     "oracle-pixels": "images whose pixels are independent, each distributed as in these 16 images",
 }
 MODEL_GONE = "{old} was renamed, deleted or trained further. Switched to {new}."

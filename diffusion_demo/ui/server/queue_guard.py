@@ -23,7 +23,7 @@ MAX_CALLS = 32  # waiting and running, of one visitor; the page sends about a do
 MAX_UNCOLLECTED = 32  # sessions of one visitor whose results nobody fetches; Gradio keeps 2,000 sessions of all
 GRACE_SECONDS = 30.0  # after the last call, in which the caller has to fetch the results
 SWEEP_SECONDS = 1.0
-TOO_MANY = "You have too many requests at once. Wait until they end."
+TOO_MANY = "You have too many requests at once. Wait for them to end."
 FULL = "The server is busy. Try again in a minute."
 
 _listening: Counter[str] = Counter()  # open streams by session hash or event, which the middleware counts

@@ -68,7 +68,7 @@ def render(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
     nearest = f" The step nearest to t = {scene.t} is that of t = {nearest_t}." if nearest_t != scene.t else ""
     at_t = f"At t = {nearest_t} the reverse step costs <b>{html.short(bits)}</b> bits per dimension.{nearest}"
     is_reached = len(terms) == steps or ascending[0][0] <= scene.t
-    missing = f'<p class="found">{len(terms):,} of {steps:,} steps, from the noisiest on.</p>'
+    missing = f'<p class="found">{len(terms):,} of {steps:,} steps, starting with the noisiest.</p>'
     return (
         html.equation(
             LATEX,
