@@ -133,7 +133,7 @@ def main() -> None:
     real = real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0))]
     yardstick, reference = real[:IMAGES], real[IMAGES:]
     print(f"{minutes:g} minutes each, {len(seeds)} seeds; {IMAGES} samples against {len(reference)} test images\n")
-    print("| | images seen | distance | behind ours | precision | recall |\n|---|---|---|---|---|---|")
+    print("| | images seen | distance | difference from ours | precision | recall |\n|---|---|---|---|---|---|")
     ours: list[float] = []
     for name in (OURS, DIFFUSERS, DDP):
         found = [trained(name, seed, images, work, minutes) for seed in seeds]

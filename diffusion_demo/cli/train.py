@@ -130,8 +130,8 @@ def _check_end(parsed: argparse.Namespace, config: TrainConfig) -> TrainConfig:
     """Return `config`. Raises BadInput if nothing ends the call: neither a limit nor the learning-rate schedule."""
     if parsed.max_steps is None and parsed.max_minutes is None and config.lr_total_steps is None:
         raise BadInput(
-            "Nothing ends this training. Add --max-steps N or --max-minutes M, or a schedule with --lr-total-steps N. "
-            "Ctrl-C saves and ends it at any time."
+            "This run has no limit. Add --max-steps N or --max-minutes M, or a schedule with --lr-total-steps N. "
+            "Ctrl-C saves and stops it at any time."
         )
     return config
 

@@ -236,7 +236,9 @@ class Report:
 
     def _warn_no_class(self) -> str | None:
         count = sum(not entry.class_name for entry in self.entries) if self.class_names else 0
-        return f"Images without a class: {count:,} of {len(self.entries):,}. They are used without one." if count else None
+        if not count:
+            return None
+        return f"Images without a class: {count:,} of {len(self.entries):,}. They are used without one."
 
     def _warn_imbalance(self) -> str | None:
         classes = self.classes

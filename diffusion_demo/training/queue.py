@@ -106,7 +106,7 @@ def _locked(runs: Path) -> Iterator[None]:
 
 
 def change_queue(runs: Path, change: Callable[[Queue], Queue]) -> Queue:
-    """Replace the queue by what `change` makes of it, atomically, and return the new one.
+    """Replace the queue with the result of `change`, atomically, and return the new one.
 
     Raises BadInput if the file is damaged, OSError if it cannot be written, and what `change` raises.
     """
@@ -196,5 +196,5 @@ def move_up(runs: Path, name: str) -> Queue:
 
 
 def set_paused(runs: Path, paused: bool) -> Queue:
-    """Pause the queue, or let it go on. A run that is being trained is not affected."""
+    """Pause or resume the queue. A run that is being trained is not affected."""
     return change_queue(runs, lambda queue: replace(queue, paused=paused))

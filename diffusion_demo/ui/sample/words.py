@@ -88,7 +88,7 @@ IMPORT_HINT = (
 )
 IMPORT_FILE, IMPORT_OPTIONS, IMPORT_START = "Checkpoint file", "Extra options", "Import"
 
-# What a user can put right
+# Errors and notices
 NO_IMAGE = "No image yet. Drop one, or pick one from the history."
 NOT_AN_IMAGE = "This file isn't a readable image. Try PNG, JPEG or WebP."
 SETTINGS_USED = "Generate now makes this image again. For new images, turn on Randomize seed."

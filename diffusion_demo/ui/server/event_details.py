@@ -18,7 +18,7 @@ Key = Annotated[StrictStr, Field(max_length=64)]
 
 
 class Details(BaseModel):
-    """The details of an event. What a schema does not name is dropped."""
+    """The details of an event. Details that the schema does not name are dropped."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -1,7 +1,7 @@
-"""Limits of Gradio's queue: calls per visitor and address, and an end for the calls that nobody listens to.
+"""Limits of Gradio's queue: calls per visitor and address, and cancellation of calls that nobody listens to.
 
-Gradio's queue is one for all, keeps calls and results until somebody fetches them, and drops them only when a listener
-leaves. A caller that never listens would fill it for everybody.
+Gradio's queue is shared by all callers. It keeps calls and results until somebody fetches them, and drops them only
+when a listener leaves. A caller that never listens would fill it for everybody.
 """
 
 import asyncio
@@ -45,12 +45,12 @@ _guards: list["QueueGuard"] = []  # of the page that is served
 
 
 def is_known(key: str) -> bool:
-    """Return whether a session or call exists. Gradio answers the question with a traceback in the log."""
+    """Return whether a session or call exists. Gradio itself would log a traceback for an unknown one."""
     return not _guards or _guards[-1].knows(key)
 
 
 def as_text(message: Any) -> str:
-    """Return a message in which Gradio's toasts find no HTML."""
+    """Return a message escaped so that Gradio's toasts show it as plain text."""
     return html.escape(str(message), quote=False)
 
 

@@ -94,7 +94,7 @@ def move_up(name: str | None, owner_token: object) -> None:
 
 
 def pause() -> None:
-    """Pause the queue, or let it go on after a pause. Raises gr.Error on a public page."""
+    """Pause or resume the queue. Raises gr.Error on a public page."""
     if settings().public:
         raise gr.Error(NOT_ON_PUBLIC_PAGES, print_exception=False)
     _change(lambda: queue.set_paused(model_list.RUNS, not _read().paused))
