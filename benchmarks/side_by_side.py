@@ -4,9 +4,9 @@
 
 The zips are those of scripts.avatars. All train the same network without classes on the same images, each with its own
 loop, loss, schedule and learning rate (see training_peers), but all with our precision and memory layout. The minutes
-begin with the first step; images are found before, and decoded as each loop does it. Every network is sampled by the
-same sampler (DDIM, 50 steps, seeds 0 to 999) with its averaged weights and its own schedule, and compared with the test
-images in the features of the feature classifier. Trains only what is missing in WORK.
+begin with the first step; images are listed before, and each loop decodes them in its own way. Every network is sampled
+by the same sampler (DDIM, 50 steps, seeds 0 to 999) with its averaged weights and its own schedule, and compared with
+the test images in the features of the feature classifier. Trains only what is missing in WORK.
 """
 
 import statistics

@@ -186,7 +186,7 @@ def _are_months(paths: Iterable[tuple[str, ...]]) -> bool:
 
 
 def _go_on(rest: Mapping[tuple[str, ...], tuple[str, ...]], members: Sequence[SourceFile], level: int) -> bool:
-    """Return whether no file name occurs in two of the folders: shards go on counting, classes begin again."""
+    """Return whether no file name occurs in two of the folders: shards continue the numbering, classes restart it."""
     owner: dict[str, str] = {}
     for member in members:
         path = rest[member.folders]

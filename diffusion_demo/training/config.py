@@ -20,7 +20,7 @@ from diffusion_demo.models.metadata import PREDICTION_TYPES, TASKS, VARIANCE_TYP
 from diffusion_demo.training.lr_schedule import LR_SCHEDULERS, LRSchedule
 from diffusion_demo.validation import as_bad_input, check_choice, setting
 
-# May differ from call to call of one run: they change where the data lies and how much memory is used, not the result,
+# May differ between the calls of one run: they change where the data is and how much memory is used, not the result,
 # except that another accumulation draws other dropout masks.
 MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing", "log_with")
 # May change on resume, as long as no step already taken would have had another learning rate.

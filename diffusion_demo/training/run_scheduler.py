@@ -138,7 +138,7 @@ class RunScheduler:
         return replace(queue, entries=(*queue.started, marked, *queue.waiting[1:]))
 
     def _free_device(self, queue: Queue) -> int | None:
-        """Return the device with the fewest trainers, or None if all are busy. Trainers not in the queue count for 0."""
+        """Return the device with the fewest trainers, None if all are busy. Trainers not in the queue count for 0."""
         counts = [0] * max(1, self.num_devices())
         for entry in queue.started:
             counts[min(entry.device or 0, len(counts) - 1)] += 1

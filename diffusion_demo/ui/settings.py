@@ -31,7 +31,7 @@ class Settings:
     Attributes:
         public: The page is served to strangers.
         training: Visitors may train models.
-        anywhere: Visitors may enter paths of this machine and names of models on the Hub.
+        anywhere: Visitors may enter paths on this machine and names of models on the Hub.
         watch: Visitors may see the runs of other visitors.
         images: Maximum number of images per request.
         steps: Maximum number of sampling steps per request.
