@@ -101,8 +101,8 @@ class Settings:
     def why_no_training(self) -> str:
         """The message shown where training is off."""
         return (
-            "Training is off on this public page because it would slow it down for everyone. To train, run the app on "
-            "your own computer, or duplicate this Space on your own hardware and set DIFFUSION_DEMO_TRAINING=on "
+            "Training is off on this public page because it would slow down the page for everyone. To train, run the "
+            "app on your own computer, or duplicate this Space on your own hardware and set DIFFUSION_DEMO_TRAINING=on "
             "(ZeroGPU cannot train)."
         )
 

@@ -39,7 +39,7 @@ INVITATION = "{model} is ready. {choose}press Generate."
 CHOOSE_CLASS = "Choose a class and "
 EXACT = (
     "{model}. This is not a neural network but the best possible denoiser for {data}, in closed form. "
-    "Press Generate to see what it makes of them."
+    "Press Generate to see its images."
 )
 EXACT_DATA = {
     "oracle-memory": "these 16 images",

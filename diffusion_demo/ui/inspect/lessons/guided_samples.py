@@ -40,7 +40,7 @@ def parts(scene: Scene) -> Iterator[str]:
         )
         row = html.strip(images, caption)
         first, last = scale == SCALES[0], scale == SCALES[-1]
-        yield html.part("Finished images: what guidance trades", intro, row) if first else row + CONCLUSION * last
+        yield html.part("Finished images: the trade-off of guidance", intro, row) if first else row + CONCLUSION * last
 
 
 def mean_distance(images: Tensor) -> float:

@@ -52,7 +52,7 @@ LESSONS = {
         "Drag t all the way to the right. Expect a mean near 0 and a standard deviation near 1: pure noise, whatever "
         "the image was.",
         1.0,
-        _IMAGE | {"ε": "normal noise with mean 0 and variance 1"} | _BETA | _LEFT | _NORMAL | _Q | _KL | _BITS,
+        _IMAGE | {"ε": "Gaussian noise with mean 0 and variance 1"} | _BETA | _LEFT | _NORMAL | _Q | _KL | _BITS,
     ),
     "schedules": Lesson(
         "Noise schedules",
