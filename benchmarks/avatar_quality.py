@@ -1,10 +1,10 @@
-"""Quality of the bundled model beside real avatars of other seeds, in the eyes of the feature classifier.
+"""Quality of the bundled model compared with real avatars of other seeds, as judged by the feature classifier.
 
     python -m benchmarks.avatar_quality TRAIN.zip TEST.zip WORK [IMAGES]
 
 The zips are those of scripts.avatars; TRAIN.zip is the one that the model was trained on. Samples at the default
-settings, as many of each class, are compared with real images of test seeds. Each figure stands beside that of other
-test images in the same number, which no model can beat except by chance. Samples only what is missing in WORK.
+settings, as many of each class, are compared with real images of test seeds. Each figure stands beside that of as many
+other test images, which no model can beat except by chance. Samples only what is missing in WORK.
 """
 
 import sys
@@ -100,7 +100,7 @@ def report_classes(
     class_names: tuple[str, ...], samples: Images, test: Images, reference: Images, training: Images
 ) -> None:
     """Print the distance and the novelty of each class, those of test images in brackets."""
-    print("\n| class | as asked | distance | novelty |\n|---|---|---|---|")
+    print("\n| class | class accuracy | distance | novelty |\n|---|---|---|---|")
     for index, name in enumerate(class_names):
         ours, theirs, real, seen = (
             each.rows((each.labels == index).nonzero()[:, 0]) for each in (samples, test, reference, training)
@@ -133,7 +133,7 @@ def main() -> None:
     training = reader.read(*load_split(train_zip, held_out=False))
     counts = f"{len(first)} test images, {len(others)} reference and {len(training.labels)} training images"
     print(f"{count} samples, {counts}\n")
-    print("| | class as asked | distance | precision | recall | novelty |\n|---|---|---|---|---|---|")
+    print("| | class accuracy | distance | precision | recall | novelty |\n|---|---|---|---|---|---|")
     report("samples", samples, reference, training)
     report("other test images", yardstick, reference, training)
     report_classes(names, samples, yardstick, reference, training)

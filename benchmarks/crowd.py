@@ -2,9 +2,9 @@
 
     python -m benchmarks.crowd [--people 30] [--minutes 5] [--leavers 0.2] [--hostile]
 
-Checks for failed jobs, long gaps between progress events, images of another visitor, and memory that is not freed. A
-part of the visitors leaves in the middle of a job. With --hostile the same time is spent again beside a visitor who
-attacks without a pause; the median of the others may at most double.
+Checks for failed jobs, long gaps between progress events, images of another visitor, and memory that is not freed. Some
+visitors leave in the middle of a job. With --hostile, the test is repeated beside a visitor who attacks continuously;
+the median of the others may at most double.
 """
 
 import argparse
@@ -48,7 +48,7 @@ class Results:
 
 
 def fetch_pixels(visitor: Visitor, answer) -> bytes:
-    """Return the pixels of all finished images, fetched like in a browser."""
+    """Return the pixels of all finished images, fetched as in a browser."""
     files = [item["image"]["path"] for item in answer.completed["output"]["data"][1]]
     return b"".join(
         np.asarray(Image.open(io.BytesIO(visitor.http.get(f"/gradio_api/file={path}").content))).tobytes()

@@ -9,7 +9,7 @@ from benchmarks.page_start import served
 from tests.browser.chromium import chromium_path
 
 MOVES = 40
-TARGET = 16  # milliseconds: a frame of a screen with 60 Hz
+TARGET = 16  # milliseconds: a frame of a screen at 60 Hz
 LESSONS = ("forward", "schedules", "reverse", "training", "likelihood", "guidance")
 DRAG = """async (moves) => {
   const slider = document.querySelector("#inspector .t"), times = [];

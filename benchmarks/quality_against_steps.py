@@ -3,7 +3,7 @@
     python -m benchmarks.quality_against_steps DATA WORK [IMAGES]
 
 Samples what is missing in WORK (hours on a CPU; an interrupted call resumes), then prints a Markdown table. The last
-column is the difference to the distance of the 1000 steps, over the seeds and classes that both have. Its standard
+column is the difference from the distance of the 1000 steps, over the seeds and classes that both have. Its standard
 error is that of the difference, resampled in pairs, so that random effects shared by both cancel out.
 """
 
@@ -87,7 +87,7 @@ def main() -> None:
     reference = extract_features(torch.cat(images_by_part), classifier)
     rows = [BASELINE, *((*sampler, steps) for steps in STEPS for sampler in SAMPLERS)]
     features = {row: extract_features(pixels_in(sample_row(*row, images, report, work)), classifier) for row in rows}
-    print("| steps | sampler | eta | images | distance | 95 % | difference to 1000 ancestral steps |")
+    print("| steps | sampler | eta | images | distance | 95 % | difference from 1000 ancestral steps |")
     print("|---|---|---|---|---|---|---|")
     for (sampler, eta, steps), row_features in features.items():
         estimate = frechet_estimate(row_features, reference)

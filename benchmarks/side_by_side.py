@@ -4,9 +4,9 @@
 
 The zips are those of scripts.avatars. All train the same network without classes on the same images, each with its own
 loop, loss, schedule and learning rate (see training_peers), but all with our precision and memory layout. The minutes
-begin with the first step; images are found before, and decoded as each loop does it. Every network is sampled by the
-same sampler (DDIM, 50 steps, seeds 0 to 999) with its averaged weights and its own schedule, and compared with the test
-images in the features of the feature classifier. Trains only what is missing in WORK.
+begin with the first step; images are listed before, and each loop decodes them in its own way. Every network is sampled
+by the same sampler (DDIM, 50 steps, seeds 0 to 999) with its averaged weights and its own schedule, and compared with
+the test images in the features of the feature classifier. Trains only what is missing in WORK.
 """
 
 import statistics
@@ -133,7 +133,7 @@ def main() -> None:
     real = real[torch.randperm(len(real), generator=torch.Generator().manual_seed(0))]
     yardstick, reference = real[:IMAGES], real[IMAGES:]
     print(f"{minutes:g} minutes each, {len(seeds)} seeds; {IMAGES} samples against {len(reference)} test images\n")
-    print("| | images seen | distance | behind ours | precision | recall |\n|---|---|---|---|---|---|")
+    print("| | images seen | distance | difference from ours | precision | recall |\n|---|---|---|---|---|---|")
     ours: list[float] = []
     for name in (OURS, DIFFUSERS, DDP):
         found = [trained(name, seed, images, work, minutes) for seed in seeds]

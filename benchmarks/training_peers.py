@@ -44,7 +44,7 @@ def network(channels_last: bool) -> UNet2DModel:
 
 
 class Files(Dataset):
-    """Images float32 [3, 32, 32] in [0, 1]: resized, cropped and flipped at random, like in both projects."""
+    """Images float32 [3, 32, 32] in [0, 1]: resized, cropped and flipped at random, as in both projects."""
 
     def __init__(self, folder: Path):
         self.paths = sorted(folder.rglob("*.png"))

@@ -4,7 +4,7 @@
 
 PSNR measures the error per pixel, for one sample and for the mean of eight samples, which approximates the posterior
 mean. The Frechet distance, in the feature classifier's features of the four quarters of each image, measures realism;
-the standard error of its difference to bicubic is that of the difference, resampled in pairs. The sheet shows twelve
+the standard error of its difference from bicubic is that of the difference, resampled in pairs. The sheet shows twelve
 images: small, bicubic, one sample, the mean of eight, and the original.
 """
 
@@ -68,7 +68,7 @@ def main() -> None:
     reference = extract_features(quarters(real), classifier)
     settings = f"{Request.sampler} with {Request.steps} steps"
     print(f"{len(real)} held-out images, {small_size} to {size} pixels, {settings}\n")
-    print("| | PSNR, dB | Frechet distance of quarters | difference to bicubic |\n|---|---|---|---|")
+    print("| | PSNR, dB | Frechet distance of quarters | difference from bicubic |\n|---|---|---|---|")
     bicubic_features = extract_features(quarters(bicubic), classifier)
     for name, images in (
         ("bicubic", bicubic),

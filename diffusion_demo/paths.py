@@ -45,7 +45,7 @@ def runs_folder() -> Path:
 
 
 def pasted_path(text: str) -> str:
-    """Return a path as the user means it: without quotes around it, a file:// address, or ~ for the home folder.
+    """Return the path that a pasted text means: without quotes around it, a file:// address, or ~ for the home folder.
 
     A backslash before a space, as terminals and file managers paste it, is removed if only then something exists there.
     """
@@ -55,14 +55,14 @@ def pasted_path(text: str) -> str:
     if text.lower().startswith("file:"):
         text = unquote(re.sub(r"^file:(//(localhost)?(?=/))?", "", text, flags=re.IGNORECASE))
     if text.startswith("~"):
-        with suppress(RuntimeError, ValueError):  # no such user: the path then names nothing, which is said elsewhere
+        with suppress(RuntimeError, ValueError):  # no such user; that the path does not exist is reported elsewhere
             text = str(Path(text).expanduser())
     unescaped = text.replace("\\ ", " ")
     return unescaped if unescaped != text and not Path(text).exists() and Path(unescaped).exists() else text
 
 
 def path_option(text: str) -> Path:
-    """Return the path of an option of the command line as the user means it, for argparse."""
+    """Return the path that the text of a command-line option means, for argparse."""
     return Path(pasted_path(text))
 
 

@@ -131,7 +131,7 @@ MAX_FILE_BYTES = 200_000_000
 def read_regular(file: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """Return the content of a regular file. Raises OSError if it is a pipe or a device, or too large.
 
-    Opening a pipe would wait for a writer for ever.
+    Opening a pipe would wait for a writer forever.
     """
     descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb") as stream:

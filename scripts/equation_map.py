@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "equations.md"
 INTRODUCTION = """# Equation map
 
-Which function implements which equation of which paper, which tests use it, and where the page shows it. Made from the
-docstrings by `python -m scripts.equation_map`; a test fails if it is stale. `python -m scripts.mutations` plants
+Which function implements which equation of which paper, which tests use it, and where the page shows it. Generated from
+the docstrings by `python -m scripts.equation_map`; a test fails if it is stale. `python -m scripts.mutations` plants
 typical mistakes in these functions and elsewhere, one at a time; each must make a test fail.
 """
 PAPER = r"(?:Improved DDPM|DDPM|ADM|DDIM|[A-Z][\w-]+(?: et al\.| and [A-Z]\w+)? \d{4}(?: \([\w-]+\))?)"

@@ -1,4 +1,4 @@
-"""Print the table of docs/deploying.md: what a generation costs on ZeroGPU, and how many a visitor has a day.
+"""Print the table of docs/deploying.md: what a generation costs on ZeroGPU, and how many a visitor has per day.
 
 `python -m scripts.gpu_quota --count` counts the work of the bundled networks, on which diffusion_demo/ui/server/
 gpu_cost.py rests.
@@ -25,7 +25,7 @@ OPERATIONS, FLOPS = 500, 1.2e9  # of a network call, and per image of 32 pixels:
 def table() -> str:
     """Return the table in Markdown, for guided images of avatars-32."""
     lines = [
-        f"| images | quality | seconds asked for | of the quota | {' | '.join(f'{who}, a day' for who in QUOTAS)} |",
+        f"| images | quality | seconds requested | of the quota | {' | '.join(f'{who}, per day' for who in QUOTAS)} |",
         f"|{'---|' * (4 + len(QUOTAS))}",
     ]
     for images in IMAGES:

@@ -51,7 +51,7 @@ Trained on avatars drawn by [DiceBear](https://www.dicebear.com), all ten styles
 
 ## Accuracy for each attribute
 
-The share of test images whose value is named right; in brackets the number of values. "Absent" is a value, too.
+The share of test images whose value is predicted correctly; in brackets the number of values. "Absent" is a value, too.
 
 | class | attributes |
 |---|---|
@@ -182,7 +182,7 @@ def train(
         optimizer.zero_grad()
         schedule.step()
         if step % 50 == 0:
-            print(f"step {step} of {steps}: class loss {class_loss.item():.3f}, in all {loss.item():.3f}", flush=True)
+            print(f"step {step} of {steps}: class loss {class_loss.item():.3f}, total {loss.item():.3f}", flush=True)
     return classifier.eval(), heads.eval()
 
 

@@ -53,7 +53,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
         _print_plan(deployment)
         return 0
     address = space.deploy(deployment, writing_api(), lambda action: print(action, flush=True))
-    print(f"The Space builds now, which takes minutes: {address}")
+    print(f"The Space is being built, which takes minutes: {address}")
     return 0
 
 

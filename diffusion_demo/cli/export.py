@@ -42,7 +42,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     """Export or publish the checkpoint and return the exit code."""
     if parsed.out is None and (parsed.push_to_hub is None or parsed.class_name is not None):
-        raise BadInput("Say where to export to: --out DIR, or --push-to-hub USER/NAME for the whole checkpoint.")
+        raise BadInput("No destination is given. Add --out DIR, or --push-to-hub USER/NAME for the whole checkpoint.")
     publication, report = _publication(parsed), _report(parsed.evaluation)
     folder = resolve_checkpoint(parsed.checkpoint)
     if parsed.out is not None:
@@ -59,7 +59,7 @@ def _publication(parsed: argparse.Namespace) -> "PublishSettings | None":
     if parsed.push_to_hub is None:
         return None
     if parsed.license is None:
-        raise BadInput(f"Say under which license: --license NAME, one of {', '.join(LICENSES)}.")
+        raise BadInput(f"No license is given. Add --license NAME, one of {', '.join(LICENSES)}.")
     return PublishSettings(parsed.push_to_hub, parsed.license, bool(parsed.private), parsed.dataset)
 
 

@@ -41,13 +41,13 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
         "--image-size",
         type=int,
         metavar="S",
-        help="image size in pixels; known from the file for classifiers with attention pooling",
+        help="image size in pixels; not needed for classifiers with attention pooling",
     )
     parser.add_argument(
         "--small-size",
         type=int,
         metavar="S",
-        help="size in pixels of the images that an upsampler enlarges; known for the released ones",
+        help="size in pixels of the images that an upsampler enlarges; not needed for the released ones",
     )
     parser.add_argument("--num-heads", type=int, metavar="N", help="heads of every attention layer, at any width")
     parser.add_argument(

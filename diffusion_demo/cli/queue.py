@@ -25,10 +25,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(required=True, metavar="action", dest="action")
     add = actions.add_parser("add", help="queue a run; takes the options of train, with the name of the run as --run")
     train.add_options(add)
-    actions.add_parser("list", help="print the queue in the order in which it starts")
-    for name, words in (("remove", "take a waiting run out of the queue"), ("up", "move a waiting run one place up")):
+    actions.add_parser("list", help="print the queue in the order in which runs start")
+    for name, words in (("remove", "remove a waiting run from the queue"), ("up", "move a waiting run one place up")):
         actions.add_parser(name, help=words).add_argument("name", metavar="NAME", help="Name of the run.")
-    actions.add_parser("pause", help="start no further run; the one in training goes on")
+    actions.add_parser("pause", help="start no further runs; the current one continues")
     actions.add_parser("resume", help="start runs again after a pause")
     actions.add_parser(
         "run", help="start the runs one after the other until the queue is empty; not needed while the web page is open"
@@ -65,7 +65,7 @@ def _add(runs: Path, parsed: argparse.Namespace) -> "Queue":
     train.check_settings_of(parsed, RunFolder(runs / name))
     if parsed.resume:
         if train.given_settings(parsed):
-            raise BadInput("A queued run continues with the settings that it has. Leave out all but the limits.")
+            raise BadInput("A run is continued with its own settings. Leave out all options but the limits.")
         return queue.add_resumed(runs, name, parsed.max_minutes, parsed.max_steps)
     settings: dict[str, Any] = train.given_settings(parsed)
     return queue.add_new(runs, name, settings, parsed.max_minutes, parsed.max_steps)

@@ -31,8 +31,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="Run folder, new unless --resume.",
     )
-    parser.add_argument("--resume", action="store_true", help="Continue the run with the settings that it began with.")
-    parser.add_argument("--max-steps", type=int, metavar="N", help="Stop at this many steps in all.")
+    parser.add_argument("--resume", action="store_true", help="Continue the run with its own settings.")
+    parser.add_argument("--max-steps", type=int, metavar="N", help="Stop at this many steps in total.")
     parser.add_argument("--max-minutes", type=float, metavar="M", help="Stop this call after this many minutes.")
     parser.add_argument("--json", action="store_true", help="Print events as JSON lines on stdout.")
     parser.add_argument(
@@ -130,8 +130,8 @@ def _check_end(parsed: argparse.Namespace, config: TrainConfig) -> TrainConfig:
     """Return `config`. Raises BadInput if nothing ends the call: neither a limit nor the learning-rate schedule."""
     if parsed.max_steps is None and parsed.max_minutes is None and config.lr_total_steps is None:
         raise BadInput(
-            "Nothing ends this training. Add --max-steps N or --max-minutes M, or a schedule with --lr-total-steps N. "
-            "Ctrl-C saves and ends it at any time."
+            "This run has no limit. Add --max-steps N or --max-minutes M, or a schedule with --lr-total-steps N. "
+            "Ctrl-C saves and stops it at any time."
         )
     return config
 

@@ -60,7 +60,7 @@ def list_zip(path: Path) -> Iterator[Listing]:
             listing.add(names.split_member_name(_member_name(info)), _Packed(archive, info, stamp), _problem(info))
         if guessed := sum(map(_is_guessed, members)):
             listing.notes.append(
-                f"{guessed:,} names in {name} are not in UTF-8, so their letters are guessed. "
+                f"{guessed:,} names in {name} are not in UTF-8, so their encoding is guessed. "
                 "Check the classes, or pack the images again with UTF-8 names."
             )
         yield listing

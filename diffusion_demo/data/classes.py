@@ -59,12 +59,12 @@ def _classes_of_source(
     by_path, used, notes = dict[str, str](), list[str](), list[str]()
     paths = {member.path for member in members}
     readable_files, large = _within_limit(label_files)
-    notes += [f"{file.path} is too large, so it is ignored. Leave out what names no image." for file in large]
+    notes += [f"{file.path} is too large, so it is ignored. Remove the rows that name no image." for file in large]
     for file in readable_files:
         labels, own_notes = _read_labels(file, paths)
         if conflicts := sum(by_path.get(path, label) != label for path, label in labels.items()):
             notes.append(
-                f"Labels in {file.path} that differ from those of another file, and are used instead: {conflicts:,}. "
+                f"Labels in {file.path} that override different ones in another file: {conflicts:,}. "
                 "Remove one of the files."
             )
         by_path |= labels
@@ -72,7 +72,7 @@ def _classes_of_source(
         used += [file.path] if labels else []
     if used:
         shown = ", ".join(sorted(used)[:3]) + (", ..." if len(used) > 3 else "")
-        notes.insert(0, f"The classes come from {shown}, which has {len(by_path):,} of {len(members):,} images.")
+        notes.insert(0, f"The classes come from {shown} ({len(by_path):,} of {len(members):,} images).")
         return partial(_label_of, by_path), tuple(notes)
     classes, level_notes = _informative({member.folders for member in members}, members)
     return (lambda member: classes[member.folders]), (*notes, *level_notes)
@@ -94,7 +94,7 @@ def _read_labels(file: SourceFile, paths: Container[str]) -> tuple[dict[str, str
         rows, unreadable = _parse_labels(file.file_name.lower(), file.read())
     except (UnreadableFile, ValueError, TypeError, KeyError, AttributeError, RecursionError, csv.Error):
         return {}, [f"{file.path} cannot be read as labels, so it is ignored. Check its columns."]
-    notes = [f"Rows of {file.path} that cannot be read and are ignored: {unreadable:,}. Correct them."]
+    notes = [f"Unreadable rows of {file.path}, which are ignored: {unreadable:,}. Correct them."]
     notes = notes if unreadable else []
     if not rows:
         return {}, [*notes, f"{file.path} has no labels, so it is ignored."]
@@ -106,7 +106,7 @@ def _read_labels(file: SourceFile, paths: Container[str]) -> tuple[dict[str, str
             labels[known] = label
     if ambiguous:
         notes.append(
-            f"Images with different labels in {file.path}, of which the last counts: {len(ambiguous):,}. Correct them."
+            f"Images with several labels in {file.path}, of which the last is used: {len(ambiguous):,}. Correct them."
         )
     labels.pop("", None)
     if not labels:
@@ -147,7 +147,7 @@ def _informative(
             found = _names_at(rest.values(), level)
             if kind != INSIDE:
                 shown = ", ".join(found[:3]) + (", ..." if len(found) > 3 else "")
-                notes.append(f"The folders {shown} look like {kind}, so they make no classes.")
+                notes.append(f"The folders {shown} look like {kind}, so they are not used as classes.")
             for path, left in rest.items():
                 if _reaches(left, level):
                     rest[path] = left[1:] if level == 0 else left[:-1]
@@ -186,7 +186,7 @@ def _are_months(paths: Iterable[tuple[str, ...]]) -> bool:
 
 
 def _go_on(rest: Mapping[tuple[str, ...], tuple[str, ...]], members: Sequence[SourceFile], level: int) -> bool:
-    """Return whether no file name occurs in two of the folders: shards go on counting, classes begin again."""
+    """Return whether no file name occurs in two of the folders: shards continue the numbering, classes restart it."""
     owner: dict[str, str] = {}
     for member in members:
         path = rest[member.folders]

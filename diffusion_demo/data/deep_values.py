@@ -1,4 +1,4 @@
-"""Values of more than 8 bits, which Pillow cuts, wraps or turns into a negative in several formats."""
+"""Values of more than 8 bits, which Pillow truncates, wraps or inverts in several formats."""
 
 import io
 import re

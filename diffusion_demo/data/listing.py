@@ -150,7 +150,7 @@ class Listing:
         if suffix in names.OTHER_IMAGE_SUFFIXES:
             problem = f"{suffix.upper()} images are not supported. Save the image as PNG or JPEG."
         elif suffix in names.ARCHIVE_SUFFIXES:
-            problem = "Archives inside the source are not read. Unpack it first."
+            problem = "An archive inside the source is not read. Unpack it first."
         elif file_name.lower() in names.LABEL_FILES and not problem:
             self.label_files.append(SourceFile("", tuple(folders), file_name, read))
             return
@@ -197,7 +197,7 @@ def too_many_files(title: str, max_files: int) -> BadInput:
 
 
 MAX_LEVELS = 100  # deepest nesting of folders
-TOO_DEEP = f"It lies more than {MAX_LEVELS} folders deep. Move it up."
+TOO_DEEP = f"It is more than {MAX_LEVELS} folders deep. Move it up."
 MAX_FILE_BYTES = 100_000_000
 CHUNK_BYTES = 1 << 18
 TOO_LARGE = f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB. Make it smaller."

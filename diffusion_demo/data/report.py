@@ -66,7 +66,7 @@ class Report:
     source    path, or paths, of the images
     entries   usable images, sorted by name
     rejected  label -> reason, for unusable image files
-    ignored   number of files that are no images
+    ignored   number of files that are not images
     suffixes  their numbers by suffix, the most frequent first
     notes     one sentence for each decision about the classes that the user should know
 
@@ -210,14 +210,14 @@ class Report:
             return None
         count = sum(0 < entry.extremes[1] <= 1 for entry in self.entries if entry.extremes is not None)
         return (
-            f"Images of more than 8 bits without a value above 1, black beside the others: {count:,}. "
-            "Save all of them with values of one range."
+            f"Images of more than 8 bits with no value above 1, which appear black beside the others: {count:,}. "
+            "Save all images with the same range of values."
             if count
             else None
         )
 
     def _warn_ignored(self) -> str | None:
-        return f"Not read, because they are no images: {list_suffixes(self.suffixes)}." if self.suffixes else None
+        return f"Ignored, because they are not images: {list_suffixes(self.suffixes)}." if self.suffixes else None
 
     def _warn_few(self) -> str | None:
         training = sum(not entry.held_out for entry in self.entries)
@@ -236,7 +236,9 @@ class Report:
 
     def _warn_no_class(self) -> str | None:
         count = sum(not entry.class_name for entry in self.entries) if self.class_names else 0
-        return f"Images without a class, trained on without one: {count:,} of {len(self.entries):,}." if count else None
+        if not count:
+            return None
+        return f"Images without a class: {count:,} of {len(self.entries):,}. They are used without one."
 
     def _warn_imbalance(self) -> str | None:
         classes = self.classes

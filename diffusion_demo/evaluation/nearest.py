@@ -21,9 +21,9 @@ class Nearest(NamedTuple):
 class Closeness(NamedTuple):
     """Distances of samples to their nearest training images, compared with those of images not used for training.
 
-    nearer: share of the samples nearer than the median of the other images: 0.5 for unseen data, towards 1 for copies.
+    nearer: share of the samples nearer than the median of the other images: 0.5 for unseen data, toward 1 for copies.
     much_nearer: share nearer than the 5 % quantile of the other images: 0.05 for unseen data; shows a few copies.
-    ratio: ratio of the medians: 1 for unseen data, towards 0 for copies.
+    ratio: ratio of the medians: 1 for unseen data, toward 0 for copies.
     median, typical: median distance of the samples and of the other images.
     """
 

@@ -13,7 +13,7 @@ from diffusion_demo.models.hub import is_hub_id
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-LOG_IN = "Log in first: hf auth login, with a token that may write."
+LOG_IN = "Log in first: hf auth login, with a token that has write access."
 
 
 def writing_api(token: str | None = None) -> "HfApi":
@@ -55,7 +55,7 @@ def hub_errors_as_bad_input(action: str) -> Iterator[None]:
 
 REFUSALS = {
     401: f"the Hub does not accept the token. {LOG_IN}",
-    402: "the Hub asks for a paid plan (HTTP 402). A free account may have two Gradio Spaces, both on ZeroGPU "
+    402: "the Hub requires a paid plan (HTTP 402). A free account may have two Gradio Spaces, both on ZeroGPU "
     "(--flavor zero-a10g), once it is 30 days old; other hardware needs a plan.",
     403: f"the token may not write there (HTTP 403). Check the name before the slash. {LOG_IN}",
 }

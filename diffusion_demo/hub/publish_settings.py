@@ -1,4 +1,4 @@
-"""What the author decides about a published model: its name on the Hub, license, visibility and data set."""
+"""Settings of a published model: its name on the Hub, license, visibility and data set."""
 
 from typing import Any
 

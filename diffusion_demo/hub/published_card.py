@@ -59,7 +59,7 @@ def published_card(
 
 
 def _results(metadata: CheckpointMetadata, report: Mapping[str, Any]) -> Iterator["EvalResult"]:
-    """Yield the held-out loss and the metrics of a report. Raises BadInput if it is no report of `evaluate`."""
+    """Yield the held-out loss and the metrics of a report. Raises BadInput if it is not a report of `evaluate`."""
     source = str((metadata.data or {}).get("source", "images"))
     if metadata.held_out_loss is not None:
         yield _result(metadata, f"{source} (held out)", "loss", "Loss on held-out images", metadata.held_out_loss)

@@ -8,7 +8,7 @@ from diffusion_demo.hub.space_requirements import PYTHON, gradio_version
 TEXT = """
 # {title}
 
-Generate images with a small diffusion model and see what the mathematics does. Uploaded with `diffusion-demo deploy`.
+Generate images with a small diffusion model and see how the mathematics works. Uploaded with `diffusion-demo deploy`.
 
 To change the limits of this page, set variables in the settings of the Space, such as `DIFFUSION_DEMO_IMAGES`.
 """

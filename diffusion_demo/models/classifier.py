@@ -43,7 +43,7 @@ class Classifier(ModelMixin, ConfigMixin):
     ):
         super().__init__()
         if pool not in POOLS:
-            raise ValueError(f"there is no pool {pool!r}; there are {', '.join(POOLS)}")
+            raise ValueError(f"unknown pool {pool!r}; choose from {', '.join(POOLS)}")
         unet = network_from_config(trunk)
         self.conv_in: nn.Module = unet.conv_in
         self.time_proj: nn.Module = unet.time_proj

@@ -36,7 +36,7 @@ def check_network(kind: type[ModelMixin], folder: Path, weights: WeightFiles) ->
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:80]
         raise BadInput(f"Cannot build the network of {folder} from its config.json ({reason}).") from error
     if sum(map(math.prod, shapes.values())) != sum(tensor.numel() for tensor in network.state_dict().values()):
-        raise ValueError("the weights are those of another network")
+        raise ValueError("the weights belong to another network")
 
 
 def check_scheduler(folder: Path) -> None:

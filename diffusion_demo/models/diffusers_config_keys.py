@@ -84,8 +84,8 @@ SCHEDULER_KEYS = {
     "clip_sample": Key(True, HONORED, _BOOL, "true, false", "whether the predicted x0 is clipped"),
     "clip_sample_range": Key(1.0, HONORED, _number(0), "above 0", "bound of the predicted x0"),
     "thresholding": Key(False, HONORED, _one_of(False), "false", "dynamic thresholding is not in the papers"),
-    "dynamic_thresholding_ratio": Key(0.995, KEPT, _anything, "any", "acts with thresholding only"),
-    "sample_max_value": Key(1.0, KEPT, _anything, "any", "acts with thresholding only"),
+    "dynamic_thresholding_ratio": Key(0.995, KEPT, _anything, "any", "used only with thresholding"),
+    "sample_max_value": Key(1.0, KEPT, _anything, "any", "used only with thresholding"),
     "rescale_betas_zero_snr": Key(
         False, HONORED, _BOOL, "true, false", "true with prediction_type epsilon is refused: its last step divides by 0"
     ),
@@ -125,7 +125,7 @@ NETWORK_KEYS = {
     "downsample_padding": Key(1, HONORED, _anything, "any"),
     "downsample_type": Key("conv", HONORED, _anything, "any"),
     "upsample_type": Key("conv", HONORED, _anything, "any"),
-    "dropout": Key(0.0, HONORED, _anything, "any", "acts in training only"),
+    "dropout": Key(0.0, HONORED, _anything, "any", "used only in training"),
     "act_fn": Key("silu", HONORED, _anything, "any"),
     "attention_head_dim": Key(8, HONORED, _anything, "any"),
     "norm_num_groups": Key(32, HONORED, _anything, "any"),
@@ -134,7 +134,7 @@ NETWORK_KEYS = {
     "resnet_time_scale_shift": Key("default", HONORED, _anything, "any"),
     "add_attention": Key(True, HONORED, _anything, "any"),
     "class_embed_type": Key(
-        None, HONORED, _one_of(None), "null", "timestep and identity take other inputs than a class index"
+        None, HONORED, _one_of(None), "null", "timestep and identity take inputs other than a class index"
     ),
     "num_class_embeds": Key(
         None,

@@ -120,5 +120,6 @@ def _check_time_embedding(network: dict[str, Any], steps: int, name: str) -> Non
     rows = network.get("num_train_timesteps") or 0
     if network.get("time_embedding_type") == "learned" and rows < steps:
         raise BadInput(
-            f"The network of {name} has embeddings for {rows} timesteps, its scheduler {steps}. Set both alike."
+            f"The network of {name} has embeddings for {rows} timesteps, its scheduler {steps}. "
+            "Set both to the same number."
         )

@@ -67,7 +67,7 @@ def checkpoint_source(text: str | Path) -> str | Path:
 
 def _not_a_folder(file: Path) -> str:
     if file.suffix in (".pt", ".pth"):
-        return f"{file} is a file of PyTorch. Import it first: python -m diffusion_demo import {file} --out DIR."
+        return f"{file} is a PyTorch file. Import it first: python -m diffusion_demo import {file} --out DIR."
     if file.suffix == ".safetensors":
         return (
             f"{file} holds weights alone, so the network and its noise schedule are unknown. Put its config.json "

@@ -84,7 +84,10 @@ class Comparison:
         if self.down and self.down.name == self.across.name:
             raise BadInput(f"Both sides vary the {self.across.title}. Choose another setting for one of them.")
         if self.down and {self.down.name, self.across.name} == {"steps", "calls"}:
-            raise BadInput("The steps set the network calls of an image. Choose another setting for one of the sides.")
+            raise BadInput(
+                "The number of steps determines the network calls, so they cannot both vary. "
+                "Choose another setting for one of them."
+            )
         rows = self.down.values if self.down else (None,)
         count = len(rows) * len(self.across.values)
         if count > MAX_CELLS:

@@ -1,6 +1,6 @@
 """Defaults of sampling, for the command line, the page, its API, evaluation and `Request` alike."""
 
-# Written out here because the module of the samplers loads torch, which `--help` does not wait for. A test compares.
+# Repeated here because the module of the samplers loads torch, which `--help` does not wait for. A test compares.
 SAMPLER_TITLES = {"ddpm": "DDPM", "ddim": "DDIM", "dpm_solver": "DPM-Solver++"}
 DEFAULT_ETA = {"dpm_solver": 0.5}  # 0 for the other samplers
 # By the Frechet distances in docs/results.md, dpm_solver is within one standard error of 100 ancestral steps from 8

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_SEED = 2**48
 MIN_SIGNAL = 1e-3  # the least abar_t at which a classifier guides ddim by default
-# Written out here because its own module loads torch, which `--help` does not wait for. A test compares.
+# Repeated here because its own module loads torch, which `--help` does not wait for. A test compares.
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -35,7 +35,7 @@ class Request:
     num_images: int = setting(16, "Number of images.", title="The number of images", ge=1)
     sampler: str = setting(
         PRESETS[DEFAULT][0],
-        "dpm_solver is best at 8 to 20 steps, ddim from 25; ddpm is the papers' own, for 100 steps and more.",
+        "dpm_solver is best at 8 to 20 steps, ddim from 25; ddpm, the papers' original method, needs 100 or more.",
         tuple(SAMPLER_TITLES),
     )
     steps: int | str = setting(
@@ -45,7 +45,7 @@ class Request:
     )
     eta: float | None = setting(
         None,
-        "Fresh noise in each step, from 0 (deterministic) to 1 (ancestral); ddpm has its own. Default: "
+        "Fresh noise in each step, from 0 (deterministic) to 1 (ancestral); not used by ddpm. Default: "
         f"{usual_eta('dpm_solver'):g} for dpm_solver, {usual_eta('ddim'):g} for ddim.",
         ge=0,
         le=1,
@@ -62,7 +62,7 @@ class Request:
         le=100,
     )
     precision: str = setting(
-        "auto", "Precision of the network: bf16, fp32, or what is faster on this machine (auto).", PRECISIONS
+        "auto", "Precision of the network: bf16, fp32, or auto, whichever is faster on this machine.", PRECISIONS
     )
     guidance_interval: tuple[int, int] | None = setting(
         None,

@@ -67,7 +67,7 @@ def sample_indices(config: TrainConfig, step: int, count: int) -> Tensor:
 def _balanced(labels: Tensor) -> Tensor:
     """Return indices of images in which every class occurs as often as the largest one, int64 [M].
 
-    The images of smaller classes are repeated, each as often as the others of its class but for one repetition.
+    Images of smaller classes are repeated; within a class, the numbers of repetitions differ by at most one.
     """
     groups: dict[int, list[int]] = {}
     for i, label in enumerate(labels.tolist()):

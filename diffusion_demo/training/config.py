@@ -20,14 +20,14 @@ from diffusion_demo.models.metadata import PREDICTION_TYPES, TASKS, VARIANCE_TYP
 from diffusion_demo.training.lr_schedule import LR_SCHEDULERS, LRSchedule
 from diffusion_demo.validation import as_bad_input, check_choice, setting
 
-# May differ from call to call of one run: they change where the data lies and how much memory is used, not the result,
+# May differ between the calls of one run: they change where the data is and how much memory is used, not the result,
 # except that another accumulation draws other dropout masks.
 MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing", "log_with")
 # May change on resume, as long as no step already taken would have had another learning rate.
 SCHEDULE = ("lr_scheduler", "lr_total_steps", "lr_decay_steps")
 UPSCALE_FACTOR = 2  # of an upsampler
 
-# Written out here because their own modules load torch, which `--help` does not wait for. A test compares them.
+# Repeated here because their own modules load torch, which `--help` does not wait for. A test compares them.
 BETA_SCHEDULES = (
     *("squaredcos_cap_v2", "linear", "scaled_linear", "sigmoid", "const", "jsd", "warmup10", "warmup50"),
     "flow",
@@ -71,8 +71,8 @@ class TrainConfig(BaseModel):
     )
     init_from: str | None = setting(
         None,
-        "Checkpoint to fine-tune: a folder, a run, or a model on the Hub. It brings its own network, image size and "
-        "noise schedule.",
+        "Checkpoint to fine-tune: a folder, a run, or a model on the Hub. Its network, image size and noise "
+        "schedule are used.",
     )
     image_size: int = setting(
         32, "Side of the images in pixels, a multiple of 4. Twice the side costs four times the time.", ge=16, le=512
@@ -105,7 +105,7 @@ class TrainConfig(BaseModel):
         None, "Length of the final decay of warmup_stable_decay (default: a fifth of the steps).", ge=1, le=10_000_000
     )
     weight_decay: float = setting(0.0, "Weight decay of AdamW. The papers use none.", ge=0, le=1)
-    grad_clip: float = setting(1.0, "Largest norm of the gradient. Lower it if training is unstable.", ge=1e-6, le=1e6)
+    grad_clip: float = setting(1.0, "Maximum gradient norm. Lower it if training is unstable.", ge=1e-6, le=1e6)
     ema_decays: Decays = setting(
         (0.9995,),
         "Decays of the exponential moving averages of the weights, separated by commas. Samples use the first. 0.9999 "
@@ -125,8 +125,8 @@ class TrainConfig(BaseModel):
     )
     early_stopping_patience: int = setting(
         0,
-        "Stop when the held-out loss has not improved for this many evaluations, one each --save-every steps. The best "
-        "checkpoint is kept. 0 turns it off.",
+        "Stop when the held-out loss has not improved for this many evaluations, one every --save-every steps. The "
+        "best checkpoint is kept. 0 turns it off.",
         ge=0,
         le=10_000,
     )
@@ -138,13 +138,13 @@ class TrainConfig(BaseModel):
     background: str = setting("#ffffff", "Color behind transparent or padded images, as #rrggbb.")
     class_from: str = setting(
         "folder",
-        "Where classes come from: the folder that an image lies in, or the part of its file name before the first "
+        "Where classes come from: the folder that an image is in, or the part of its file name before the first "
         "underscore (file_name).",
         CLASS_SOURCES,
     )
-    drop_duplicates: bool = setting(False, "Use exact copies of an image once.")
+    drop_duplicates: bool = setting(False, "Drop exact duplicates of images.")
     balance_classes: bool = setting(
-        False, "Draw images of all classes equally often, those of small classes several times an epoch."
+        False, "Sample all classes equally often, with images of small classes several times an epoch."
     )
     flip: bool = setting(
         True, "Flip half of the images horizontally. Turn off for text and wherever left and right differ."
@@ -157,7 +157,7 @@ class TrainConfig(BaseModel):
     )
     small_noise: float = setting(
         0.0,
-        "Largest standard deviation of the noise added to the low-resolution input of an upsampler. Use 0.05 where it "
+        "Largest standard deviation of the noise added to the low-resolution input of an upsampler. Use 0.05 if it "
         "will enlarge generated images.",
         ge=0,
         le=1,
@@ -166,12 +166,12 @@ class TrainConfig(BaseModel):
     num_train_timesteps: int = setting(1000, "Number of timesteps T of a new model.", ge=2, le=10_000)
     prediction_type: str = setting(
         "v_prediction",
-        "What a new network predicts. v_prediction learns colors and few-step sampling soonest; epsilon is DDPM's.",
+        "What a new network predicts. v_prediction gives good colors and few-step samples soonest; DDPM uses epsilon.",
         PREDICTION_TYPES,
     )
     variance_type: str = setting(
         "learned_range",
-        "Variance of the reverse process of a new model; learned_range is Improved DDPM's.",
+        "Variance of the reverse process of a new model; Improved DDPM uses learned_range.",
         VARIANCE_TYPES,
     )
     loss: str = setting(
@@ -183,7 +183,7 @@ class TrainConfig(BaseModel):
     snr_gamma: float = setting(
         5.0,
         "Min-SNR weighting of the squared error (Hang et al. 2023); 0 for equal weights, as in DDPM. Not used by "
-        "classifiers and by the losses kl and rescaled_kl.",
+        "classifiers and the losses kl and rescaled_kl.",
         ge=0,
         le=1000,
     )
@@ -195,13 +195,13 @@ class TrainConfig(BaseModel):
     )
     precision: str = setting(
         "auto",
-        "Precision of the network: bf16 mixed precision, fp32, or what is faster on this machine (auto).",
+        "Precision of the network: bf16 (mixed precision), fp32, or auto, whichever is faster on this machine.",
         PRECISIONS,
     )
     accumulation: int = setting(
         1,
-        "Gradient accumulation: number of equal parts that a batch is processed in. Less memory, the same gradient "
-        "except for other dropout masks.",
+        "Gradient accumulation: number of equal parts in which a batch is processed. Less memory, the same "
+        "gradient except for different dropout masks.",
         ge=1,
         le=4096,
     )

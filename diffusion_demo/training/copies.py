@@ -1,4 +1,4 @@
-"""Whether generated images are copies of training images: their nearest training images, by pixels."""
+"""Check whether generated images are copies of training images, by their nearest training images in pixels."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ COPY_RATIO = 0.5  # of the typical distance; below it an image counts as a copy
 
 
 class Nearest(NamedTuple):
-    """The nearest training image of each of N images, flipped if it is nearer so: uint8 [N, C, S, S]; and the root mean
+    """The nearest training image of each of N images, flipped if that is nearer: uint8 [N, C, S, S]; and the root mean
     square difference of the pixels: float32 [N].
     """
 

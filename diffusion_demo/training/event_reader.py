@@ -34,11 +34,11 @@ class EventReader:
     def update(self) -> None:
         """Read the complete lines that are new; all lines if the file is not the one that was read before.
 
-        Raises OSError if the file cannot be read, and ValueError for a line that is no event.
+        Raises OSError if the file cannot be read, and ValueError for a line that is not an event.
         """
         if not self._file.exists():
             return self._forget()
-        if not self._file.is_file():  # opening a pipe would wait for a writer for ever
+        if not self._file.is_file():  # opening a pipe would wait for a writer forever
             raise OSError(f"{self._file.name} is not a regular file")
         with self._file.open("rb") as file:
             # The OS reuses inodes, so the first line, which holds the process id, is compared as well.

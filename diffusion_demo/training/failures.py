@@ -9,7 +9,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.resource_errors import resource_advice
 
-# Messages of gloo and NCCL when a process at the other end has gone.
+# Messages of gloo and NCCL when a process at the other end has exited.
 LOST_PROCESS = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "NCCL", "process group")
 
 
@@ -30,7 +30,7 @@ def cause_of(error: BaseException, config: TrainConfig) -> str | None:
     if isinstance(error, Exception) and (advice := resource_advice(error, config)):
         return advice
     if isinstance(error, RuntimeError) and any(words in str(error) for words in LOST_PROCESS):
-        return "Another process of this run has gone. Resume the run with all processes."
+        return "Another process of this run has exited. Resume the run with all processes."
     return None
 
 

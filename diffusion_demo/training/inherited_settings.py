@@ -40,7 +40,7 @@ def _check_adaptable(start: Checkpoint, settings: dict[str, Any]) -> None:
     if (source.task, task) not in [*((same, same) for same in TASKS), ("diffusion", "classifier")]:
         raise BadInput(f"The checkpoint was trained for the task {source.task}, not {task}; use another.", "init_from")
     if "preset" in settings:
-        raise BadInput("The checkpoint brings its own network; leave out --preset.", "preset")
+        raise BadInput("The checkpoint has its own network; leave out --preset.", "preset")
     if (image_size := settings.get("image_size", source.image_size)) != source.image_size:
         if task == "classifier":
             raise BadInput(

@@ -111,12 +111,12 @@ def _check_factor(upsampler: CheckpointMetadata) -> None:
     size, small_size = upsampler.image_size, upsampler.small_size
     if small_size is None:
         raise BadInput(
-            f"The size of the images that this upsampler enlarges is unknown, and training is for {UPSCALE_FACTOR} "
-            "times. Import it again with --small-size, or use another one."
+            f"The size of this upsampler's input images is unknown, and only {UPSCALE_FACTOR}x upsamplers can be "
+            "trained. Import it again with --small-size, or use another one."
         )
     if UPSCALE_FACTOR * small_size != size:
         raise BadInput(
-            f"The upsampler enlarges {size / small_size:g} times; training is for {UPSCALE_FACTOR} times. "
+            f"The upsampler enlarges {size / small_size:g}x, but only {UPSCALE_FACTOR}x upsamplers can be trained. "
             "Use another one."
         )
 

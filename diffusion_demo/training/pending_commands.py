@@ -8,7 +8,7 @@ from diffusion_demo.validation import parse_json
 
 RESULTS = {"sample_now": "preview", "save_now": "saved"}  # the event that a command causes
 TAIL_BYTES = 20_000
-REPORTED_STEPS = 10  # after so many more steps a command has been carried out, even if that failed
+REPORTED_STEPS = 10  # a command counts as carried out after this many more steps, even if it failed
 
 
 def run_state_at_command(events_file: Path) -> dict[str, Any]:

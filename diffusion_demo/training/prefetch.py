@@ -22,7 +22,7 @@ class Prefetcher:
         self._pending: dict[int, Future[Batch]] = {}
 
     def get(self, step: int) -> Batch:
-        """Return the batch of a step and begin with those of the next steps. Raises what `make_batch` raises."""
+        """Return the batch of a step and start to make those of the next steps. Raises what `make_batch` raises."""
         for number in range(step, step + 1 + AHEAD):
             if number not in self._pending:
                 self._pending[number] = self._pool.submit(self._make_pinned, number)

@@ -106,7 +106,7 @@ def _locked(runs: Path) -> Iterator[None]:
 
 
 def change_queue(runs: Path, change: Callable[[Queue], Queue]) -> Queue:
-    """Replace the queue by what `change` makes of it, atomically, and return the new one.
+    """Replace the queue with the result of `change`, atomically, and return the new one.
 
     Raises BadInput if the file is damaged, OSError if it cannot be written, and what `change` raises.
     """
@@ -145,9 +145,9 @@ def add_resumed(runs: Path, name: str, max_minutes: float | None, max_steps: int
     def append(queue: Queue) -> Queue:
         entry = queue.find(name)
         if entry is not None and entry.waiting:
-            raise BadInput(f"The run {name} is in the queue already.")
+            raise BadInput(f"The run {name} is already in the queue.")
         if is_running(run):
-            raise BadInput(f"The run {name} is being trained. Stop it first, or wait for its end.")
+            raise BadInput(f"The run {name} is being trained. Stop it first, or wait for it to end.")
         queue = queue.without(name)  # its trainer has ended
         _check_space(queue)
         return replace(queue, entries=(*queue.entries, Entry(name, True, max_minutes, max_steps)))
@@ -157,7 +157,7 @@ def add_resumed(runs: Path, name: str, max_minutes: float | None, max_steps: int
 
 def _check_space(queue: Queue) -> None:
     if len(queue.entries) >= MAX_ENTRIES:
-        raise BadInput(f"The queue holds {MAX_ENTRIES} runs, which is the most. Remove one first.")
+        raise BadInput(f"The queue holds {MAX_ENTRIES} runs, which is the maximum. Remove one first.")
 
 
 def _waiting_entry(queue: Queue, name: str) -> Entry:
@@ -196,5 +196,5 @@ def move_up(runs: Path, name: str) -> Queue:
 
 
 def set_paused(runs: Path, paused: bool) -> Queue:
-    """Pause the queue, or let it go on. A run that is being trained is not affected."""
+    """Pause or resume the queue. A run that is being trained is not affected."""
     return change_queue(runs, lambda queue: replace(queue, paused=paused))

@@ -35,7 +35,7 @@ class RunScheduler:
         runs: The runs folder.
         per_device: Trainers that may run at once on each device.
         num_devices: Returns the number of devices to train on; called when a run waits.
-        tell: Is called with a sentence about each run that starts or ends.
+        tell: Called with a sentence about each run that starts or ends.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class RunScheduler:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def recover(self) -> None:
-        """Put runs back in the queue whose trainers ended together with the last scheduler, without an end of theirs.
+        """Put runs back in the queue whose trainers were killed together with the last scheduler.
 
-        They are continued for what is left of their time.
+        They continue for the rest of their time budget.
         """
 
         def put_back(queue: Queue) -> Queue:
@@ -138,7 +138,7 @@ class RunScheduler:
         return replace(queue, entries=(*queue.started, marked, *queue.waiting[1:]))
 
     def _free_device(self, queue: Queue) -> int | None:
-        """Return the device with the fewest trainers, or None if all are busy. Those not of the queue count as on 0."""
+        """Return the device with the fewest trainers, None if all are busy. Trainers not in the queue count for 0."""
         counts = [0] * max(1, self.num_devices())
         for entry in queue.started:
             counts[min(entry.device or 0, len(counts) - 1)] += 1
@@ -190,7 +190,7 @@ def schedule(
 ) -> bool:
     """Run the scheduler until `until` is true of the queue. Return False at once if another process holds its lock.
 
-    Errors are told and tried again. `wake` makes it look at the queue at once.
+    Errors are passed to `tell` and retried. `wake` makes it look at the queue at once.
     """
     with holding_lock(scheduler.runs) as is_ours:
         if not is_ours:

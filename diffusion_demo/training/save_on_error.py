@@ -9,7 +9,7 @@ def save_after_error(error: BaseException, trainer: Trainer) -> Failed:
     """Save the steps since the last checkpoint, where that is possible, and return the event that ends the call."""
     cause = describe(error, trainer.config)
     free_memory(error)
-    if not isinstance(error, KeyboardInterrupt):  # the person does not want to wait
+    if not isinstance(error, KeyboardInterrupt):  # the user does not want to wait
         save_last_steps(trainer)
     return Failed(trainer.step, f"{cause} {_what_is_kept(trainer)}")
 
@@ -17,7 +17,7 @@ def save_after_error(error: BaseException, trainer: Trainer) -> Failed:
 def save_last_steps(trainer: Trainer) -> None:
     """Save the steps since the last checkpoint unless saving itself has failed or a step was broken off.
 
-    No other process is waited for, because it may be the one that has gone.
+    No other process is waited for, because it may be the one that has exited.
     """
     if not trainer.processes.is_main or trainer.saved_step == trainer.step:
         return

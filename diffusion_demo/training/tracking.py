@@ -45,7 +45,7 @@ class Tracker:
         except Exception as error:  # a failing tracker must not end the training
             self._failed = True
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-            return events.Warned(f"{self._config.log_with} tracks this run no longer ({reason}). Training goes on.")
+            return events.Warned(f"{self._config.log_with} no longer tracks this run ({reason}). Training continues.")
         return None
 
     def _record(self, event: events.Event) -> None:

@@ -40,7 +40,7 @@ from diffusion_demo.training.tasks import PREVIEW, Classifying, Denoising, make_
 MIN_CACHED_BYTES = 50_000_000  # fewer bytes of images are decoded in seconds, so they are not kept in the run folder
 RECENT_REPORTS = 20  # reports averaged into the training loss of the model card
 TENTHS = 10  # noise bands of a held-out event
-MAX_SKIPPED, SKIP_WINDOW = 10, 1000  # training gives up when so many steps of so many are not finite
+MAX_SKIPPED, SKIP_WINDOW = 10, 1000  # training ends when this many of the last SKIP_WINDOW steps are not finite
 
 
 class Trainer:

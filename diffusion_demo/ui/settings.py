@@ -31,7 +31,7 @@ class Settings:
     Attributes:
         public: The page is served to strangers.
         training: Visitors may train models.
-        anywhere: Visitors may enter paths of this machine and names of models on the Hub.
+        anywhere: Visitors may enter paths on this machine and names of models on the Hub.
         watch: Visitors may see the runs of other visitors.
         images: Maximum number of images per request.
         steps: Maximum number of sampling steps per request.
@@ -101,8 +101,8 @@ class Settings:
     def why_no_training(self) -> str:
         """The message shown where training is off."""
         return (
-            "Training is off on this public page because it would slow it down for everyone. To train, run the app on "
-            "your own computer, or duplicate this Space on your own hardware and set DIFFUSION_DEMO_TRAINING=on "
+            "Training is off on this public page because it would slow down the page for everyone. To train, run the "
+            "app on your own computer, or duplicate this Space on your own hardware and set DIFFUSION_DEMO_TRAINING=on "
             "(ZeroGPU cannot train)."
         )
 
@@ -160,7 +160,7 @@ def _parse_login(environment: Mapping[str, str]) -> tuple[str, str] | None:
 def _check_callers(callers: Mapping[str, Any]) -> None:
     """Raise BadInput for two logins, and for a login with the MCP server, which would call the page without it."""
     if len(on := [PREFIX + name for name, value in callers.items() if value]) > 1:
-        raise BadInput(f"{' and '.join(on)} exclude each other. Set one of them.")
+        raise BadInput(f"{' and '.join(on)} cannot be combined. Set only one of them.")
 
 
 @lru_cache(maxsize=1)

@@ -44,7 +44,7 @@ asyncio.run(main(sys.argv[1]))
 def test_it_is_off_by_default_and_excludes_a_login():
     assert not Settings.from_environment({}).mcp and not Settings.from_environment({"SPACE_ID": "a/b"}).mcp
     assert Settings.from_environment({"DIFFUSION_DEMO_MCP": "on"}).mcp
-    with pytest.raises(BadInput, match="exclude each other"):
+    with pytest.raises(BadInput, match="cannot be combined"):
         Settings.from_environment({"DIFFUSION_DEMO_MCP": "on", "DIFFUSION_DEMO_LOGIN": "a:b"})
 
 

@@ -35,7 +35,7 @@ def test_runs_are_added_listed_moved_removed_and_paused(call, digits):
     [
         (("add", "--run", "../a", "--data", "x", "--max-minutes", "5"), "not a path"),
         (("add", "--run", ".a", "--data", "x", "--max-minutes", "5"), "not a path"),
-        (("add", "--run", "a", "--data", "x"), "Nothing ends this training"),
+        (("add", "--run", "a", "--data", "x"), "This run has no limit"),
         (("add", "--run", "a", "--max-minutes", "5"), "There are no training images"),
         (("add", "--run", "a", "--data", "x", "--max-minutes", "5", "--batch-size", "0"), "Batch size must be"),
         (("add", "--run", "a", "--resume", "--max-minutes", "5"), "contains no run to resume"),

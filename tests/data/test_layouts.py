@@ -131,7 +131,7 @@ LAYOUTS = {
         files("1.png", "2.png", "cat/1.png", "dog/2.png"),
         4,
         {"cat": 1, "dog": 1},
-        ["Images without a class, trained on without one: 2 of 4."],
+        ["Images without a class: 2 of 4."],
     ),
     "a class that is called train": (files("train/1.png", "plane/2.png"), 2, {"plane": 1, "train": 1}, []),
     "shards (FFHQ)": (files(*GIVEN), 6, {}, ["00000, 00001, 00002 look like shards"]),
@@ -154,11 +154,11 @@ LAYOUTS = {
         {"n01": 2, "n02": 1},
         [],
     ),
-    "labels of StyleGAN": (
+    "StyleGAN labels": (
         also(files(*GIVEN), dataset__json=json.dumps({"labels": [[name, i % 2] for i, name in enumerate(GIVEN)]})),
         6,
         {"0": 3, "1": 3},
-        ["classes come from dataset.json, which has 6 of 6"],
+        ["classes come from dataset.json (6 of 6 images)"],
     ),
     "a StyleGAN folder without labels": (
         also(files(*GIVEN), dataset__json='{"labels": null}'),
@@ -170,7 +170,7 @@ LAYOUTS = {
         also(files("a.png", "b.png", "c.png"), metadata__csv="file_name,label\na.png,cat\nb.png,dog\n"),
         3,
         {"cat": 1, "dog": 1},
-        ["metadata.csv, which has 2 of 3"],
+        ["metadata.csv (2 of 3 images)"],
     ),
     "metadata.jsonl with captions": (
         also(files("x/a.png", "y/b.png"), metadata__jsonl='{"file_name": "x/a.png", "text": "a cat"}\n'),
@@ -185,7 +185,7 @@ LAYOUTS = {
         ),
         4,
         {"cat": 2, "dog": 1},
-        ["labels.csv, which has 3 of 4", "trained on without one: 1 of 4."],
+        ["labels.csv (3 of 4 images)", "Images without a class: 1 of 4."],
     ),
     "labels that are null or on damaged lines": (
         also(
@@ -195,7 +195,7 @@ LAYOUTS = {
         ),
         3,
         {"big cat": 1, "dog": 1},
-        ["metadata.jsonl, which has 2 of 3", "are ignored: 2.", "trained on without one: 1 of 3."],
+        ["metadata.jsonl (2 of 3 images)", "which are ignored: 2.", "Images without a class: 1 of 3."],
     ),
     "labels that disagree": (
         also(
@@ -205,19 +205,19 @@ LAYOUTS = {
         ),
         3,
         {"dog": 2, "red": 1},
-        ["Images with different labels in labels.csv", "Labels in metadata.csv that differ"],
+        ["Images with several labels in labels.csv", "Labels in metadata.csv that override"],
     ),
     "labels from a spreadsheet": (
         also(files("a.png", "b.png"), metadata__csv="\ufeffFile_Name;Label\r\na.png;Kätzchen\r\nb.png;dog, big\r\n"),
         2,
         {"Kätzchen": 1, "dog, big": 1},
-        ["metadata.csv, which has 2 of 2"],
+        ["metadata.csv (2 of 2 images)"],
     ),
     "labels with absolute paths": (
         also(files("x/a.png", "y/a.png"), labels__csv="path,class\n/home/me/x/a.png,cat\nC:\\me\\y\\a.png,dog\n"),
         2,
         {"cat": 1, "dog": 1},
-        ["labels.csv, which has 2 of 2"],
+        ["labels.csv (2 of 2 images)"],
     ),
     "a label file in each split (imagefolder)": (
         lambda folder: (
@@ -227,7 +227,7 @@ LAYOUTS = {
         ),
         2,
         {"cat": 1, "dog": 1},
-        ["test/metadata.csv, train/metadata.csv, which has 2 of 2"],
+        ["test/metadata.csv, train/metadata.csv (2 of 2 images)"],
     ),
     "names with spaces, accents and emoji": (
         files("my cats/a b.png", "Käfer/ä.png", "🐱🐶/😀.png"),
@@ -237,7 +237,7 @@ LAYOUTS = {
     ),
     "names that differ in case": (files("Cat/a.png", "cat/A.PNG", "cat/a.png"), 3, {"Cat": 1, "cat": 2}, []),
     "names that end with a space": (files("cat /a.png", "cat/b.png", "dog/c.png"), 3, {"cat": 2, "dog": 1}, []),
-    "what macOS and Windows add": (
+    "files that macOS and Windows add": (
         also(files("cat/1.png", "dog/2.png", "cat/._1.png"), Thumbs__db="x", desktop__ini="x", __DS_Store="x"),
         2,
         {"cat": 1, "dog": 1},
@@ -249,7 +249,7 @@ LAYOUTS = {
         {},
         [],
     ),
-    "sideways, CMYK and a palette": (rotated_and_printed, 3, {}, []),
+    "rotated, CMYK and palette images": (rotated_and_printed, 3, {}, []),
     "12 bits for each color": (
         deep_colors,
         3,
@@ -262,13 +262,13 @@ LAYOUTS = {
         {"x": 1, "y": 1},
         ["dataset.json cannot be read as labels"],
     ),
-    "folders of systems": (
+    "system folders": (
         files("cat/1.png", "dog/2.png", "@eaDir/3.png", "$RECYCLE.BIN/4.png", ".thumbnails/5.png", "__MACOSX/6.png"),
         2,
         {"cat": 1, "dog": 1},
         [],
     ),
-    "suffixes of all kinds": (
+    "other suffixes": (
         also(
             files("a.jfif", "b.JPE", "c.ppm", "d.pgm", "e.pnm", "f.tga", "g.jp2", "no suffix"),
             notes__txt="words",
@@ -291,7 +291,7 @@ LAYOUTS = {
         lambda folder: (floats(folder), sixteen_bits(folder)),
         5,
         {},
-        ["5 images have more than 8 bits", "without a value above 1, black beside the others: 2."],
+        ["5 images have more than 8 bits", "which appear black beside the others: 2."],
     ),
     "animations and pages": (animations, 4, {}, ["4 images are animated or have several pages"]),
 }
@@ -390,7 +390,7 @@ def test_label_files_of_several_sources_say_nothing_about_each_other(tmp_path):
         (tmp_path / name / "metadata.csv").write_text(f"file_name,label\n1.png,{label}\n2.png,{label}\n")
     report = scan([tmp_path / "a", tmp_path / "b"])
     assert report.classes == {"cat": 2, "dog": 2}
-    assert report.notes[1] == "b: The classes come from metadata.csv, which has 2 of 2 images."
+    assert report.notes[1] == "b: The classes come from metadata.csv (2 of 2 images)."
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])

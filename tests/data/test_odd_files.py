@@ -57,9 +57,9 @@ REFUSED = {
     "a zip inside": (
         "more.zip",
         odd.packed("b.png", photo(), zipfile.ZIP_STORED),
-        "Archives inside the source are not read",
+        "An archive inside the source is not read",
     ),
-    "a tar inside": ("more.tar.gz", b"\x1f\x8b", "Archives inside the source are not read"),
+    "a tar inside": ("more.tar.gz", b"\x1f\x8b", "An archive inside the source is not read"),
     "a telephone's HEIC": (
         "IMG_1.HEIC",
         b"\0\0\0\x18ftypheic",

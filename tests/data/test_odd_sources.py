@@ -172,7 +172,7 @@ def test_odd_members_of_a_list_are_named_and_the_rest_goes_on(tmp_path):
     paths = [tmp_path / name for name in ("000.png", "001.png", "folder", "more.zip", "gone.png", "linked.png")]
     report = scanned(paths, tmp_path)
     assert {entry.name for entry in report.entries} == GOOD | {"linked.png"}
-    words = {"folder": "A folder in a list of files", "more.zip": "Archives inside", "gone.png": "no longer exists"}
+    words = {"folder": "A folder in a list of files", "more.zip": "An archive inside", "gone.png": "no longer exists"}
     assert report.rejected.keys() == words.keys() and all(
         words[name] in reason for name, reason in report.rejected.items()
     )

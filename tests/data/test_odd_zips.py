@@ -62,9 +62,9 @@ def test_a_name_in_a_zip_is_a_label_and_never_a_path(name, tmp_path):
 def test_names_in_an_encoding_that_is_guessed_are_said(raw, is_guessed, tmp_path):
     (tmp_path / "in.zip").write_bytes(raw_zip(*good_members(), member(raw, photo())))
     warnings = " ".join(scan(tmp_path / "in.zip").warnings)
-    assert ("1 names in in.zip are not in UTF-8, so their letters are guessed." in warnings) == is_guessed
+    assert ("1 names in in.zip are not in UTF-8, so their encoding is guessed." in warnings) == is_guessed
     together = " ".join(scan([tmp_path / "in.zip", tmp_path / "in.zip"]).warnings)
-    assert ("are guessed" in together) == is_guessed
+    assert ("is guessed" in together) == is_guessed
 
 
 def test_names_that_are_the_same_or_become_the_same_stay_apart(tmp_path):
@@ -213,6 +213,6 @@ def test_label_files_are_read_up_to_a_limit(tmp_path, monkeypatch):
     (tmp_path / "in.zip").write_bytes(raw_zip(*good_members(), bomb))
     report = scan(tmp_path / "in.zip")
     assert {entry.name for entry in report.entries} == GOOD
-    assert report.notes == ("metadata.csv is too large, so it is ignored. Leave out what names no image.",)
+    assert report.notes == ("metadata.csv is too large, so it is ignored. Remove the rows that name no image.",)
     (tmp_path / "deep.zip").write_bytes(raw_zip(*good_members(), member(b"labels.csv", deep)))
     assert "names none of the images" in scan(tmp_path / "deep.zip").notes[0]

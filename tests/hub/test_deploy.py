@@ -77,7 +77,7 @@ def test_the_token_is_sent_to_the_hub_and_shown_nowhere(hub, hub_command, tmp_pa
     ("status", "sentence"),
     [
         (401, "does not accept the token"),
-        (402, "asks for a paid plan"),
+        (402, "requires a paid plan"),
         (403, "may not write there"),
         (500, "HTTP 500"),
     ],

@@ -93,7 +93,7 @@ def test_a_network_that_is_not_that_of_the_weights_is_refused(folder, changes):
 @pytest.mark.parametrize("width", [64, 256])
 def test_a_network_of_more_or_fewer_parameters_is_refused_before_it_gets_memory(folder, width):
     change(folder / "unet" / "config.json", {"time_embedding_dim": width})
-    with pytest.raises(ValueError, match="those of another network"):
+    with pytest.raises(ValueError, match="belong to another network"):
         check_network(UNet2DModel, folder / "unet", fetch_weights(folder, folder, folder / "unet"))
 
 

@@ -114,7 +114,8 @@ def test_when_one_process_dies_the_main_one_saves_and_says_so(pair, tmp_path):
     codes, errors = ended(both)
     assert codes[0] == 1 and "Traceback" not in errors[0], errors[0]
     (failed,) = of_type(run.path, "failed")
-    assert failed["message"].startswith("Another process of this run has gone. Resume the run with all processes. All ")
+    told = "Another process of this run has exited. Resume the run with all processes. All "
+    assert failed["message"].startswith(told)
     assert latest_checkpoint(run).name == f"step_{failed['step']:06d}"
 
 
@@ -127,7 +128,7 @@ def test_when_the_main_process_dies_the_other_ends_and_the_last_checkpoint_is_wh
     both[0].kill()
     codes, errors = ended(both)
     assert codes == [-signal.SIGKILL, 2], errors[1]
-    assert errors[1].splitlines()[-1].startswith("Another process of this run has gone. Resume the run with all")
+    assert errors[1].splitlines()[-1].startswith("Another process of this run has exited. Resume the run with all")
     assert "Traceback" not in errors[1]
     assert read_status(run).state == "interrupted"
     (saved,) = steps_of(run, "saved")

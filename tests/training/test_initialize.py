@@ -348,10 +348,10 @@ def adapt_to(source, names, **settings):
 def test_an_upsampler_of_another_factor_is_refused(plain):
     source = load_checkpoint(plain)
     other = replace(source, description=replace(source.description, task="upsampler", small_size=4))
-    with pytest.raises(BadInput, match=r"enlarges 4 times; training is for 2 times"):
+    with pytest.raises(BadInput, match=r"enlarges 4x, but only 2x upsamplers can be trained"):
         adapt_to_data(other, config(task="upsampler"), ())
     unknown = replace(source, description=replace(source.description, task="upsampler", small_size=None))
-    with pytest.raises(BadInput, match=r"enlarges is unknown, .* Import it again with --small-size"):
+    with pytest.raises(BadInput, match=r"input images is unknown, .* Import it again with --small-size"):
         adapt_to_data(unknown, config(task="upsampler"), ())
 
 

@@ -102,5 +102,5 @@ def test_a_tracker_that_fails_is_a_warning_and_the_training_goes_on(command, dig
     (tmp_path / "run" / "tensorboard").write_text("a file in the place of the folder")
     run = train(command, digits, tmp_path, "--data", digits, *TINY, "--log-with", "tensorboard", "--max-steps", 2)
     (warned,) = [event for event in of_type(run, "warned") if "tensorboard" in event["message"]]
-    assert warned["message"].startswith("tensorboard tracks this run no longer (")
+    assert warned["message"].startswith("tensorboard no longer tracks this run (")
     assert of_type(run, "finished")[0]["step"] == 2

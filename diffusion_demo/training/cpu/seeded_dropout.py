@@ -25,7 +25,7 @@ def seeded(seed: int) -> Iterator[None]:
 def generator(number: int) -> torch.Generator:
     """Return a new CPU generator for the seed of `seeded` and `number`.
 
-    Gradient checkpointing draws the same numbers when it recomputes, because each call starts anew.
+    Gradient checkpointing draws the same numbers when it recomputes, because each call starts from the seed.
     """
     return torch.Generator().manual_seed(derive_seed(_seed.get(), number))
 

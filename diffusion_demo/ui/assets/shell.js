@@ -37,7 +37,7 @@
     }
   }).observe(document.body, { subtree: true, attributes: true, attributeFilter: ["aria-expanded"] });
 
-  // Gradio 6.31 gives each radio button a name of its own, and anew with new choices. Browsers move with arrow keys
+  // Gradio 6.31 gives each radio button its own name, and a new one with new choices. Browsers move with arrow keys
   // between those of one name.
   const groupRadios = () => {
     for (const radio of document.querySelectorAll("label > input[type=radio]")) {

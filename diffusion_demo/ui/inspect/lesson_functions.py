@@ -1,4 +1,4 @@
-"""Which function of the package is shown in which lesson; `scripts/equation_map.py` reads it, too."""
+"""Functions of the package shown in each lesson; also read by `scripts/equation_map.py`."""
 
 SHOWS = {
     "q_sample": "forward",

@@ -1,4 +1,4 @@
-"""What the page shows of a model before its first run: the replayed example of a bundled one, or an invitation."""
+"""First view of a model, before its first run: the replayed example of a bundled one, or an invitation."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""On ZeroGPU, a line that says what a click on the start button costs of the visitor's GPU time."""
+"""On ZeroGPU, a line that says how much of the visitor's GPU time a click on the start button costs."""
 
 import json
 from collections.abc import Mapping

@@ -106,7 +106,7 @@ def _parse(
 
 
 def unreadable_images_removed(path: str | None) -> Any:
-    """Return the update of an image field after an upload: it is emptied, with a warning, if its file is no image.
+    """Return the update of an image field after an upload: it is emptied, with a warning, if its file is not an image.
 
     The browser would show a broken image, and the field would refuse the next one.
     """

@@ -39,12 +39,12 @@ INVITATION = "{model} is ready. {choose}press Generate."
 CHOOSE_CLASS = "Choose a class and "
 EXACT = (
     "{model}. This is not a neural network but the best possible denoiser for {data}, in closed form. "
-    "Press Generate to see what it makes of them."
+    "Press Generate to see its images."
 )
 EXACT_DATA = {
     "oracle-memory": "these 16 images",
     "oracle-mixture": "slightly blurred copies of these 16 images",
-    "oracle-gaussian": "the normal distribution with the mean and the covariance of these 16 images",
+    "oracle-gaussian": "the normal distribution with the mean and covariance of these 16 images",
     "oracle-pixels": "images whose pixels are independent, each distributed as in these 16 images",
 }
 MODEL_GONE = "{old} was renamed, deleted or trained further. Switched to {new}."
@@ -88,7 +88,7 @@ IMPORT_HINT = (
 )
 IMPORT_FILE, IMPORT_OPTIONS, IMPORT_START = "Checkpoint file", "Extra options", "Import"
 
-# What a user can put right
+# Errors and notices
 NO_IMAGE = "No image yet. Drop one, or pick one from the history."
 NOT_AN_IMAGE = "This file isn't a readable image. Try PNG, JPEG or WebP."
 SETTINGS_USED = "Generate now makes this image again. For new images, turn on Randomize seed."

@@ -1,4 +1,4 @@
-"""What other web pages may do with this one: nothing. They cannot read it, post to it or show it in a frame."""
+"""Protection against other web pages: they cannot read this page, post to it or show it in a frame."""
 
 from gradio.route_utils import CustomCORSMiddleware
 from starlette.datastructures import Headers

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, StrictInt, StrictS
 
 from diffusion_demo.errors import BadInput
 
-MALFORMED = "The server cannot read this action. Reload the page and try again."
+MALFORMED = "The server cannot carry out this action. Reload the page and try again."
 Handler = TypeVar("Handler", bound=Callable)
 
 Name = Annotated[StrictStr, Field(max_length=300)]
@@ -18,7 +18,7 @@ Key = Annotated[StrictStr, Field(max_length=64)]
 
 
 class Details(BaseModel):
-    """The details of an event. What a schema does not name is dropped."""
+    """The details of an event. Details that the schema does not name are dropped."""
 
     model_config = ConfigDict(extra="ignore")
 

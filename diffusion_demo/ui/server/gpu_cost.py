@@ -1,8 +1,8 @@
 """Seconds of ZeroGPU to ask for. A visitor needs that much left, so asking for too much turns visitors away.
 
 A network call of the bundled models runs 476 operations of torch, each about 20 microseconds on the CPU that feeds the
-GPU, and 1.1 GFLOP per image of 32x32 pixels (both counted, see docs/deploying.md). Half an RTX Pro 6000 is taken for a
-quarter of an H200, which trained at 28 TFLOP/s. Three times each of these is asked for.
+GPU, and 1.1 GFLOP per image of 32x32 pixels (both counted, see docs/deploying.md). Half an RTX Pro 6000 is assumed
+to be as fast as a quarter of an H200, which trained at 28 TFLOP/s. Three times the resulting seconds are requested.
 """
 
 import math

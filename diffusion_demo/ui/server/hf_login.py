@@ -1,7 +1,7 @@
 """Login with Hugging Face on a Space (OpenID Connect with PKCE), as an alternative to one name and password.
 
 The Space says `hf_oauth: true` in its README.md, and the Hub then sets the variables that `Provider` reads. Only the
-identity is asked for, and the access token is forgotten once the account is known.
+identity is requested, and the access token is forgotten once the account is known.
 """
 
 import base64

@@ -21,7 +21,7 @@ else:
 
 NOTHING_LASTS = (
     "Runs on this Space are deleted when it restarts. Use Export in the list of runs to keep yours. "
-    "(For its owner: mount a storage bucket and name it in DIFFUSION_DEMO_RUNS.)"
+    "(If you own it, mount a storage bucket and set DIFFUSION_DEMO_RUNS to its path.)"
 )
 # Models on the GPU, by folder. ZeroGPU moves them there once at start, and each call inherits them.
 _placed: dict[Path, Any] = {}

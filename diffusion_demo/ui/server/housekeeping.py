@@ -56,7 +56,7 @@ def _delete_unused_uploads() -> None:
 
 
 def _delete_old_scans() -> None:
-    """Delete what is known of images that nobody has looked at for a day."""
+    """Delete cached scans that nobody has used for a day."""
     for file in uploads.SCANS.glob("*.jsonl"):
         with suppress(OSError):
             if time.time() - file.stat().st_mtime > MAX_SCAN_AGE_SECONDS:

@@ -84,7 +84,7 @@ def tags(address: str) -> str:
         "og:image": image,
         "og:image:width": str(width),
         "og:image:height": str(height),
-        "og:image:alt": "Sixteen small avatars that the model made out of noise",
+        "og:image:alt": "Sixteen small avatars that the model generated from noise",
     }
     names = {
         "description": DESCRIPTION,

@@ -1,7 +1,7 @@
-"""Limits of Gradio's queue: calls per visitor and address, and an end for the calls that nobody listens to.
+"""Limits of Gradio's queue: calls per visitor and address, and cancellation of calls that nobody listens to.
 
-Gradio's queue is one for all, keeps calls and results until somebody fetches them, and drops them only when a listener
-leaves. A caller that never listens would fill it for everybody.
+Gradio's queue is shared by all callers. It keeps calls and results until somebody fetches them, and drops them only
+when a listener leaves. A caller that never listens would fill it for everybody.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ MAX_CALLS = 32  # waiting and running, of one visitor; the page sends about a do
 MAX_UNCOLLECTED = 32  # sessions of one visitor whose results nobody fetches; Gradio keeps 2,000 sessions of all
 GRACE_SECONDS = 30.0  # after the last call, in which the caller has to fetch the results
 SWEEP_SECONDS = 1.0
-TOO_MANY = "You have too many requests at once. Wait until they end."
+TOO_MANY = "You have too many requests at once. Wait for them to end."
 FULL = "The server is busy. Try again in a minute."
 
 _listening: Counter[str] = Counter()  # open streams by session hash or event, which the middleware counts
@@ -45,12 +45,12 @@ _guards: list["QueueGuard"] = []  # of the page that is served
 
 
 def is_known(key: str) -> bool:
-    """Return whether a session or call exists. Gradio answers the question with a traceback in the log."""
+    """Return whether a session or call exists. Gradio itself would log a traceback for an unknown one."""
     return not _guards or _guards[-1].knows(key)
 
 
 def as_text(message: Any) -> str:
-    """Return a message in which Gradio's toasts find no HTML."""
+    """Return a message escaped so that Gradio's toasts show it as plain text."""
     return html.escape(str(message), quote=False)
 
 

@@ -12,7 +12,7 @@ ABORTED = "The GPU stopped before the images were finished. Try again, with fewe
 # By the titles of `spaces` 0.51.3 (its zero/client.py and zero/wrappers.py).
 SENTENCES = {
     "ZeroGPU quota exceeded": f"Your GPU time for today is used up. {AGAIN_TOMORROW}",
-    "ZeroGPU illegal duration": "This takes more GPU time than one call may. Make fewer images or use fewer steps.",
+    "ZeroGPU illegal duration": "This needs more GPU time than one call may use. Make fewer images or use fewer steps.",
     "ZeroGPU pending credits exceeded": "Your other GPU calls are still running. Wait for them to end and try again.",
     "ZeroGPU queue timeout": NO_GPU,
     "ZeroGPU client error": NO_GPU,

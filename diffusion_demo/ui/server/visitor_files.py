@@ -1,4 +1,4 @@
-"""Which files a visitor may name in a request: own uploads, and files that the page sent to this visitor."""
+"""Files that a visitor may name in a request: own uploads, and files that the page sent to this visitor."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Who a visitor is: a signed cookie and the address of the connection.
+"""Identity of a visitor: a signed cookie and the address of the connection.
 
 A request without the cookie, as from a program, belongs to the visitor of its address, so a new session hash makes no
 new visitor. A new cookie does, but the limits of the address hold for all its visitors together.

@@ -180,5 +180,5 @@ def apply_fix(event: gr.EventData, report: Any, *values: Any) -> list:
     chosen: dict[str, Any] = dict(zip(SHOWN_FIELDS, values, strict=True))
     fix = next((fix for fix in fixes_for(report, chosen) if fix.key == key), None) if report is not None else None
     if fix is None:
-        raise gr.Error("These images have no such problem any more.", print_exception=False)
+        raise gr.Error("These images no longer have this problem.", print_exception=False)
     return [gr.update(value=fix.new_value) if name == fix.field else gr.skip() for name in FIXED_FIELDS]

@@ -25,7 +25,7 @@ def images_trained(status: Status, config: TrainConfig) -> int:
 
 
 def expectation(status: Status, config: TrainConfig) -> str:
-    """Return what to expect of the previews at this point of a run; an empty text when they speak for themselves."""
+    """Return what to expect of the previews at this point of a run; an empty text when no hint is needed."""
     if status.task == "classifier" or not status.step:
         return ""
     share = next((preview.get("copies") for preview in reversed(status.previews)), None)

@@ -53,7 +53,7 @@ def _image_fields(layout: _Layout) -> None:
     gr.Markdown("Images", elem_classes="group")
     with gr.Row():
         layout.choose(
-            "image_size", "Image size (pixels)", [16, 32, 64, 128, 256], "Doubling the size is about 4 times slower."
+            "image_size", "Image size (pixels)", [16, 32, 64, 128, 256], "Twice the size takes about 4 times as long."
         )
         layout.choose("channels", "Color", [("Color", 3), ("Grayscale", 1)])
     with gr.Row():

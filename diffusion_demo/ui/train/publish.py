@@ -15,7 +15,7 @@ from diffusion_demo.ui.train import run_actions
 
 TITLE = "Publish on the Hugging Face Hub"
 NO_CHECKPOINT = "This run has no checkpoint yet. Wait for the first one, or press Save now."
-WORKING = "Publishing: sixteen sample images, then the upload …"
+WORKING = "Publishing: sampling sixteen images, then uploading …"
 PUBLISHED = "Published as [{name}]({address}). Anyone with access can enter this name in Train, under Start from."
 
 
@@ -32,7 +32,7 @@ def build(run: Component, owner: Component) -> None:
             list(LICENSES),
             value=None,
             label="License",
-            info="Your training images may limit the choice.",
+            info="The license of your training images may limit the choice.",
             interactive=True,
         )
         private = gr.Checkbox(True, label="Private", info="Only you can see the model.", interactive=True)

@@ -35,7 +35,7 @@ def owned_run(name: str | None, owner_token: object) -> RunFolder:
 def delete(name: str | None, owner_token: object) -> gr.Dropdown:
     """Delete a run, and its uploaded images unless another run uses them. Returns the new list of runs.
 
-    A run that waits in the queue is taken out of it. Raises gr.Error if the run is being trained or cannot be deleted.
+    A waiting run is removed from the queue. Raises gr.Error if the run is being trained or cannot be deleted.
     """
     run = owned_run(name, owner_token)
     upload = uploads_of_run(run)
@@ -81,7 +81,7 @@ def check_not_trained(run: RunFolder, deed: str) -> None:
 
 def _rename(run: RunFolder, target: Path, deed: str) -> None:
     try:
-        if run.path.exists():  # a run that was removed from the queue has gone already
+        if run.path.exists():  # a run that was removed from the queue is already deleted
             run.path.rename(target)
     except OSError as error:
         raise gr.Error(

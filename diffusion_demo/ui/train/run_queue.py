@@ -72,7 +72,7 @@ def _check_limits(owner_token: object) -> None:
         raise BadInput("The queue of this page is full. Try again later, or run the program on your own machine.")
     own = sum(run_ownership.owns(RunFolder(model_list.RUNS / entry.run), owner_token) for entry in waiting)
     if own >= MAX_WAITING_PER_VISITOR:
-        raise BadInput(f"You have {own} runs in the queue, which is the most on this page. Wait for one to start.")
+        raise BadInput(f"You have {own} runs in the queue, which is the maximum on this page. Wait for one to start.")
 
 
 def remove(name: str | None, owner_token: object) -> None:
@@ -89,12 +89,12 @@ def move_up(name: str | None, owner_token: object) -> None:
     names = [entry.run for entry in _read().waiting]
     place = names.index(run.path.name) if run.path.name in names else 0
     if place and not run_ownership.owns(RunFolder(model_list.RUNS / names[place - 1]), owner_token):
-        raise gr.Error("The run above belongs to another visitor.", print_exception=False)
+        raise gr.Error("The run ahead of it belongs to another visitor.", print_exception=False)
     _change(lambda: queue.move_up(model_list.RUNS, run.path.name))
 
 
 def pause() -> None:
-    """Pause the queue, or let it go on after a pause. Raises gr.Error on a public page."""
+    """Pause or resume the queue. Raises gr.Error on a public page."""
     if settings().public:
         raise gr.Error(NOT_ON_PUBLIC_PAGES, print_exception=False)
     _change(lambda: queue.set_paused(model_list.RUNS, not _read().paused))

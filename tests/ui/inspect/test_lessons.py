@@ -413,7 +413,7 @@ def test_while_the_bound_is_measured_no_other_step_stands_for_that_of_t(scene):
 def test_a_bound_in_few_steps_is_said_to_be_that_of_these_steps(scene):
     terms = list(likelihood.compute_terms(scene, 10))
     shown = likelihood.render(scene, terms, 10)
-    assert "This bound is that of a sampler with 10 long steps" in shown and "only all T steps" not in shown
+    assert "This is the bound of a sampler with 10 long steps" in shown and "only all T steps" not in shown
 
 
 def test_a_class_changes_the_predicted_image_less_at_low_noise(scene):
@@ -426,7 +426,7 @@ def test_a_class_changes_the_predicted_image_less_at_low_noise(scene):
 
 
 def test_the_lesson_on_guidance_says_where_its_t_starts():
-    assert "A t below 50 % starts at 80 %" in words.LESSONS["guidance"].idea
+    assert "If t is below 50 %, this lesson opens at 80 %" in words.LESSONS["guidance"].idea
     assert words.OPENING_SHARES == {"guidance": 0.8}
 
 

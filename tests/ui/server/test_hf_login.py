@@ -149,5 +149,5 @@ def test_without_hf_oauth_the_server_says_what_is_missing(missing):
 
 def test_two_logins_exclude_each_other():
     for other in ({"DIFFUSION_DEMO_LOGIN": "a:b"}, {"DIFFUSION_DEMO_MCP": "on"}):
-        with pytest.raises(BadInput, match="exclude each other"):
+        with pytest.raises(BadInput, match="cannot be combined"):
             Settings.from_environment({"DIFFUSION_DEMO_HF_LOGIN": "on"} | other)

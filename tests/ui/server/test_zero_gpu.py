@@ -139,7 +139,7 @@ def test_errors_of_zero_gpu_are_one_sentence_and_those_of_the_request_stay(tmp_p
     sample = SAMPLE.format(folder=str(random_checkpoint))
     quota, illegal, busy, ours = run_on_zero_gpu(tmp_path, sample + ERRORS)[-4:]
     assert quota.startswith("This needs 5 seconds of GPU time, and you have 3 left. Make fewer images")
-    assert illegal.startswith("This takes more GPU time than one call may.")
+    assert illegal.startswith("This needs more GPU time than one call may use.")
     assert busy == "All GPUs are busy. Try again in a minute." and ours.startswith("This model has no classifier.")
 
 

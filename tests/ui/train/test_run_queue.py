@@ -77,7 +77,7 @@ def test_a_continued_run_that_is_removed_keeps_its_folder(runs, trained_run):
     shutil.copytree(trained_run, runs / "done")
     run_queue.add_resumed("done", 5, ME)
     assert row("done")["label"] == "In the queue"
-    with pytest.raises(gr.Error, match="in the queue already"):
+    with pytest.raises(gr.Error, match="already in the queue"):
         run_queue.add_resumed("done", 5, ME)
     with pytest.raises(gr.Error, match="Remove it from there"):
         run_actions.rename("done", ME, "other")

@@ -1,4 +1,4 @@
-// One row for each run, with its actions. A row is built anew only if its actions have changed, so that nobody loses a half-typed name.
+// One row for each run, with its actions. A row is rebuilt only if its actions have changed, so that nobody loses a half-typed name.
 const find = (selector) => element.querySelector(selector), rows = new Map();
 const LABELS = { resume: "Continue", export: "Export", rename: "Rename", delete: "Delete", move_up: "Move up", remove: "Remove" };
 const WAITING = { resume: "Continuing...", export: "Packing...", delete: "Deleting...", rename: "Renaming...", move_up: "Moving...", remove: "Removing..." };

@@ -1,4 +1,4 @@
-"""What surrounds the figures of every lesson: what they belong to, and the code behind them."""
+"""Frame around the figures of every lesson: its data attributes, notes, and the functions behind it."""
 
 import base64
 import uuid

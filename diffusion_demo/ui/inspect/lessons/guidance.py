@@ -40,7 +40,7 @@ def show(scene: Scene) -> str:
     ]
     directions = html.strip(
         difference[order] / largest,
-        "The direction of each class, ε(x<sub>t</sub>, c) − ε(x<sub>t</sub>, ∅); gray: none",
+        "The direction of each class, ε(x<sub>t</sub>, c) − ε(x<sub>t</sub>, ∅); gray: no change",
     )
     most = metadata.title(metadata.class_names[strongest])
     change = f'<b class="change">{changes[strongest]:.1f}</b> of 255 (RMS)'

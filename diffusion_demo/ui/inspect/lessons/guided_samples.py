@@ -14,9 +14,9 @@ from diffusion_demo.ui.inspect.lessons.scene import Scene
 IMAGES, SCALES = 8, (0.0, 1.0, 4.0)
 MEANINGS = {0.0: "without a class", 1.0: "{} without guidance", 4.0: "{} with guidance"}
 CONCLUSION = (
-    '<p class="found">From s = 0 to 1 the images come to match the class and differ less. Above 1, a model that '
-    "follows its classes only weakly goes on to match them better. One that follows them well, like the bundled ones, "
-    "gets mostly stronger colors, and these alone make the images differ more in gray levels.</p>"
+    '<p class="found">From s = 0 to 1 the images begin to match the class and differ less. Above 1, a model that '
+    "follows its classes only weakly matches them better still. One that follows them well, like the bundled models, "
+    "mainly gets stronger colors, which alone make the images differ more in gray levels.</p>"
 )
 
 
@@ -40,7 +40,7 @@ def parts(scene: Scene) -> Iterator[str]:
         )
         row = html.strip(images, caption)
         first, last = scale == SCALES[0], scale == SCALES[-1]
-        yield html.part("Finished images: what guidance trades", intro, row) if first else row + CONCLUSION * last
+        yield html.part("Finished images: the trade-off of guidance", intro, row) if first else row + CONCLUSION * last
 
 
 def mean_distance(images: Tensor) -> float:

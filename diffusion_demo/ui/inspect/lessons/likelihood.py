@@ -27,8 +27,8 @@ LATEX = "\n".join(
     ]
 )
 _FEW = (
-    "This bound is that of a sampler with {steps} long steps, from one draw of noise. For images unlike the training "
-    "data it can be far above the model's own: measure over all steps for that. "
+    "This is the bound of a sampler with {steps} long steps, from one noise sample. For images unlike the training "
+    "data it can be far above the bound over all steps, which the button below measures. "
 )
 _SIZES = f"L<sub>T</sub> is for the image at {{size}}x{{size}}, so it differs a little from lesson 1, at {SIZE}x{SIZE}."
 DECODER_LATEX = (
@@ -65,10 +65,10 @@ def render(scene: Scene, terms: list[tuple[int, float]], steps: int) -> str:
     ascending = sorted(terms)
     nearest_t, bits = min(ascending, key=lambda term: abs(term[0] - scene.t))
     total = len(scene.chain)
-    nearest = f" The step nearest to t = {scene.t} is that of t = {nearest_t}." if nearest_t != scene.t else ""
+    nearest = f" That is the step nearest to t = {scene.t}." if nearest_t != scene.t else ""
     at_t = f"At t = {nearest_t} the reverse step costs <b>{html.short(bits)}</b> bits per dimension.{nearest}"
     is_reached = len(terms) == steps or ascending[0][0] <= scene.t
-    missing = f'<p class="found">{len(terms):,} of {steps:,} steps, from the noisiest on.</p>'
+    missing = f'<p class="found">{len(terms):,} of {steps:,} steps, starting with the noisiest.</p>'
     return (
         html.equation(
             LATEX,

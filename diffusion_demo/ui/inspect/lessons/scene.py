@@ -62,7 +62,7 @@ class Scene:
 
     @property
     def denoiser_name(self) -> str:
-        """What the model is called in sentences: an exact model is no network."""
+        """Name of the model in sentences: an exact model is not a network."""
         return "exact model" if isinstance(self.checkpoint.unet, OracleNetwork) else "network"
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Words of the six lessons: their titles, questions, ideas and attempts. They need no model, so they show at once."""
+"""Texts of the six lessons: titles, questions, ideas and exercises. They need no model, so they appear at once."""
 
 from html import escape
 from itertools import pairwise
@@ -13,7 +13,7 @@ class Lesson(NamedTuple):
     idea      two sentences
     attempt   something to try, with the outcome to expect
     share     t / T at which to try it, or None if it takes no other t
-    symbols   what the signs in its equations mean
+    symbols   what the symbols in its equations mean
     """
 
     title: str
@@ -52,7 +52,7 @@ LESSONS = {
         "Drag t all the way to the right. Expect a mean near 0 and a standard deviation near 1: pure noise, whatever "
         "the image was.",
         1.0,
-        _IMAGE | {"ε": "normal noise with mean 0 and variance 1"} | _BETA | _LEFT | _NORMAL | _Q | _KL | _BITS,
+        _IMAGE | {"ε": "Gaussian noise with mean 0 and variance 1"} | _BETA | _LEFT | _NORMAL | _Q | _KL | _BITS,
     ),
     "schedules": Lesson(
         "Noise schedules",
@@ -133,7 +133,7 @@ LESSONS = {
         "How does a class steer the image?",
         "The difference between the predictions with and without a class points toward that class. Guidance "
         "pushes further that way: where a model follows its classes weakly, images match them better but vary less; "
-        "the bundled one mostly gains contrast. A t below 50 % starts at 80 % here, where a class matters.",
+        "the bundled one mostly gains contrast. If t is below 50 %, this lesson opens at 80 %, where a class matters.",
         "Set t to 10 %. Expect the same image for every class, at most recolored: at low noise, a class changes only "
         "details.",
         0.1,
