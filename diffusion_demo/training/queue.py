@@ -86,7 +86,7 @@ def read_queue(runs: Path) -> Queue:
     try:
         content = read_json(runs / FILE)
         queue = _adapter.validate_python(content)
-        if any(Path(entry.run).name != entry.run for entry in queue.entries):
+        if any(Path(entry.run).name != entry.run or entry.run in ("", "..") for entry in queue.entries):
             raise ValueError("a run is not the name of a folder")
         return queue
     except FileNotFoundError:
