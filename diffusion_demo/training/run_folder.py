@@ -123,7 +123,8 @@ class RunFolder:
         if self.events_file.exists():
             events = self.events_file.read_bytes()
             if events and not events.endswith(b"\n"):
-                atomic_write(self.events_file, events[: events.rfind(b"\n") + 1].decode())
+                with atomic_path(self.events_file) as temporary:
+                    temporary.write_bytes(events[: events.rfind(b"\n") + 1])
 
     def append(self, event: Event) -> None:
         """Append a line to events.jsonl; a write that fails, as on a full disk, leaves the file unchanged.
