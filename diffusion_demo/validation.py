@@ -1,6 +1,5 @@
 """Settings as pydantic fields: help, range and choices in one place, and one sentence for each refused value.
 
-
 Also the reader of files that may be damaged or tampered with.
 """
 
