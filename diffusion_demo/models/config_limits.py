@@ -12,7 +12,7 @@ from diffusers import ModelMixin
 from diffusion_demo.errors import BadInput, first_line
 from diffusion_demo.models.diffusers_config_keys import MAX_TIMESTEPS, NETWORK_KEYS
 from diffusion_demo.models.weight_files import WeightFiles
-from diffusion_demo.validation import read_json
+from diffusion_demo.untrusted_files import read_json
 
 MAX_LEVELS, MAX_LAYERS, MAX_NUMBER = 16, 64, 1_000_000
 

@@ -20,7 +20,7 @@ from diffusion_demo.models.metadata import (
     has_classifier,
     with_current_keys,
 )
-from diffusion_demo.validation import read_json
+from diffusion_demo.untrusted_files import read_json
 
 BOUNDS = {"image_size": (1, 4096), "channels": (1, 64), "num_train_timesteps": (1, MAX_TIMESTEPS)}
 

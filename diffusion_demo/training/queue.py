@@ -17,7 +17,7 @@ from diffusion_demo.atomic import atomic_write
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training.process import is_running, write_settings
 from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.validation import read_json
+from diffusion_demo.untrusted_files import read_json
 
 FILE, LOCK = ".queue.json", ".queue.lock"
 MAX_ENTRIES = 100

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.errors import BadInput
-from diffusion_demo.validation import read_json
+from diffusion_demo.untrusted_files import read_json
 
 TIMESTEPS_FILE = "timesteps.safetensors"
 

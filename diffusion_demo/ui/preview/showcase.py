@@ -14,7 +14,7 @@ from diffusion_demo.ui.data_uri import data_uri
 from diffusion_demo.ui.preview.captions import image_captions, run_caption
 from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.server.model_list import DEFAULT_MODEL, model_title
-from diffusion_demo.validation import read_json
+from diffusion_demo.untrusted_files import read_json
 
 FOLDER = "showcase"
 THUMBNAILS = "thumbnails"  # folder with one PNG per class

@@ -7,7 +7,7 @@ from diffusion_demo.training.status import Status
 from diffusion_demo.ui import charts
 from diffusion_demo.ui.charts import Points
 from diffusion_demo.ui.data_uri import data_uri
-from diffusion_demo.validation import read_regular
+from diffusion_demo.untrusted_files import read_regular
 
 MAX_PREVIEW_BYTES = 20_000_000
 MAX_POINTS, MAX_FRAMES, SMOOTHING = 300, 24, 0.9

@@ -19,7 +19,7 @@ from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server import model_list, run_ownership
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import run_list, run_queue, uploads
-from diffusion_demo.validation import read_json
+from diffusion_demo.untrusted_files import read_json
 
 RUN_NOT_FOUND = "This run no longer exists. Choose another one."
 
