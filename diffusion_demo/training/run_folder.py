@@ -49,9 +49,12 @@ class RunFolder:
 
     def siblings(self) -> list["RunFolder"]:
         """Return the other runs in the folder of this one, the newest first."""
-        configs = [path for path in self.path.absolute().parent.glob("*/config.json") if path.is_file()]
-        newest_first = sorted(configs, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        return [RunFolder(path.parent) for path in newest_first if path.parent.name != self.path.name]
+        changed: dict[Path, int] = {}
+        for config in self.path.absolute().parent.glob("*/config.json"):
+            with suppress(OSError):  # the run was deleted since the folder was listed
+                changed[config.parent] = config.stat().st_mtime_ns
+        newest_first = sorted(changed, key=lambda folder: changed[folder], reverse=True)
+        return [RunFolder(folder) for folder in newest_first if folder.name != self.path.name]
 
     def scan_caches_of(self, sources: Sequence[str]) -> Iterator[Path]:
         """Yield the scans of those sibling runs that train on these sources."""
