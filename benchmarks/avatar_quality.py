@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from benchmarks.measuring import BUNDLED
 from diffusion_demo import data
 from diffusion_demo.evaluation.attributes import AttributeHeads, load_attribute_heads, novelty
 from diffusion_demo.evaluation.extractor import Extractor
@@ -27,11 +28,8 @@ from diffusion_demo.evaluation.nearest import closeness, nearest
 from diffusion_demo.evaluation.precision_recall import precision_recall_estimates
 from diffusion_demo.evaluation.samples import draw_samples
 from diffusion_demo.models.checkpoint import load_checkpoint
-from diffusion_demo.paths import CHECKPOINTS
 from diffusion_demo.runtime.device import best_device
 from diffusion_demo.sampling.request import Request, image_specs
-
-CHECKPOINT = CHECKPOINTS / "avatars-32"
 
 
 class Images(NamedTuple):
@@ -117,13 +115,13 @@ def report_classes(
 def main() -> None:
     train_zip, test_zip, work = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     count = int(sys.argv[4]) if len(sys.argv) > 4 else 1000
-    checkpoint = load_checkpoint(CHECKPOINT, best_device())
+    checkpoint = load_checkpoint(BUNDLED, best_device())
     description = checkpoint.description
     names = description.class_names
     reader = Reader(names)
     request = Request(num_images=count)
     specs = [spec._replace(class_index=i % len(names)) for i, spec in enumerate(image_specs(request, description))]
-    drawn = draw_samples(checkpoint, CHECKPOINT.name, request, specs, work, lambda images: None).images
+    drawn = draw_samples(checkpoint, BUNDLED.name, request, specs, work, lambda images: None).images
     samples = reader.read(drawn, torch.tensor([spec.class_index for spec in specs]))
     parts = [load_split(test_zip, held_out) for held_out in (False, True)]
     test = reader.read(torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts]))

@@ -12,30 +12,33 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 
+from benchmarks.measuring import BUNDLED
 from diffusion_demo import data
 from diffusion_demo.images import save_png, to_float
-from diffusion_demo.models.checkpoint import load_checkpoint, with_classifier
+from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint, with_classifier
 from diffusion_demo.runtime.device import best_device
 
-MODEL = Path(__file__).resolve().parents[1] / "checkpoints" / "avatars-32"
 AT = (0, 50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 999)
 DRAWS = 4
 WIDTH, HEIGHT, MARGIN = 640, 260, 44
 
 
 @torch.no_grad()
-def accuracies(checkpoint, source: str) -> list[tuple[int, float, float]]:
+def accuracies(checkpoint: Checkpoint, source: str) -> list[tuple[int, float, float]]:
     """Return (t, accuracy, standard error) at each t of AT."""
     held_out = data.load(
         data.scan(source), checkpoint.description.image_size, checkpoint.description.channels, held_out=True
     )
-    x0, generator, points = to_float(held_out.images), torch.Generator().manual_seed(0), []
+    classifier, generator, points = checkpoint.classifier, torch.Generator().manual_seed(0), []
+    assert classifier is not None, "the bundled model has a classifier"
+    x0 = to_float(held_out.images)
     for t in AT:
         right = []
         for _ in range(DRAWS):
             xt = checkpoint.diffusion.q_sample(x0, t, torch.randn(x0.shape, generator=generator))
+            parts = xt.to(classifier.device).split(64)
             logits = torch.cat(
-                [checkpoint.classifier(part, checkpoint.diffusion.model_timesteps(t, part)) for part in xt.split(64)]
+                [classifier(part, checkpoint.diffusion.model_timesteps(t, part)).cpu() for part in parts]
             )
             right.append((logits.argmax(1) == held_out.labels).double())
         share = torch.stack(right).mean(0)
@@ -71,7 +74,7 @@ def plot(points: list[tuple[int, float, float]], chance: float) -> Image.Image:
 
 
 def main() -> None:
-    checkpoint = load_checkpoint(MODEL, best_device())
+    checkpoint = load_checkpoint(BUNDLED, best_device())
     if len(sys.argv) > 2:
         checkpoint = with_classifier(checkpoint, sys.argv[2])
     points = accuracies(checkpoint, sys.argv[1])

@@ -70,7 +70,8 @@ def visit(url: str, number: int, expected: dict[int, bytes], end: float, results
         try:
             if draw.random() < leavers:
                 leave_early(visitor, draw.uniform(0.05, 1))
-                results.left += 1
+                with results.lock:
+                    results.left += 1
                 continue
             answer = visitor.sample(images=1, steps=4, seed=seed, timeout=600)
             got = fetch_pixels(visitor, answer) if answer.succeeded else None

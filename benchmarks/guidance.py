@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.measuring import BUNDLED
 from diffusion_demo import data
 from diffusion_demo.evaluation.class_matching import specs_in_data_proportions
 from diffusion_demo.evaluation.extractor import Features
@@ -25,7 +26,6 @@ from diffusion_demo.runtime.device import best_device
 from diffusion_demo.sampling.presets import usual_eta
 from diffusion_demo.sampling.request import ImageSpec, Request
 
-CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "avatars-32"
 OFF = {"guidance_scale": 1.0, "classifier_scale": 0.0}
 ROWS = {
     "none": OFF,
@@ -57,7 +57,7 @@ def accuracy(
 def main() -> None:
     source, work = sys.argv[1], Path(sys.argv[2])
     images = int(sys.argv[3]) if len(sys.argv) > 3 else 360
-    report, checkpoint = data.scan(source), load_checkpoint(CHECKPOINT, best_device())
+    report, checkpoint = data.scan(source), load_checkpoint(BUNDLED, best_device())
     classifier = load_feature_classifier(best_device())
     extract, classifier_names = feature_classifier_extractor(classifier), list(classifier.config.class_names)
     names = checkpoint.description.class_names
@@ -72,7 +72,7 @@ def main() -> None:
         request = replace(always, **settings)
         specs = specs_in_data_proportions(report.classes, checkpoint.description, request)
         folder = work / "-".join(str(value) for value in settings.values())
-        samples = draw_samples(checkpoint, CHECKPOINT.name, request, specs, folder, lambda images: None)
+        samples = draw_samples(checkpoint, BUNDLED.name, request, specs, folder, lambda images: None)
         features = extract(samples.images)
         share, error = accuracy(features, specs, classifier_names, names)
         precision, recall = precision_recall_estimates(features.vectors, reference[:images])

@@ -4,11 +4,12 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-BUNDLED = Path(__file__).resolve().parents[1] / "checkpoints" / "avatars-32"
+from diffusion_demo.paths import CHECKPOINTS
+
+BUNDLED = CHECKPOINTS / "avatars-32"
 
 Times = dict[str, list[float]]
 """The seconds of each candidate, one per round."""

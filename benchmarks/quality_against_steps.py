@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.measuring import BUNDLED
 from diffusion_demo import data
 from diffusion_demo.evaluation.class_matching import specs_in_data_proportions
 from diffusion_demo.evaluation.feature_classifier import extract_features, load_feature_classifier
@@ -25,7 +26,6 @@ from diffusion_demo.runtime.device import best_device
 from diffusion_demo.sampling.image_writer import sample_to_folder
 from diffusion_demo.sampling.request import Request
 
-CHECKPOINT = Path(__file__).resolve().parents[1] / "checkpoints" / "avatars-32"
 STEPS, BASELINE = (5, 8, 10, 12, 20, 50), ("ddpm", 0.0, 1000)
 SAMPLERS = (
     ("dpm_solver", 0.0),
@@ -38,14 +38,14 @@ SAMPLERS = (
 
 def sample_row(sampler: str, eta: float, steps: int, images: int, report: data.Report, work: Path) -> Path:
     """Sample the missing images of a row and return their folder."""
-    checkpoint = load_checkpoint(CHECKPOINT, best_device())
+    checkpoint = load_checkpoint(BUNDLED, best_device())
     request = Request(num_images=images, sampler=sampler, steps=steps, eta=eta)
     words = f"{sampler}-eta{eta:g}-{steps}" if eta else f"{sampler}-{steps}"
     folder = work / words / "samples"
     with tqdm(total=images, desc=words, unit="image") as bar:
         sample_to_folder(
             checkpoint,
-            CHECKPOINT.name,
+            BUNDLED.name,
             request,
             specs_in_data_proportions(report.classes, checkpoint.description, request),
             folder,

@@ -22,12 +22,13 @@ from diffusion_demo.evaluation.feature_classifier import extract_features, load_
 from diffusion_demo.evaluation.frechet import frechet_estimate
 from diffusion_demo.images import contact_sheet, save_png, to_float, to_uint8
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
+from diffusion_demo.paths import CHECKPOINTS
 from diffusion_demo.runtime.device import best_device
 from diffusion_demo.sampling.generate import last_step, upsample
 from diffusion_demo.sampling.image_writer import BATCH_SIZE
 from diffusion_demo.sampling.request import Request, image_specs
 
-UPSAMPLER = Path(__file__).resolve().parents[1] / "checkpoints" / "avatars-64"
+UPSAMPLER = CHECKPOINTS / "avatars-64"
 SAMPLES = 8
 
 

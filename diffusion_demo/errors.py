@@ -18,6 +18,11 @@ class BadInput(ValueError):
         self.field = field
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message without its period; the name of its type if it has no message."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+
+
 @contextmanager
 def exit_on_missing_package() -> Iterator[None]:
     """Exit with code 2 and a message on stderr if a third-party package imported inside the block is missing."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffusion_demo.atomic import atomic_path
 from diffusion_demo.errors import BadInput
-from diffusion_demo.validation import parse_json
+from diffusion_demo.untrusted_files import parse_json
 
 PNG_KEY = "diffusion_demo"
 

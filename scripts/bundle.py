@@ -22,6 +22,7 @@ from diffusion_demo.models.classifier import load_classifier, save_classifier
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CLASSIFIER, has_classifier
 from diffusion_demo.models.model_card import model_card
+from diffusion_demo.paths import CHECKPOINTS
 from diffusion_demo.sampling.generate import last_step, make_noise, sample
 from diffusion_demo.sampling.image_writer import file_name, settings_of
 from diffusion_demo.sampling.request import Request, image_specs
@@ -29,7 +30,6 @@ from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.preview.frames import first_frame, frame, make_animation
 from diffusion_demo.ui.preview.showcase import FOLDER, THUMBNAILS
 
-CHECKPOINTS = Path(__file__).resolve().parents[1] / "checkpoints"
 NOTES = "## What a person sees"  # heading of the handwritten part of a model card, which is kept
 
 
@@ -41,7 +41,7 @@ CREDIT = (
 )
 
 
-def showcase_request(checkpoint: Checkpoint) -> Request:
+def showcase_request() -> Request:
     """Return the request for sixteen images at the page's default settings, seeds 0 to 15."""
     return Request(num_images=16, precision="fp32")
 
@@ -100,7 +100,7 @@ def render(name: str) -> None:
     checkpoint = load_checkpoint(folder)
     grid = ""
     if checkpoint.description.task == "diffusion":
-        request = showcase_request(checkpoint)
+        request = showcase_request()
         _render_showcase(folder, name, checkpoint, request)
         _render_thumbnails(folder, checkpoint, request)
         settings = f"seeds 0 to 15, {request.sampler}, {request.steps} steps"

@@ -1024,6 +1024,13 @@ FAULTS = [
         "tests/browser/test_attacks.py::test_other_web_pages_can_neither_read_nor_post_nor_frame",
     ),
     Fault(
+        "two visitors who start runs of one name at once share its folder",
+        "ui/train/run_queue.py",
+        "run.path.mkdir(parents=True)",
+        "run.path.mkdir(parents=True, exist_ok=True)",
+        "tests/ui/train/test_run_queue.py",
+    ),
+    Fault(
         "the disk quota does not count what is about to be stored",
         "ui/server/disk_quota.py",
         "if folder_size(model_list.RUNS) + additional_bytes >",

@@ -43,7 +43,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     """Deploy the page, or print what that would do, and return the exit code."""
-
     variables = space.parse_variables(parsed.variables)
     if parsed.hf_login:
         variables |= {f"{space.PREFIX}HF_LOGIN": "on"}
@@ -57,8 +56,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     return 0
 
 
-def _print_plan(deployment) -> None:
-
+def _print_plan(deployment: space.Deployment) -> None:
     for request in space.settings_requests(deployment):
         print(request)
     for line in space.upload_requests(deployment.space):

@@ -1,16 +1,12 @@
 """python -m diffusion_demo evaluate"""
 
 import argparse
-from typing import TYPE_CHECKING
 
 from diffusion_demo.cli.options import add_setting
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import path_option
 from diffusion_demo.sampling.request import Request
 from diffusion_demo.validation import fields_of
-
-if TYPE_CHECKING:
-    pass
 
 HELP = "evaluate a checkpoint or given samples: bits per dimension, Frechet distances, precision and recall, copies"
 METRICS = ("nll", "fd", "sfd", "is", "pr", "nn")

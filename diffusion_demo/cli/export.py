@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diffusion_demo.cli.options import add_setting, read_json_object
 from diffusion_demo.errors import BadInput
@@ -14,15 +14,11 @@ from diffusion_demo.paths import path_option
 from diffusion_demo.training.run_folder import resolve_checkpoint
 from diffusion_demo.validation import fields_of
 
-if TYPE_CHECKING:
-    from diffusion_demo.hub.publish_settings import PublishSettings
-
 HELP = "export a checkpoint as a folder for diffusers' DDPMPipeline, or publish it on the Hugging Face Hub"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command to the parser."""
-
     parser.add_argument("--checkpoint", required=True, metavar="DIR|NAME|HUB_ID", help="as for sample")
     parser.add_argument("--out", type=path_option, metavar="DIR", help="output folder, which must not exist")
     parser.add_argument(
@@ -54,8 +50,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     return 0
 
 
-def _publication(parsed: argparse.Namespace) -> "PublishSettings | None":
-
+def _publication(parsed: argparse.Namespace) -> PublishSettings | None:
     if parsed.push_to_hub is None:
         return None
     if parsed.license is None:

@@ -9,7 +9,8 @@ from typing import Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.validation import choices_of, range_of, read_json
+from diffusion_demo.untrusted_files import read_json
+from diffusion_demo.validation import choices_of, range_of
 
 METAVARS: dict[Any, str] = {int: "N", float: "X"}
 

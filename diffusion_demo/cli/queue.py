@@ -4,18 +4,15 @@ import argparse
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from diffusion_demo.cli import train
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import runs_folder
 from diffusion_demo.training import queue
-from diffusion_demo.training.queue import read_queue
+from diffusion_demo.training.queue import Queue
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.run_scheduler import RunScheduler, schedule
-
-if TYPE_CHECKING:
-    from diffusion_demo.training.queue import Queue
 
 HELP = "queue training runs, which start one after the other"
 
@@ -37,7 +34,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     """Carry out an action and print the queue. Return the exit code."""
-
     runs = runs_folder().resolve()
     actions: dict[str, Callable[[], Queue]] = {
         "add": lambda: _add(runs, parsed),
@@ -56,9 +52,8 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     return 0
 
 
-def _add(runs: Path, parsed: argparse.Namespace) -> "Queue":
+def _add(runs: Path, parsed: argparse.Namespace) -> Queue:
     """Queue a run after the checks that `train` makes before it starts. Raises BadInput."""
-
     name = str(parsed.run_folder)
     if Path(name).name != name or name.startswith("."):
         raise BadInput(f"Give --run a name, not a path: the run will be in {runs}.")
@@ -71,23 +66,23 @@ def _add(runs: Path, parsed: argparse.Namespace) -> "Queue":
     return queue.add_new(runs, name, settings, parsed.max_minutes, parsed.max_steps)
 
 
-def _print(queue: "Queue") -> None:
-    if not queue.entries:
+def _print(content: Queue) -> None:
+    if not content.entries:
         print("The queue is empty.")
-    for entry in queue.started:
+    for entry in content.started:
         print(f"   {entry.run}: started")
-    for place, entry in enumerate(queue.waiting, start=1):
+    for place, entry in enumerate(content.waiting, start=1):
         limits = [f"{entry.max_minutes:g} min"] if entry.max_minutes is not None else []
         limits += [f"{entry.max_steps:,} steps"] if entry.max_steps is not None else []
         print(f"{place:2} {entry.run}: {' or '.join(limits) or 'until its schedule ends'}")
-    if queue.paused:
+    if content.paused:
         print("Paused. Start runs again with `queue resume`.")
 
 
 def _run_all(runs: Path) -> int:
     from diffusion_demo.runtime.device import num_devices
 
-    if read_queue(runs).paused:
+    if queue.read_queue(runs).paused:
         raise BadInput("The queue is paused. Start it again with `queue resume`.")
     scheduler = RunScheduler(runs, num_devices=num_devices, tell=lambda text: print(text, flush=True))
     if not schedule(scheduler, threading.Event(), until=lambda queue: not queue.entries):

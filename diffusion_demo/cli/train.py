@@ -136,17 +136,17 @@ def _check_end(parsed: argparse.Namespace, config: TrainConfig) -> TrainConfig:
     return config
 
 
-def _print_json(event) -> None:
+def _print_json(event: events.Event) -> None:
     print(json.dumps(event.to_json()), flush=True)
 
 
 class _Output:
     """Printer of events. It stops when the terminal or the pipe is lost; training continues."""
 
-    def __init__(self, show: Callable[[Any], None]):
-        self._show: Callable[[Any], None] | None = show
+    def __init__(self, show: Callable[[events.Event], None]):
+        self._show: Callable[[events.Event], None] | None = show
 
-    def __call__(self, event) -> None:
+    def __call__(self, event: events.Event) -> None:
         if self._show:
             try:
                 self._show(event)
@@ -158,11 +158,10 @@ class _Output:
 class _Terminal:
     """A tqdm bar of the steps, with the other events as lines above it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.bar = tqdm(disable=True)
 
-    def __call__(self, event) -> None:
-
+    def __call__(self, event: events.Event) -> None:
         match event:
             case events.Start():
                 self.bar = tqdm(total=event.max_steps, initial=event.resumed_from, unit="step", dynamic_ncols=True)

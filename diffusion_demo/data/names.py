@@ -9,26 +9,8 @@ from collections.abc import Iterable
 FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA"]
 # Their suffixes.
 IMAGE_SUFFIXES = frozenset(
-    {
-        "apng",
-        "avif",
-        "bmp",
-        "dib",
-        "gif",
-        "j2k",
-        "jfif",
-        "jp2",
-        "jpe",
-        "jpeg",
-        "jpg",
-        "pbm",
-        "pgm",
-        "png",
-        "pnm",
-        "ppm",
-        "tga",
-    }
-    | {"tif", "tiff", "webp"}
+    {"apng", "avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm"}
+    | {"ppm", "tga", "tif", "tiff", "webp"}
 )
 OTHER_IMAGE_SUFFIXES = frozenset(
     {"arw", "cr2", "cr3", "dds", "dng", "eps", "exr", "hdr", "heic", "heif", "icns", "ico", "jxl", "nef", "orf", "pam"}

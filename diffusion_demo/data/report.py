@@ -101,10 +101,15 @@ class Report:
         return tuple(tuple(names) for names in groups.values() if len(names) > 1)
 
     @property
+    def extremes(self) -> tuple[float, float] | None:
+        """The lowest and the highest value in all images of more than 8 bits; None if there are none."""
+        extremes = [entry.extremes for entry in self.entries if entry.extremes is not None]
+        return (min(low for low, _ in extremes), max(high for _, high in extremes)) if extremes else None
+
+    @property
     def value_range(self) -> tuple[float, float] | None:
         """The range of values that becomes 0 to 255 in all images of more than 8 bits; None if there are none."""
-        extremes = [entry.extremes for entry in self.entries if entry.extremes is not None]
-        return smallest_range(min(low for low, _ in extremes), max(high for _, high in extremes)) if extremes else None
+        return smallest_range(*self.extremes) if self.extremes else None
 
     @property
     def copies(self) -> int:
@@ -196,13 +201,13 @@ class Report:
         return f"{count:,} images have a color profile. Their colors are converted to sRGB." if count else None
 
     def _warn_values(self) -> str | None:
-        if (value_range := self.value_range) is None:
+        if self.extremes is None:
             return None
-        extremes = [entry.extremes for entry in self.entries if entry.extremes is not None]
-        low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
+        count = sum(entry.extremes is not None for entry in self.entries)
+        (low, high), (black, white) = self.extremes, smallest_range(*self.extremes)
         return (
-            f"{len(extremes):,} images have more than 8 bits, with values from {low:g} to {high:g}. "
-            f"In all of them {value_range[0]:g} becomes black and {value_range[1]:g} white."
+            f"{count:,} images have more than 8 bits, with values from {low:g} to {high:g}. "
+            f"In all of them {black:g} becomes black and {white:g} white."
         )
 
     def _warn_dark(self) -> str | None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from diffusion_demo.diffusion.process import Diffusion, Gaussian, Reverse, check_floating
+from diffusion_demo.diffusion.schedules import signal_to_noise
 
 
 def normal_kl(mean1: Tensor, log_variance1: Tensor, mean2: Tensor, log_variance2: Tensor) -> Tensor:
@@ -83,8 +84,7 @@ def min_snr_weight(diffusion: Diffusion, t: Tensor, gamma: float) -> Tensor:
 
     Raises ValueError for prediction type "previous", for which the paper gives no weight.
     """
-    abar = diffusion.abar[t.to(diffusion.abar.device)]
-    snr = abar / (1 - abar)
+    snr = signal_to_noise(diffusion.abar[t.to(diffusion.abar.device)])
     per_x0 = {"sample": torch.ones_like(snr), "epsilon": snr, "v_prediction": snr + 1}
     if diffusion.prediction_type not in per_x0:
         raise ValueError(f"Min-SNR weighting is not defined for prediction type {diffusion.prediction_type!r}")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from diffusion_demo.errors import BadInput
+from diffusion_demo.errors import BadInput, first_line
 from diffusion_demo.evaluation.extractor import Extractor, Features
 
 BATCH_SIZE = 32
@@ -43,17 +43,13 @@ def _load_network() -> torch.nn.Module:
         ) from error
     except (OSError, RuntimeError) as error:  # torchvision was built for another torch version
         raise BadInput(
-            f"torch-fidelity is installed but does not load ({_first_line(error)})."
+            f"torch-fidelity is installed but does not load ({first_line(error)})."
             " Repair the installation, or use --features avatars."
         ) from error
     try:
         return FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"])
     except Exception as error:  # the download, the cache and a truncated file raise different types
         raise BadInput(
-            f"The Inception weights are not available ({_first_line(error)})."
+            f"The Inception weights are not available ({first_line(error)})."
             " Check the network connection, or use --features avatars."
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from diffusion_demo.errors import BadInput
+from diffusion_demo.errors import BadInput, first_line
 from diffusion_demo.models.hub import is_hub_id
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ def hub_errors_as_bad_input(action: str) -> Iterator[None]:
         status = error.response.status_code if error.response is not None else 0
         raise BadInput(f"Cannot {action}: {REFUSALS.get(status) or _reason(error, status)}") from error
     except (HFValidationError, ValueError) as error:  # ValueError: the Hub does not accept a model card
-        raise BadInput(f"Cannot {action} ({_first_line(error)}).") from error
+        raise BadInput(f"Cannot {action} ({first_line(error)}).") from error
     except Exception as error:  # besides its own errors, the client raises those of its HTTP library, which varies
-        raise BadInput(f"Cannot {action} ({_first_line(error)}). Check the connection and try again.") from error
+        raise BadInput(f"Cannot {action} ({first_line(error)}). Check the connection and try again.") from error
 
 
 REFUSALS = {
@@ -62,9 +62,5 @@ REFUSALS = {
 
 
 def _reason(error: Exception, status: int) -> str:
-    message = getattr(error, "server_message", None) or _first_line(error)
+    message = getattr(error, "server_message", None) or first_line(error)
     return f"the Hub answers {str(message).rstrip('.')} (HTTP {status}). Try again later."
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")

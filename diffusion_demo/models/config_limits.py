@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from diffusers import ModelMixin
 
-from diffusion_demo.errors import BadInput
-from diffusion_demo.models.diffusers_config_keys import NETWORK_KEYS
+from diffusion_demo.errors import BadInput, first_line
+from diffusion_demo.models.diffusers_config_keys import MAX_TIMESTEPS, NETWORK_KEYS
 from diffusion_demo.models.weight_files import WeightFiles
-from diffusion_demo.validation import read_json
+from diffusion_demo.untrusted_files import read_json
 
-MAX_LEVELS, MAX_LAYERS, MAX_NUMBER, MAX_TIMESTEPS = 16, 64, 1_000_000, 100_000
+MAX_LEVELS, MAX_LAYERS, MAX_NUMBER = 16, 64, 1_000_000
 
 NUMBERS = ("norm_eps", "dropout", "mid_block_scale_factor", "freq_shift", "downsample_padding")  # used in a step only
 
@@ -33,7 +33,7 @@ def check_network(kind: type[ModelMixin], folder: Path, weights: WeightFiles) ->
         with torch.device("meta"):
             network: Any = kind.from_config(config)  # pyright: ignore[reportAttributeAccessIssue]
     except Exception as error:  # diffusers and torch raise many kinds for values that do not go together
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:80]
+        reason = first_line(error)[:80]
         raise BadInput(f"Cannot build the network of {folder} from its config.json ({reason}).") from error
     if sum(map(math.prod, shapes.values())) != sum(tensor.numel() for tensor in network.state_dict().values()):
         raise ValueError("the weights belong to another network")

@@ -12,7 +12,7 @@ from typing import Any
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import PREDICTION_TYPES, VARIANCE_TYPES
-from diffusion_demo.validation import read_json
+from diffusion_demo.untrusted_files import read_json
 
 HONORED, KEPT = "honored", "kept"
 MAX_TIMESTEPS = 100_000  # absurd values must not allocate gigabytes

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from diffusion_demo.errors import BadInput
+from diffusion_demo.errors import BadInput, first_line
 from diffusion_demo.models.metadata import FILE
 from diffusion_demo.paths import pasted_path
 
@@ -101,5 +101,4 @@ def _download_error(name: str, error: Exception) -> str:
                 "Connect to the internet and unset HF_HUB_OFFLINE."
             )
         case _:
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            return f"Cannot download {name} from the Hub ({reason.rstrip('.')}). Try again."
+            return f"Cannot download {name} from the Hub ({first_line(error)}). Try again."

@@ -8,6 +8,7 @@ from typing import get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.models.diffusers_config_keys import MAX_CLASSES, MAX_TIMESTEPS
 from diffusion_demo.models.diffusers_format import diffusers_metadata
 from diffusion_demo.models.hub import local_folder
 from diffusion_demo.models.metadata import (
@@ -19,10 +20,9 @@ from diffusion_demo.models.metadata import (
     has_classifier,
     with_current_keys,
 )
-from diffusion_demo.validation import read_json
+from diffusion_demo.untrusted_files import read_json
 
-BOUNDS = {"image_size": (1, 4096), "channels": (1, 64), "num_train_timesteps": (1, 100_000)}
-MAX_CLASSES = 100_000
+BOUNDS = {"image_size": (1, 4096), "channels": (1, 64), "num_train_timesteps": (1, MAX_TIMESTEPS)}
 
 
 def load_metadata(folder: str | Path) -> CheckpointMetadata:

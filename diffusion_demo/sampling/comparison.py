@@ -31,7 +31,7 @@ TITLES = {
     "checkpoint": "model",
 }
 PLURALS = {"calls": "network calls", "steps": "steps", "seed": "seeds"}
-ANY_CLASS = "mixed"
+MIXED = "mixed"  # in place of a class: each image draws its own
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Comparison:
         calls = None if "steps" in varied else varied.pop("calls", self.calls)
         if "class" in varied:
             name = varied.pop("class")
-            varied["class_index"] = None if name == ANY_CLASS else class_index(name, metadata)
+            varied["class_index"] = None if name == MIXED else class_index(name, metadata)
         if "sampler" in varied and "eta" not in varied:
             varied["eta"] = None
         request = replace(self.base, **varied)

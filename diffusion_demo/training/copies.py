@@ -11,7 +11,7 @@ BLOCK, BLOCK_BYTES = 2048, 64_000_000  # training images compared at once, and t
 COPY_RATIO = 0.5  # of the typical distance; below it an image counts as a copy
 
 
-class Nearest(NamedTuple):
+class NearestImages(NamedTuple):
     """The nearest training image of each of N images, flipped if that is nearer: uint8 [N, C, S, S]; and the root mean
     square difference of the pixels: float32 [N].
     """
@@ -38,7 +38,7 @@ class CopyCheck:
         self._held_out = held_out
         self._typical: float | None = None
 
-    def nearest(self, images: Tensor) -> Nearest:
+    def nearest(self, images: Tensor) -> NearestImages:
         """Return the nearest training images of images uint8 [N, C, S, S]."""
         return self._nearest(images, None)
 
@@ -57,7 +57,7 @@ class CopyCheck:
             self._typical = float(distance.median())
         return self._typical
 
-    def _nearest(self, images: Tensor, own_rows: Tensor | None) -> Nearest:
+    def _nearest(self, images: Tensor, own_rows: Tensor | None) -> NearestImages:
         """Return the nearest training images, for training images (with `own_rows`) the nearest others."""
         queries = images.flatten(1).float()
         best = torch.full((len(images),), torch.inf)
@@ -74,7 +74,7 @@ class CopyCheck:
                 found[is_nearer] = view[nearest.indices[is_nearer]]
         # The rounding error of cdist is as large as the distance of a near copy.
         exact = (queries - found.flatten(1).float()).square().mean(dim=1).sqrt()
-        return Nearest(found, torch.where(best.isinf(), torch.inf, exact))
+        return NearestImages(found, torch.where(best.isinf(), torch.inf, exact))
 
 
 def _spaced(total: int, count: int) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_demo.training.events import check_event
-from diffusion_demo.validation import parse_json
+from diffusion_demo.untrusted_files import parse_json
 
 KINDS = ("step", "held_out", "preview", "saved")
 MAX_LOGS = 16  # kept in memory

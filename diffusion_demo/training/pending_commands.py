@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from diffusion_demo.training.event_reader import EventReader, read_log
-from diffusion_demo.validation import parse_json
+from diffusion_demo.untrusted_files import parse_json
 
 RESULTS = {"sample_now": "preview", "save_now": "saved"}  # the event that a command causes
 TAIL_BYTES = 20_000

@@ -16,7 +16,7 @@ from diffusion_demo.atomic import atomic_write
 from diffusion_demo.paths import CHECKOUT
 from diffusion_demo.training.pending_commands import run_state_at_command
 from diffusion_demo.training.run_folder import COMMANDS, RunFolder
-from diffusion_demo.validation import read_regular
+from diffusion_demo.untrusted_files import read_regular
 
 LOG, SETTINGS = "trainer.log", "settings.json"
 PROGRAMS = ("diffusion_demo", "diffusion-demo", "diffusion-demo.exe")  # before "train" in a command line

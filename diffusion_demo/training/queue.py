@@ -17,7 +17,7 @@ from diffusion_demo.atomic import atomic_write
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training.process import is_running, write_settings
 from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.validation import read_json
+from diffusion_demo.untrusted_files import read_json
 
 FILE, LOCK = ".queue.json", ".queue.lock"
 MAX_ENTRIES = 100
@@ -86,7 +86,7 @@ def read_queue(runs: Path) -> Queue:
     try:
         content = read_json(runs / FILE)
         queue = _adapter.validate_python(content)
-        if any(Path(entry.run).name != entry.run for entry in queue.entries):
+        if any(Path(entry.run).name != entry.run or entry.run in ("", "..") for entry in queue.entries):
             raise ValueError("a run is not the name of a folder")
         return queue
     except FileNotFoundError:

@@ -17,7 +17,7 @@ from diffusion_demo.models.metadata import with_current_keys
 from diffusion_demo.paths import bundled_checkpoint
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.events import Event, check_event
-from diffusion_demo.validation import parse_json, read_json, read_regular
+from diffusion_demo.untrusted_files import parse_json, read_json, read_regular
 
 COMMANDS = ("stop", "sample_now", "save_now")
 MAX_CONTROL_BYTES = 1_000_000  # read at once
@@ -49,9 +49,12 @@ class RunFolder:
 
     def siblings(self) -> list["RunFolder"]:
         """Return the other runs in the folder of this one, the newest first."""
-        configs = [path for path in self.path.absolute().parent.glob("*/config.json") if path.is_file()]
-        newest_first = sorted(configs, key=lambda path: path.stat().st_mtime_ns, reverse=True)
-        return [RunFolder(path.parent) for path in newest_first if path.parent.name != self.path.name]
+        changed: dict[Path, int] = {}
+        for config in self.path.absolute().parent.glob("*/config.json"):
+            with suppress(OSError):  # the run was deleted since the folder was listed
+                changed[config.parent] = config.stat().st_mtime_ns
+        newest_first = sorted(changed, key=lambda folder: changed[folder], reverse=True)
+        return [RunFolder(folder) for folder in newest_first if folder.name != self.path.name]
 
     def scan_caches_of(self, sources: Sequence[str]) -> Iterator[Path]:
         """Yield the scans of those sibling runs that train on these sources."""
@@ -123,7 +126,8 @@ class RunFolder:
         if self.events_file.exists():
             events = self.events_file.read_bytes()
             if events and not events.endswith(b"\n"):
-                atomic_write(self.events_file, events[: events.rfind(b"\n") + 1].decode())
+                with atomic_path(self.events_file) as temporary:
+                    temporary.write_bytes(events[: events.rfind(b"\n") + 1])
 
     def append(self, event: Event) -> None:
         """Append a line to events.jsonl; a write that fails, as on a full disk, leaves the file unchanged.

@@ -18,7 +18,7 @@ from diffusion_demo.training import process
 from diffusion_demo.training.event_reader import read_log
 from diffusion_demo.training.queue import Entry, Queue, change_queue, read_queue
 from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.validation import read_regular
+from diffusion_demo.untrusted_files import read_regular
 
 LOCK = ".scheduler.lock"
 SECONDS = 1.0  # polling interval of the queue

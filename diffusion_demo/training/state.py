@@ -9,15 +9,36 @@ from typing import Any
 
 import torch
 from diffusers.training_utils import EMAModel
+from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.errors import BadInput
-from diffusion_demo.validation import read_json
+from diffusion_demo.untrusted_files import read_json
 
 TIMESTEPS_FILE = "timesteps.safetensors"
+
+
+class _EarlyStoppingState(BaseModel):
+    """What `EarlyStopping.state` returns."""
+
+    best: float | None
+    best_step: int
+    worse: int
+
+
+class _Counters(BaseModel):
+    """The types of the counters that a resumed call reads. Earlier releases wrote neither of the last two."""
+
+    model_config = ConfigDict(strict=True)
+
+    step: int
+    initial_images: int
+    ema_steps: int
+    schedule: dict[str, Any] = {}
+    early_stopping: _EarlyStoppingState | None = None
 
 
 def save_state(
@@ -51,13 +72,10 @@ def read_counters(folder: Path) -> dict[str, Any]:
     """Return the counters of a state folder. Raises BadInput when they cannot be read."""
     try:
         counters = read_json(folder / "counters.json")
-        if not isinstance(counters, dict) or not isinstance(counters.get("step"), int):
-            raise ValueError("the counters have no step")
+        _Counters.model_validate(counters)
         return counters
     except (OSError, ValueError) as error:
-        raise BadInput(
-            f"{folder} is damaged or incomplete. Remove {folder.parent} to resume from the checkpoint before it."
-        ) from error
+        raise _damaged(folder) from error
 
 
 def load_state(
@@ -71,9 +89,13 @@ def load_state(
     try:
         return _load_state(folder, unet, optimizer, averages, loss_aware)
     except (OSError, SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        raise BadInput(
-            f"{folder} is damaged or incomplete. Remove {folder.parent} to resume from the checkpoint before it."
-        ) from error
+        raise _damaged(folder) from error
+
+
+def _damaged(folder: Path) -> BadInput:
+    return BadInput(
+        f"{folder} is damaged or incomplete. Remove {folder.parent} to resume from the checkpoint before it."
+    )
 
 
 def _load_state(

@@ -1,5 +1,6 @@
 """Status of a run, read from its run folder alone, so that it survives a restart of the page."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -62,7 +63,7 @@ def read_status(run: RunFolder) -> Status:
         images_seen=last.get("images_seen", 0),
         images_per_second=last.get("images_per_second"),
         seconds_left=_seconds_left(start, last) if process and last.get("step", 0) > start["resumed_from"] else None,
-        memory=process.memory_info().rss if process else None,
+        memory=_memory(process) if process else None,
         message=end.get("message", "") if end else "",
         reason=end.get("reason", "") if end else "",
         pending=pending_commands(run.control_file, log) if process else frozenset(),
@@ -81,6 +82,13 @@ def _find_trainer(pid: int) -> psutil.Process | None:
     except (psutil.Error, ValueError, OverflowError):  # no process, or a number that no process has
         return None
     return process if alive else None
+
+
+def _memory(process: psutil.Process) -> int | None:
+    """Return the resident memory of a process in bytes; None if it has ended since it was found."""
+    with suppress(psutil.Error):
+        return process.memory_info().rss
+    return None
 
 
 def _seconds_left(start: dict[str, Any], last: dict[str, Any]) -> float | None:

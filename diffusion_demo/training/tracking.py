@@ -12,7 +12,7 @@ from typing import Any
 from accelerate import Accelerator
 from PIL import Image
 
-from diffusion_demo.errors import BadInput
+from diffusion_demo.errors import BadInput, first_line
 from diffusion_demo.training import events
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.run_folder import RunFolder
@@ -44,8 +44,8 @@ class Tracker:
             self._record(event)
         except Exception as error:  # a failing tracker must not end the training
             self._failed = True
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
-            return events.Warned(f"{self._config.log_with} no longer tracks this run ({reason}). Training continues.")
+            name, reason = self._config.log_with, first_line(error)
+            return events.Warned(f"{name} no longer tracks this run ({reason}). Training continues.")
         return None
 
     def _record(self, event: events.Event) -> None:

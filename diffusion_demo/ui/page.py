@@ -6,6 +6,7 @@ from diffusion_demo.ui import before_imports  # noqa: F401  before gradio and to
 import gradio as gr
 
 from diffusion_demo.ui import mcp_tools
+from diffusion_demo.ui.event_options import UNLIMITED_EVENT
 from diffusion_demo.ui.inspect import tab as inspect_tab
 from diffusion_demo.ui.sample import tab as sample_tab
 from diffusion_demo.ui.server import run_ownership
@@ -45,9 +46,9 @@ def build() -> GuardedBlocks:
                 timer, start_from = train_tab.build(page, tabs, owner, model_fields)
             with gr.Tab("Inspect", id="inspect", elem_id="inspect-tab") as inspect:
                 lesson_model = inspect_tab.build(page, tabs)
-        sample.select(sample_tab.refresh_models, model_fields[:2], model_fields, **sample_tab.UNLIMITED_EVENT)
-        train.select(train_tab.refresh_initial_models, start_from, start_from, **sample_tab.UNLIMITED_EVENT)
-        inspect.select(inspect_tab.refresh_models, lesson_model, lesson_model, **sample_tab.UNLIMITED_EVENT)
+        sample.select(sample_tab.refresh_models, model_fields[:2], model_fields, **UNLIMITED_EVENT)
+        train.select(train_tab.refresh_initial_models, start_from, start_from, **UNLIMITED_EVENT)
+        inspect.select(inspect_tab.refresh_models, lesson_model, lesson_model, **UNLIMITED_EVENT)
         for shown in (page.load, sample.select, train.select, inspect.select):
             shown(None, None, timer, js=_POLL_IF_SHOWN)
         gr.Markdown(CREDITS, elem_id="credits")

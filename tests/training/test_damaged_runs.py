@@ -10,6 +10,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.training.process import last_log_line
 from diffusion_demo.training.run_folder import RunFolder
+from diffusion_demo.training.state import read_counters
 from diffusion_demo.training.status import read_status
 
 DEEP = "[" * 100_000
@@ -80,6 +81,25 @@ def test_damaged_metadata_is_one_sentence_and_the_best_of_the_others_is_found(ru
     assert run.best() != run.latest()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": "12"},
+        {"step": None},
+        {"initial_images": None},
+        {"ema_steps": 1.5},
+        {"schedule": 5},
+        {"early_stopping": {}},
+        {"early_stopping": {"best": "x", "best_step": 0, "worse": 0}},
+    ],
+)
+def test_damaged_counters_are_one_sentence(run, change):
+    file = run.latest() / "state" / "counters.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(BadInput, match="damaged or incomplete"):
+        read_counters(file.parent)
+
+
 @pytest.mark.parametrize("event", EVENTS)
 def test_a_damaged_event_is_a_value_error(run, event):
     with run.events_file.open("a") as file:
@@ -108,6 +128,12 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(run, name):
         except (BadInput, OSError, ValueError) as error:
             assert str(error)
     assert isinstance(last_log_line(run), str)
+
+
+def test_a_call_removes_the_incomplete_last_line_of_a_damaged_file_and_nothing_else(run):
+    run.events_file.write_bytes(b"\xff\n{")
+    run.begin_call()
+    assert run.events_file.read_bytes() == b"\xff\n"
 
 
 LINES = [

@@ -85,7 +85,14 @@ def test_the_queue_has_a_last_place(runs, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{", '{"entries": [{"run": "../x", "resume": false, "max_minutes": 1}]}', "[" * 100_000]
+    "content",
+    [
+        "",
+        "[]",
+        "{",
+        *(f'{{"entries": [{{"run": "{name}", "resume": false, "max_minutes": 1}}]}}' for name in ("../x", "..", "")),
+        "[" * 100_000,
+    ],
 )
 def test_a_damaged_file_is_one_sentence_and_starts_nothing(runs, content):
     runs.mkdir()

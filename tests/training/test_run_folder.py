@@ -133,3 +133,21 @@ def test_a_run_whose_config_is_damaged_is_refused(run):
     run.config_file.write_text("{")
     with pytest.raises(BadInput, match="Start a new run"):
         run.read_config()
+
+
+@pytest.mark.parametrize("readings", range(4))
+def test_a_run_that_is_deleted_while_the_others_are_listed_is_no_error(tmp_path, monkeypatch, readings):
+    for name in ("own", "other", "gone"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    stat, left = Path.stat, [None] * readings
+
+    def vanishing(path, **options):
+        if path.parent.name == "gone":
+            if not left:
+                raise FileNotFoundError(2, "No such file or directory", str(path))
+            left.pop()
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", vanishing)
+    assert "other" in [sibling.path.name for sibling in RunFolder(tmp_path / "own").siblings()]

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
+from diffusion_demo.training import status
 from diffusion_demo.training.process import last_log_line, launch, send_command
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.status import read_status
@@ -56,6 +58,14 @@ def test_a_trainer_that_is_gone_without_a_word_was_interrupted(tmp_path):
     gone.wait()
     status = read_status(write_events(tmp_path / "run", start(gone.pid), step(1), step(5)))
     assert status.state == "interrupted" and status.step == 5
+
+
+def test_a_trainer_that_ends_while_its_status_is_read_is_no_error(tmp_path, monkeypatch):
+    ended = psutil.Process()
+    monkeypatch.setattr(ended, "memory_info", lambda: (_ for _ in ()).throw(psutil.NoSuchProcess(ended.pid)))
+    monkeypatch.setattr(status, "_find_trainer", lambda pid: ended)
+    read = read_status(write_events(tmp_path / "run", start(1), step(1)))
+    assert read.state == "running" and read.memory is None
 
 
 def test_another_program_with_the_trainers_number_is_not_taken_for_it(tmp_path):

@@ -56,7 +56,7 @@ class _Conversion:
 def import_network(file: Path, out: Path, options: ImportOptions, command: str = "") -> ImportResult:
     """Convert an OpenAI file to the checkpoint folder `out`, which must not exist.
 
-    `command` is recorded in the metadata. Raises BadInput if the file cannot be imported.
+    `command` is recorded in the metadata. Raises BadInput if the file cannot be imported, or `out` cannot be written.
     """
     if out.exists():
         raise BadInput(f"{out} already exists. Choose another folder for --out.")
@@ -81,11 +81,16 @@ def import_network(file: Path, out: Path, options: ImportOptions, command: str =
     card = model_card(metadata, parameters, network=result.network)
     assert options.beta_schedule is not None
     scheduler = make_scheduler(options.beta_schedule, converted.diffusion)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as partial:
-        folder = Path(partial) / "checkpoint"
-        converted.save(folder, network, scheduler, metadata, card)
-        folder.rename(out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as partial:
+            folder = Path(partial) / "checkpoint"
+            converted.save(folder, network, scheduler, metadata, card)
+            folder.rename(out)
+    except OSError as error:
+        raise BadInput(
+            f"Cannot write to {out} ({error.strerror or error}). Choose another folder for --out."
+        ) from error
     return result
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from diffusion_demo.ui.event_options import LATEST_EVENT, UNLIMITED_EVENT
 from diffusion_demo.ui.inspect import image_check, lesson_handlers
 from diffusion_demo.ui.inspect.file_change import file_path_in
 from diffusion_demo.ui.inspect.lessons import words
@@ -18,14 +19,7 @@ PRESSED = "() => document.dispatchEvent(new Event('lesson-pressed'))"
 COMPUTED = "() => document.dispatchEvent(new Event('lesson-computed'))"
 # Read when the event is handled: Gradio dispatches a deferred event again with the details of the pending one.
 SHOWN = "() => { const { t, lesson } = document.querySelector('#inspector').shown; return [t, lesson]; }"
-_EVENT: dict[str, Any] = {
-    "api_visibility": "private",
-    "concurrency_limit": None,
-    "show_progress": "hidden",
-    "trigger_mode": "always_last",
-}
-_LESSON_EVENT: dict[str, Any] = _EVENT | {"concurrency_limit": MAX_CONCURRENT_LESSONS}
-_BUTTON_EVENT: dict[str, Any] = {"api_visibility": "private", "concurrency_limit": None, "show_progress": "hidden"}
+_LESSON_EVENT: dict[str, Any] = LATEST_EVENT | {"concurrency_limit": MAX_CONCURRENT_LESSONS}
 
 
 class _Place(NamedTuple):
@@ -72,13 +66,13 @@ def build(
         gr.Button(name, visible="hidden", elem_id=name) for name in ("regenerate", "guided-samples", "whole-bound")
     )
     other = _other_image()
-    checked = other.upload(image_check.check_image, other, None, **_EVENT)
-    checked.failure(image_check.emptied_if_unreadable, other, other, **_EVENT)
+    checked = other.upload(image_check.check_image, other, None, **LATEST_EVENT)
+    checked.failure(image_check.emptied_if_unreadable, other, other, **LATEST_EVENT)
     pixel = _pixel_fields()
     relative_t, lesson = _place()
     inputs = [image, other, seed, relative_t, model, pixel.across, pixel.down, gr.State({})]
     inspector.release(None, None, [relative_t, lesson], js=SHOWN, api_visibility="private")
-    lesson.change(_show_controls, lesson, [walk.row, other, pixel.row], **_EVENT)
+    lesson.change(_show_controls, lesson, [walk.row, other, pixel.row], **LATEST_EVENT)
     walk.make.click(
         lesson_handlers.make_animation,
         inputs[:-1],
@@ -108,7 +102,7 @@ def _connect(
     """
     computed: list[Any] = [
         button.click(None, js=PRESSED, api_visibility="private").then(
-            compute, inputs[1:], [view, inputs[-1]], **_BUTTON_EVENT
+            compute, inputs[1:], [view, inputs[-1]], **UNLIMITED_EVENT
         )
         for button, compute in computations.items()
     ]

@@ -14,6 +14,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.errors import user_errors_as_toasts
+from diffusion_demo.ui.event_options import LATEST_EVENT, UNLIMITED_EVENT
 from diffusion_demo.ui.inspect import lesson_view
 from diffusion_demo.ui.inspect.examples import OF_A_RUN, default_images, examples, image_like
 from diffusion_demo.ui.inspect.file_change import file_path_in
@@ -28,7 +29,6 @@ SCRIPTS = (
     *("inspector_figure.js", "inspector_lessons.js", "inspector_events.js"),
 )
 _EVENT: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden"}
-_PRIVATE_EVENT: dict[str, Any] = _EVENT | {"api_visibility": "private"}
 
 
 def build(page: gr.Blocks, tabs: gr.Tabs) -> gr.Dropdown:
@@ -60,14 +60,12 @@ def build(page: gr.Blocks, tabs: gr.Tabs) -> gr.Dropdown:
     )
     seed, steps = gr.State(0), gr.State(NUM_TIMESTEPS)
     lesson = lesson_view.build(page, image, file, seed, model, inspector)
-    page.load(_select_tab, None, tabs, **_PRIVATE_EVENT)
-    page.load(_open_link, None, [image, num_timesteps, seed, steps, model, inspector], **_PRIVATE_EVENT)
-    new_noise.click(lambda: random.randrange(2**31), None, seed, **_PRIVATE_EVENT)
+    page.load(_select_tab, None, tabs, **UNLIMITED_EVENT)
+    page.load(_open_link, None, [image, num_timesteps, seed, steps, model, inspector], **UNLIMITED_EVENT)
+    new_noise.click(lambda: random.randrange(2**31), None, seed, **UNLIMITED_EVENT)
     entered = [num_timesteps.submit, num_timesteps.blur]
-    gr.on(
-        entered, _set_num_timesteps, num_timesteps, [steps, num_timesteps], trigger_mode="always_last", **_PRIVATE_EVENT
-    )
-    gr.on([lesson.change, model.change], _own_steps, [lesson, model], [steps, num_timesteps], **_PRIVATE_EVENT)
+    gr.on(entered, _set_num_timesteps, num_timesteps, [steps, num_timesteps], **LATEST_EVENT)
+    gr.on([lesson.change, model.change], _own_steps, [lesson, model], [steps, num_timesteps], **UNLIMITED_EVENT)
     _connect_explorer(image, file, model, seed, steps, inspector)
     return model
 
@@ -80,8 +78,8 @@ def _connect_explorer(
     inspected = gr.on(
         changes, _inspect, [image, seed, steps], inspector, api_name="inspect", trigger_mode="always_last", **_EVENT
     )
-    inspected.failure(emptied_if_unreadable, image, image, **_PRIVATE_EVENT)
-    model.change(_image_of_model, [model, image], image, **_PRIVATE_EVENT)
+    inspected.failure(emptied_if_unreadable, image, image, **UNLIMITED_EVENT)
+    model.change(_image_of_model, [model, image], image, **UNLIMITED_EVENT)
 
 
 def refresh_models(model: str | None) -> gr.Dropdown:

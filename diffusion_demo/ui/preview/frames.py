@@ -1,7 +1,5 @@
 """Frames of a sampling run: contact sheets of x_t and of the predicted x0, as the preview shows them."""
 
-import base64
-import io
 from typing import Any
 
 from PIL import Image
@@ -9,6 +7,7 @@ from torch import Tensor
 
 from diffusion_demo.diffusion.samplers import Step
 from diffusion_demo.images import contact_sheet, to_uint8
+from diffusion_demo.ui.data_uri import jpeg_data_uri, png_data_uri
 
 MAX_FRAMES = 26
 MAX_ANIMATION_PIXELS = 1_200_000
@@ -16,7 +15,7 @@ MAX_ANIMATION_PIXELS = 1_200_000
 
 def first_frame(xT: Tensor, num_timesteps: int) -> dict[str, Any]:
     """Return the frame of the initial noise xT, float [N, C, H, W], which has no prediction yet."""
-    return {"step": 0, "t": num_timesteps, "xt": image_data_uri(sheet_of(xT)), "x0": None}
+    return {"step": 0, "t": num_timesteps, "xt": jpeg_data_uri(sheet_of(xT)), "x0": None}
 
 
 def frame(step: Step) -> dict[str, Any]:
@@ -25,25 +24,14 @@ def frame(step: Step) -> dict[str, Any]:
     Clean images are shown as they are saved.
     """
     t = step.t_reached + 1
-    xt, x0 = (_data_uri(sheet_of(x), "PNG") if t == 0 else image_data_uri(sheet_of(x)) for x in (step.xt, step.x0))
+    encode = png_data_uri if t == 0 else jpeg_data_uri
+    xt, x0 = (encode(sheet_of(x)) for x in (step.xt, step.x0))
     return {"step": step.index, "t": t, "xt": xt, "x0": x0}
 
 
 def sheet_of(x: Tensor) -> Image.Image:
     """Return the contact sheet of images x, float [N, C, H, W] in [-1, 1]."""
     return contact_sheet(to_uint8(x))
-
-
-def image_data_uri(sheet: Image.Image) -> str:
-    """Return an image as the data URI of a JPEG."""
-    # JPEG because PNG hardly compresses noise; without chroma subsampling, which would blur pixel art
-    return _data_uri(sheet, "JPEG", quality=90, subsampling=0)
-
-
-def _data_uri(sheet: Image.Image, file_format: str, **options: int) -> str:
-    buffer = io.BytesIO()
-    sheet.save(buffer, file_format, **options)
-    return f"data:image/{file_format.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def recorded_steps(total: int, pixels: int) -> set[int]:

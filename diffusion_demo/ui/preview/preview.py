@@ -7,13 +7,6 @@ import gradio as gr
 from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.sample import words
 
-# Arguments of event listeners: without an endpoint of the API, and without a progress overlay; the second outside the
-# queue, so that buttons react at once.
-PRIVATE_EVENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-INSTANT_EVENT: dict[str, Any] = PRIVATE_EVENT | {"queue": False}
-# Of an input: without this mode, Gradio drops what is entered while the last call is pending.
-LATEST_EVENT: dict[str, Any] = INSTANT_EVENT | {"trigger_mode": "always_last"}
-
 
 def preview(animation: dict[str, Any] | None, elem_id: str) -> gr.HTML:
     """Return the component that plays an animation (see `frames.make_animation`)."""

@@ -1,6 +1,5 @@
 """First view of a model, before its first run: the replayed example of a bundled one, or an invitation."""
 
-import base64
 import json
 import re
 from pathlib import Path
@@ -11,10 +10,11 @@ from PIL import Image
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import ORACLES, CheckpointMetadata, checkpoint_name
 from diffusion_demo.paths import CHECKPOINTS
+from diffusion_demo.ui.data_uri import data_uri
 from diffusion_demo.ui.preview.captions import image_captions, run_caption
 from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.server.model_list import DEFAULT_MODEL, model_title
-from diffusion_demo.validation import read_json
+from diffusion_demo.untrusted_files import read_json
 
 FOLDER = "showcase"
 THUMBNAILS = "thumbnails"  # folder with one PNG per class
@@ -57,7 +57,7 @@ def invitation(name: str, title: str, metadata: CheckpointMetadata) -> dict[str,
             "idle": True,
             "frames": [],
             "empty": words.EXACT.format(model=title, data=words.EXACT_DATA[name]),
-            "known": _data_uri(known),
+            "known": data_uri(known.read_bytes()),
         }
     choose = words.CHOOSE_CLASS if metadata.class_names else ""
     text = words.INVITATION.format(model=title, choose=choose)
@@ -88,7 +88,7 @@ def _thumbnails(checkpoint: Path, metadata: CheckpointMetadata) -> dict[str, str
     if checkpoint.parent != CHECKPOINTS:
         return {}
     paths = {name: checkpoint / THUMBNAILS / f"{name}.png" for name in metadata.class_names}
-    return {name: f"url({_data_uri(path)})" for name, path in paths.items() if path.is_file()}
+    return {name: f"url({data_uri(path.read_bytes())})" for name, path in paths.items() if path.is_file()}
 
 
 def _css_string(text: str) -> str:
@@ -104,7 +104,3 @@ def _settings_in(path: Path) -> dict[str, Any]:
     """Return the settings in a PNG of this package, without `diffusion_demo.images`, which loads torch."""
     with Image.open(path, formats=["PNG"]) as image:
         return json.loads(image.info["diffusion_demo"])
-
-
-def _data_uri(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

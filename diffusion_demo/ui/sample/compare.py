@@ -12,7 +12,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata, has_classifier
 from diffusion_demo.sampling.comparison import (
-    ANY_CLASS,
+    MIXED,
     Axis,
     Cell,
     Comparison,
@@ -73,7 +73,7 @@ def _axes(metadata: CheckpointMetadata, across: str, columns: str, down: str, ro
     """Return the axes of the settings across and down with their comma-separated values. Raises BadInput."""
     choices = {
         "sampler": list(SAMPLER_TITLES),
-        "class": [ANY_CLASS, *metadata.class_names, *map(metadata.title, metadata.class_names)],
+        "class": [MIXED, *metadata.class_names, *map(metadata.title, metadata.class_names)],
         "checkpoint": list(model_folders()),
     }
     column_axis, row_axis = (

@@ -7,7 +7,7 @@ from PIL import Image
 
 from diffusion_demo import __version__
 from diffusion_demo.models.metadata import CheckpointMetadata
-from diffusion_demo.sampling.comparison import ANY_CLASS, Axis, Comparison
+from diffusion_demo.sampling.comparison import MIXED, Axis, Comparison
 from diffusion_demo.sampling.contact_sheet import GridCell, labeled_grid
 from diffusion_demo.sampling.presets import SAMPLER_TITLES
 from diffusion_demo.sampling.request import Request
@@ -32,7 +32,7 @@ def draw_grid(
 
 
 def _header(axis: Axis, value: str | int | float, metadata: CheckpointMetadata) -> str:
-    if value == ANY_CLASS:
+    if value == MIXED:
         return words.ALL_CLASSES
     if axis.name == "checkpoint":
         return title_of(str(value))

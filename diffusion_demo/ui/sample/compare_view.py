@@ -10,7 +10,8 @@ from gradio.components import Component
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.sampling.comparison import AXES, TITLES
 from diffusion_demo.ui.errors import user_errors_as_toasts
-from diffusion_demo.ui.preview.preview import INSTANT_EVENT, LATEST_EVENT, start_stop_buttons
+from diffusion_demo.ui.event_options import INSTANT_EVENT, INSTANT_LATEST_EVENT
+from diffusion_demo.ui.preview.preview import start_stop_buttons
 from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.sample.compare import MAX_PER_CELL, NONE, compare
 from diffusion_demo.ui.sample.generate_view import SAMPLER_CHOICES, SampleForm
@@ -105,9 +106,9 @@ def connect(
     sides = (form.across, form.down)
     settings = [side.setting for side in sides]
     for side in sides:
-        side.setting.input(_value_fields, [side.setting, model], [side.typed, side.chosen], **LATEST_EVENT)
-        side.setting.input(_cost_fields, settings, [form.calls, form.hint], **LATEST_EVENT)
-        model.change(_names_of_model, [side.setting, model], [side.typed, side.chosen], **LATEST_EVENT)
+        side.setting.input(_value_fields, [side.setting, model], [side.typed, side.chosen], **INSTANT_LATEST_EVENT)
+        side.setting.input(_cost_fields, settings, [form.calls, form.hint], **INSTANT_LATEST_EVENT)
+        model.change(_names_of_model, [side.setting, model], [side.typed, side.chosen], **INSTANT_LATEST_EVENT)
         side.chosen.input(None, side.chosen, side.typed, js="(chosen) => chosen.join(', ')")
     inputs: dict[str, Component] = {
         "model": model,

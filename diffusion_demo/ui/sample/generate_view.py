@@ -11,18 +11,10 @@ from gradio.components import Component
 
 from diffusion_demo.sampling.presets import DEFAULT, GUIDANCE_START_PERCENT, PRESETS, SAMPLER_TITLES
 from diffusion_demo.sampling.request import Request
+from diffusion_demo.ui.event_options import INSTANT_EVENT, PRIVATE_EVENT
 from diffusion_demo.ui.named_outputs import with_named_outputs
 from diffusion_demo.ui.preview import showcase
-from diffusion_demo.ui.preview.preview import (
-    INSTANT_EVENT,
-    PRIVATE_EVENT,
-    Downloads,
-    dispatch_event,
-    downloads,
-    gallery,
-    preview,
-    start_stop_buttons,
-)
+from diffusion_demo.ui.preview.preview import Downloads, dispatch_event, downloads, gallery, preview, start_stop_buttons
 from diffusion_demo.ui.sample import gpu_cost_hint, quality, restore, words
 from diffusion_demo.ui.sample.generate import generate
 from diffusion_demo.ui.sample.request_form import MAX_FORM_SEED

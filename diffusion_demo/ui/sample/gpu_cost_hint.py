@@ -8,7 +8,7 @@ from gradio.components import Component
 
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import ORACLES
-from diffusion_demo.ui.preview.preview import INSTANT_EVENT
+from diffusion_demo.ui.event_options import INSTANT_EVENT
 from diffusion_demo.ui.sample.request_form import upsampler_for
 from diffusion_demo.ui.server import gpu_cost, hf_space
 from diffusion_demo.ui.server.model_list import model_folders

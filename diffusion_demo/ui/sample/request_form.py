@@ -7,13 +7,13 @@ import gradio as gr
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata
+from diffusion_demo.sampling.comparison import MIXED
 from diffusion_demo.sampling.presets import GUIDANCE_START_PERCENT
 from diffusion_demo.sampling.request import Request, class_index
 from diffusion_demo.ui.sample.words import ALL_CLASSES
 from diffusion_demo.ui.server import limits
 from diffusion_demo.ui.server.model_list import upsampler_folders
 
-MIXED = "mixed"  # the value of "All classes" in the API
 MAX_FORM_SEED = 2**31 - 1
 UNTOUCHED = (GUIDANCE_START_PERCENT, 100)  # the guidance interval that the form starts with, which means the usual one
 

@@ -17,7 +17,7 @@ from diffusion_demo.ui.sample.request_form import (
     upsampler_for,
 )
 from diffusion_demo.ui.server import warmup
-from diffusion_demo.ui.server.model_list import folder_of, model_folders
+from diffusion_demo.ui.server.model_list import model_folders
 
 if TYPE_CHECKING:
     from diffusion_demo.models.checkpoint import Checkpoint
@@ -53,10 +53,12 @@ def from_settings(settings: dict[str, Any]) -> dict[str, Any]:
         if settings.get("made_by") or "compare" in settings:
             raise BadInput(words.NOT_RESTORABLE)
         model = settings.get("checkpoint")
-        if isinstance(model, str) and model not in model_folders():
+        if not isinstance(model, str):
+            raise BadInput(UNREADABLE_SETTINGS)
+        if (folder := model_folders().get(model)) is None:
             raise BadInput(words.RESTORED_NO_MODEL.format(model=model[:100]))
         try:
-            checkpoint = load(folder_of(settings["checkpoint"]))
+            checkpoint = load(folder)
             request = _parse(settings, checkpoint.description)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
             raise BadInput(UNREADABLE_SETTINGS) from error

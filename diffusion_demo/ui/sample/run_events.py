@@ -7,8 +7,9 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+from diffusion_demo.ui.event_options import INSTANT_EVENT
 from diffusion_demo.ui.named_outputs import with_named_outputs
-from diffusion_demo.ui.preview.preview import INSTANT_EVENT, dispatch_event, idle_buttons
+from diffusion_demo.ui.preview.preview import dispatch_event, idle_buttons
 from diffusion_demo.ui.sample import browser_history, words
 
 RANDOM_SEEDS = 1_000_000

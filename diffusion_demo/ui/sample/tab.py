@@ -9,9 +9,9 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata, has_classifier
 from diffusion_demo.ui.errors import user_errors_as_toasts
+from diffusion_demo.ui.event_options import INSTANT_EVENT, INSTANT_LATEST_EVENT, UNLIMITED_EVENT
 from diffusion_demo.ui.named_outputs import with_named_outputs
 from diffusion_demo.ui.preview import showcase
-from diffusion_demo.ui.preview.preview import INSTANT_EVENT, LATEST_EVENT, PRIVATE_EVENT
 from diffusion_demo.ui.sample import (
     browser_history,
     compare_view,
@@ -53,7 +53,6 @@ SHOWS = {
     "finite_set": "model",
     "pixels": "model",
 }
-UNLIMITED_EVENT: dict[str, Any] = PRIVATE_EVENT | {"concurrency_limit": None}
 CARDS = "#class-cards"
 # JavaScript of event listeners: read the model and the class, which a model without classes leaves as it was; name the
 # model in the address, so that a reload keeps it.
@@ -132,10 +131,10 @@ def _connect_model(
     # Gradio 6.31 triggers `input` twice. The second call may name a class of the model before, which is no choice any
     # more, so the class is sent as text.
     chosen_class = gr.Textbox(visible=False)
-    model.input(show_classes, [model, chosen_class], classes, js=_CHOSEN_CLASS, **LATEST_EVENT)
+    model.input(show_classes, [model, chosen_class], classes, js=_CHOSEN_CLASS, **INSTANT_LATEST_EVENT)
     model.change(None, model, None, js=_MODEL_TO_ADDRESS)
     show_optional_fields = with_named_outputs(_show_optional_fields, form.optional)
-    gr.on([page.load, model.change], show_optional_fields, model, [*form.optional.values()], **LATEST_EVENT)
+    gr.on([page.load, model.change], show_optional_fields, model, [*form.optional.values()], **INSTANT_LATEST_EVENT)
     stages = made.outputs() | made.later_outputs() | {"card_style": card_style, "vary_preview": varied.preview}
     model.change(with_named_outputs(_clear_stages, stages), model, [*stages.values()], **INSTANT_EVENT)
 

@@ -8,16 +8,9 @@ import gradio as gr
 from gradio.components import Component
 
 from diffusion_demo.models.metadata import ORACLES
+from diffusion_demo.ui.event_options import INSTANT_EVENT, INSTANT_LATEST_EVENT, PRIVATE_EVENT
 from diffusion_demo.ui.preview import showcase
-from diffusion_demo.ui.preview.preview import (
-    INSTANT_EVENT,
-    LATEST_EVENT,
-    PRIVATE_EVENT,
-    downloads,
-    gallery,
-    preview,
-    start_stop_buttons,
-)
+from diffusion_demo.ui.preview.preview import downloads, gallery, preview, start_stop_buttons
 from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.sample.generate_view import Results, SampleForm, SeedFields, connect_stage, seed_fields
 from diffusion_demo.ui.sample.run_events import connect_run
@@ -124,7 +117,7 @@ def connect(model: gr.Dropdown, label: gr.Radio, sample_form: SampleForm, form: 
 def connect_examples(model: gr.Dropdown, form: VaryForm) -> None:
     """Show images of the chosen model's own kind in place of those of the model before."""
     examples, images = gr.State(_examples(next(iter(model_folders())))), [form.one, form.two]
-    model.change(_show_examples, [model, examples, *images], [examples, *images], **LATEST_EVENT)
+    model.change(_show_examples, [model, examples, *images], [examples, *images], **INSTANT_LATEST_EVENT)
 
 
 def _show_examples(model: str, previous: tuple[str | None, ...], *shown: str | None) -> list:

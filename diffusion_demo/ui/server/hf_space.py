@@ -2,15 +2,20 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import ORACLES
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.server.gpu_cost import BASE_PARAMETERS, GpuWork
 from diffusion_demo.ui.server.quota_errors import quota_errors_as_sentences
+
+if TYPE_CHECKING:
+    from diffusion_demo.diffusion.samplers import Step
+    from diffusion_demo.models.checkpoint import Checkpoint
 
 ON_ZERO_GPU = os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true")
 if ON_ZERO_GPU:
@@ -24,7 +29,7 @@ NOTHING_LASTS = (
     "(If you own it, mount a storage bucket and set DIFFUSION_DEMO_RUNS to its path.)"
 )
 # Models on the GPU, by folder. ZeroGPU moves them there once at start, and each call inherits them.
-_placed: dict[Path, Any] = {}
+_placed: "dict[Path, Checkpoint]" = {}
 
 
 def place(folders: Iterable[Path]) -> None:
@@ -35,8 +40,6 @@ def place(folders: Iterable[Path]) -> None:
     """
     if not ON_ZERO_GPU:
         return
-    from contextlib import suppress
-
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.runtime.device import best_device
 
@@ -46,7 +49,9 @@ def place(folders: Iterable[Path]) -> None:
                 _placed[folder] = load_checkpoint(folder, best_device())
 
 
-def steps(sampler: Callable[..., Iterator], checkpoint, folder: Path, *arguments) -> Iterator:
+def steps(
+    sampler: "Callable[..., Iterator[Step]]", checkpoint: "Checkpoint", folder: Path, *arguments: Any
+) -> "Iterator[Step]":
     """Return the steps of sampler(checkpoint, *arguments), such as `sample_batch` or `upsample`.
 
     On ZeroGPU they run in the process that has the GPU, with the model that was placed there, or else with the one in
@@ -63,7 +68,7 @@ def parameters_of(folder: Path) -> int:
     return sum(p.numel() for p in placed.unet.parameters()) if placed else BASE_PARAMETERS
 
 
-def seconds_for(checkpoint, arguments: Iterable[Any]) -> int:
+def seconds_for(checkpoint: "Checkpoint", arguments: Iterable[Any]) -> int:
     """Return the seconds of ZeroGPU to ask for. The Request or Variation among `arguments` has the settings."""
     settings: Any = next(one for one in arguments if hasattr(one, "num_images"))
     parameters = sum(p.numel() for p in checkpoint.unet.parameters())
@@ -77,9 +82,7 @@ def seconds_for(checkpoint, arguments: Iterable[Any]) -> int:
     ).seconds
 
 
-def _borrow_gpu(*arguments) -> Iterator:
-    from dataclasses import replace
-
+def _borrow_gpu(*arguments: Any) -> "Iterator[Step]":
     import torch
 
     with quota_errors_as_sentences():

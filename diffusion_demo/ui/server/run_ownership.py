@@ -16,7 +16,7 @@ from gradio.context import LocalContext
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server.visitors import visitor_of
 from diffusion_demo.ui.settings import settings
-from diffusion_demo.validation import read_regular
+from diffusion_demo.untrusted_files import read_regular
 
 OWNER_FILE = "owner"
 MAX_VISITORS = 1000  # whose runs are remembered

@@ -50,7 +50,9 @@ def delete_old(max_age_seconds: float, protected: Container[str]) -> None:
     temp_folder, oldest = Path(os.environ["GRADIO_TEMP_DIR"]), time.time() - max_age_seconds
     if not temp_folder.name.startswith(f"{PREFIX}{os.getpid()}_"):
         return
-    for path in sorted(temp_folder.rglob("*"), reverse=True):  # the contents of a folder precede it
-        with suppress(OSError):  # already deleted, or a folder that is not empty
-            if str(path) not in protected and path.lstat().st_ctime < oldest:
-                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    # The contents of a folder precede it. Unlike Path.rglob, os.walk passes over folders that are gone.
+    for parent, folders, files in os.walk(temp_folder, topdown=False):
+        for path in (Path(parent, name) for name in (*files, *folders)):
+            with suppress(OSError):  # already deleted, or a folder that is not empty
+                if str(path) not in protected and path.lstat().st_ctime < oldest:
+                    path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -182,6 +182,7 @@ def _speed_note(speed: float) -> str:
 
 def _unused_name(title: str) -> str:
     """Return a name for a new run: the name of the images and a number, with a random part if runs are private."""
-    stem, taken = uploads.safe_name(title.removesuffix(".zip"), "run"), set(run_list.all_names())
+    taken = {path.name for path in model_list.RUNS.glob("*")}
+    stem = uploads.safe_name(title.removesuffix(".zip"), "run")
     stem += "" if settings().watch else f"-{secrets.token_hex(8)}"
     return next(name for name in (f"{stem}-{i}" for i in range(1, 100_000)) if name not in taken)

@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from diffusion_demo.ui.event_options import INSTANT_EVENT, UNLIMITED_EVENT
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import dataset_preview, form, layout, run_list
-from diffusion_demo.ui.train.event_options import IMMEDIATE, QUIET
 from diffusion_demo.ui.train.upload_area import SENT_FILES
 
 NOTHING_UPLOADED = "() => { document.querySelector('#train-files .status').textContent = ''; }"
@@ -44,10 +44,10 @@ def connect(
     for trigger, *_ in scans[1:]:
         trigger(None, None, None, js=NOTHING_UPLOADED)
     for trigger, scan, source, js in scans:
-        trigger(lambda: (*show_report(True), READING, ""), None, [*views, stage.report, images.problem], **IMMEDIATE)
+        trigger(_while_reading, None, [*views, stage.report, images.problem], **INSTANT_EVENT)
         inputs = [*([source] if source else []), state.latest_scan, *scan_settings]
         scanned = trigger(scan, inputs, outputs, js=js, trigger_mode="always_last", **scanning)
-        scanned.failure(_without_report, state.latest_scan, [*views, *outputs, images.problem], **IMMEDIATE)
+        scanned.failure(_without_report, state.latest_scan, [*views, *outputs, images.problem], **INSTANT_EVENT)
     on_class_input(
         dataset_preview.rescan,
         [state.report, state.latest_scan, *scan_settings],
@@ -55,12 +55,17 @@ def connect(
         trigger_mode="always_last",
         **scanning,
     )
-    stage.to_training.click(lambda: show_report(False), None, views, **IMMEDIATE)
-    stage.to_report.click(lambda: show_report(True), None, views, **IMMEDIATE)
-    state.report.change(_label_images, state.report, stage.to_report, **IMMEDIATE)
-    state.report.change(dataset_preview.remember, [state.report, state.owner], None, **QUIET)
+    stage.to_training.click(lambda: show_report(False), None, views, **INSTANT_EVENT)
+    stage.to_report.click(lambda: show_report(True), None, views, **INSTANT_EVENT)
+    state.report.change(_label_images, state.report, stage.to_report, **INSTANT_EVENT)
+    state.report.change(dataset_preview.remember, [state.report, state.owner], None, **UNLIMITED_EVENT)
     restored = page.load(dataset_preview.restore, [state.owner, state.latest_scan, *scan_settings], outputs, **scanning)
-    restored.success(_restored_view, [state.report, state.owner], views, **IMMEDIATE)
+    restored.success(_restored_view, [state.report, state.owner], views, **INSTANT_EVENT)
+
+
+def _while_reading() -> tuple:
+    """Return the updates at the start of a scan: the view of the report, which says so, and no problem."""
+    return (*show_report(True), READING, "")
 
 
 def _without_report(latest: dataset_preview.LatestScan) -> tuple:

@@ -1,13 +1,13 @@
 """Data for the loss curves (curves.js, chart.js) and the preview timeline (timeline.js) of a run."""
 
-import base64
 from pathlib import Path
 from typing import Any
 
 from diffusion_demo.training.status import Status
 from diffusion_demo.ui import charts
 from diffusion_demo.ui.charts import Points
-from diffusion_demo.validation import read_regular
+from diffusion_demo.ui.data_uri import data_uri
+from diffusion_demo.untrusted_files import read_regular
 
 MAX_PREVIEW_BYTES = 20_000_000
 MAX_POINTS, MAX_FRAMES, SMOOTHING = 300, 24, 0.9
@@ -131,6 +131,6 @@ def _data_uri(run: Path, name: str) -> str | None:
         path = (run / name).resolve(strict=True)
         if path.parent != run.resolve() / "samples" or path.suffix != ".png":
             return None
-        return "data:image/png;base64," + base64.b64encode(read_regular(path, MAX_PREVIEW_BYTES)).decode()
+        return data_uri(read_regular(path, MAX_PREVIEW_BYTES))
     except (OSError, ValueError, RuntimeError):
         return None

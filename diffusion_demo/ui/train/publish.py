@@ -57,6 +57,5 @@ def publish(
         publication = PublishSettings((name or "").strip(), license_name, private)
         api = writing_api()
         yield WORKING
-
         address = upload(folder, publication, api)
     yield PUBLISHED.format(name=publication.name, address=address)

@@ -4,6 +4,7 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+from diffusion_demo.ui.data_uri import jpeg_data_uri
 from diffusion_demo.ui.train.fixes import Fix
 
 MAX_REJECTED = 50  # files listed with a reason
@@ -28,13 +29,12 @@ def _crops(report: Any, image_transform: Any) -> str:
     """Return the sheet of examples, in whole rows: a cell without an image would be white on a dark page."""
     from diffusion_demo import data
     from diffusion_demo.images import contact_sheet
-    from diffusion_demo.ui.preview.frames import image_data_uri
 
     total = report.summary()["images"]
     columns = min(total, COLUMNS)
     sheet = contact_sheet(data.examples(report, min(total // columns, ROWS) * columns, image_transform), columns)
     return (
-        f'<img class="crops" style="width: {100 * columns / COLUMNS:g}%" src="{image_data_uri(sheet)}" '
+        f'<img class="crops" style="width: {100 * columns / COLUMNS:g}%" src="{jpeg_data_uri(sheet)}" '
         'alt="Examples, cropped and resized as for training">'
     )
 

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import gradio as gr
@@ -18,7 +19,7 @@ from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server import model_list, run_ownership
 from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import run_list, run_queue, uploads
-from diffusion_demo.validation import read_json
+from diffusion_demo.untrusted_files import read_json
 
 RUN_NOT_FOUND = "This run no longer exists. Choose another one."
 
@@ -132,19 +133,23 @@ def _without_paths(run: RunFolder) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
+def _files_to_pack(run: RunFolder) -> Iterator[Path]:
+    """Yield config, events, previews, and the latest and best model. Raises OSError if one is removed meanwhile."""
+    yield from (run.config_file, run.events_file, *run.path.glob("samples/*.png"))
+    for checkpoint in filter(None, {run.latest(), run.best()}):
+        yield from (path for path in checkpoint.rglob("*") if "state" not in path.relative_to(checkpoint).parts)
+
+
 def pack(name: str | None, owner_token: object) -> gr.DownloadButton:
     """Write a run to a ZIP: config, events, previews, and the latest and best model, without the optimizer state.
 
     Returns the button that downloads it. Raises gr.Error if the zip cannot be written.
     """
     run = owned_run(name, owner_token)
-    files = [run.config_file, run.events_file, *run.path.glob("samples/*.png")]
-    for checkpoint in filter(None, {run.latest(), run.best()}):
-        files += [path for path in checkpoint.rglob("*") if "state" not in path.relative_to(checkpoint).parts]
     zip_file = Path(tempfile.mkdtemp(dir=os.environ["GRADIO_TEMP_DIR"])) / f"{name}.zip"
     try:
         with zipfile.ZipFile(zip_file, "w") as archive:
-            for path in sorted(path for path in files if _is_own_file(run.path, path)):
+            for path in sorted(path for path in _files_to_pack(run) if _is_own_file(run.path, path)):
                 name_inside = run.path.name / path.relative_to(run.path)
                 if path == run.config_file:
                     archive.writestr(str(name_inside), _without_paths(run))

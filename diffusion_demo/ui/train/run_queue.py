@@ -25,13 +25,15 @@ def add_new(name: str, run_settings: dict[str, Any], minutes: float, owner_token
     """Queue a new run of this visitor; it starts at once if no other run is trained.
 
     It takes over the scan of its images, so that the trainer need not scan again.
-    Raises gr.Error if the page or the visitor has too many waiting runs, or the disk or its quota is full.
+    Raises gr.Error if another run has this name, the page or the visitor has too many waiting runs, or the disk or its
+    quota is full.
     """
     run = RunFolder(model_list.RUNS / name)
 
     def add() -> None:
-        run_ownership.claim(run, owner_token)
+        _reserve(run)
         try:
+            run_ownership.claim(run, owner_token)
             uploads.hand_over_scan(run_settings.get("data", ""), run)
             queue.add_new(model_list.RUNS, name, run_settings, minutes)
         except BaseException:
@@ -39,6 +41,14 @@ def add_new(name: str, run_settings: dict[str, Any], minutes: float, owner_token
             raise
 
     _add(add, owner_token)
+
+
+def _reserve(run: RunFolder) -> None:
+    """Create the folder of a new run. Raises BadInput if there is one, as when two visitors press Start at once."""
+    try:
+        run.path.mkdir(parents=True)
+    except FileExistsError as error:
+        raise BadInput(f"A run named {run.path.name} was started at the same time. Press Start again.") from error
 
 
 def add_resumed(name: str, minutes: float, owner_token: object) -> None:

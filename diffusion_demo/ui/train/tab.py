@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+from diffusion_demo.ui.event_options import INSTANT_EVENT, LATEST_EVENT, UNLIMITED_EVENT
 from diffusion_demo.ui.sample.tab import show_classes
 from diffusion_demo.ui.server import model_list, run_ownership
 from diffusion_demo.ui.settings import settings
@@ -24,7 +25,6 @@ from diffusion_demo.ui.train import (
     run_rows,
     run_status,
 )
-from diffusion_demo.ui.train.event_options import IMMEDIATE, LATEST, QUIET
 from diffusion_demo.ui.train.image_events import input_events, report_inputs, show_report
 from diffusion_demo.ui.train.layout import TabState
 
@@ -99,7 +99,7 @@ class _Poll:
 
     def after(self, event: Dependency) -> None:
         """Poll at once after an event, whether it succeeded or not."""
-        event.then(run_status.poll, self.inputs, self.outputs, **IMMEDIATE)
+        event.then(run_status.poll, self.inputs, self.outputs, **INSTANT_EVENT)
 
 
 def _connect_form(
@@ -108,17 +108,17 @@ def _connect_form(
     """Adapt the form to the initial model, and validate it and update the report on every change."""
     all_fields = list(setup.fields.values())
     for trigger in (setup.start_from.change, page.load):
-        trigger(train_form.follow, setup.start_from, [state.followed, setup.noise, *all_fields], **QUIET)
+        trigger(train_form.follow, setup.start_from, [state.followed, setup.noise, *all_fields], **UNLIMITED_EVENT)
     shown_inputs = [state.report, *report_inputs(setup)]
     check_inputs = [state.invalid_field, state.report, setup.start_from, setup.duration, *all_fields]
     check_outputs = [setup.note, setup.start, setup.duration, state.invalid_field, setup.start_from, *all_fields]
-    validating: dict[str, Any] = LATEST | {"concurrency_limit": 4}
+    validating: dict[str, Any] = LATEST_EVENT | {"concurrency_limit": 4}
     gr.on(
         [state.followed.change, *input_events(shown_inputs[2:])],
         dataset_preview.show,
         shown_inputs,
         stage.report,
-        **LATEST,
+        **LATEST_EVENT,
     )
     # One listener for all fields, so that no older result overwrites a newer one.
     gr.on(
@@ -129,10 +129,10 @@ def _connect_form(
         **validating,
     )
     fixed = [setup.fields[name] for name in dataset_preview.FIXED_FIELDS]
-    fix = stage.report.select(dataset_preview.apply_fix, shown_inputs, fixed, **QUIET)
-    fix.success(dataset_preview.show, shown_inputs, stage.report, **QUIET)
+    fix = stage.report.select(dataset_preview.apply_fix, shown_inputs, fixed, **UNLIMITED_EVENT)
+    fix.success(dataset_preview.show, shown_inputs, stage.report, **UNLIMITED_EVENT)
     fix.success(train_form.check, check_inputs, check_outputs, **validating)
-    setup.duration.input(form.patience_of, setup.duration, setup.fields["early_stopping_patience"], **LATEST)
+    setup.duration.input(form.patience_of, setup.duration, setup.fields["early_stopping_patience"], **LATEST_EVENT)
 
 
 def _connect_start(
@@ -145,11 +145,11 @@ def _connect_start(
 ) -> None:
     """Queue a run with the settings of the form, and show it."""
     inputs = [state.owner, state.report, setup.start_from, setup.duration, *setup.fields.values()]
-    setup.start.click(lambda: gr.Button(run_status.STARTING, interactive=False), None, setup.start, **IMMEDIATE)
-    started = setup.start.click(train_form.start, inputs, [progress.run, setup.start], **QUIET)
-    shown = started.success(lambda: show_report(False), None, [stage.report_view, stage.training_view], **IMMEDIATE)
+    setup.start.click(lambda: gr.Button(run_status.STARTING, interactive=False), None, setup.start, **INSTANT_EVENT)
+    started = setup.start.click(train_form.start, inputs, [progress.run, setup.start], **UNLIMITED_EVENT)
+    shown = started.success(lambda: show_report(False), None, [stage.report_view, stage.training_view], **INSTANT_EVENT)
     shown.then(None, None, None, js=SCROLL_TO_PROGRESS)
-    started.failure(_restore_start, state.owner, setup.start, **IMMEDIATE)
+    started.failure(_restore_start, state.owner, setup.start, **INSTANT_EVENT)
     poll.after(started)
 
 
@@ -172,21 +172,26 @@ def _connect_run(
             lambda name, others, owner_token: run_status.poll(name, others, owner_token, None),
             [progress.run, progress.others, state.owner],
             poll.outputs,
-            **IMMEDIATE,
+            **INSTANT_EVENT,
         )
     commands = ((progress.stop, "stop"), (progress.sample_now, "sample_now"), (progress.save_now, "save_now"))
     for button, command in commands:
         send = partial(run_status.send, command=command)
-        poll.after(button.click(send, owned, button, api_name=f"{command}_run", **IMMEDIATE))
-    progress.resume.click(lambda: gr.Button(run_status.STARTING, interactive=False), None, progress.resume, **IMMEDIATE)
-    resumed = progress.resume.click(run_status.resume, [*owned, setup.duration], progress.resume, **QUIET)
-    resumed.failure(lambda: gr.Button(run_status.CONTINUE, interactive=True), None, progress.resume, **IMMEDIATE)
+        poll.after(button.click(send, owned, button, api_name=f"{command}_run", **INSTANT_EVENT))
+    progress.resume.click(
+        lambda: gr.Button(run_status.STARTING, interactive=False), None, progress.resume, **INSTANT_EVENT
+    )
+    resumed = progress.resume.click(run_status.resume, [*owned, setup.duration], progress.resume, **UNLIMITED_EVENT)
+    resumed.failure(lambda: gr.Button(run_status.CONTINUE, interactive=True), None, progress.resume, **INSTANT_EVENT)
     poll.after(resumed)
-    opened = progress.open_in_sample.click(run_status.open_latest, owned, [tabs, sample_inputs[0]], **QUIET)
+    opened = progress.open_in_sample.click(run_status.open_latest, owned, [tabs, sample_inputs[0]], **UNLIMITED_EVENT)
     opened.success(None, None, None, js="() => window.scrollTo({top: 0})")
-    opened.then(show_classes, sample_inputs[:2], sample_inputs[1:], **QUIET)
+    opened.then(show_classes, sample_inputs[:2], sample_inputs[1:], **UNLIMITED_EVENT)
     progress.more.expand(
-        lambda owner_token: gr.Dropdown(run_list.visible_names(owner_token)), state.owner, progress.others, **QUIET
+        lambda owner_token: gr.Dropdown(run_list.visible_names(owner_token)),
+        state.owner,
+        progress.others,
+        **UNLIMITED_EVENT,
     )
 
 
@@ -209,22 +214,24 @@ def _connect_rows(
     def connect(action: str, handler: Callable, inputs: list[Component], outputs: list[Any]) -> Dependency:
         js = ANSWERED_ROW if action in ("rename", "resume") else ROW
         # All rows share the hidden button of an action: that of one row must not drop that of another.
-        event = actions[action].click(handler, inputs, outputs, js=js, trigger_mode="multiple", **QUIET)
+        event = actions[action].click(handler, inputs, outputs, js=js, trigger_mode="multiple", **UNLIMITED_EVENT)
         poll.after(event)
         return event
 
     connect("open", _open_run, owned, [progress.run, *views])
     renamed = connect("rename", run_actions.rename, [*owned, manager.new_name], [progress.run])
-    renamed.success(_follow_rename, [manager.row, progress.run, model], model, js=ROW, trigger_mode="multiple", **QUIET)
+    renamed.success(
+        _follow_rename, [manager.row, progress.run, model], model, js=ROW, trigger_mode="multiple", **UNLIMITED_EVENT
+    )
     resumed = connect("resume", _resume_run, [*owned, setup.duration], [progress.resume, progress.run, *views])
     resumed.success(None, None, None, js=SCROLL_TO_PROGRESS)
     changes = [resumed, connect("delete", run_actions.delete, owned, [progress.run]), renamed]
     for changed in changes:  # the ZIP may hold what is no longer there
-        changed.success(lambda: gr.DownloadButton(value=None, visible=False), None, manager.download, **IMMEDIATE)
-        changed.success(refresh_initial_models, setup.start_from, setup.start_from, **QUIET)
+        changed.success(lambda: gr.DownloadButton(value=None, visible=False), None, manager.download, **INSTANT_EVENT)
+        changed.success(refresh_initial_models, setup.start_from, setup.start_from, **UNLIMITED_EVENT)
     connect("move_up", run_queue.move_up, owned, [])
     connect("remove", run_queue.remove, owned, [])
-    poll.after(actions["pause"].click(run_queue.pause, None, None, **QUIET))
+    poll.after(actions["pause"].click(run_queue.pause, None, None, **UNLIMITED_EVENT))
     packed = connect("export", run_actions.pack, owned, [manager.download])
     packed.success(None, None, None, js=CLICK_DOWNLOAD)
 
@@ -266,16 +273,16 @@ def _connect_refresh(
 ) -> None:
     """Update the lists when the page loads, and the selected run and the list of runs every second."""
     refreshed = page.load(
-        _refresh, [setup.start_from, state.owner], [progress.run, setup.start_from, state.owner], **QUIET
+        _refresh, [setup.start_from, state.owner], [progress.run, setup.start_from, state.owner], **UNLIMITED_EVENT
     )
     refreshed.then(
         lambda name, owner_token: run_status.poll(name, None, owner_token, None),
         [progress.run, state.owner],
         poll.outputs,
-        **IMMEDIATE,
+        **INSTANT_EVENT,
     )
-    timer.tick(run_status.poll, poll.inputs, poll.outputs, trigger_mode="once", **IMMEDIATE)
-    page.load(run_rows.rows, state.owner, manager.table, api_name="list_runs", **QUIET)
+    timer.tick(run_status.poll, poll.inputs, poll.outputs, trigger_mode="once", **INSTANT_EVENT)
+    page.load(run_rows.rows, state.owner, manager.table, api_name="list_runs", **UNLIMITED_EVENT)
 
 
 def _refresh(start_from: str | None, owner_token: object) -> tuple[gr.Dropdown, gr.Dropdown, str]:

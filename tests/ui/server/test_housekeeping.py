@@ -2,13 +2,14 @@
 
 import os
 import time
+import uuid
 from pathlib import Path
 
 import gradio as gr
 import pytest
 
 from diffusion_demo.training import queue
-from diffusion_demo.ui.server import housekeeping, model_list, temp_files
+from diffusion_demo.ui.server import disk_quota, housekeeping, model_list, temp_files
 from diffusion_demo.ui.settings import Settings
 from diffusion_demo.ui.train import uploads
 
@@ -63,6 +64,26 @@ def test_temporary_files_are_deleted_by_age_except_those_of_the_page(tmp_path, m
     assert len(list(own.rglob("*"))) == 4
     temp_files.delete_old(-3600, {str(own / "example.png")})
     assert [path.name for path in own.rglob("*")] == ["example.png"]
+
+
+def test_folders_that_vanish_meanwhile_do_not_stop_the_others(tmp_path, monkeypatch):
+    own = tmp_path / f"{temp_files.PREFIX}{os.getpid()}_x"
+    for name in ("first", "second", "third"):
+        (own / name).mkdir(parents=True)
+        (own / name / "made.png").write_bytes(b"pixels")
+    scandir = os.scandir
+
+    def vanishing(folder):
+        if os.path.basename(folder) == "second" and os.path.exists(folder):
+            os.rename(folder, tmp_path / f"gone-{uuid.uuid4().hex}")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(own))
+    assert disk_quota.folder_size(own) == 12
+    (own / "second").mkdir()  # vanishes again
+    temp_files.delete_old(-3600, set())
+    assert not list(own.iterdir())
 
 
 @pytest.mark.parametrize("name", ["pictures", f"{temp_files.PREFIX}0_x"])

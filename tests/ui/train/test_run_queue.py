@@ -12,7 +12,7 @@ from diffusion_demo.training.process import SETTINGS
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server import model_list
 from diffusion_demo.ui.settings import Settings
-from diffusion_demo.ui.train import run_actions, run_list, run_queue, run_rows, run_status, uploads
+from diffusion_demo.ui.train import form, run_actions, run_list, run_queue, run_rows, run_status, uploads
 
 ME, OTHER = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
 
@@ -135,6 +135,23 @@ def test_what_cannot_be_written_leaves_no_folder(runs, monkeypatch):
     with pytest.raises(gr.Error, match="No space left"):
         run_queue.add_new("a", {"data": "x"}, 5, ME)
     assert not (runs / "a").exists()
+
+
+def test_a_visitor_who_starts_a_run_of_a_name_taken_meanwhile_harms_nobody(runs):
+    run_queue.add_new("a", {"data": "x"}, 5, ME)
+
+    def contents():
+        return {path.name: path.read_bytes() for path in (runs / "a").rglob("*") if path.is_file()}
+
+    before = contents()
+    with pytest.raises(gr.Error, match="Press Start again"):
+        run_queue.add_new("a", {"data": "y"}, 5, OTHER)
+    assert waiting(runs) == ["a"] and contents() == before
+
+
+def test_a_new_run_gets_no_name_of_a_folder_that_exists(runs):
+    (runs / "shapes-1").mkdir(parents=True)
+    assert form._unused_name("shapes") == "shapes-2"
 
 
 def test_a_run_whose_settings_were_written_but_that_is_not_in_the_queue_could_not_start(runs):

@@ -8,6 +8,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from diffusion_demo.training.run_folder import RunFolder
@@ -104,6 +105,16 @@ def test_a_link_in_a_run_is_not_packed(runs, monkeypatch, tmp_path):
     (runs / "bad" / "checkpoints" / "step_000012" / "linked").symlink_to(runs / "good")
     names = zipfile.ZipFile(run_actions.pack("bad", "").value["path"]).namelist()
     assert names and not [name for name in names if "link" in name]
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_packed_is_one_sentence(runs, monkeypatch, tmp_path):
+    def vanish(path, pattern):
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr(Path, "rglob", vanish)
+    with pytest.raises(gr.Error, match="Cannot create the ZIP"):
+        run_actions.pack("good", "")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """HTML elements of the lessons: equations, rows of images and tables. Charts are in `diffusion_demo.ui.charts`."""
 
-import base64
 import html
-import io
 import re
 from functools import lru_cache
 
@@ -10,6 +8,7 @@ from latex2mathml.converter import convert
 from torch import Tensor
 
 from diffusion_demo.images import contact_sheet, to_uint8
+from diffusion_demo.ui.data_uri import png_data_uri
 
 _PHONE = "(max-width: 700px)"  # as in lessons.css
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -78,9 +77,7 @@ def _mark(x: Tensor, pixel: tuple[int, int, int, int]) -> str:
 
 
 def _png(x: Tensor, columns: int | None) -> str:
-    buffer = io.BytesIO()
-    contact_sheet(to_uint8(x), columns).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return png_data_uri(contact_sheet(to_uint8(x), columns))
 
 
 def _plain(caption: str) -> str:

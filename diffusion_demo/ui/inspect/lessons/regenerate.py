@@ -1,6 +1,5 @@
 """Lesson 3, all steps: reconstructions from x_t, interpolation, sampling from noise at t, and DDIM inversion."""
 
-from collections import deque
 from collections.abc import Callable, Iterator
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 from diffusion_demo.diffusion.reconstruction import interpolate, reconstruct
 from diffusion_demo.diffusion.samplers import Step, ddim, ddim_encode
 from diffusion_demo.diffusion.timesteps import log_snr_timesteps
+from diffusion_demo.sampling.generate import last_step
 from diffusion_demo.ui.inspect.lessons import html
 from diffusion_demo.ui.inspect.lessons.scene import Scene
 
@@ -67,7 +67,7 @@ def ddim_round_trip(scene: Scene, num_steps: int = DDIM_STEPS) -> tuple[Tensor, 
 def _last(steps: Iterator[Step]) -> Tensor:
     """Return x of the last step."""
     with torch.no_grad():
-        return deque(steps, maxlen=1).pop().xt
+        return last_step(steps).xt
 
 
 def _noise(scene: Scene, salt: int) -> Callable[[], Tensor]:

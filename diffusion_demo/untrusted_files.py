@@ -1,0 +1,35 @@
+"""Reading of files that may be damaged or tampered with: size and depth are bounded, and nothing is waited for."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+MAX_FILE_BYTES = 200_000_000
+
+
+def read_regular(file: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """Return the content of a regular file. Raises OSError if it is a pipe or a device, or too large.
+
+    Opening a pipe would wait for a writer forever.
+    """
+    descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as stream:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
+            raise OSError(f"{file.name} is not a regular file of at most {max_bytes / 1e6:g} MB")
+        return stream.read()
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return a JSON value. Raises ValueError, also for one that is nested too deeply for Python's parser."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("the values are nested too deeply") from error
+
+
+def read_json(file: Path) -> Any:
+    """Return the value in a JSON file. Raises OSError or ValueError if it is damaged."""
+    return parse_json(read_regular(file))
