@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,7 +89,7 @@ def _thumbnails(checkpoint: Path, metadata: CheckpointMetadata) -> dict[str, str
     if checkpoint.parent != CHECKPOINTS:
         return {}
     paths = {name: checkpoint / THUMBNAILS / f"{name}.png" for name in metadata.class_names}
-    return {name: f"url({_data_uri(path)})" for name, path in paths.items() if path.is_file()}
+    return {name: f"url({_data_uri(path)})" for name, path in paths.items() if os.path.isfile(path)}
 
 
 def _css_string(text: str) -> str:

@@ -1,5 +1,6 @@
 """Disk quota for training runs and their uploaded images."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +14,7 @@ def folder_size(folder: Path) -> int:
     total = 0
     for path in folder.rglob("*"):
         with suppress(OSError):
-            total += path.lstat().st_size if path.is_file() else 0
+            total += path.lstat().st_size if os.path.isfile(path) else 0
     return total
 
 
