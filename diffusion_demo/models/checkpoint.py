@@ -2,15 +2,18 @@
 
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from diffusion_demo.atomic import atomic_path
 from diffusion_demo.diffusion.denoiser import Denoiser
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, sigmoid_betas, zero_terminal_snr
@@ -205,6 +208,21 @@ def _from_config(
     scheduler = kind.from_config(config)
     assert isinstance(scheduler, DDPMScheduler | DDIMScheduler)
     return scheduler
+
+
+@contextmanager
+def new_checkpoint_folder(out: Path) -> Iterator[Path]:
+    """Yield a temporary path for a checkpoint folder, which becomes `out` at the end of the block.
+
+    Raises BadInput if it cannot be written.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(out) as temporary:
+            yield temporary
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"Cannot write to {out} ({reason}). Choose another folder.") from error
 
 
 def save_checkpoint(
