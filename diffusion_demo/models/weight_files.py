@@ -109,7 +109,7 @@ def _missing_weights(checkpoint: str | Path, network: Path) -> str:
                 f"The weights of {checkpoint} are pickled and could run code, so they are not loaded. "
                 f"Convert them: {_import_command(code)}."
             )
-    if others := sorted(file.name for file in network.glob("*.safetensors")):
+    if others := sorted(file.name for file in network.glob("*.safetensors") if os.path.isfile(file)):
         if all(_is_lora(network / name) for name in others):
             return (
                 f"{network} has only a LoRA ({others[0]}), which is not supported. "
