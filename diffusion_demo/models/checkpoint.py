@@ -89,7 +89,7 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     return Checkpoint(unet, diffusion, metadata, schedule, digest, classifier, kept)
 
 
-def _check_metadata(folder: Path, metadata: CheckpointMetadata, unet: nn.Module, num_timesteps: int) -> None:
+def _check_metadata(folder: Path, metadata: CheckpointMetadata, unet: Any, num_timesteps: int) -> None:
     """Raise BadInput if the metadata describe images or a chain other than those of the network and its scheduler."""
     in_channels = metadata.channels * (2 if metadata.task == "upsampler" else 1)
     stated, actual = (in_channels, metadata.num_train_timesteps), (unet.config["in_channels"], num_timesteps)
