@@ -328,7 +328,7 @@ def test_a_folder_that_was_deleted_under_the_terminal_is_named(environment, tmp_
 
 def test_a_model_that_makes_no_images_is_refused_before_a_folder_is_made(tmp_path, capsys):
     assert main(["sample", "--checkpoint", "avatars-64", "--out", str(tmp_path / "out")]) == 2
-    assert "enlarges images" in assert_one_line(capsys.readouterr().err) and not list(tmp_path.iterdir())
+    assert "is an upsampler" in assert_one_line(capsys.readouterr().err) and not list(tmp_path.iterdir())
 
 
 def raises(error):
