@@ -1,5 +1,6 @@
 """Entry point of `diffusion-demo` and `python -m diffusion_demo`: a command, or the web page without one."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,11 @@ def main(arguments: list[str] | None = None) -> int:
     arguments  those of the command line; default: sys.argv[1:]
     """
     arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        os.getcwd()
+    except FileNotFoundError:  # torch would fail to find its own libraries
+        print("The current folder no longer exists. Change to another one.", file=sys.stderr)
+        return 2
     program = "python -m diffusion_demo" if Path(sys.argv[0]).name == "__main__.py" else "diffusion-demo"
     if arguments[:1] == ["page"]:
         return _serve_page(arguments[1:], f"{program} page")

@@ -16,14 +16,15 @@ from pathlib import Path
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path for a file or a folder, which becomes `path` at the end of the block.
 
-    A file or folder at `path` is replaced. If the block raises, nothing remains of what it wrote. Raises OSError if the
-    disk is full or not writable.
+    A file or folder at `path` is replaced. The files in a folder get its permissions. If the block raises, nothing
+    remains of what it wrote. Raises OSError if the disk is full or not writable.
     """
     temporary = _temporary(path)
     try:
         yield temporary
+        _share(temporary)
         flush(temporary)
-        if path.is_dir():
+        if os.path.isdir(path):
             remove_folder(path)
         os.replace(temporary, path)
         _flush_one(path.parent)
@@ -61,12 +62,23 @@ def flush(path: Path) -> None:
         for name in names:
             _flush_one(Path(folder, name))
         _flush_one(Path(folder))
-    if not path.is_dir():
+    if not os.path.isdir(path):
         _flush_one(path)
 
 
+def _share(path: Path) -> None:
+    """Give every file of a tree the permissions of its folder, which follow the umask.
+
+    safetensors (0.8) writes files that their owner alone can read, so nobody else could open the checkpoint.
+    """
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(OSError):  # some network file systems have no permissions
+                os.chmod(Path(folder, name), os.stat(folder).st_mode & 0o666)
+
+
 def _flush_one(path: Path) -> None:
-    if path.is_dir():
+    if os.path.isdir(path):
         with suppress(OSError):  # Windows opens no folders, and some network file systems flush none
             _fsync(os.open(path, os.O_RDONLY))
     else:
@@ -86,7 +98,7 @@ def _temporary(path: Path) -> Path:
 
 def _remove(path: Path) -> None:
     with suppress(OSError):
-        if path.is_dir() and not path.is_symlink():
+        if os.path.isdir(path) and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)

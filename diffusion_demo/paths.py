@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 PACKAGE = Path(__file__).resolve().parent
 # A wheel holds the checkpoints in the package (pyproject.toml puts them there); a checkout holds them beside it.
-CHECKOUT = None if (PACKAGE / "checkpoints").is_dir() else PACKAGE.parent
+CHECKOUT = None if os.path.isdir(PACKAGE / "checkpoints") else PACKAGE.parent
 CHECKPOINTS = (CHECKOUT or PACKAGE) / "checkpoints"
 ASSETS = PACKAGE / "ui" / "assets"
 
@@ -25,7 +25,7 @@ def bundled_checkpoint(name: str) -> Path | None:
     if not path.parts or path.is_absolute() or ".." in path.parts:
         return None
     folder = CHECKPOINTS / path
-    return folder if folder.is_dir() else None
+    return folder if os.path.isdir(folder) else None
 
 
 def runs_folder() -> Path:
@@ -58,7 +58,7 @@ def pasted_path(text: str) -> str:
         with suppress(RuntimeError, ValueError):  # no such user; that the path does not exist is reported elsewhere
             text = str(Path(text).expanduser())
     unescaped = text.replace("\\ ", " ")
-    return unescaped if unescaped != text and not Path(text).exists() and Path(unescaped).exists() else text
+    return unescaped if unescaped != text and not os.path.exists(text) and os.path.exists(unescaped) else text
 
 
 def path_option(text: str) -> Path:
@@ -91,7 +91,7 @@ def _is_local_path(text: str) -> bool:
     if re.match("https?://", text):
         return False
     text, parts = pasted_path(text), _parts(text)
-    is_pair = len(parts) == 2 and ("\\" in text or Path(text).exists())  # else it may be a name on the Hub
+    is_pair = len(parts) == 2 and ("\\" in text or os.path.exists(text))  # else it may be a name on the Hub
     return is_pair or len(parts) > 2 or text.startswith((".", "/", "\\"))
 
 

@@ -5,6 +5,7 @@ Exit code 0 on success; 2 for invalid input, with one line on stderr.
 
 import argparse
 import sys
+from errno import EACCES, EEXIST, EIO, EISDIR, ELOOP, ENAMETOOLONG, ENOSPC, ENOTDIR, EPERM, EROFS
 from typing import NoReturn
 
 from diffusion_demo import __version__
@@ -13,6 +14,7 @@ from diffusion_demo.cli.output_streams import discard_lost_output, escape_unknow
 from diffusion_demo.errors import BadInput, exit_on_missing_package
 from diffusion_demo.paths import runs_folder
 
+DISK_ERRORS = (EACCES, EPERM, EROFS, ENOSPC, EIO, ENAMETOOLONG, ELOOP, ENOTDIR, EISDIR, EEXIST)
 OPTIONS = ("-h", "--help", "--version")  # the options before a command
 
 
@@ -41,8 +43,20 @@ def main(arguments: list[str] | None = None, program: str = "python -m diffusion
     except BrokenPipeError:  # as in `evaluate ... | head -1`; training goes on without its output
         discard_lost_output()
         return 1
+    except OSError as error:
+        if not (sentence := _path_problem(error)):
+            raise
+        print(sentence, file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _path_problem(error: OSError) -> str | None:
+    """Return one sentence for an error of the disk or of its permissions; None for one of the program."""
+    if error.filename is None or error.errno not in DISK_ERRORS:
+        return None
+    return f"Cannot use {error.filename} ({error.strerror}). Check the path, its permissions and the free disk space."
 
 
 def _parser(program: str) -> argparse.ArgumentParser:

@@ -67,10 +67,7 @@ def _export(folder: Path, out: Path, class_name: str | None) -> None:
     from diffusion_demo.models.checkpoint import load_checkpoint
     from diffusion_demo.models.export import export
 
-    try:
-        export(load_checkpoint(folder), checkpoint_name(folder), out, class_name)
-    except OSError as error:
-        raise BadInput(f"Cannot write to {out} ({error.strerror or error}). Choose another folder.") from error
+    export(load_checkpoint(folder), checkpoint_name(folder), out, class_name)
     print(
         f"Load it with DDPMPipeline.from_pretrained('{out}');"
         f" upload it to the Hub with hf upload YOUR_NAME/{out.name} {out}"

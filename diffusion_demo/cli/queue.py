@@ -48,7 +48,10 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     try:
         _print(actions[parsed.action]())
     except OSError as error:
-        raise BadInput(f"Cannot write to {runs} ({error.strerror or error}). Free some disk space.") from error
+        raise BadInput(
+            f"Cannot write to {runs} ({error.strerror or error}). Free some disk space, or name another folder with "
+            "DIFFUSION_DEMO_RUNS."
+        ) from error
     return 0
 
 

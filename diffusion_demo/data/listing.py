@@ -204,12 +204,14 @@ TOO_LARGE = f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB. Make it 
 NOT_A_REGULAR_FILE = "Not a regular file. Replace it with an image."
 LINK_TO_FOLDER = "A symbolic link to a folder is not followed. Replace it with the folder itself."
 LINK_OUTSIDE = "The symbolic link points outside the folder. Replace it with the image itself."
+RUN_FILES, RUN_FOLDERS = {"config.json", "events.jsonl"}, {"samples", "checkpoints", "cache"}  # training.run_folder
 BROKEN_LINK = "The symbolic link is broken. Replace it with the image itself."
 
 
 def list_folder(root: Path) -> Listing:
     """List the files of a folder recursively. Symbolic links are read only if they point to a file inside the folder.
 
+    What a training run has written is left out. A run in the folder of its own images could not be resumed otherwise.
     Raises BadInput if the folder cannot be opened, or contains too many files.
     """
     listing, real_root = Listing(names.safe(root.name)), os.path.realpath(root)
@@ -219,7 +221,7 @@ def list_folder(root: Path) -> Listing:
         try:
             with os.scandir(os.path.join(root, *parts)) as iterator:
                 entries = sorted(islice(iterator, listing.max_files + 1), key=lambda entry: entry.name)
-            for entry in entries:
+            for entry in _without_run(listing, entries, parts):
                 _add_entry(listing, folders, (*parts, entry.name), entry, real_root)
         except OSError as error:
             if not parts:
@@ -228,6 +230,16 @@ def list_folder(root: Path) -> Listing:
                 ) from error
             listing.skip(parts, reason_for(error))
     return listing
+
+
+def _without_run(listing: Listing, entries: list[os.DirEntry], parts: tuple[str, ...]) -> list[os.DirEntry]:
+    """Return the entries of a folder without those of a training run in it."""
+    found = {entry.name for entry in entries}
+    if not found >= RUN_FILES or not RUN_FOLDERS & found:
+        return entries
+    label = "/".join(names.safe_parts(parts)) or listing.title
+    listing.notes.append(f"The folder {label} holds a training run, whose previews are not read.")
+    return [entry for entry in entries if entry.name not in RUN_FILES | RUN_FOLDERS]
 
 
 def _add_entry(

@@ -37,9 +37,9 @@ def pasted_sources(texts: Iterable[str]) -> tuple[Path, ...]:
     """
     paths = tuple(dict.fromkeys(Path(os.path.realpath(_path(text))) for text in texts))
     for path in paths if len(paths) > 1 else ():
-        if not path.exists():
+        if not os.path.exists(path):
             raise BadInput(f"No file or folder at {path}. Check the path.")
-        if not (path.is_dir() or path.suffix.lower() == ".zip"):
+        if not (os.path.isdir(path) or path.suffix.lower() == ".zip"):
             raise BadInput(f"{path} is neither a folder nor a ZIP file. Leave it out.")
     return paths
 

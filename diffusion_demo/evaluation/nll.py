@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,7 +167,7 @@ def _digest(batch: ImageTensors) -> dict[str, str]:
 
 
 def _read_part(file: Path, metadata: dict[str, str]) -> dict[str, Tensor] | None:
-    if not file.exists():
+    if not os.path.exists(file):
         return None
     try:
         with safe_open(file, "pt") as stored:

@@ -84,7 +84,7 @@ def check_output_path(path: Path) -> None:
     """Raise BadInput if no batch can be written to the path; to be called before sampling, which may take hours."""
     if not is_npz(path):
         raise BadInput(f"{path} does not end in .npz. Choose an .npz file name for the sample batch.")
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
+    if os.path.isdir(path) or not os.access(path.parent, os.W_OK):
         raise BadInput(f"Cannot write to {path}. Choose another path.")
 
 

@@ -1,8 +1,8 @@
 """Remove local paths, which may contain a user name, from text. Each path is reduced to its last part."""
 
+import os
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 from diffusion_demo.models.hub import is_hub_id
@@ -40,7 +40,7 @@ def command_without_paths(command: str) -> str:
 
 def _clean(word: str, option: str) -> str:
     is_path = bool(re.search(r"[\\/]", word)) or word.startswith("~")
-    if not is_path or (option in TAKE_MODELS and is_hub_id(word) and not Path(word).exists()):
+    if not is_path or (option in TAKE_MODELS and is_hub_id(word) and not os.path.exists(word)):
         return word
     return last_part(word)
 

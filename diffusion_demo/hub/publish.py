@@ -1,5 +1,6 @@
 """Publish a checkpoint as a model on the Hub, which others sample from and fine-tune by its name."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -56,7 +57,7 @@ def write_published(
 
     if str(folder) in ORACLES:
         raise BadInput(f"{folder} is a formula without weights. Publish a trained checkpoint.")
-    if not (folder / FILE).is_file():
+    if not os.path.isfile(folder / FILE):
         raise BadInput(f"{folder} was not made with this program. Upload it with: hf upload {publication.name} DIR.")
     checkpoint = load_checkpoint(folder)
     target.mkdir()
@@ -75,7 +76,7 @@ def write_published(
 def _checkpoint_files(folder: Path) -> Iterator[Path]:
     for name in FOLDERS:
         for path in sorted((folder / name).glob("*")):
-            if path.suffix in SUFFIXES and path.is_file() and not path.is_symlink():
+            if path.suffix in SUFFIXES and os.path.isfile(path) and not path.is_symlink():
                 yield path
 
 

@@ -1,5 +1,6 @@
 """The files of a Space: the package, the bundled models, and three files written for it. Nothing else is uploaded."""
 
+import os
 from pathlib import Path
 
 from diffusion_demo.hub.space_card import readme
@@ -36,7 +37,7 @@ def files_of_space(title: str = "Diffusion Demo", login: bool = False) -> dict[s
 
 
 def _belongs(path: Path) -> bool:
-    return (path.suffix in SUFFIXES or path.name == "LICENSE") and path.is_file()
+    return (path.suffix in SUFFIXES or path.name == "LICENSE") and os.path.isfile(path)
 
 
 def _tree(folder: Path) -> dict[str, Path]:

@@ -2,15 +2,18 @@
 
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from diffusion_demo.atomic import atomic_path
 from diffusion_demo.diffusion.denoiser import Denoiser
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, sigmoid_betas, zero_terminal_snr
@@ -22,7 +25,7 @@ from diffusion_demo.models.diffusers_config_keys import kept_settings, normalize
 from diffusion_demo.models.diffusers_format import find_parts
 from diffusion_demo.models.hub import local_folder
 from diffusion_demo.models.load_metadata import load_metadata
-from diffusion_demo.models.metadata import CLASSIFIER, ORACLES, CheckpointMetadata, has_classifier
+from diffusion_demo.models.metadata import CLASSIFIER, FILE, ORACLES, CheckpointMetadata, has_classifier
 from diffusion_demo.models.openai.network import network_class
 from diffusion_demo.models.oracle_models import build_oracle
 from diffusion_demo.models.unet import LOAD_ERRORS, as_denoiser, forget_path, load_from_folder
@@ -81,8 +84,20 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
     unet = unet.to(device, memory_format=torch.channels_last).eval()  # pyright: ignore[reportArgumentType]
     classifier = load_classifier(home / CLASSIFIER, device) if has_classifier(home) else None
     diffusion, schedule = make_diffusion(settings), settings["beta_schedule"]
+    _check_metadata(home, metadata, unet, len(diffusion))
     digest, kept = _read(parts.unet, lambda _: weights.digest()), kept_settings(settings)
     return Checkpoint(unet, diffusion, metadata, schedule, digest, classifier, kept)
+
+
+def _check_metadata(folder: Path, metadata: CheckpointMetadata, unet: Any, num_timesteps: int) -> None:
+    """Raise BadInput if the metadata describe images or a chain other than those of the network and its scheduler."""
+    in_channels = metadata.channels * (2 if metadata.task == "upsampler" else 1)
+    stated, actual = (in_channels, metadata.num_train_timesteps), (unet.config["in_channels"], num_timesteps)
+    if stated != actual:
+        raise BadInput(
+            f"{folder / FILE} is damaged: it says {stated[0]} input channels and {stated[1]} timesteps, the model has "
+            f"{actual[0]} and {actual[1]}. Copy the checkpoint again."
+        )
 
 
 def _load_classifier_checkpoint(folder: Path, metadata: CheckpointMetadata, device: torch.device | str) -> Checkpoint:
@@ -205,6 +220,21 @@ def _from_config(
     scheduler = kind.from_config(config)
     assert isinstance(scheduler, DDPMScheduler | DDIMScheduler)
     return scheduler
+
+
+@contextmanager
+def new_checkpoint_folder(out: Path) -> Iterator[Path]:
+    """Yield a temporary path for a checkpoint folder, which becomes `out` at the end of the block.
+
+    Raises BadInput if it cannot be written.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(out) as temporary:
+            yield temporary
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"Cannot write to {out} ({reason}). Choose another folder.") from error
 
 
 def save_checkpoint(

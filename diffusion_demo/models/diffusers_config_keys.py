@@ -5,6 +5,7 @@ Keys that are not listed here are ignored, as by diffusers.
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +152,7 @@ NETWORK_KEYS = {
 
 def read_config(file: Path) -> dict[str, Any]:
     """Return the contents of a JSON file, or an empty dict if the file does not exist. Raises BadInput."""
-    if not file.is_file():
+    if not os.path.isfile(file):
         return {}
     try:
         return dict(read_json(file))

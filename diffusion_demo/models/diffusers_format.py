@@ -6,6 +6,7 @@ diffusers_config_keys.py lists how each key of the configs is handled. Everythin
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,14 +38,14 @@ def find_parts(folder: Path) -> Parts:
     in `folder`. The scheduler is in scheduler/ or in `folder` or, for a network inside a pipeline's or a training
     folder, in the scheduler/ of one of the two folders above. Raises BadInput if there are two networks to choose from.
     """
-    networks = [folder / name for name in ("unet", "unet_ema") if (folder / name / "config.json").is_file()]
-    if len(networks) > 1 and not (folder / "model_index.json").is_file():
+    networks = [folder / name for name in ("unet", "unet_ema") if os.path.isfile(folder / name / "config.json")]
+    if len(networks) > 1 and not os.path.isfile(folder / "model_index.json"):
         raise BadInput(
             f"{folder} holds two networks. Choose {networks[1]} (averaged weights, usually better) or {networks[0]}."
         )
     above = folder.resolve().parents[:2]
     places = [folder / "scheduler", folder, *(parent / "scheduler" for parent in above)]
-    schedulers = [place for place in places if (place / "scheduler_config.json").is_file()]
+    schedulers = [place for place in places if os.path.isfile(place / "scheduler_config.json")]
     return Parts(networks[0] if networks else folder, schedulers[0] if schedulers else folder)
 
 

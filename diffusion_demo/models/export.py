@@ -1,7 +1,6 @@
 """Export a checkpoint as a folder from which the DDPMPipeline of stock diffusers draws the same samples."""
 
-import shutil
-import tempfile
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +8,11 @@ from diffusers import UNet2DModel
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.adapt import CLASS_EMBEDDING, fold_class_into_time_bias
-from diffusion_demo.models.checkpoint import Checkpoint, make_scheduler, save_checkpoint
+from diffusion_demo.models.checkpoint import Checkpoint, make_scheduler, new_checkpoint_folder, save_checkpoint
 from diffusion_demo.models.metadata import ORACLES
 from diffusion_demo.models.model_card import model_card
+
+TASK_TITLES = {"classifier": "a classifier", "upsampler": "an upsampler"}
 
 
 def export(checkpoint: Checkpoint, name: str, out: Path, class_name: str | None = None) -> None:
@@ -24,6 +25,10 @@ def export(checkpoint: Checkpoint, name: str, out: Path, class_name: str | None 
     unet, metadata = checkpoint.unet, checkpoint.description
     if name in ORACLES:
         raise BadInput(f"{name} is a formula without weights. Export a trained checkpoint.")
+    if metadata.task != "diffusion":
+        raise BadInput(
+            f"{name} is {TASK_TITLES[metadata.task]}, which DDPMPipeline cannot sample from. Export another model."
+        )
     if type(unet) is not UNet2DModel:
         raise BadInput(
             f"Stock diffusers would misread the network of {name}: its attention heads or time embedding differ from "
@@ -35,18 +40,13 @@ def export(checkpoint: Checkpoint, name: str, out: Path, class_name: str | None 
         origin = f"{name}, {f'its class {class_name}' if class_name else 'without its classes'}"
     elif class_name is not None:
         raise BadInput(f"{name} has no classes. Remove --class.")
-    if out.exists():
+    if os.path.exists(out):
         raise BadInput(f"{out} already exists. Choose another folder.")
     metadata = replace(metadata, class_names=(), titles={}, guidance=False, origin=origin)
     card = model_card(metadata, sum(p.numel() for p in unet.parameters()), None)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    try:
-        scheduler = make_scheduler(checkpoint.beta_schedule, checkpoint.diffusion, checkpoint.scheduler)
-        save_checkpoint(partial / out.name, unet, scheduler, metadata, card)
-        (partial / out.name).rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    scheduler = make_scheduler(checkpoint.beta_schedule, checkpoint.diffusion, checkpoint.scheduler)
+    with new_checkpoint_folder(out) as partial:
+        save_checkpoint(partial, unet, scheduler, metadata, card)
 
 
 def _class_row(checkpoint: Checkpoint, class_name: str | None) -> int:

@@ -3,6 +3,7 @@
 huggingface_hub caches downloads and reads the cache when offline. Only JSON and safetensors files are requested.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,9 +33,9 @@ def local_folder(checkpoint: str | Path, files: Iterable[str] = CONFIGS) -> Path
     model on the Hub or, when offline, in the cache.
     """
     path = Path(checkpoint_source(checkpoint))
-    if path.is_dir():
+    if os.path.isdir(path):
         return path
-    if path.is_file():
+    if os.path.isfile(path):
         raise BadInput(_not_a_folder(path))
     name = path.as_posix()
     if not is_hub_id(name):
@@ -58,9 +59,9 @@ def checkpoint_source(text: str | Path) -> str | Path:
         if match := HUB_ADDRESS.match(text):
             return match[1]
     path = Path(text)
-    if path.suffix == ".safetensors" and path.is_file() and (path.parent / "config.json").is_file():
+    if path.suffix == ".safetensors" and os.path.isfile(path) and os.path.isfile(path.parent / "config.json"):
         path = path.parent
-    if path.name == "unet" and (path.parent / "model_index.json").is_file():
+    if path.name == "unet" and os.path.isfile(path.parent / "model_index.json"):
         path = path.parent
     return text if path == Path(text) else path
 

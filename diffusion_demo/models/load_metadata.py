@@ -1,5 +1,6 @@
 """Read the metadata of any checkpoint without importing torch."""
 
+import os
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -34,12 +35,12 @@ def load_metadata(folder: str | Path) -> CheckpointMetadata:
         return CheckpointMetadata(image_size=32, channels=3, num_train_timesteps=1000)
 
     name, folder = str(folder), local_folder(folder)
-    if not (folder / FILE).is_file():
+    if not os.path.isfile(folder / FILE):
         try:
             return diffusers_metadata(folder, name)
         except TypeError as error:
             raise BadInput(f"Cannot read the configs of {name} ({error}). Download or copy the model again.") from error
-    if not (folder / "model_index.json").is_file() and not has_classifier(folder):
+    if not os.path.isfile(folder / "model_index.json") and not has_classifier(folder):
         raise BadInput(NOT_A_CHECKPOINT.format(name))
     try:
         fields = read_json(folder / FILE)

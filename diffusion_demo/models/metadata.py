@@ -1,6 +1,7 @@
 """Metadata of a checkpoint folder (diffusion_demo.json), readable without importing torch."""
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def with_current_keys(content: dict[str, Any]) -> dict[str, Any]:
 
 def has_classifier(folder: Path) -> bool:
     """Return whether the checkpoint folder contains a classifier."""
-    return (folder / CLASSIFIER / "config.json").is_file()
+    return os.path.isfile(folder / CLASSIFIER / "config.json")
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
@@ -101,8 +102,8 @@ def checkpoints_in(folder: Path) -> list[Path]:
 
 def checkpoint_name(folder: str | Path) -> str:
     """Return a checkpoint's display name: the name of its folder, RUN/NAME inside a run, or its name on the Hub."""
-    if not Path(folder).is_absolute() and not Path(folder).is_dir():
+    if not Path(folder).is_absolute() and not os.path.isdir(folder):
         return Path(folder).as_posix()
     folder = Path(folder).resolve()
     run = folder.parent.parent
-    return f"{run.name}/{folder.name}" if (run / "config.json").is_file() else folder.name
+    return f"{run.name}/{folder.name}" if os.path.isfile(run / "config.json") else folder.name

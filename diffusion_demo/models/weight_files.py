@@ -1,6 +1,7 @@
 """The safetensors files of a network folder: one file or shards, in full or half precision, local or on the Hub."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,12 +62,12 @@ def fetch_weights(checkpoint: str | Path, folder: Path, network: Path) -> Weight
     for variant in VARIANTS:
         single, index = (network / name for name in _names(variant))
         local_folder(checkpoint, [(inside / file.name).as_posix() for file in (single, index)])
-        if single.is_file():
+        if os.path.isfile(single):
             return WeightFiles((single,), variant)
-        if index.is_file():
+        if os.path.isfile(index):
             shards = _shards(index)
             local_folder(checkpoint, [(inside / shard).as_posix() for shard in shards])
-            if lost := [shard for shard in shards if not (network / shard).is_file()]:
+            if lost := [shard for shard in shards if not os.path.isfile(network / shard)]:
                 raise BadInput(f"{network} is damaged or incomplete: {lost[0]} is missing. Copy the checkpoint again.")
             return WeightFiles(tuple(network / shard for shard in shards), variant)
     raise BadInput(_missing_weights(checkpoint, network))
@@ -92,7 +93,7 @@ def _shards(index: Path) -> list[str]:
 
 def _missing_weights(checkpoint: str | Path, network: Path) -> str:
     name = Path(checkpoint).as_posix()
-    if not Path(checkpoint).is_dir():
+    if not os.path.isdir(checkpoint):
         code = f"DiffusionPipeline as P; P.from_pretrained('{name}').save_pretrained('{Path(name).name}')"
         return (
             f"{name} has no {WEIGHTS} on the Hub or in the local cache. "
@@ -101,14 +102,14 @@ def _missing_weights(checkpoint: str | Path, network: Path) -> str:
     for variant in VARIANTS:
         stem, suffix = PICKLED.rsplit(".", 1)
         pickled = f"{stem}.{variant}.{suffix}" if variant else PICKLED
-        if (network / pickled).is_file():
+        if os.path.isfile(network / pickled):
             path, option = network.as_posix(), f", variant='{variant}'" if variant else ""
             code = f"UNet2DModel as U; U.from_pretrained('{path}'{option}).save_pretrained('{path}')"
             return (
                 f"The weights of {checkpoint} are pickled and could run code, so they are not loaded. "
                 f"Convert them: {_import_command(code)}."
             )
-    if others := sorted(file.name for file in network.glob("*.safetensors")):
+    if others := sorted(file.name for file in network.glob("*.safetensors") if os.path.isfile(file)):
         if all(_is_lora(network / name) for name in others):
             return (
                 f"{network} has only a LoRA ({others[0]}), which is not supported. "

@@ -1,5 +1,6 @@
 """Selection of the device and the precision for this machine."""
 
+import os
 import platform
 from functools import lru_cache
 from pathlib import Path
@@ -43,7 +44,7 @@ def _cpu_has(probe: str) -> bool:
 
 def _cpu_is_amd() -> bool:
     cpuinfo = Path("/proc/cpuinfo")
-    return "AuthenticAMD" in (cpuinfo.read_text() if cpuinfo.exists() else platform.processor())
+    return "AuthenticAMD" in (cpuinfo.read_text() if os.path.exists(cpuinfo) else platform.processor())
 
 
 def resolve_precision(precision: str, device: torch.device) -> str:

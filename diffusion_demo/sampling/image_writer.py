@@ -1,5 +1,6 @@
 """Sampling into a folder: one PNG per image with its settings inside, in batches, resuming where a run stopped."""
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -59,14 +60,11 @@ def sample_to_folder(
 ) -> list[Path]:
     """Write one PNG per image into `out`, in batches, and return the paths.
 
-    Existing images with the same settings are kept. progress(n) is called after every n images; upscale_with is an
-    upsampler; provenance is as in settings_of. Raises BadInput before the first image if the model or the upsampler
-    does not support the request, and if `out` cannot be written or holds images of these names with other settings.
+    Images with the same settings are kept. progress(n) is called after every n images; upscale_with is an upsampler;
+    provenance is as in settings_of. Raises BadInput before the first image if a model does not support the request, and
+    if `out` cannot be written or holds images of these names with other settings.
     """
-    description = checkpoint.description
-    request.check(description)
-    if upscale_with:
-        check_upsampling(upscale_with.description, description.channels, description.image_size, request)
+    _check_models(checkpoint, request, upscale_with)
     settings = settings_of(request, specs, checkpoint_name, checkpoint, **provenance)
     paths = [out / file_name(image.seed) for image in specs]
     try:
@@ -79,7 +77,7 @@ def sample_to_folder(
             batch_specs = [specs[i] for i in batch]
             images = to_uint8(last_step(sample_batch(checkpoint, request, batch_specs)).xt)
             if upscale_with:
-                steps = upsample(upscale_with, images, request, batch_specs, description.class_names)
+                steps = upsample(upscale_with, images, request, batch_specs, checkpoint.description.class_names)
                 images = to_uint8(last_step(steps).xt)
             for i, pixels in zip(batch, images, strict=True):
                 save_png(paths[i], to_pil(pixels), settings[i])
@@ -89,8 +87,16 @@ def sample_to_folder(
     return paths
 
 
+def _check_models(checkpoint: Checkpoint, request: Request, upscale_with: Checkpoint | None) -> None:
+    description = checkpoint.description
+    checkpoint.denoiser("fp32")  # raises BadInput for a classifier and an upsampler
+    request.check(description)
+    if upscale_with:
+        check_upsampling(upscale_with.description, description.channels, description.image_size, request)
+
+
 def _is_written(path: Path, settings: dict[str, Any]) -> bool:
-    if not path.exists():
+    if not os.path.exists(path):
         return False
     try:
         existing = read_settings(path)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from diffusion_demo.diffusion.process import Diffusion
 
 MAX_SEED = 2**48
+MAX_IMAGES = 1_000_000  # of one call, whose list of images is in memory
 MIN_SIGNAL = 1e-3  # the least abar_t at which a classifier guides ddim by default
 # Repeated here because its own module loads torch, which `--help` does not wait for. A test compares.
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -32,7 +33,7 @@ class Request:
     Raises BadInput, naming the field, for a value of another type or out of range. `check` compares with a model.
     """
 
-    num_images: int = setting(16, "Number of images.", title="The number of images", ge=1)
+    num_images: int = setting(16, "Number of images.", title="The number of images", ge=1, le=MAX_IMAGES)
     sampler: str = setting(
         PRESETS[DEFAULT][0],
         "dpm_solver is best at 8 to 20 steps, ddim from 25; ddpm, the papers' original method, needs 100 or more.",

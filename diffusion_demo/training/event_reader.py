@@ -1,5 +1,6 @@
 """Incremental reader of the events of a run: each call parses only the lines that are new."""
 
+import os
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -36,9 +37,9 @@ class EventReader:
 
         Raises OSError if the file cannot be read, and ValueError for a line that is not an event.
         """
-        if not self._file.exists():
+        if not os.path.exists(self._file):
             return self._forget()
-        if not self._file.is_file():  # opening a pipe would wait for a writer forever
+        if not os.path.isfile(self._file):  # opening a pipe would wait for a writer forever
             raise OSError(f"{self._file.name} is not a regular file")
         with self._file.open("rb") as file:
             # The OS reuses inodes, so the first line, which holds the process id, is compared as well.

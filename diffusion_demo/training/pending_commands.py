@@ -1,5 +1,6 @@
 """Commands in control.jsonl that a trainer has not carried out yet. The trainer reads only the type of a command."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def _is_pending(line: Any, log: EventReader) -> bool:
 def _tail(file: Path) -> list[Any]:
     """Return the last lines of a control.jsonl that are JSON."""
     try:
-        if not file.is_file():
+        if not os.path.isfile(file):
             return []
         with file.open("rb") as stream:
             stream.seek(max(0, file.stat().st_size - TAIL_BYTES))

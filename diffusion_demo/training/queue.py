@@ -91,7 +91,10 @@ def read_queue(runs: Path) -> Queue:
         return queue
     except FileNotFoundError:
         return Queue()
-    except (OSError, ValueError, ValidationError, TypeError) as error:
+    except OSError as error:
+        reason = error.strerror or error
+        raise BadInput(f"Cannot read {runs / FILE} ({reason}). Check the permissions of the runs folder.") from error
+    except (ValueError, ValidationError, TypeError) as error:
         raise BadInput(f"The queue of runs cannot be read. Delete {runs / FILE} to empty it.") from error
 
 

@@ -45,7 +45,7 @@ class RunFolder:
     @property
     def exists(self) -> bool:
         """Whether a run has started in this folder."""
-        return self.config_file.is_file()
+        return os.path.isfile(self.config_file)
 
     def siblings(self) -> list["RunFolder"]:
         """Return the other runs in the folder of this one, the newest first."""
@@ -92,7 +92,7 @@ class RunFolder:
 
     def _remove_start(self) -> None:
         """Remove what was written before the run started, and the folder unless it holds anything else."""
-        if self.events_file.is_file() and not self.events_file.stat().st_size:
+        if os.path.isfile(self.events_file) and not self.events_file.stat().st_size:
             self.events_file.unlink()
         for file in (self.path / ".lock", self.scan_cache, *(self.cache / name for name in CACHE_FILES)):
             file.unlink(missing_ok=True)
@@ -122,8 +122,8 @@ class RunFolder:
 
     def begin_call(self) -> None:
         """Remove the incomplete last line of a killed process, and skip the control lines of earlier calls."""
-        self._control_start = self.control_file.stat().st_size if self.control_file.is_file() else 0
-        if self.events_file.exists():
+        self._control_start = self.control_file.stat().st_size if os.path.isfile(self.control_file) else 0
+        if os.path.exists(self.events_file):
             events = self.events_file.read_bytes()
             if events and not events.endswith(b"\n"):
                 with atomic_path(self.events_file) as temporary:
@@ -134,7 +134,7 @@ class RunFolder:
 
         Raises OSError when the write fails.
         """
-        size = self.events_file.stat().st_size if self.events_file.exists() else 0
+        size = self.events_file.stat().st_size if os.path.exists(self.events_file) else 0
         try:
             with self.events_file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(event.to_json()) + "\n")
@@ -145,7 +145,7 @@ class RunFolder:
 
     def events(self) -> list[dict[str, Any]]:
         """Return the events of all complete lines of events.jsonl. Raises OSError or ValueError if it is damaged."""
-        if not self.events_file.exists():
+        if not os.path.exists(self.events_file):
             return []
         lines = read_regular(self.events_file).decode().splitlines(keepends=True)
         return [check_event(parse_json(line)) for line in lines if line.endswith("\n")]
@@ -169,7 +169,7 @@ class RunFolder:
         """Return the complete lines of control.jsonl since the last call; none while the file cannot be read."""
         try:
             # A pipe or a folder in its place must not block or end the training.
-            if not self.control_file.is_file() or self.control_file.stat().st_size <= self._control_start:
+            if not os.path.isfile(self.control_file) or self.control_file.stat().st_size <= self._control_start:
                 return []
             with self.control_file.open("rb") as file:
                 file.seek(self._control_start)
@@ -186,9 +186,11 @@ class RunFolder:
         """Return the checkpoint that the file `latest` names, else the one of the highest step, else None."""
         with suppress(OSError, ValueError):  # the file is missing or damaged
             named = self.checkpoints / read_regular(self.checkpoints / "latest").decode().strip()
-            if named.parent == self.checkpoints and named.is_dir():
+            if named.parent == self.checkpoints and os.path.isdir(named):
                 return named
-        folders = (path for path in self.checkpoints.glob("step_*") if path.name[5:].isdecimal() and path.is_dir())
+        folders = (
+            path for path in self.checkpoints.glob("step_*") if path.name[5:].isdecimal() and os.path.isdir(path)
+        )
         return max(folders, key=lambda path: int(path.name[5:]), default=None)
 
     def best(self) -> Path | None:
@@ -228,7 +230,7 @@ def resolve_checkpoint(path: str | Path) -> Path:
     A folder precedes the bundled checkpoint of the same name.
     """
     path = Path(checkpoint_source(path))
-    if path.is_dir():
+    if os.path.isdir(path):
         return RunFolder(path).latest() or path
     return bundled_checkpoint(path.as_posix()) or path
 
@@ -239,4 +241,4 @@ def resolve_init_from(text: str | Path) -> str:
     A path becomes absolute, so that it is valid in any working directory; the name of a model on the Hub is unchanged.
     """
     checkpoint = resolve_checkpoint(text)
-    return str(checkpoint.resolve()) if checkpoint.is_dir() else checkpoint.as_posix()
+    return str(checkpoint.resolve()) if os.path.isdir(checkpoint) else checkpoint.as_posix()

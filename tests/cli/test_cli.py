@@ -1,7 +1,9 @@
 """Command line: real processes with their files, exit codes and error messages."""
 
+import errno
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -13,7 +15,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from diffusion_demo.cli import main
+from diffusion_demo.cli import doctor, main
 from diffusion_demo.images import read_settings
 from tests.conftest import ROOT
 
@@ -174,7 +176,7 @@ def test_sample_rejects_invalid_options_and_writes_nothing(
         (["--steps", "many"], "not many"),
         (["--steps", "ddim300"], "stride over 1000"),
         (["--steps", "up:4"], "'up'"),
-        (["--num-images", "0"], "at least 1, not 0"),
+        (["--num-images", "0"], "from 1 to 1000000, not 0"),
         (["--sampler", "euler"], "ddpm, ddim, dpm_solver"),
         (["--eta", "2"], "not 2"),
         (["--seed", "-1"], "not -1"),
@@ -247,7 +249,7 @@ def test_doctor_reports_as_text_and_as_json(command, tmp_path):
 
 KILLED_AT_THE_FOURTH_IMAGE = """
 import os, signal, sys
-from diffusion_demo.cli import main
+from diffusion_demo.cli import doctor, main
 
 rename, renamed = os.replace, []
 
@@ -285,3 +287,60 @@ def test_a_run_folder_resolves_to_its_latest_checkpoint(command, trained_run, tm
     done = command("sample", "--checkpoint", trained_run, "--num-images", 1, *FAST, "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert read_settings(tmp_path / "out" / "seed_00000000.png")["checkpoint"] == "run/step_000012"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sample", "--checkpoint", "{}", "--out", "out"),
+        ("train", "--data", "{}", "--data", ".", "--run", "run", "--max-steps", "1"),
+        ("train", "--data", ".", "--init-from", "{}", "--run", "run", "--max-steps", "1"),
+        ("train", "--resume", "--run", "{}", "--max-steps", "1"),
+        ("evaluate", "--samples", ".", "--data", ".", "--save-npz", "{}.npz"),
+        ("import", "{}", "--out", "out"),
+        ("import", "file.pt", "--out", "{}"),
+        ("export", "--checkpoint", "{}", "--out", "out"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:3]),
+)
+def test_a_name_that_is_too_long_for_the_disk_is_rejected_on_one_line(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([word.format("long" * 100) for word in arguments]) == 2
+    assert_one_line(capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_error_of_the_disk_is_one_line_and_one_of_the_program_a_traceback(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "run", raises(PermissionError(errno.EACCES, "Permission denied", "/closed/file")))
+    assert main(["doctor"]) == 2 and "/closed/file (Permission denied)" in assert_one_line(capsys.readouterr().err)
+    monkeypatch.setattr(doctor, "run", raises(FileNotFoundError(errno.ENOENT, "No such file", "/ours/asset.css")))
+    with pytest.raises(FileNotFoundError):
+        main(["doctor"])
+
+
+def test_a_folder_that_was_deleted_under_the_terminal_is_named(environment, tmp_path):
+    line = f"mkdir gone && cd gone && rmdir ../gone && {shlex.quote(sys.executable)} -m diffusion_demo doctor"
+    done = subprocess.run(
+        line, shell=True, cwd=tmp_path, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "current folder no longer exists" in assert_one_line(done.stderr)
+
+
+def test_a_model_that_makes_no_images_is_refused_before_a_folder_is_made(tmp_path, capsys):
+    assert main(["sample", "--checkpoint", "avatars-64", "--out", str(tmp_path / "out")]) == 2
+    assert "is an upsampler" in assert_one_line(capsys.readouterr().err) and not list(tmp_path.iterdir())
+
+
+def raises(error):
+    """Return a function that raises `error`."""
+
+    def fail(*arguments):
+        raise error
+
+    return fail
+
+
+def assert_one_line(text):
+    """Assert that a text is one sentence on one line, without a progress bar, and return it."""
+    assert text.count("\n") == 1 and text.endswith(".\n"), text
+    return text

@@ -178,6 +178,18 @@ def test_odd_members_of_a_list_are_named_and_the_rest_goes_on(tmp_path):
     )
 
 
+def test_what_a_training_run_wrote_into_the_folder_of_its_images_is_left_out(tmp_path):
+    write_colors(tmp_path, 2)
+    for run in (tmp_path, tmp_path / "runs" / "mine"):
+        (run / "samples").mkdir(parents=True)
+        write_colors(run / "samples", 1, start=5)
+        (run / "config.json").write_text("{}")
+        (run / "events.jsonl").write_text("")
+    report = scan(tmp_path)
+    assert {entry.name for entry in report.entries} == GOOD and not report.ignored
+    assert [note for note in report.notes if "runs/mine holds a training run" in note]
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [

@@ -1,5 +1,6 @@
 """Exported checkpoints: stock diffusers draws the same samples from the same noise."""
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -94,3 +95,21 @@ def test_a_network_that_diffusers_would_misread_is_refused(checkpoint, tmp_path)
 
     with pytest.raises(BadInput, match="misread"):
         export(replace(checkpoint, unet=Other.from_config(checkpoint.unet.config)), "other", tmp_path / "out")
+
+
+def test_an_exported_checkpoint_may_be_read_by_everybody_whom_the_umask_allows(random_checkpoint, tmp_path):
+    before = os.umask(0o027)
+    try:
+        export(load_checkpoint(random_checkpoint), "ours", tmp_path / "plain")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "plain").rglob("*") if path.is_file()} == {0o640}
+
+
+def test_only_a_model_that_makes_images_is_exported(random_checkpoint, tmp_path):
+    ours = load_checkpoint(random_checkpoint)
+    for task in ("classifier", "upsampler"):
+        other = replace(ours, description=replace(ours.description, task=task))
+        with pytest.raises(BadInput, match=rf"^other is an? {task}, which DDPMPipeline cannot sample from\."):
+            export(other, "other", tmp_path / "out")
+    assert not list(tmp_path.iterdir())

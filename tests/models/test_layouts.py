@@ -1,6 +1,7 @@
 """The layouts in which people keep checkpoints: read as the same model, or refused with what to do."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from diffusers import UNet2DModel
 from safetensors.torch import load_file, save_file
 
+from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.export import export
 from diffusion_demo.models.load_metadata import load_metadata
@@ -155,3 +157,25 @@ def test_no_path_of_this_machine_is_saved(checkpoint, random_checkpoint, tmp_pat
 def test_bundled_checkpoints_hold_no_path_of_the_machine_that_trained_them():
     configs = list((Path(__file__).parents[2] / "checkpoints").glob("*/*/config.json"))
     assert configs and not [file for file in configs if "_name_or_path" in json.loads(file.read_text())]
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_a_pipe_or_a_folder_in_place_of_the_weights_is_named_and_nothing_waits_for_it(
+    random_checkpoint, tmp_path, make
+):
+    copy = Path(shutil.copytree(random_checkpoint, tmp_path / "copy"))
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.unlink()
+    make(weights)
+    with pytest.raises(BadInput, match=r"diffusion_pytorch_model.safetensors is missing"):
+        load_checkpoint(copy)
+
+
+@pytest.mark.parametrize("change", [{"channels": 1}, {"num_train_timesteps": 7}])
+def test_metadata_of_another_model_are_damaged(random_checkpoint, tmp_path, change):
+    copy = Path(shutil.copytree(random_checkpoint, tmp_path / "copy"))
+    metadata = json.loads((copy / "diffusion_demo.json").read_text())
+    (copy / "diffusion_demo.json").write_text(json.dumps(metadata | change))
+    with pytest.raises(BadInput, match=r"diffusion_demo.json is damaged: it says \d input channels"):
+        load_checkpoint(copy)

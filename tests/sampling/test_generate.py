@@ -138,8 +138,8 @@ def test_an_invalid_request_is_rejected_before_the_first_step(checkpoint):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_images": 0}, "at least 1, not 0"),
-        ({"num_images": -3}, "at least 1, not -3"),
+        ({"num_images": 0}, "from 1 to 1000000, not 0"),
+        ({"num_images": -3}, "from 1 to 1000000, not -3"),
         ({"sampler": "euler"}, "one of ddpm, ddim, dpm_solver, not 'euler'"),
         ({"steps": 0}, "1 to 1000.*not 0"),
         ({"steps": 1001}, "1 to 1000.*not 1001"),

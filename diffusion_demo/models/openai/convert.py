@@ -1,6 +1,6 @@
 """Convert an OpenAI network (improved-diffusion, guided-diffusion) to a checkpoint folder."""
 
-import tempfile
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.errors import BadInput
-from diffusion_demo.models.checkpoint import make_scheduler, save_checkpoint
+from diffusion_demo.models.checkpoint import make_scheduler, new_checkpoint_folder, save_checkpoint
 from diffusion_demo.models.classifier import save_classifier_checkpoint
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.model_card import model_card
@@ -58,7 +58,7 @@ def import_network(file: Path, out: Path, options: ImportOptions, command: str =
 
     `command` is recorded in the metadata. Raises BadInput if the file cannot be imported, or `out` cannot be written.
     """
-    if out.exists():
+    if os.path.exists(out):
         raise BadInput(f"{out} already exists. Choose another folder for --out.")
     tensors = read_tensors(file, options.weights)
     try:
@@ -81,16 +81,8 @@ def import_network(file: Path, out: Path, options: ImportOptions, command: str =
     card = model_card(metadata, parameters, network=result.network)
     assert options.beta_schedule is not None
     scheduler = make_scheduler(options.beta_schedule, converted.diffusion)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as partial:
-            folder = Path(partial) / "checkpoint"
-            converted.save(folder, network, scheduler, metadata, card)
-            folder.rename(out)
-    except OSError as error:
-        raise BadInput(
-            f"Cannot write to {out} ({error.strerror or error}). Choose another folder for --out."
-        ) from error
+    with new_checkpoint_folder(out) as partial:
+        converted.save(partial, network, scheduler, metadata, card)
     return result
 
 

@@ -1,5 +1,6 @@
 """Read a state dict from a file of torch.save without running any code in it."""
 
+import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -24,9 +25,9 @@ def read_tensors(file: Path, chosen: str | None = None) -> Mapping[str, Tensor]:
     Raises BadInput if there are several, or averaged weights in another form beside it, and none is chosen, and for
     anything but a dictionary.
     """
-    if file.is_dir():
+    if os.path.isdir(file):
         raise BadInput(f"{file} is a folder. Use it directly with --checkpoint.")
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise BadInput(f"No file at {file}. Check the path.")
     try:
         with warnings.catch_warnings(action="ignore"):

@@ -1,6 +1,7 @@
 """First view of a model, before its first run: the replayed example of a bundled one, or an invitation."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -88,7 +89,7 @@ def _thumbnails(checkpoint: Path, metadata: CheckpointMetadata) -> dict[str, str
     if checkpoint.parent != CHECKPOINTS:
         return {}
     paths = {name: checkpoint / THUMBNAILS / f"{name}.png" for name in metadata.class_names}
-    return {name: f"url({data_uri(path.read_bytes())})" for name, path in paths.items() if path.is_file()}
+    return {name: f"url({data_uri(path.read_bytes())})" for name, path in paths.items() if os.path.isfile(path)}
 
 
 def _css_string(text: str) -> str:

@@ -1,5 +1,6 @@
 """Models offered by the page: bundled ones, the latest and best checkpoint of every run, imported ones and oracles."""
 
+import os
 from pathlib import Path
 
 import gradio as gr
@@ -87,7 +88,7 @@ def model_title(name: str, folder: Path) -> str:
 
 
 def _belongs_to_run(folder: Path) -> bool:
-    return (folder.parent.parent / "config.json").is_file()
+    return os.path.isfile(folder.parent.parent / "config.json")
 
 
 def _task_of(folder: Path) -> str | None:

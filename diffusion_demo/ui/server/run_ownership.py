@@ -5,6 +5,7 @@ Ownership is not enforced on a local page.
 
 import hashlib
 import hmac
+import os
 import secrets
 import threading
 from collections import OrderedDict
@@ -50,7 +51,7 @@ def owns(run: RunFolder, owner_token: object) -> bool:
     if not settings().public:
         return True
     file = run.path / OWNER_FILE
-    if not is_token(owner_token) or not file.is_file():
+    if not is_token(owner_token) or not os.path.isfile(file):
         return False
     try:
         stored_hash = read_regular(file, 1000).strip()

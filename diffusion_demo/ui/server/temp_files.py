@@ -55,4 +55,4 @@ def delete_old(max_age_seconds: float, protected: Container[str]) -> None:
         for path in (Path(parent, name) for name in (*files, *folders)):
             with suppress(OSError):  # already deleted, or a folder that is not empty
                 if str(path) not in protected and path.lstat().st_ctime < oldest:
-                    path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+                    path.rmdir() if os.path.isdir(path) and not path.is_symlink() else path.unlink()

@@ -1,5 +1,6 @@
 """Quota of temporary files: running totals of bytes and files, reserved before an upload is received."""
 
+import os
 import shutil
 import threading
 from collections.abc import Iterable, Iterator
@@ -126,7 +127,7 @@ class UploadQuota:
     def release_deleted(self) -> None:
         """Subtract the files that housekeeping has deleted from the totals. Call it after each deletion."""
         with self._lock:
-            for path in [path for path in self._finished if not path.exists()]:
+            for path in [path for path in self._finished if not os.path.exists(path)]:
                 owners, used = self._finished.pop(path)
                 self._add(owners, used, -1)
 

@@ -1,5 +1,6 @@
 """Scan of the images on the Train tab, and the report on them, with one-click fixes."""
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -115,7 +116,7 @@ def restore(
     with _lock:
         source = _last_sources.get(owner_token) if run_ownership.is_token(owner_token) else None
     paths = source if isinstance(source, tuple) else (source,) if source else ()
-    if not paths or not all(Path(path).exists() for path in paths):
+    if not paths or not all(os.path.exists(path) for path in paths):
         return UNCHANGED
     return _scan(lambda: source, latest, class_from, values, progress)
 

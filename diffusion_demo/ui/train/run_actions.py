@@ -68,7 +68,9 @@ def rename(name: str | None, owner_token: object, new_name: str) -> gr.Dropdown:
     if not settings().watch:
         new += f"-{secrets.token_hex(8)}"  # names of private runs cannot be guessed
     if new != run.path.name:
-        if new.casefold() in {other.casefold() for other in run_list.all_names()} or (model_list.RUNS / new).exists():
+        if new.casefold() in {other.casefold() for other in run_list.all_names()} or os.path.exists(
+            model_list.RUNS / new
+        ):
             raise gr.Error(f"A run named {new} already exists. Choose another name.", print_exception=False)
         _rename(run, model_list.RUNS / new, "rename")
     return gr.Dropdown(run_list.visible_names(owner_token), value=new)
@@ -82,7 +84,7 @@ def check_not_trained(run: RunFolder, deed: str) -> None:
 
 def _rename(run: RunFolder, target: Path, deed: str) -> None:
     try:
-        if run.path.exists():  # a run that was removed from the queue is already deleted
+        if os.path.exists(run.path):  # a run that was removed from the queue is already deleted
             run.path.rename(target)
     except OSError as error:
         raise gr.Error(
@@ -118,7 +120,7 @@ def _data_of(run: RunFolder) -> str | tuple[str, ...]:
 
 def _is_own_file(folder: Path, path: Path) -> bool:
     """Return whether a path is a regular file that really lies in the folder of the run."""
-    return path.is_file() and not path.is_symlink() and path.resolve().is_relative_to(folder.resolve())
+    return os.path.isfile(path) and not path.is_symlink() and path.resolve().is_relative_to(folder.resolve())
 
 
 def _without_paths(run: RunFolder) -> str:

@@ -38,10 +38,10 @@ def store(files: list[tuple[str, str]]) -> Path:
     in_folders = not zips and any("/" in member for member in members.values())
     folder = UPLOADS / _digest(sources, members if in_folders else {})
     name = _stored_name(zips, list(members.values()) if in_folders else [])
-    if (folder / name).exists():
+    if os.path.exists(folder / name):
         folder.touch()  # housekeeping deletes unused uploads by age
         return folder / name
-    disk_quota.check(sum(path.stat().st_size for path in sources if path.is_file()))
+    disk_quota.check(sum(path.stat().st_size for path in sources if os.path.isfile(path)))
 
     def write(partial: Path) -> None:
         partial.mkdir(parents=True)
@@ -115,7 +115,7 @@ def synthetic_images() -> Path:
     from diffusion_demo.data.synthetic_shapes import write_synthetic
 
     target = UPLOADS / "drawn" / "shapes"
-    if not target.exists():
+    if not os.path.exists(target):
         _write_folder(target.parent, lambda partial: write_synthetic(partial / target.name))
     return target
 
@@ -130,7 +130,7 @@ def _write_folder(folder: Path, write: Callable[[Path], object]) -> None:
         write(partial)
         os.rename(partial, folder)
     except OSError as error:
-        if folder.exists():
+        if os.path.exists(folder):
             return
         raise BadInput(f"Cannot store the images ({error.strerror or error}). Free some disk space.") from error
     finally:
