@@ -90,7 +90,7 @@ def _parse_metrics(parsed: argparse.Namespace) -> list[str]:
     if not (parsed.checkpoint or parsed.samples):
         raise BadInput("Nothing to evaluate. Give a checkpoint with --checkpoint or images with --samples.")
     names: str = parsed.metrics or ("nll,fd" if parsed.checkpoint else "fd")
-    metrics = names.split(",")
+    metrics = [name.strip() for name in names.split(",")]
     if not all(name in METRICS for name in metrics):
         raise BadInput(f"Metrics must be a comma-separated list of {', '.join(METRICS)}, not {parsed.metrics!r}.")
     if "nll" in metrics and not parsed.checkpoint:

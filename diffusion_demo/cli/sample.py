@@ -75,7 +75,7 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
     if parsed.json:
         print(json.dumps({"files": [str(path) for path in paths]}))
     else:
-        print(f"{len(paths)} images in {parsed.out}")
+        print(f"{len(paths)} image{'s' * (len(paths) != 1)} in {parsed.out}")
     return 0
 
 

@@ -194,11 +194,11 @@ class Report:
         count = sum(entry.has_frames for entry in self.entries)
         if not count:
             return None
-        return f"{count:,} images are animated or have several pages. Only the first frame of each is used."
+        return f"Images that are animated or have several pages: {count:,}. Only the first frame of each is used."
 
     def _warn_profiles(self) -> str | None:
         count = sum(entry.has_profile for entry in self.entries)
-        return f"{count:,} images have a color profile. Their colors are converted to sRGB." if count else None
+        return f"Images with a color profile: {count:,}. Their colors are converted to sRGB." if count else None
 
     def _warn_values(self) -> str | None:
         if self.extremes is None:
@@ -206,7 +206,7 @@ class Report:
         count = sum(entry.extremes is not None for entry in self.entries)
         (low, high), (black, white) = self.extremes, smallest_range(*self.extremes)
         return (
-            f"{count:,} images have more than 8 bits, with values from {low:g} to {high:g}. "
+            f"Images of more than 8 bits: {count:,}, with values from {low:g} to {high:g}. "
             f"In all of them {black:g} becomes black and {white:g} white."
         )
 
@@ -228,7 +228,7 @@ class Report:
         training = sum(not entry.held_out for entry in self.entries)
         if training >= MIN_TRAINING_IMAGES:
             return None
-        return f"Only {training} images to train on. The model will mostly reproduce them; add more images."
+        return f"Only {training} image{'s' * (training != 1)} to train on. The model will mostly reproduce them; add more images."
 
     def _warn_small(self, transform: ImageTransform) -> str | None:
         small, size = sum(entry.side < transform.image_size for entry in self.entries), transform.image_size

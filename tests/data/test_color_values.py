@@ -143,7 +143,7 @@ def test_colors_of_a_profile_become_srgb(mode, kind, tmp_path):
     (tmp_path / "a.png").write_bytes(odd.saved(made, kind, icc_profile=profile(b"GRAY" if is_gray else b"RGB ")))
     report = scan(tmp_path)
     assert report.entries[0].has_profile and report.entries[0].gray
-    assert "1 images have a color profile. Their colors are converted to sRGB." in report.warnings
+    assert "Images with a color profile: 1. Their colors are converted to sRGB." in report.warnings
     image = load(report, 16, 3, held_out=False).images[0].numpy()
     np.testing.assert_allclose(image, np.broadcast_to(encoded(RAMP), image.shape), atol=1.5)
 

@@ -254,7 +254,7 @@ LAYOUTS = {
         deep_colors,
         3,
         {},
-        ["3 images have more than 8 bits, with values from 0 to 4095", "4095 white"],
+        ["Images of more than 8 bits: 3, with values from 0 to 4095", "4095 white"],
     ),
     "damaged labels": (
         also(files("x/a.png", "y/b.png"), dataset__json="{"),
@@ -284,16 +284,16 @@ LAYOUTS = {
         sixteen_bits,
         3,
         {},
-        ["3 images have more than 8 bits, with values from 0 to 3839", "0 becomes black and 4095 white"],
+        ["Images of more than 8 bits: 3, with values from 0 to 3839", "0 becomes black and 4095 white"],
     ),
     "floats from 0 to 1": (floats, 2, {}, ["values from 0 to 0.9375.", "1 white"]),
     "floats beside 16 bits": (
         lambda folder: (floats(folder), sixteen_bits(folder)),
         5,
         {},
-        ["5 images have more than 8 bits", "which appear black beside the others: 2."],
+        ["Images of more than 8 bits: 5,", "which appear black beside the others: 2."],
     ),
-    "animations and pages": (animations, 4, {}, ["4 images are animated or have several pages"]),
+    "animations and pages": (animations, 4, {}, ["Images that are animated or have several pages: 4."]),
 }
 
 

@@ -13,7 +13,7 @@ from diffusion_demo.evaluation.report import report_lines
 from diffusion_demo.evaluation.samples import load_samples
 from diffusion_demo.images import read_settings, save_png
 
-COMPARED = "fd,sfd,is,pr,nn"
+COMPARED = "fd, sfd, is, pr, nn"
 
 
 def run(capsys, *arguments):
