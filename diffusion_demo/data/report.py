@@ -228,7 +228,8 @@ class Report:
         training = sum(not entry.held_out for entry in self.entries)
         if training >= MIN_TRAINING_IMAGES:
             return None
-        return f"Only {training} image{'s' * (training != 1)} to train on. The model will mostly reproduce them; add more images."
+        images = f"{training} image{'s' * (training != 1)}"
+        return f"Only {images} to train on. The model will mostly reproduce them; add more images."
 
     def _warn_small(self, transform: ImageTransform) -> str | None:
         small, size = sum(entry.side < transform.image_size for entry in self.entries), transform.image_size

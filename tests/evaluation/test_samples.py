@@ -57,7 +57,7 @@ def test_all_metrics_share_one_set_of_samples(measured):
         and report["seed"] == 5
         and "nll" not in report
     )
-    for name in COMPARED.split(","):
+    for name in COMPARED.split(", "):
         assert (
             report[name]["samples"] == 24
             and report[name]["reference"] == 60
