@@ -173,7 +173,8 @@ def as_denoiser(unet: nn.Module, precision: str, small: Tensor | None = None) ->
     device, config = cast(torch.device, unet.device), getattr(unet, "config", {})
     if (config.get("in_channels", 3) in (1, 3)) != (small is None):
         raise BadInput(
-            "This model is an upsampler, which only enlarges images. Choose another model, and use this one as its upsampler."
+            "This model is an upsampler, which only enlarges images. Choose another model and use this one as its "
+            "upsampler."
             if small is None
             else "This model is not an upsampler, so it cannot enlarge images. Choose an upsampler."
         )
