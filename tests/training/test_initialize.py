@@ -363,7 +363,7 @@ def test_a_state_that_was_saved_with_the_names_of_torch_compile_is_loaded(tmp_pa
     state = tmp_path / "state"
     averages = {0.9: make_average(compiled, 0.9, True)}
     optimizer = torch.optim.AdamW(compiled.parameters())
-    save_state(state, compiled, optimizer, averages, None, {"step": 3})
+    save_state(state, compiled, optimizer, averages, None, {"step": 3, "initial_images": 0})
     weights = load_file(state / "weights.safetensors")
     save_file({wrapper + name: weight for name, weight in weights.items()}, state / "weights.safetensors")
     load_state(state, unet, torch.optim.AdamW(unet.parameters()), {0.9: make_average(unet, 0.9, True)}, None)
