@@ -67,7 +67,7 @@ def flush(path: Path) -> None:
 
 
 def _share(path: Path) -> None:
-    """Give every file of a tree the permissions of its folder, which follow the umask.
+    """Give every file in a folder tree the permissions of its folder, which follow the umask.
 
     safetensors (0.8) writes files that their owner alone can read, so nobody else could open the checkpoint.
     """

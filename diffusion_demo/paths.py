@@ -45,7 +45,7 @@ def runs_folder() -> Path:
 
 
 def pasted_path(text: str) -> str:
-    """Return the path that a pasted text means: without quotes around it, a file:// address, or ~ for the home folder.
+    """Return a pasted path without surrounding quotes or file://, and with ~ expanded.
 
     A backslash before a space, as terminals and file managers paste it, is removed if only then something exists there.
     """
@@ -55,14 +55,14 @@ def pasted_path(text: str) -> str:
     if text.lower().startswith("file:"):
         text = unquote(re.sub(r"^file:(//(localhost)?(?=/))?", "", text, flags=re.IGNORECASE))
     if text.startswith("~"):
-        with suppress(RuntimeError, ValueError):  # no such user; that the path does not exist is reported elsewhere
+        with suppress(RuntimeError, ValueError):  # no such user; the caller reports the missing path
             text = str(Path(text).expanduser())
     unescaped = text.replace("\\ ", " ")
     return unescaped if unescaped != text and not os.path.exists(text) and os.path.exists(unescaped) else text
 
 
 def path_option(text: str) -> Path:
-    """Return the path that the text of a command-line option means, for argparse."""
+    """Return the path given as a command-line option; a `type` of argparse."""
     return Path(pasted_path(text))
 
 

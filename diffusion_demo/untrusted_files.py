@@ -1,4 +1,4 @@
-"""Reading of files that may be damaged or tampered with: size and depth are bounded, and nothing is waited for."""
+"""Read files that may be damaged or malicious: size and nesting depth are bounded, and reading never blocks."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Check what ruff cannot: `python -m scripts.lint` names functions and modules that are too long, and unsafe look-ups.
+"""Check what ruff cannot: `python -m scripts.lint` names long functions and packages, and path checks that may raise.
 
 CI and the pre-commit hooks run it.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("diffusion_demo", "scripts", "tests", "benchmarks")
 MAX_FUNCTION_LINES = 40
-LOOKUPS = {"exists": "os.path.exists", "is_dir": "os.path.isdir", "is_file": "os.path.isfile"}
+PATH_CHECKS = {"exists": "os.path.exists", "is_dir": "os.path.isdir", "is_file": "os.path.isfile"}
 MAX_MATHEMATICS_LINES = 1500  # diffusion_demo/diffusion as a whole: it should be read in one sitting
 
 
@@ -23,23 +23,23 @@ def long_functions(file: Path) -> Iterator[str]:
                 yield f"{file}:{node.lineno}: {node.name} has {lines} lines, more than {MAX_FUNCTION_LINES}"
 
 
-def raising_lookups(file: Path) -> Iterator[str]:
-    """Yield one sentence for every Path.exists, is_dir and is_file.
+def raising_path_checks(file: Path) -> Iterator[str]:
+    """Yield one sentence for every call of Path.exists, is_dir and is_file.
 
     Before Python 3.14 they raise OSError for a name that is too long and in a folder that must not be read.
     """
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         match node:
-            case ast.Call(ast.Attribute(attr=name), args=[], keywords=[]) if name in LOOKUPS:
-                yield f"{file}:{node.lineno}: {name}() may raise; use {LOOKUPS[name]}"
+            case ast.Call(ast.Attribute(attr=name), args=[], keywords=[]) if name in PATH_CHECKS:
+                yield f"{file}:{node.lineno}: {name}() may raise; use {PATH_CHECKS[name]}"
 
 
 def findings(root: Path = ROOT) -> list[str]:
-    """Return one sentence for every function and every package that is too long, and for every unsafe look-up."""
+    """Return one sentence for every function and package that is too long, and for every path check that may raise."""
     found = [
         each for folder in FOLDERS for file in sorted((root / folder).rglob("*.py")) for each in long_functions(file)
     ]
-    found += [each for file in sorted((root / "diffusion_demo").rglob("*.py")) for each in raising_lookups(file)]
+    found += [each for file in sorted((root / "diffusion_demo").rglob("*.py")) for each in raising_path_checks(file)]
     mathematics = (root / "diffusion_demo" / "diffusion").glob("*.py")
     lines = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in mathematics)
     if lines > MAX_MATHEMATICS_LINES:

@@ -204,8 +204,9 @@ TOO_LARGE = f"The file is larger than {MAX_FILE_BYTES // 1_000_000} MB. Make it 
 NOT_A_REGULAR_FILE = "Not a regular file. Replace it with an image."
 LINK_TO_FOLDER = "A symbolic link to a folder is not followed. Replace it with the folder itself."
 LINK_OUTSIDE = "The symbolic link points outside the folder. Replace it with the image itself."
-RUN_FILES, RUN_FOLDERS = {"config.json", "events.jsonl"}, {"samples", "checkpoints", "cache"}  # training.run_folder
 BROKEN_LINK = "The symbolic link is broken. Replace it with the image itself."
+# As in training.run_folder.
+RUN_FILES, RUN_FOLDERS = {"config.json", "events.jsonl"}, {"samples", "checkpoints", "cache"}
 
 
 def list_folder(root: Path) -> Listing:

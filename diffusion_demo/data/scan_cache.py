@@ -18,7 +18,7 @@ MIN_AGE_SECONDS = 2.0
 
 
 class ScanCache:
-    """Scan results of the images of a source, by label; each image is recognized by its stamp.
+    """Scan results of the images of a source, by label; each image is identified by its stamp.
 
     The file has one JSON line for each image. Instead of a damaged or missing one, the cache starts from the first of
     `others` that can be read, or empty.

@@ -1,6 +1,6 @@
 """Defaults of sampling, for the command line, the page, its API, evaluation and `Request` alike."""
 
-# Repeated here because the module of the samplers loads torch, which `--help` does not wait for. A test compares.
+# Repeated here so that `--help` need not import torch. A test compares both copies.
 SAMPLER_TITLES = {"ddpm": "DDPM", "ddim": "DDIM", "dpm_solver": "DPM-Solver++"}
 DEFAULT_ETA = {"dpm_solver": 0.5}  # 0 for the other samplers
 # By the Frechet distances in docs/results.md, 8 to 12 steps of dpm_solver are within 1.2 standard errors of 1,000

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_SEED = 2**48
 MAX_IMAGES = 1_000_000  # of one call, whose list of images is in memory
 MIN_SIGNAL = 1e-3  # the least abar_t at which a classifier guides ddim by default
-# Repeated here because its own module loads torch, which `--help` does not wait for. A test compares.
+# Repeated here so that `--help` need not import torch. A test compares both copies.
 PRECISIONS = ("auto", "fp32", "bf16")
 
 

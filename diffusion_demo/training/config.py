@@ -27,7 +27,7 @@ MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing", "log_with")
 SCHEDULE = ("lr_scheduler", "lr_total_steps", "lr_decay_steps")
 UPSCALE_FACTOR = 2  # of an upsampler
 
-# Repeated here because their own modules load torch, which `--help` does not wait for. A test compares them.
+# Repeated here so that `--help` need not import torch. A test compares both copies.
 BETA_SCHEDULES = (
     *("squaredcos_cap_v2", "linear", "scaled_linear", "sigmoid", "const", "jsd", "warmup10", "warmup50"),
     "flow",

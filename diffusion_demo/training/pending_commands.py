@@ -9,7 +9,7 @@ from diffusion_demo.untrusted_files import parse_json
 
 RESULTS = {"sample_now": "preview", "save_now": "saved"}  # the event that a command causes
 TAIL_BYTES = 20_000
-REPORTED_STEPS = 10  # a command counts as carried out after this many more steps, even if it failed
+REPORTED_STEPS = 10  # steps after which a command counts as executed, even if it failed
 
 
 def run_state_at_command(events_file: Path) -> dict[str, Any]:

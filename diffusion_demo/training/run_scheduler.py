@@ -49,7 +49,7 @@ class RunScheduler:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
 
     def recover(self) -> None:
-        """Put runs back in the queue whose trainers were killed together with the last scheduler.
+        """Requeue the runs whose trainers were killed together with the last scheduler.
 
         They continue for the rest of their time budget.
         """

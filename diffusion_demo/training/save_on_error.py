@@ -9,7 +9,7 @@ def save_after_error(error: BaseException, trainer: Trainer) -> Failed:
     """Save the steps since the last checkpoint, where that is possible, and return the event that ends the call."""
     cause = describe(error, trainer.config)
     free_memory(error)
-    if not isinstance(error, KeyboardInterrupt):  # the user does not want to wait
+    if not isinstance(error, KeyboardInterrupt):  # a second Ctrl-C must not wait
         save_last_steps(trainer)
     return Failed(trainer.step, f"{cause} {_what_is_kept(trainer)}")
 

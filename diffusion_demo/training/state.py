@@ -22,7 +22,7 @@ TIMESTEPS_FILE = "timesteps.safetensors"
 
 
 class _EarlyStoppingState(BaseModel):
-    """What `EarlyStopping.state` returns."""
+    """Return value of `EarlyStopping.state`."""
 
     best: float | None
     best_step: int

@@ -12,7 +12,7 @@ def data_uri(content: bytes, image_format: str = "png") -> str:
 
 
 def png_data_uri(image: Image.Image) -> str:
-    """Return an image as the data URI of a PNG."""
+    """Return an image as a data URI in PNG format."""
     return _encoded(image, "png")
 
 

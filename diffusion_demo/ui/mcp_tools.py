@@ -75,7 +75,7 @@ def sample(model: str, label: str, num_images: int, quality: str, seed: int) -> 
     guidance = {"guidance_scale": Request.guidance_scale, "classifier_scale": Request.classifier_scale}
     interval = {"guide_from": GUIDANCE_START_PERCENT, "guide_to": 100}
     for updates in generate(model, False, **form, **guidance, **interval):
-        if updates.get("gallery"):  # a run begins by emptying it
+        if updates.get("gallery"):  # the first update empties the gallery
             yield _sheet([path for path, _ in updates["gallery"]])
 
 

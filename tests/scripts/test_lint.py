@@ -1,4 +1,4 @@
-"""The lint script finds what is too long and look-ups that may raise, and nothing here."""
+"""The lint script reports long functions and path checks that may raise, and finds none in this project."""
 
 from scripts.lint import FOLDERS, findings
 

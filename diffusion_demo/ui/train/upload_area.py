@@ -13,7 +13,7 @@ from diffusion_demo.paths import read_asset
 from diffusion_demo.ui.server.schemas import MAX_FILES
 from diffusion_demo.ui.settings import settings
 
-# Repeated here because diffusion_demo.data loads torch, which the page does not wait for. A test compares them.
+# Repeated here so that the page starts without importing torch. A test compares both copies.
 SUFFIXES = ("apng", "avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm")
 SUFFIXES += ("ppm", "tga", "tif", "tiff", "webp", "zip")
 LABEL_FILES = ("dataset.json", "labels.csv", "metadata.csv", "metadata.jsonl")
