@@ -6,6 +6,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from diffusion_demo.errors import BadInput
+
 MAX_FILE_BYTES = 200_000_000
 
 
@@ -20,6 +22,17 @@ def read_regular(file: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         if not stat.S_ISREG(status.st_mode) or status.st_size > max_bytes:
             raise OSError(f"{file.name} is not a regular file of at most {max_bytes / 1e6:g} MB")
         return stream.read()
+
+
+def check_readable(path: Path) -> None:
+    """Raise BadInput if the permissions of a file or folder, or of something in the folder, forbid reading.
+
+    To be called before a file is called damaged: safetensors 0.8 reports a file that it may not open as missing.
+    """
+    effective = os.access in os.supports_effective_ids
+    for each in (path, *path.rglob("*")):
+        if os.path.lexists(each) and not os.access(each, os.R_OK, effective_ids=effective):
+            raise BadInput(f"Cannot read {each} (Permission denied). Change its permissions.")
 
 
 def parse_json(text: str | bytes) -> Any:

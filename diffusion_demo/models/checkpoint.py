@@ -30,6 +30,7 @@ from diffusion_demo.models.openai.network import network_class
 from diffusion_demo.models.oracle_models import build_oracle
 from diffusion_demo.models.unet import LOAD_ERRORS, as_denoiser, forget_path, load_from_folder
 from diffusion_demo.models.weight_files import fetch_weights
+from diffusion_demo.untrusted_files import check_readable
 
 T = TypeVar("T")
 
@@ -159,6 +160,7 @@ def _read(path: Path, read: Callable[[Path], T]) -> T:
     except BadInput:
         raise
     except LOAD_ERRORS as error:
+        check_readable(path)
         raise BadInput(f"{path} is damaged or incomplete. Copy the checkpoint again, or train it again.") from error
 
 

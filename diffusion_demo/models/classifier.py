@@ -16,6 +16,7 @@ from diffusion_demo.models.metadata import CLASSIFIER, CheckpointMetadata
 from diffusion_demo.models.openai.network import network_from_config
 from diffusion_demo.models.unet import LOAD_ERRORS, build_unet, forget_path, load_from_folder, zero_outputs
 from diffusion_demo.models.weight_files import fetch_weights
+from diffusion_demo.untrusted_files import check_readable
 
 TRUNK = ("conv_in.", "time_embedding.", "down_blocks.", "mid_block.")
 HEAD_CHANNELS = 64
@@ -164,6 +165,7 @@ def load_classifier(folder: str | Path, device: torch.device | str = "cpu") -> C
         weights = fetch_weights(folder, folder, folder)
         classifier = load_from_folder(Classifier, folder, weights)
     except LOAD_ERRORS as error:
+        check_readable(folder)
         raise BadInput(
             f"{folder} is not a classifier or is damaged. Copy the classifier again, or train it again."
         ) from error

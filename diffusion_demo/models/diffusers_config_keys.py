@@ -13,7 +13,7 @@ from typing import Any
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.metadata import PREDICTION_TYPES, VARIANCE_TYPES
-from diffusion_demo.untrusted_files import read_json
+from diffusion_demo.untrusted_files import check_readable, read_json
 
 HONORED, KEPT = "honored", "kept"
 MAX_TIMESTEPS = 100_000  # absurd values must not allocate gigabytes
@@ -157,6 +157,7 @@ def read_config(file: Path) -> dict[str, Any]:
     try:
         return dict(read_json(file))
     except (OSError, ValueError, TypeError) as error:
+        check_readable(file)
         raise BadInput(f"Cannot read {file} ({error}). Copy the checkpoint again.") from error
 
 

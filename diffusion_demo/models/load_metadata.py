@@ -21,7 +21,7 @@ from diffusion_demo.models.metadata import (
     has_classifier,
     with_current_keys,
 )
-from diffusion_demo.untrusted_files import read_json
+from diffusion_demo.untrusted_files import check_readable, read_json
 
 BOUNDS = {"image_size": (1, 4096), "channels": (1, 64), "num_train_timesteps": (1, MAX_TIMESTEPS)}
 
@@ -48,6 +48,7 @@ def load_metadata(folder: str | Path) -> CheckpointMetadata:
         _check(metadata)
         return replace(metadata, data=metadata.data and with_current_keys(metadata.data))
     except (OSError, ValueError, TypeError, KeyError) as error:
+        check_readable(folder)
         reason = "a value has another type" if isinstance(error, ValidationError) else error
         raise BadInput(f"Cannot read {folder / FILE} ({reason}). Copy the checkpoint again.") from error
 

@@ -1,7 +1,8 @@
 """Sampling into a folder: one PNG per image with its settings inside, in batches, resuming where a run stopped."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -68,23 +69,36 @@ def sample_to_folder(
     settings = settings_of(request, specs, checkpoint_name, checkpoint, **provenance)
     paths = [out / file_name(image.seed) for image in specs]
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        sweep(out, {path.name for path in paths})
-        missing = [i for i, path in enumerate(paths) if not _is_written(path, settings[i])]
-        progress(len(paths) - len(missing))
-        for start in range(0, len(missing), BATCH_SIZE):
-            batch = missing[start : start + BATCH_SIZE]
-            batch_specs = [specs[i] for i in batch]
-            images = to_uint8(last_step(sample_batch(checkpoint, request, batch_specs)).xt)
-            if upscale_with:
-                steps = upsample(upscale_with, images, request, batch_specs, checkpoint.description.class_names)
-                images = to_uint8(last_step(steps).xt)
-            for i, pixels in zip(batch, images, strict=True):
-                save_png(paths[i], to_pil(pixels), settings[i])
-            progress(len(batch))
+        with _made(out):
+            sweep(out, {path.name for path in paths})
+            missing = [i for i, path in enumerate(paths) if not _is_written(path, settings[i])]
+            progress(len(paths) - len(missing))
+            for start in range(0, len(missing), BATCH_SIZE):
+                batch = missing[start : start + BATCH_SIZE]
+                batch_specs = [specs[i] for i in batch]
+                images = to_uint8(last_step(sample_batch(checkpoint, request, batch_specs)).xt)
+                if upscale_with:
+                    steps = upsample(upscale_with, images, request, batch_specs, checkpoint.description.class_names)
+                    images = to_uint8(last_step(steps).xt)
+                for i, pixels in zip(batch, images, strict=True):
+                    save_png(paths[i], to_pil(pixels), settings[i])
+                progress(len(batch))
     except OSError as error:
         raise BadInput(f"Cannot write to {out} ({error.strerror or error}). Choose another folder.") from error
     return paths
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """Create a folder, and remove it if it is still empty at the end."""
+    is_new = not os.path.lexists(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # it holds images
+                folder.rmdir()
 
 
 def _check_models(checkpoint: Checkpoint, request: Request, upscale_with: Checkpoint | None) -> None:

@@ -17,7 +17,7 @@ from diffusion_demo.models.metadata import with_current_keys
 from diffusion_demo.paths import bundled_checkpoint
 from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.events import Event, check_event
-from diffusion_demo.untrusted_files import parse_json, read_json, read_regular
+from diffusion_demo.untrusted_files import check_readable, parse_json, read_json, read_regular
 
 COMMANDS = ("stop", "sample_now", "save_now")
 MAX_CONTROL_BYTES = 1_000_000  # read at once
@@ -118,6 +118,7 @@ class RunFolder:
                 raise ValueError("data or command has another type")
             return TrainConfig.from_json(content["config"]), with_current_keys(data), command
         except (OSError, ValueError, KeyError, TypeError) as error:
+            check_readable(self.config_file)
             raise BadInput(f"Cannot read {self.config_file} ({error}). Start a new run.") from error
 
     def begin_call(self) -> None:

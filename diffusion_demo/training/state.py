@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.errors import BadInput
-from diffusion_demo.untrusted_files import read_json
+from diffusion_demo.untrusted_files import check_readable, read_json
 
 TIMESTEPS_FILE = "timesteps.safetensors"
 
@@ -93,6 +93,7 @@ def load_state(
 
 
 def _damaged(folder: Path) -> BadInput:
+    check_readable(folder)
     return BadInput(
         f"{folder} is damaged or incomplete. Remove {folder.parent} to resume from the checkpoint before it."
     )

@@ -259,8 +259,9 @@ def test_oracles_are_described_and_called_by_name_alone():
         load_metadata("oracle-magic")
 
 
-def test_a_network_that_returns_nan_is_reported(random_checkpoint):
+def test_a_network_that_returns_nan_is_reported_and_leaves_no_folder(random_checkpoint, tmp_path):
     broken = load_checkpoint(random_checkpoint)
     torch.nn.init.constant_(broken.unet.get_parameter("conv_out.bias"), float("nan"))
     with pytest.raises(BadInput, match=r"NaN or infinite\)\. Use --precision fp32 or another checkpoint\.$"):
-        last_step(sample(broken, FEW))
+        sample_to_folder(broken, "broken", FEW, image_specs(FEW, broken.description), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
