@@ -3,8 +3,8 @@
     python -m benchmarks.avatar_quality TRAIN.zip TEST.zip WORK [IMAGES]
 
 The zips are those of scripts.avatars; TRAIN.zip is the one that the model was trained on. Samples at the default
-settings, as many of each class, are compared with real images of test seeds. Each figure stands beside that of as many
-other test images, which no model can beat except by chance. Samples only what is missing in WORK.
+settings, equally many of each class, are compared with real images of test seeds. The same figures are printed for as
+many other test images, which no model can beat except by chance. Only samples missing in WORK are generated.
 """
 
 import sys
@@ -97,7 +97,7 @@ def report(name: str, images: Images, reference: Images, training: Images) -> No
 def report_classes(
     class_names: tuple[str, ...], samples: Images, test: Images, reference: Images, training: Images
 ) -> None:
-    """Print the distance and the novelty of each class, those of test images in brackets."""
+    """Print the distance and the novelty of each class, with those of test images in brackets."""
     print("\n| class | class accuracy | distance | novelty |\n|---|---|---|---|")
     for index, name in enumerate(class_names):
         ours, theirs, real, seen = (

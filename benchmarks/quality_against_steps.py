@@ -3,9 +3,8 @@
     python -m benchmarks.quality_against_steps DATA WORK [IMAGES]
 
 Samples what is missing in WORK (an hour for 500 images on two CPU cores; an interrupted call resumes), then prints a
-Markdown table. The last column is the difference from the distance of the 1000 steps, over the seeds and classes that
-both have. Its standard error is that of the difference, resampled in pairs, so that random effects shared by both
-cancel out.
+Markdown table. The last column is the difference from the distance of 1000 ancestral steps, over the seeds and classes
+that both rows have. Its standard error is from a paired bootstrap, so random effects shared by both rows cancel out.
 """
 
 import sys

@@ -4,8 +4,8 @@
 
 PSNR measures the error per pixel, for one sample and for the mean of eight samples, which approximates the posterior
 mean. The Frechet distance, in the feature classifier's features of the four quarters of each image, measures realism;
-the standard error of its difference from bicubic is that of the difference, resampled in pairs. The sheet shows twelve
-images: small, bicubic, one sample, the mean of eight, and the original.
+the standard error of its difference from bicubic is from a paired bootstrap. The sheet shows twelve images: small,
+bicubic, one sample, the mean of eight, and the original.
 """
 
 import sys

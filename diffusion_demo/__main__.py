@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         os.getcwd()
-    except FileNotFoundError:  # without it, torch cannot load its libraries
+    except FileNotFoundError:  # torch cannot load its libraries without a current folder
         print("The current folder no longer exists. Change to another one.", file=sys.stderr)
         return 2
     program = "python -m diffusion_demo" if Path(sys.argv[0]).name == "__main__.py" else "diffusion-demo"

@@ -69,7 +69,7 @@ def flush(path: Path) -> None:
 def _share(path: Path) -> None:
     """Give every file in a folder tree the permissions of its folder, which follow the umask.
 
-    safetensors (0.8) writes files that their owner alone can read, so nobody else could open the checkpoint.
+    safetensors 0.8 writes files that only their owner can read, so nobody else could open the checkpoint.
     """
     for folder, _, names in os.walk(path):
         for name in names:

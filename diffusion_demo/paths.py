@@ -47,7 +47,7 @@ def runs_folder() -> Path:
 def pasted_path(text: str) -> str:
     """Return a pasted path without surrounding quotes or file://, and with ~ expanded.
 
-    A backslash before a space, as terminals and file managers paste it, is removed if only then something exists there.
+    A backslash before a space, as terminals and file managers paste it, is removed if the path exists only without it.
     """
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"":

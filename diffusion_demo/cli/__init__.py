@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None, program: str = "python -m diffusion
 
 
 def _path_problem(error: OSError) -> str | None:
-    """Return one sentence for an error of the disk or of its permissions; None for one of the program."""
+    """Return one sentence for a disk or permission error, None for an error of the program itself."""
     if error.filename is None or error.errno not in DISK_ERRORS:
         return None
     return f"Cannot use {error.filename} ({error.strerror}). Check the path, its permissions and the free disk space."

@@ -205,14 +205,14 @@ NOT_A_REGULAR_FILE = "Not a regular file. Replace it with an image."
 LINK_TO_FOLDER = "A symbolic link to a folder is not followed. Replace it with the folder itself."
 LINK_OUTSIDE = "The symbolic link points outside the folder. Replace it with the image itself."
 BROKEN_LINK = "The symbolic link is broken. Replace it with the image itself."
-# As in training.run_folder.
+# The same names as in training.run_folder, which this package may not import.
 RUN_FILES, RUN_FOLDERS = {"config.json", "events.jsonl"}, {"samples", "checkpoints", "cache"}
 
 
 def list_folder(root: Path) -> Listing:
     """List the files of a folder recursively. Symbolic links are read only if they point to a file inside the folder.
 
-    What a training run has written is left out. A run in the folder of its own images could not be resumed otherwise.
+    Files written by a training run are left out. Otherwise a run in the folder of its own images could not be resumed.
     Raises BadInput if the folder cannot be opened, or contains too many files.
     """
     listing, real_root = Listing(names.safe(root.name)), os.path.realpath(root)

@@ -5,9 +5,9 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-# The formats of Pillow that are read. TGA comes last, because it has no signature.
+# Formats that are read with Pillow. TGA comes last, because it has no signature.
 FORMATS = ["PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA"]
-# Their suffixes.
+# The suffixes of these formats.
 IMAGE_SUFFIXES = frozenset(
     {"apng", "avif", "bmp", "dib", "gif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpg", "pbm", "pgm", "png", "pnm"}
     | {"ppm", "tga", "tif", "tiff", "webp"}

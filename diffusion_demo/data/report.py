@@ -67,7 +67,7 @@ class Report:
     entries   usable images, sorted by name
     rejected  label -> reason, for unusable image files
     ignored   number of files that are not images
-    suffixes  their numbers by suffix, the most frequent first
+    suffixes  number of ignored files by suffix, the most frequent first
     notes     one sentence for each decision about the classes that the user should know
 
     Reports compare by identity, which tells the page whether it has received a new one.

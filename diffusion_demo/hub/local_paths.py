@@ -8,7 +8,7 @@ from typing import Any
 from diffusion_demo.models.hub import is_hub_id
 
 TAKE_MODELS = ("--init-from", "--checkpoint", "--classifier", "--upsampler")  # a folder, or a name on the Hub
-# From its root to its last slash a path may have spaces. In case of doubt, text is treated as part of the path.
+# A path may contain spaces between its root and its last slash. In case of doubt, text counts as part of the path.
 ABSOLUTE = re.compile(
     r"(?<![\w.:/\\-])(?:~|[A-Za-z]:(?=[\\/])|file:/)?[\\/](?:[^'\"`<>|,;)\]\n]*[\\/])?[^\s'\"`<>|,;)\]]*"
 )

@@ -91,13 +91,13 @@ def load_checkpoint(folder: str | Path, device: torch.device | str = "cpu") -> C
 
 
 def _check_metadata(folder: Path, metadata: CheckpointMetadata, unet: Any, num_timesteps: int) -> None:
-    """Raise BadInput if the metadata describe images or a chain other than those of the network and its scheduler."""
+    """Raise BadInput if the metadata do not match the network's input channels or the scheduler's timesteps."""
     in_channels = metadata.channels * (2 if metadata.task == "upsampler" else 1)
     stated, actual = (in_channels, metadata.num_train_timesteps), (unet.config["in_channels"], num_timesteps)
     if stated != actual:
         raise BadInput(
-            f"{folder / FILE} is damaged: it says {stated[0]} input channels and {stated[1]} timesteps, the model has "
-            f"{actual[0]} and {actual[1]}. Copy the checkpoint again."
+            f"{folder / FILE} is damaged: it says {stated[0]} input channels and {stated[1]} timesteps, but the model "
+            f"has {actual[0]} and {actual[1]}. Copy the checkpoint again."
         )
 
 

@@ -31,7 +31,7 @@ TITLES = {
     "checkpoint": "model",
 }
 PLURALS = {"calls": "network calls", "steps": "steps", "seed": "seeds"}
-MIXED = "mixed"  # in place of a class: each image draws its own
+MIXED = "mixed"  # instead of a class: each image draws its own class
 
 
 @dataclass(frozen=True)

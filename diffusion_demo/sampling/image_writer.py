@@ -63,7 +63,7 @@ def sample_to_folder(
 
     Images with the same settings are kept. progress(n) is called after every n images; upscale_with is an upsampler;
     provenance is as in settings_of. Raises BadInput before the first image if a model does not support the request, and
-    if `out` cannot be written or holds images of these names with other settings.
+    if `out` cannot be written or has images with these names but other settings.
     """
     _check_models(checkpoint, request, upscale_with)
     settings = settings_of(request, specs, checkpoint_name, checkpoint, **provenance)

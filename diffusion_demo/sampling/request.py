@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffusion_demo.diffusion.process import Diffusion
 
 MAX_SEED = 2**48
-MAX_IMAGES = 1_000_000  # of one call, whose list of images is in memory
+MAX_IMAGES = 1_000_000  # per call, because the list of images is kept in memory
 MIN_SIGNAL = 1e-3  # the least abar_t at which a classifier guides ddim by default
 # Repeated here so that `--help` need not import torch. A test compares both copies.
 PRECISIONS = ("auto", "fp32", "bf16")

@@ -20,8 +20,8 @@ from diffusion_demo.models.metadata import PREDICTION_TYPES, TASKS, VARIANCE_TYP
 from diffusion_demo.training.lr_schedule import LR_SCHEDULERS, LRSchedule
 from diffusion_demo.validation import as_bad_input, check_choice, setting
 
-# May differ between the calls of one run: they change where the data is and how much memory is used, not the result,
-# except that another accumulation draws other dropout masks.
+# These may differ between the calls of a run: they change where the data is and how much memory is used, but not the
+# result, except that another accumulation draws other dropout masks.
 MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing", "log_with")
 # May change on resume, as long as no step already taken would have had another learning rate.
 SCHEDULE = ("lr_scheduler", "lr_total_steps", "lr_decay_steps")
@@ -144,7 +144,7 @@ class TrainConfig(BaseModel):
     )
     drop_duplicates: bool = setting(False, "Drop exact duplicates of images.")
     balance_classes: bool = setting(
-        False, "Sample all classes equally often, with images of small classes several times an epoch."
+        False, "Sample all classes equally often, by repeating images of small classes in each epoch."
     )
     flip: bool = setting(
         True, "Flip half of the images horizontally. Turn off for text and wherever left and right differ."

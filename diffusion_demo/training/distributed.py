@@ -1,7 +1,7 @@
 """Agreement between the processes of a run.
 
 A collective blocks until every process has called it. In a branch that only some processes take, it would block the
-run forever. Each process calls each method of this module at the same point of its program.
+run forever. Therefore all processes must call the methods of this module at the same points of the program.
 """
 
 from collections.abc import Collection, Iterator, Sequence

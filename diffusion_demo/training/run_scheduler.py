@@ -138,7 +138,10 @@ class RunScheduler:
         return replace(queue, entries=(*queue.started, marked, *queue.waiting[1:]))
 
     def _free_device(self, queue: Queue) -> int | None:
-        """Return the device with the fewest trainers, None if all are busy. Trainers not in the queue count for 0."""
+        """Return the device with the fewest trainers, None if all are busy.
+
+        Trainers that are not in the queue count as running on device 0.
+        """
         counts = [0] * max(1, self.num_devices())
         for entry in queue.started:
             counts[min(entry.device or 0, len(counts) - 1)] += 1
@@ -190,7 +193,7 @@ def schedule(
 ) -> bool:
     """Run the scheduler until `until` is true of the queue. Return False at once if another process holds its lock.
 
-    Errors are passed to `tell` and retried. `wake` makes it look at the queue at once.
+    After an error, it calls `tell` and tries again. `wake` makes it look at the queue at once.
     """
     with holding_lock(scheduler.runs) as is_ours:
         if not is_ours:

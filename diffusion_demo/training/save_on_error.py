@@ -17,7 +17,7 @@ def save_after_error(error: BaseException, trainer: Trainer) -> Failed:
 def save_last_steps(trainer: Trainer) -> None:
     """Save the steps since the last checkpoint unless saving itself has failed or a step was broken off.
 
-    No other process is waited for, because it may be the one that has exited.
+    It does not wait for other processes, because one of them may have exited.
     """
     if not trainer.processes.is_main or trainer.saved_step == trainer.step:
         return

@@ -30,7 +30,7 @@ class _EarlyStoppingState(BaseModel):
 
 
 class _Counters(BaseModel):
-    """The types of the counters that a resumed call reads. Earlier releases wrote neither of the last two."""
+    """Types of the counters that a resumed call reads. Earlier releases did not write the last two."""
 
     model_config = ConfigDict(strict=True)
 

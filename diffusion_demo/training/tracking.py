@@ -1,6 +1,6 @@
 """Experiment trackers: a copy of the run's losses, rates and previews in TensorBoard, Trackio or Weights & Biases.
 
-The run folder stays the only source of truth: nothing is read from a tracker, and one that fails is left out.
+The run folder stays the only source of truth: nothing is read from a tracker, and a failing one only causes a warning.
 """
 
 import importlib.util

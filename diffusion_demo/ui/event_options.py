@@ -2,12 +2,12 @@
 
 from typing import Any
 
-# Without an endpoint of the API, and without a progress overlay.
+# No endpoint in the API, and no progress overlay.
 PRIVATE_EVENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 # Any number of calls at a time.
 UNLIMITED_EVENT: dict[str, Any] = PRIVATE_EVENT | {"concurrency_limit": None}
 # Outside the queue, so that buttons react at once.
 INSTANT_EVENT: dict[str, Any] = PRIVATE_EVENT | {"queue": False}
-# Of an input: without this mode, Gradio drops what is entered while the last call is pending.
+# For inputs: without this mode, Gradio drops what is entered while the last call is pending.
 LATEST_EVENT: dict[str, Any] = UNLIMITED_EVENT | {"trigger_mode": "always_last"}
 INSTANT_LATEST_EVENT: dict[str, Any] = INSTANT_EVENT | {"trigger_mode": "always_last"}

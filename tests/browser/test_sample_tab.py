@@ -150,7 +150,7 @@ def test_the_slider_scrubs_through_the_steps_without_a_request(open_page):
     assert page.locator("#stage img.x0").get_attribute("src") != last
     page.locator("#stage .scrub").press("ArrowRight")
     expect(page.locator("#stage .status")).to_contain_text("Step 2 of 5")
-    # the history, whose images are blobs of the browser, may still be drawing itself
+    # the history may still be rendering; its images are blob URLs
     assert not [url for url in requests if not url.startswith(("data:", "blob:")) and "heartbeat" not in url]
 
 

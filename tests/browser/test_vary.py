@@ -57,7 +57,7 @@ def test_a_visitor_can_vary_at_once_and_less_noise_stays_nearer(open_page, tmp_p
 
 def test_one_mode_must_end_before_the_other_can_start(open_page):
     page = open_page()
-    open_vary(page, made_images=16, steps=250)  # still running when Stop is clicked, on any machine
+    open_vary(page, made_images=16, steps=250)  # enough that it still runs when Stop is clicked, on any machine
     mode = page.get_by_role("radio", name="Blend two images")
     page.locator("#vary").click()
     expect(page.locator("#vary-way-tab .stops")).to_be_enabled()

@@ -310,7 +310,7 @@ def test_a_name_that_is_too_long_for_the_disk_is_rejected_on_one_line(arguments,
     assert not list(tmp_path.iterdir())
 
 
-def test_an_error_of_the_disk_is_one_line_and_one_of_the_program_a_traceback(monkeypatch, capsys):
+def test_a_disk_error_is_one_line_and_an_error_of_the_program_a_traceback(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "run", raises(PermissionError(errno.EACCES, "Permission denied", "/closed/file")))
     assert main(["doctor"]) == 2 and "/closed/file (Permission denied)" in assert_one_line(capsys.readouterr().err)
     monkeypatch.setattr(doctor, "run", raises(FileNotFoundError(errno.ENOENT, "No such file", "/ours/asset.css")))
@@ -318,7 +318,7 @@ def test_an_error_of_the_disk_is_one_line_and_one_of_the_program_a_traceback(mon
         main(["doctor"])
 
 
-def test_a_folder_that_was_deleted_under_the_terminal_is_named(environment, tmp_path):
+def test_a_deleted_current_folder_is_reported(environment, tmp_path):
     line = f"mkdir gone && cd gone && rmdir ../gone && {shlex.quote(sys.executable)} -m diffusion_demo doctor"
     done = subprocess.run(
         line, shell=True, cwd=tmp_path, env=environment | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
@@ -326,7 +326,7 @@ def test_a_folder_that_was_deleted_under_the_terminal_is_named(environment, tmp_
     assert done.returncode == 2 and "current folder no longer exists" in assert_one_line(done.stderr)
 
 
-def test_a_model_that_makes_no_images_is_refused_before_a_folder_is_made(tmp_path, capsys):
+def test_a_model_that_makes_no_images_is_refused_before_a_folder_is_created(tmp_path, capsys):
     assert main(["sample", "--checkpoint", "avatars-64", "--out", str(tmp_path / "out")]) == 2
     assert "is an upsampler" in assert_one_line(capsys.readouterr().err) and not list(tmp_path.iterdir())
 

@@ -178,7 +178,7 @@ def test_odd_members_of_a_list_are_named_and_the_rest_goes_on(tmp_path):
     )
 
 
-def test_what_a_training_run_wrote_into_the_folder_of_its_images_is_left_out(tmp_path):
+def test_files_of_a_training_run_inside_the_folder_of_its_images_are_left_out(tmp_path):
     write_colors(tmp_path, 2)
     for run in (tmp_path, tmp_path / "runs" / "mine"):
         (run / "samples").mkdir(parents=True)

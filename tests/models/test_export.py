@@ -97,7 +97,7 @@ def test_a_network_that_diffusers_would_misread_is_refused(checkpoint, tmp_path)
         export(replace(checkpoint, unet=Other.from_config(checkpoint.unet.config)), "other", tmp_path / "out")
 
 
-def test_an_exported_checkpoint_may_be_read_by_everybody_whom_the_umask_allows(random_checkpoint, tmp_path):
+def test_files_of_an_exported_checkpoint_have_the_permissions_of_the_umask(random_checkpoint, tmp_path):
     before = os.umask(0o027)
     try:
         export(load_checkpoint(random_checkpoint), "ours", tmp_path / "plain")

@@ -161,9 +161,7 @@ def test_bundled_checkpoints_hold_no_path_of_the_machine_that_trained_them():
 
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_a_pipe_or_a_folder_in_place_of_the_weights_is_named_and_nothing_waits_for_it(
-    random_checkpoint, tmp_path, make
-):
+def test_a_pipe_or_a_folder_in_place_of_the_weights_is_reported_and_not_read(random_checkpoint, tmp_path, make):
     copy = Path(shutil.copytree(random_checkpoint, tmp_path / "copy"))
     weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
     weights.unlink()
@@ -173,7 +171,7 @@ def test_a_pipe_or_a_folder_in_place_of_the_weights_is_named_and_nothing_waits_f
 
 
 @pytest.mark.parametrize("change", [{"channels": 1}, {"num_train_timesteps": 7}])
-def test_metadata_of_another_model_are_damaged(random_checkpoint, tmp_path, change):
+def test_metadata_of_another_model_are_reported_as_damaged(random_checkpoint, tmp_path, change):
     copy = Path(shutil.copytree(random_checkpoint, tmp_path / "copy"))
     metadata = json.loads((copy / "diffusion_demo.json").read_text())
     (copy / "diffusion_demo.json").write_text(json.dumps(metadata | change))

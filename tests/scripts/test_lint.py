@@ -15,7 +15,7 @@ def test_long_functions_and_mathematics_are_found(tmp_path):
     assert "long.py:43: long has 41 lines" in long and "has 1501 lines" in mathematics
 
 
-def test_lookups_that_may_raise_are_found(tmp_path):
+def test_path_checks_that_may_raise_are_found(tmp_path):
     (tmp_path / "diffusion_demo").mkdir()
     (tmp_path / "diffusion_demo" / "files.py").write_text(
         "def look(path, entry):\n    entry.is_dir(follow_symlinks=False)\n    return path.is_file() or path.exists()\n"
@@ -24,5 +24,5 @@ def test_lookups_that_may_raise_are_found(tmp_path):
     assert "files.py:3: is_file() may raise" in is_file and "use os.path.exists" in exists
 
 
-def test_nothing_is_found_here():
+def test_this_project_has_no_findings():
     assert not findings()

@@ -93,7 +93,7 @@ def test_damaged_metadata_is_one_sentence_and_the_best_of_the_others_is_found(ru
         {"early_stopping": {"best": "x", "best_step": 0, "worse": 0}},
     ],
 )
-def test_damaged_counters_are_one_sentence(run, change):
+def test_damaged_counters_are_reported_in_one_sentence(run, change):
     file = run.latest() / "state" / "counters.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(BadInput, match="damaged or incomplete"):
@@ -130,7 +130,7 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(run, name):
     assert isinstance(last_log_line(run), str)
 
 
-def test_a_call_removes_the_incomplete_last_line_of_a_damaged_file_and_nothing_else(run):
+def test_a_call_removes_only_the_incomplete_last_line_of_a_damaged_file(run):
     run.events_file.write_bytes(b"\xff\n{")
     run.begin_call()
     assert run.events_file.read_bytes() == b"\xff\n"

@@ -94,7 +94,7 @@ def test_the_queue_has_a_last_place(runs, monkeypatch):
         "[" * 100_000,
     ],
 )
-def test_a_damaged_file_is_one_sentence_and_starts_nothing(runs, content):
+def test_a_damaged_file_is_reported_in_one_sentence_and_starts_nothing(runs, content):
     runs.mkdir()
     (runs / queue.FILE).write_text(content)
     with pytest.raises(BadInput, match="of runs cannot be read"):

@@ -6,7 +6,7 @@ from diffusion_demo.ui.server import warmup
 from diffusion_demo.ui.server.model_list import folder_of
 
 
-def test_sample_yields_nothing_but_sheets_of_the_finished_images(three_models, monkeypatch):
+def test_sample_yields_only_sheets_of_the_finished_images(three_models, monkeypatch):
     monkeypatch.setattr(warmup, "wait", lambda: None)
     side = load_metadata(folder_of("plain")).image_size
     sheets = list(mcp_tools.sample("plain", "two", 2, "quick", 3))

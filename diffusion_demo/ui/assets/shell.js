@@ -37,8 +37,8 @@
     }
   }).observe(document.body, { subtree: true, attributes: true, attributeFilter: ["aria-expanded"] });
 
-  // Gradio 6.31 gives each radio button its own name, and a new one with new choices. Browsers move with arrow keys
-  // between those of one name.
+  // Gradio 6.31 gives each radio button its own name, and a new one with new choices. With arrow keys, browsers move
+  // only between radio buttons of the same name.
   const groupRadios = () => {
     for (const radio of document.querySelectorAll("label > input[type=radio]")) {
       const { name } = radio.closest("label").parentElement.querySelector("input[type=radio]");

@@ -15,7 +15,7 @@ from diffusion_demo.ui.server import limits
 from diffusion_demo.ui.server.model_list import upsampler_folders
 
 MAX_FORM_SEED = 2**31 - 1
-UNTOUCHED = (GUIDANCE_START_PERCENT, 100)  # the guidance interval that the form starts with, which means the usual one
+UNTOUCHED = (GUIDANCE_START_PERCENT, 100)  # initial guidance interval of the form, which stands for the default one
 
 
 def class_choices(metadata: CheckpointMetadata) -> list[tuple[str, str]]:

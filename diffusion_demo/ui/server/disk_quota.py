@@ -10,9 +10,9 @@ from diffusion_demo.ui.settings import settings
 
 
 def folder_size(folder: Path) -> int:
-    """Return the total size of all files in a folder, in bytes. What is deleted during the scan is ignored."""
+    """Return the total size of all files in a folder, in bytes. Files deleted during the scan are ignored."""
     total = 0
-    for parent, _, names in os.walk(folder):  # unlike Path.rglob, it passes over folders that are gone
+    for parent, _, names in os.walk(folder):  # unlike Path.rglob, it skips folders that no longer exist
         for name in names:
             with suppress(OSError):
                 total += os.lstat(os.path.join(parent, name)).st_size

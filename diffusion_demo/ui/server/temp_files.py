@@ -50,7 +50,7 @@ def delete_old(max_age_seconds: float, protected: Container[str]) -> None:
     temp_folder, oldest = Path(os.environ["GRADIO_TEMP_DIR"]), time.time() - max_age_seconds
     if not temp_folder.name.startswith(f"{PREFIX}{os.getpid()}_"):
         return
-    # The contents of a folder precede it. Unlike Path.rglob, os.walk passes over folders that are gone.
+    # Bottom-up: a folder comes after its contents. Unlike Path.rglob, os.walk skips folders that no longer exist.
     for parent, folders, files in os.walk(temp_folder, topdown=False):
         for path in (Path(parent, name) for name in (*files, *folders)):
             with suppress(OSError):  # already deleted, or a folder that is not empty

@@ -1,4 +1,4 @@
-"""Files that a visitor may name in a request: own uploads, and files that the page sent to this visitor."""
+"""Files that a visitor may name in a request: their own uploads, and files that the page sent them."""
 
 import os
 import stat

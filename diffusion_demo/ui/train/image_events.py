@@ -64,7 +64,7 @@ def connect(
 
 
 def _while_reading() -> tuple:
-    """Return the updates at the start of a scan: the view of the report, which says so, and no problem."""
+    """Return the updates at the start of a scan: show the report with READING, and clear the problem."""
     return (*show_report(True), READING, "")
 
 

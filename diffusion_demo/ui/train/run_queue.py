@@ -44,7 +44,7 @@ def add_new(name: str, run_settings: dict[str, Any], minutes: float, owner_token
 
 
 def _reserve(run: RunFolder) -> None:
-    """Create the folder of a new run. Raises BadInput if there is one, as when two visitors press Start at once."""
+    """Create the folder of a new run. Raises BadInput if it exists, as when two visitors press Start at once."""
     try:
         run.path.mkdir(parents=True)
     except FileExistsError as error:

@@ -226,7 +226,7 @@ def _connect_rows(
     resumed = connect("resume", _resume_run, [*owned, setup.duration], [progress.resume, progress.run, *views])
     resumed.success(None, None, None, js=SCROLL_TO_PROGRESS)
     changes = [resumed, connect("delete", run_actions.delete, owned, [progress.run]), renamed]
-    for changed in changes:  # the ZIP may hold what is no longer there
+    for changed in changes:  # the ZIP may contain files that no longer exist
         changed.success(lambda: gr.DownloadButton(value=None, visible=False), None, manager.download, **INSTANT_EVENT)
         changed.success(refresh_initial_models, setup.start_from, setup.start_from, **UNLIMITED_EVENT)
     connect("move_up", run_queue.move_up, owned, [])

@@ -196,7 +196,7 @@ def test_class_names_are_read_from_a_file(tmp_path, capsys):
         )
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
+def test_a_folder_that_cannot_be_written_is_reported_in_one_sentence(tmp_path, capsys):
     file = save_reference(random_unet(GUIDED), tmp_path)
     assert main(["import", str(file), "--out", str(file / "out"), *options_of(GUIDED)]) == 2
     assert "Cannot write to" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def test_temporary_files_are_deleted_by_age_except_those_of_the_page(tmp_path, m
     assert [path.name for path in own.rglob("*")] == ["example.png"]
 
 
-def test_folders_that_vanish_meanwhile_do_not_stop_the_others(tmp_path, monkeypatch):
+def test_a_folder_that_vanishes_during_a_scan_does_not_end_it(tmp_path, monkeypatch):
     own = tmp_path / f"{temp_files.PREFIX}{os.getpid()}_x"
     for name in ("first", "second", "third"):
         (own / name).mkdir(parents=True)

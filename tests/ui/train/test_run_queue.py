@@ -137,7 +137,7 @@ def test_what_cannot_be_written_leaves_no_folder(runs, monkeypatch):
     assert not (runs / "a").exists()
 
 
-def test_a_visitor_who_starts_a_run_of_a_name_taken_meanwhile_harms_nobody(runs):
+def test_starting_a_run_whose_name_was_just_taken_changes_nothing(runs):
     run_queue.add_new("a", {"data": "x"}, 5, ME)
 
     def contents():
@@ -149,7 +149,7 @@ def test_a_visitor_who_starts_a_run_of_a_name_taken_meanwhile_harms_nobody(runs)
     assert waiting(runs) == ["a"] and contents() == before
 
 
-def test_a_new_run_gets_no_name_of_a_folder_that_exists(runs):
+def test_a_new_run_does_not_get_the_name_of_an_existing_folder(runs):
     (runs / "shapes-1").mkdir(parents=True)
     assert form._unused_name("shapes") == "shapes-2"
 

@@ -107,7 +107,7 @@ def test_a_link_in_a_run_is_not_packed(runs, monkeypatch, tmp_path):
     assert names and not [name for name in names if "link" in name]
 
 
-def test_a_checkpoint_that_is_removed_while_it_is_packed_is_one_sentence(runs, monkeypatch, tmp_path):
+def test_a_checkpoint_that_is_removed_while_it_is_packed_is_reported_in_one_sentence(runs, monkeypatch, tmp_path):
     def vanish(path, pattern):
         raise FileNotFoundError(2, "No such file or directory", str(path))
 

@@ -1,5 +1,6 @@
 // The figure of a lesson as one PNG: every visible image and chart, with captions, legends and marks.
-// The text of an element on one line, with x_0 for an x with the index 0.
+
+// Return the text of an element on one line, with subscripts written as in x_0.
 function plain(node) {
   const copy = node.cloneNode(true);
   for (const index of copy.querySelectorAll("sub, msub > :last-child")) index.prepend("_");
@@ -14,7 +15,7 @@ function caption(node) {
   return plain(text) + (names.length ? `. From the left: ${names.join(", ")}` : "");
 }
 
-// The lines of a text that is no wider than `width`.
+// Break a text into lines no wider than `width`.
 function wrapped(pen, text, width) {
   const lines = [""];
   for (const word of text.split(" ")) {
@@ -28,7 +29,7 @@ function wrapped(pen, text, width) {
 const WIDE = 1200, GAP = 16, LINE = 18;
 const groupOf = (node) => node.closest(".beside") || node.closest(".strip, .images, .sum, .ending, .chart, .curve");
 
-// Where the images and charts of a figure go: side by side where they belong together and fit, each above its caption.
+// Return the places of the images and charts: side by side where they belong together and fit, each above its caption.
 function place(shown, pen) {
   const places = [], inner = WIDE - 2 * GAP;
   let left = GAP, top = 90, row = 0, before = null;
@@ -43,7 +44,7 @@ function place(shown, pen) {
   return [places, top + row + GAP];
 }
 
-// Every visible image and chart of the lesson.
+// Download the figure of the open lesson.
 function saveFigure() {
   const shown = [...every(`.part[data-lesson="${state.lesson}"] canvas`), ...document.querySelectorAll("#lesson :is(img, canvas)")].filter((node) => node.clientWidth);
   const sheet = document.createElement("canvas"), pen = sheet.getContext("2d"), text = { fillStyle: "#1e293b", font: "14px sans-serif" };
@@ -75,7 +76,7 @@ function drawImage(pen, { node, left, top, width, height }) {
   else markPixel(pen, node, left, top, width);
 }
 
-// The marks of t are elements above the chart, too.
+// The marks of t are elements above the chart, so a copy of its canvas lacks them.
 function drawMarks(pen, node, chart, left, top, width) {
   const from = node.getBoundingClientRect(), scale = width / from.width;
   for (const mark of chart.querySelectorAll(":is(.chart-t, .chart-dot):not([hidden])")) {
@@ -96,7 +97,7 @@ function drawMarks(pen, node, chart, left, top, width) {
   }
 }
 
-// The names of the lines of a chart, each after a piece of its line. Return whether there are any.
+// Draw the legend of a chart: a sample of each line and its name. Return whether the chart has lines.
 function drawLegend(pen, { node, left, top, height, series }) {
   const style = series.length && getComputedStyle(node.closest(".line-chart"));
   let x = left;

@@ -1,4 +1,4 @@
-// What can be kept: the strip of a lesson as PNG, and the page on paper. The figure is in inspector_figure.js.
+// Export of a lesson: its strip as a PNG, and the printed page. The figure is in inspector_figure.js.
 function saveStrip() {
   const frames = every(".strip.main canvas"), side = data.size, gap = 8, sheet = document.createElement("canvas"), pen = sheet.getContext("2d");
   Object.assign(sheet, { width: gap + frames.length * (side + gap), height: side + 60 });

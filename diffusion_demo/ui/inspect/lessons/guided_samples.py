@@ -14,9 +14,9 @@ from diffusion_demo.ui.inspect.lessons.scene import Scene
 IMAGES, SCALES = 8, (0.0, 1.0, 4.0)
 MEANINGS = {0.0: "without a class", 1.0: "{} without guidance", 4.0: "{} with guidance"}
 CONCLUSION = (
-    '<p class="found">From s = 0 to 1 the images begin to match the class and differ less. Above 1, a model that '
-    "follows its classes only weakly matches them better still. One that follows them well, like the bundled models, "
-    "mainly gets stronger colors, which alone make the images differ more in gray levels.</p>"
+    '<p class="found">From s = 0 to 1 the images begin to match the class and differ less. Above 1, images '
+    "of a model that follows its classes only weakly match them even better. With a model that follows them well, like "
+    "the bundled ones, mainly the colors get stronger, which by itself makes the images differ more in gray levels.</p>"
 )
 
 

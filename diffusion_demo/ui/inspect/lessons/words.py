@@ -133,7 +133,8 @@ LESSONS = {
         "How does a class steer the image?",
         "The difference between the predictions with and without a class points toward that class. Guidance "
         "pushes further that way: where a model follows its classes weakly, images match them better but vary less; "
-        "the bundled one mostly gains contrast. If t is below 50 %, this lesson opens at 80 %, where a class matters.",
+        "those of the bundled model mainly gain contrast. If t is below 50 %, this lesson opens at 80 %, where a class "
+        "matters.",
         "Set t to 10 %. Expect the same image for every class, at most recolored: at low noise, a class changes only "
         "details.",
         0.1,
