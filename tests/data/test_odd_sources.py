@@ -1,6 +1,7 @@
 """Invalid sources, symbolic links, pipes, and errors of the operating system."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -178,13 +179,11 @@ def test_odd_members_of_a_list_are_named_and_the_rest_goes_on(tmp_path):
     )
 
 
-def test_files_of_a_training_run_inside_the_folder_of_its_images_are_left_out(tmp_path):
+def test_files_of_a_training_run_inside_the_folder_of_its_images_are_left_out(trained_run, tmp_path):
     write_colors(tmp_path, 2)
     for run in (tmp_path, tmp_path / "runs" / "mine"):
-        (run / "samples").mkdir(parents=True)
-        write_colors(run / "samples", 1, start=5)
-        (run / "config.json").write_text("{}")
-        (run / "events.jsonl").write_text("")
+        shutil.copytree(trained_run, run, dirs_exist_ok=True)
+        assert list((run / "samples").glob("*.png"))
     report = scan(tmp_path)
     assert {entry.name for entry in report.entries} == GOOD and not report.ignored
     assert [note for note in report.notes if "runs/mine holds a training run" in note]
