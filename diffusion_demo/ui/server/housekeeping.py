@@ -39,6 +39,7 @@ def run_once(page: gr.Blocks) -> None:
     if settings().public:
         _delete_unused_uploads()
     _delete_old_scans()
+    run_actions.finish_deletions()
     # model_cache imports torch; if it is not imported yet, no model is loaded.
     if model_cache := sys.modules.get("diffusion_demo.ui.server.model_cache"):
         model_cache.unload_if_idle(60 * settings().idle_minutes)

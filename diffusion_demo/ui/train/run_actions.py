@@ -21,6 +21,7 @@ from diffusion_demo.ui.settings import settings
 from diffusion_demo.ui.train import run_list, run_queue, uploads
 from diffusion_demo.untrusted_files import read_json
 
+DELETED = ".deleted"
 RUN_NOT_FOUND = "This run no longer exists. Choose another one."
 
 
@@ -44,13 +45,19 @@ def delete(name: str | None, owner_token: object) -> gr.Dropdown:
     if entry is not None and entry.waiting:
         run_queue.remove(name, owner_token)
     check_not_trained(run, "deleted")
-    hidden = run.path.with_name(f".{name}.{secrets.token_hex(4)}.deleted")
+    hidden = run.path.with_name(f".{name}.{secrets.token_hex(4)}{DELETED}")
     _rename(run, hidden, "delete")  # removes it from all lists at once, however long the deletion takes
     shutil.rmtree(hidden, ignore_errors=True)
     other_uploads = (uploads_of_run(RunFolder(model_list.RUNS / other)) for other in run_list.all_names())
     if upload and upload not in other_uploads:
         shutil.rmtree(upload, ignore_errors=True)
     return gr.Dropdown(run_list.visible_names(owner_token), value=run_list.default_run(owner_token))
+
+
+def finish_deletions() -> None:
+    """Delete what is left of runs whose deletion was interrupted, for example by the end of the server."""
+    for folder in model_list.RUNS.glob(f".*{DELETED}"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def rename(name: str | None, owner_token: object, new_name: str) -> gr.Dropdown:

@@ -9,9 +9,11 @@ import gradio as gr
 import pytest
 
 from diffusion_demo.training import queue
+from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.ui.server import disk_quota, housekeeping, model_list, temp_files
 from diffusion_demo.ui.settings import Settings
-from diffusion_demo.ui.train import uploads
+from diffusion_demo.ui.train import run_actions, uploads
 
 DAY = 24 * 3600
 
@@ -52,6 +54,18 @@ def test_only_scans_that_nobody_has_looked_at_for_a_day_are_deleted(runs):
         make_old(uploads.SCANS / f"{name}.jsonl", age)
     housekeeping.run_once(gr.Blocks())
     assert [file.name for file in uploads.SCANS.iterdir()] == ["young.jsonl"]
+
+
+def test_an_interrupted_deletion_of_a_run_is_finished(runs, monkeypatch):
+    for name in ("mine", "other"):
+        (runs / name).mkdir(parents=True)
+        RunFolder(runs / name).write_config(TrainConfig(data="x"), {}, "train")
+    with monkeypatch.context() as interrupted:
+        interrupted.setattr(run_actions.shutil, "rmtree", lambda *arguments, **options: None)
+        run_actions.delete("mine", "")
+    assert len([path for path in runs.iterdir() if path.name.startswith(".mine")]) == 1
+    housekeeping.run_once(gr.Blocks())
+    assert [path.name for path in runs.iterdir()] == ["other"]
 
 
 def test_temporary_files_are_deleted_by_age_except_those_of_the_page(tmp_path, monkeypatch):
