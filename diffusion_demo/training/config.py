@@ -83,12 +83,17 @@ class TrainConfig(BaseModel):
     )
     learning_rate: float = setting(
         1e-3,
-        "Peak learning rate of AdamW. 1e-3 suits the small networks here, 3e-4 fine-tuning, 1e-4 the papers' networks. "
-        "Lower it if the loss jumps.",
+        "Peak learning rate of AdamW. 1e-3 suits the small networks here, 1e-4 the papers' networks; fine-tuning uses "
+        "3e-4 unless told otherwise. Lower it if the loss jumps.",
         ge=1e-8,
         le=1.0,
     )
-    warmup_steps: int = setting(200, "Steps over which the learning rate rises linearly from 0.", ge=0, le=1_000_000)
+    warmup_steps: int = setting(
+        200,
+        "Steps over which the learning rate rises linearly from 0; fine-tuning uses 50 unless told otherwise.",
+        ge=0,
+        le=1_000_000,
+    )
     lr_scheduler: str = setting(
         "constant_with_warmup",
         "Learning-rate schedule. cosine and warmup_stable_decay fall to 0 at --lr-total-steps and give better images "
@@ -284,6 +289,10 @@ def check_settings(settings: dict[str, Any]) -> None:
             first = next((detail for detail in error.errors() if detail["loc"][:1] == (name,)), None)
             if first is not None:
                 raise as_bad_input(first, TrainConfig.model_fields) from error
+
+
+# Settings of fine-tuning where they are not given; measured in docs/training.md, "Fine-tuning on few images".
+FINE_TUNING = {"learning_rate": 3e-4, "warmup_steps": 50}
 
 
 def config_with_inherited(settings: dict[str, Any]) -> TrainConfig:

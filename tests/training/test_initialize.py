@@ -19,7 +19,7 @@ from diffusion_demo.models.classifier_heads import POOLS
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.training import initialize
-from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.config import TrainConfig, config_with_inherited
 from diffusion_demo.training.inherited_settings import inherit
 from diffusion_demo.training.initialize import adapt_classifier_to_data, adapt_to_data, load_or_build
 from diffusion_demo.training.state import load_state, save_state
@@ -150,6 +150,18 @@ def test_a_fresh_start_has_the_classes_of_the_data_and_no_origin(digits):
     )
     assert unet_config(found)["num_class_embeds"] == 4 and found.diffusion.learns_variance
     assert not load_or_build(config(preset="tiny", label_dropout=0.0), None, data.scan(digits), "").description.guidance
+
+
+# learning rate and warm-up
+
+
+def test_fine_tuning_has_a_learning_rate_and_a_warm_up_of_its_own_where_none_are_given(plain):
+    tuned = config_with_inherited({"data": "images", "init_from": str(plain)})
+    assert (tuned.learning_rate, tuned.warmup_steps) == (3e-4, 50)
+    new = TrainConfig(data="images")
+    given = {"learning_rate": new.learning_rate, "warmup_steps": new.warmup_steps}
+    tuned = config_with_inherited({"data": "images", "init_from": str(plain)} | given)
+    assert {name: getattr(tuned, name) for name in given} == given
 
 
 # color and size

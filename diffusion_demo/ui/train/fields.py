@@ -8,11 +8,9 @@ from gradio.components import Component
 from PIL import ImageColor
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.training.config import TrainConfig
+from diffusion_demo.training.config import FINE_TUNING, TrainConfig
 
 DEFAULTS = {name: field.default for name, field in TrainConfig.model_fields.items()}
-# Measured in docs/training.md, "Fine-tuning on few images".
-FINE_TUNING = {"learning_rate": 3e-4, "warmup_steps": 50}
 # Inherited from the checkpoint to fine-tune.
 INHERITED = ("beta_schedule", "num_train_timesteps", "prediction_type", "variance_type")
 
@@ -179,7 +177,7 @@ def changed_settings(start: dict[str, Any], names: list[str], values: tuple) -> 
     return {
         name: value
         for name, value in settings.items()
-        if value != DEFAULTS[name] or ("init_from" in start and name in ("image_size", "channels"))
+        if value != DEFAULTS[name] or ("init_from" in start and name in ("image_size", "channels", *FINE_TUNING))
     }
 
 

@@ -11,7 +11,7 @@ from gradio.components import Component
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import ORACLES
-from diffusion_demo.training.config import TrainConfig, config_with_inherited
+from diffusion_demo.training.config import FINE_TUNING, TrainConfig, config_with_inherited
 from diffusion_demo.training.lr_schedule import LR_SCHEDULERS
 from diffusion_demo.training.run_folder import resolve_init_from
 from diffusion_demo.ui.errors import user_errors_as_toasts
@@ -74,12 +74,12 @@ class TrainForm:
         Returns `start_from`, the column of the noise schedule, and all fields.
         """
         is_new = start_from in NEW_NETWORKS
-        values = {name: fields.DEFAULTS[name] for name in ("image_size", "channels", *fields.FINE_TUNING)}
+        values = {name: fields.DEFAULTS[name] for name in ("image_size", "channels", *FINE_TUNING)}
         if not is_new:
             with suppress(BadInput):  # `check` reports it at the field
                 metadata = load_metadata(self._initial_settings(start_from)["init_from"])
                 values |= {"image_size": metadata.image_size, "channels": metadata.channels}
-            values |= fields.FINE_TUNING
+            values |= FINE_TUNING
         updates = [gr.update(value=values[name]) if name in values else gr.skip() for name in self.names]
         return [start_from, gr.update(visible=is_new), *updates]
 
