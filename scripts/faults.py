@@ -641,9 +641,23 @@ FAULTS = [
     Fault(
         "fine-tuning takes its own noise schedule, not that of its checkpoint",
         "training/inherited_settings.py",
-        '"channels": description.channels} | settings | inherited',
-        '"channels": description.channels} | settings',
+        "return FINE_TUNING | size | settings | inherited",
+        "return FINE_TUNING | size | settings",
         "tests/training/test_initialize.py::test_what_is_not_said_comes_from_the_source",
+    ),
+    Fault(
+        "a learning rate given for fine-tuning is ignored",
+        "training/inherited_settings.py",
+        "return FINE_TUNING | size | settings | inherited",
+        "return size | settings | inherited | FINE_TUNING",
+        "tests/training/test_initialize.py",
+    ),
+    Fault(
+        "a learning rate that is the default of new networks is lost on its way from the form to fine-tuning",
+        "ui/train/fields.py",
+        'and name in ("image_size", "channels", *FINE_TUNING)',
+        'and name in ("image_size", "channels")',
+        "tests/ui/train/test_fields.py",
     ),
     Fault(
         "the steps after the last checkpoint are not saved at the end",
