@@ -310,6 +310,42 @@ def test_a_name_that_is_too_long_for_the_disk_is_rejected_on_one_line(arguments,
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("empty", ["", " ", '""', "file:"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sample", "--checkpoint", "{}", "--out", "out"),
+        ("sample", "--checkpoint", "avatars-32", "--out", "{}"),
+        ("sample", "--checkpoint", "avatars-32", "--upsampler", "{}", "--out", "out"),
+        ("train", "--data", ".", "--run", "{}", "--max-steps", "1"),
+        ("train", "--data", ".", "--run", "run", "--max-steps", "1", "--config", "{}"),
+        ("train", "--data", ".", "--run", "run", "--max-steps", "1", "--init-from", "{}"),
+        ("evaluate", "--samples", "{}", "--data", "."),
+        ("evaluate", "--samples", ".", "--data", ".", "--work", "{}"),
+        ("export", "--checkpoint", "avatars-32", "--push-to-hub", "me/name", "--license", "mit", "--evaluation", "{}"),
+        ("import", "{}", "--out", "out"),
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_an_empty_path_is_rejected_and_does_not_mean_the_current_folder(
+    arguments, empty, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main([word.format(empty) for word in arguments])
+    except SystemExit as error:
+        code = error.code
+    assert code == 2 and "is empty" in assert_one_line(capsys.readouterr().err) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("named", ["~nobody-of-this-name/runs", " ", "'/quoted'"])
+def test_any_text_as_the_runs_folder_leaves_the_commands_usable(named, monkeypatch, capsys):
+    monkeypatch.setenv("DIFFUSION_DEMO_RUNS", named)
+    assert main(["doctor"]) == 0
+    folder = {" ": str(ROOT / "runs"), "'/quoted'": "/quoted"}.get(named, os.path.abspath(named))
+    assert f" {folder}\n" in capsys.readouterr().out
+
+
 def test_a_disk_error_is_one_line_and_an_error_of_the_program_a_traceback(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "run", raises(PermissionError(errno.EACCES, "Permission denied", "/closed/file")))
     assert main(["doctor"]) == 2 and "/closed/file (Permission denied)" in assert_one_line(capsys.readouterr().err)
