@@ -59,7 +59,9 @@ def checkpoint_source(text: str | Path) -> str | Path:
         if match := HUB_ADDRESS.match(text):
             return match[1]
         if not text.strip():  # Path("") is the current folder
-            raise BadInput("The name of the checkpoint is empty. Name a folder, a bundled checkpoint or a model on the Hub.")
+            raise BadInput(
+                "The name of the checkpoint is empty. Name a folder, a bundled checkpoint or a model on the Hub."
+            )
     path = Path(text)
     if path.suffix == ".safetensors" and os.path.isfile(path) and os.path.isfile(path.parent / "config.json"):
         path = path.parent

@@ -1,7 +1,6 @@
 """Invalid sources, symbolic links, pipes, and errors of the operating system."""
 
 import os
-from pathlib import Path
 
 import pytest
 
