@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.untrusted_files import read_json
+from diffusion_demo.untrusted_files import check_readable, read_json
 from diffusion_demo.validation import choices_of, range_of
 
 METAVARS: dict[Any, str] = {int: "N", float: "X"}
@@ -24,7 +24,10 @@ def read_json_object(file: Path, advice: str) -> dict[str, Any]:
     """Return the object in a JSON file. Raises BadInput, ending with `advice`, if there is none."""
     try:
         content = read_json(file)
+    except FileNotFoundError as error:
+        raise BadInput(f"No file at {file}. Check the path.") from error
     except (OSError, ValueError) as error:
+        check_readable(file)
         raise BadInput(f"Cannot read {file} as JSON. {advice}") from error
     if not isinstance(content, dict):
         raise BadInput(f"{file} must contain a JSON object. {advice}")

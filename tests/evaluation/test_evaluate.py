@@ -1,18 +1,20 @@
 """The `evaluate` command and the bound: reports, resuming, invalid input."""
 
 import json
+import os
 import shutil
 
 import pytest
 import torch
 from PIL import Image
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from diffusion_demo.cli import main
 from diffusion_demo.data import ImageTensors, ImageTransform, load, load_transformed, scan
 from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits
 from diffusion_demo.errors import BadInput
+from diffusion_demo.evaluation import nll
 from diffusion_demo.evaluation.class_matching import class_indices, specs_in_data_proportions
 from diffusion_demo.evaluation.nll import measure_bound
 from diffusion_demo.evaluation.reference import Preparation, load_reference
@@ -79,6 +81,25 @@ def rewrite_as_0_1_0(file):
         tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  not iterable itself
         metadata = stored.metadata()
     save_file(tensors, file, metadata | {"pictures": metadata.pop("images")})
+
+
+def test_a_full_disk_ends_a_measurement_in_one_sentence_and_leaves_no_folder(trained, dataset, tmp_path, monkeypatch):
+    def fail(*arguments, **named):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(nll, "save_file", fail)
+    with pytest.raises(
+        BadInput, match=r"^Cannot write to .*work \(No space left on device\)\. Choose another folder\.$"
+    ):
+        measure_bound(trained, first_images(dataset, 4), steps=2, work=tmp_path / "new" / "work")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_among_partial_results_is_not_waited_for(trained, dataset, tmp_path):
+    os.mkfifo(tmp_path / "bound_00000000.safetensors")
+    with pytest.raises(BadInput, match="not a regular file"):
+        measure_bound(trained, first_images(dataset, 4), steps=2, work=tmp_path)
 
 
 def test_an_interrupted_measurement_resumes_even_if_the_previous_release_began_it(trained, dataset, tmp_path):

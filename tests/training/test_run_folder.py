@@ -123,6 +123,12 @@ def test_something_else_in_the_place_of_the_commands_is_no_command(run, make):
     assert run.control() == (set(), [])
 
 
+def test_a_run_that_does_not_start_leaves_none_of_the_folders_above_it(tmp_path):
+    with RunFolder(tmp_path / "new" / "run").lock():
+        assert (tmp_path / "new" / "run").exists()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_in_the_place_of_a_run_is_refused(tmp_path):
     (tmp_path / "run").write_text("a file")
     with pytest.raises(BadInput, match="another run folder"), RunFolder(tmp_path / "run").lock():
