@@ -17,7 +17,11 @@ METAVARS: dict[Any, str] = {int: "N", float: "X"}
 
 def parse_steps(text: str) -> int | str:
     """Return a number of steps, or the text itself if it specifies the timesteps."""
-    return int(text) if text.strip().isdecimal() else text
+    if not text.strip().isdecimal():
+        return text
+    if len(text) > 20:  # int() refuses more than 4,300 digits
+        raise argparse.ArgumentTypeError(f"the number of steps is too large: {text[:20]}...")
+    return int(text)
 
 
 def read_json_object(file: Path, advice: str) -> dict[str, Any]:

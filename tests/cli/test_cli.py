@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
+from diffusion_demo import __main__ as program
 from diffusion_demo.cli import doctor, main
 from diffusion_demo.images import read_settings
 from tests.conftest import ROOT
@@ -249,6 +250,7 @@ def test_doctor_reports_as_text_and_as_json(command, tmp_path):
 
 KILLED_AT_THE_FOURTH_IMAGE = """
 import os, signal, sys
+from diffusion_demo import __main__ as program
 from diffusion_demo.cli import doctor, main
 
 rename, renamed = os.replace, []
@@ -344,6 +346,29 @@ def test_any_text_as_the_runs_folder_leaves_the_commands_usable(named, monkeypat
     assert main(["doctor"]) == 0
     folder = {" ": str(ROOT / "runs"), "'/quoted'": "/quoted"}.get(named, os.path.abspath(named))
     assert f" {folder}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sample", "--checkpoint", "avatars-32", "--out", "out", "--class", "{}"),
+        ("sample", "--checkpoint", "avatars-32", "--out", "out", "--seed", "{}"),
+        ("sample", "--checkpoint", "avatars-32", "--out", "out", "--steps", "{}"),
+        ("sample", "--checkpoint", "avatars-32", "--out", "out", "--steps", "5,{}"),
+        ("train", "--data", ".", "--run", "run", "--max-steps", "{}"),
+        ("page", "--port", "{}"),
+        ("page", "--port", "99999"),
+        ("page", "--port", "0"),
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_a_number_that_is_too_large_is_rejected_in_a_short_line(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = program.main([word.format("9" * 5000) for word in arguments])
+    except SystemExit as error:
+        code = error.code
+    assert code == 2 and len(assert_one_line(capsys.readouterr().err)) < 500 and not list(tmp_path.iterdir())
 
 
 def test_a_disk_error_is_one_line_and_an_error_of_the_program_a_traceback(monkeypatch, capsys):
