@@ -118,6 +118,8 @@ class RunFolder:
             if not isinstance(data, dict) or not isinstance(command, str):
                 raise ValueError("data or command has another type")
             return TrainConfig.from_json(content["config"]), with_current_keys(data), command
+        except BadInput as error:
+            raise BadInput(f"A setting in {self.config_file} cannot be used. {error}") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             check_readable(self.config_file)
             raise BadInput(f"Cannot read {self.config_file} ({error}). Start a new run.") from error
