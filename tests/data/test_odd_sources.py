@@ -243,3 +243,11 @@ def test_too_many_files_in_a_folder_or_a_list_are_refused_before_any_is_read(dig
     for source in (digits, sorted(digits.rglob("*.png"))):
         with pytest.raises(BadInput, match="contains more than 59 files"):
             scan(source)
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"], ids=repr)
+def test_a_label_file_may_end_its_lines_as_any_system_does(end, tmp_path):
+    write_colors(tmp_path, 2)
+    rows = ["file_name;label", *(f"{path.name};a, b, {i}" for i, path in enumerate(sorted(tmp_path.iterdir())))]
+    (tmp_path / "labels.csv").write_bytes(end.join([*rows, ""]).encode())
+    assert scan(tmp_path).classes == {"a, b, 0": 1, "a, b, 1": 1}
