@@ -18,12 +18,13 @@ from diffusion_demo.evaluation import nll
 from diffusion_demo.evaluation.class_matching import class_indices, specs_in_data_proportions
 from diffusion_demo.evaluation.nll import measure_bound
 from diffusion_demo.evaluation.reference import Preparation, load_reference
-from diffusion_demo.images import to_float
+from diffusion_demo.evaluation.samples import draw_samples
+from diffusion_demo.images import read_settings, save_png, to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.sampling.generate import SeededNoise
-from diffusion_demo.sampling.request import Request
+from diffusion_demo.sampling.request import Request, image_specs
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +152,31 @@ def test_samples_have_the_class_proportions_of_the_data(report):
         image.class_index
         for image in specs_in_data_proportions(report.classes, CheckpointMetadata(16, 1, 100), Request(num_images=2))
     } == {None}
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:-40]), "other size"])
+def test_a_damaged_sample_of_an_earlier_call_is_named(trained, tmp_path, damage):
+    request = Request(num_images=2, steps=2, precision="fp32")
+    specs = image_specs(request, trained.description)
+    draw_samples(trained, "trained", request, specs, tmp_path, lambda count: None)
+    path = sorted((tmp_path / "samples").iterdir())[1]
+    if damage == "other size":
+        settings = read_settings(path)
+        save_png(path, Image.new("L", (8, 8)), settings)
+    else:
+        damage(path)
+    with pytest.raises(BadInput, match=rf"{path.name} is .*\. Remove it, and it will be sampled again\.$"):
+        draw_samples(trained, "trained", request, specs, tmp_path, lambda count: None)
+    path.unlink()
+    assert len(draw_samples(trained, "trained", request, specs, tmp_path, lambda count: None).images) == 2
+
+
+@pytest.mark.parametrize("option", [("--num-images", "0"), ("--eta", "7"), ("--guidance-scale", "-1")])
+def test_an_option_that_nothing_uses_is_checked_as_well(trained_checkpoint, digits, capsys, option):
+    arguments = ("evaluate", "--checkpoint", trained_checkpoint, "--data", digits, "--metrics", "nll", *option)
+    assert main(list(map(str, arguments))) == 2
+    line = capsys.readouterr().err
+    assert f"not {option[1]}" in line and line.count("\n") == 1
 
 
 def test_the_command_reports_both_metrics_reproducibly(command, trained_checkpoint, digits, tmp_path):
