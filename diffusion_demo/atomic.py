@@ -5,11 +5,15 @@ killed in between leaves a temporary file, which `sweep` removes.
 """
 
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+# The end of the message of a SafetensorError, which is no OSError and has no errno.
+RUST_ERROR = re.compile(r"(?:^|: )([^:]+) \(os error (\d+)\)$")
 
 
 @contextmanager
@@ -28,8 +32,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
             remove_folder(path)
         os.replace(temporary, path)
         _flush_one(path.parent)
-    except BaseException:
+    except BaseException as error:
         _remove(temporary)
+        if found := RUST_ERROR.search(str(error)):
+            raise OSError(int(found[2]), found[1]) from error
         raise
 
 
@@ -37,6 +43,19 @@ def atomic_write(path: Path, text: str) -> None:
     """Write a text file as UTF-8. Raises OSError if the disk is full or not writable."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def created_folder(folder: Path) -> Iterator[None]:
+    """Create a folder and its parents. Those that are new are removed if they are empty at the end of the block."""
+    new = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for path in new:
+            with suppress(OSError):  # it is not empty, or could not be created
+                path.rmdir()
 
 
 def remove_folder(folder: Path) -> None:

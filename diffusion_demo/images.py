@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffusion_demo.atomic import atomic_path
 from diffusion_demo.errors import BadInput
-from diffusion_demo.untrusted_files import parse_json
+from diffusion_demo.untrusted_files import check_regular, parse_json
 
 PNG_KEY = "diffusion_demo"
 
@@ -73,6 +73,7 @@ def save_png(path: Path, image: Image.Image, settings: dict[str, Any] | None = N
 def read_settings(path: str | Path) -> dict[str, Any]:
     """Return the settings embedded in a PNG by save_png. Raises BadInput if there are none."""
     try:
+        check_regular(Path(path))
         with Image.open(path, formats=["PNG"]) as image:
             # Only the chunks before the pixels, where save_png writes: `image.text` would decode the whole image.
             settings = parse_json(image.info[PNG_KEY])

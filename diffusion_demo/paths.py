@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+from argparse import ArgumentTypeError
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
@@ -34,8 +35,8 @@ def runs_folder() -> Path:
     It is DIFFUSION_DEMO_RUNS if that is set; otherwise `runs` in the checkout or, for an installed package, in the
     user's data folder.
     """
-    if named := os.environ.get("DIFFUSION_DEMO_RUNS"):
-        return Path(named).expanduser().absolute()
+    if named := pasted_path(os.environ.get("DIFFUSION_DEMO_RUNS", "")):
+        return Path(named).absolute()
     if CHECKOUT is not None:
         return CHECKOUT / "runs"
 
@@ -62,8 +63,10 @@ def pasted_path(text: str) -> str:
 
 
 def path_option(text: str) -> Path:
-    """Return the path given as a command-line option; a `type` of argparse."""
-    return Path(pasted_path(text))
+    """Return the path given as a command-line option; a `type` of argparse. An empty text is refused."""
+    if not (path := pasted_path(text)).strip():  # Path("") is the current folder
+        raise ArgumentTypeError("the path is empty. Name a file or folder")
+    return Path(path)
 
 
 ALWAYS_PATHS = ("--data", "--run", "--out", "--config", "--class-names")

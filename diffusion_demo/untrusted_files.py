@@ -24,6 +24,15 @@ def read_regular(file: Path, max_bytes: int = MAX_FILE_BYTES) -> bytes:
         return stream.read()
 
 
+def check_regular(file: Path) -> None:
+    """Raise OSError if something other than a regular file, such as a pipe, is at this path.
+
+    To be called before a library opens a file by its path.
+    """
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise OSError(f"{file.name} is not a regular file")
+
+
 def check_readable(path: Path) -> None:
     """Raise BadInput if the permissions of a file or folder, or of something in the folder, forbid reading.
 

@@ -89,7 +89,7 @@ def as_bad_input(error: ErrorDetails, fields: Mapping[str, FieldInfo]) -> BadInp
     name = list(fields)[place] if isinstance(place, int) and place < len(fields) else str(place)
     title, kind = title_of(name, fields), error["type"]
     if kind == "extra_forbidden" or kind.startswith("unexpected_"):
-        return BadInput(f"There is no setting {name!r}.", name)
+        return BadInput(f"There is no setting {name!r}. Remove it, or correct its name.", name)
     if kind.startswith("missing"):
         return BadInput(f"{title} is missing.", name)
     for start, words in TYPE_WORDS.items():

@@ -117,6 +117,13 @@ def test_local_settings():
     )
 
 
+@pytest.mark.parametrize("value", ["0", "-1", "many", "1000000001", "9" * 5000])
+def test_a_limit_that_is_no_number_or_too_large_is_refused_in_a_short_sentence(value):
+    with pytest.raises(BadInput, match="an integer from 1 to 1000000000") as refused:
+        Settings.from_environment({"DIFFUSION_DEMO_STEPS": value})
+    assert len(str(refused.value)) < 100
+
+
 def test_a_space_is_restricted():
     space = Settings.from_environment(SPACE)
     assert (space.public, space.training, space.anywhere, space.lasts) == (True, False, False, False)

@@ -15,6 +15,7 @@ from diffusion_demo.errors import BadInput, exit_on_missing_package
 from diffusion_demo.paths import runs_folder
 
 DISK_ERRORS = (EACCES, EPERM, EROFS, ENOSPC, EIO, ENAMETOOLONG, ELOOP, ENOTDIR, EISDIR, EEXIST)
+MAX_MESSAGE = 300  # characters of an error of argparse, which repeats the whole argument
 OPTIONS = ("-h", "--help", "--version")  # the options before a command
 
 
@@ -22,6 +23,8 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that reports an error in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
+        if len(message) > MAX_MESSAGE:
+            message = f"{message[:MAX_MESSAGE]}..."
         self.exit(2, f"{message[:1].upper()}{message[1:]}. See {self.prog} --help.\n")
 
 

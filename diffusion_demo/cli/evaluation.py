@@ -76,6 +76,7 @@ def _check_inputs(
     Raises BadInput for everything that can be checked before the measurements, which may take hours.
     """
     compared, samples, request = _compared(metrics), None, None
+    sampling = _parse_request(parsed)  # checks the options even if nothing is sampled
     if "nll" in metrics and not isinstance(reference.source, data.Report):
         raise BadInput("nll needs a folder or zip of images as --data, not a batch. Give one, or leave nll out.")
     if parsed.save_npz:
@@ -84,7 +85,7 @@ def _check_inputs(
         samples = load_samples(parsed.samples)
     elif compared or parsed.save_npz:
         assert checkpoint is not None
-        request = _parse_request(parsed)
+        request = sampling
         request.check(checkpoint.description)
     if not compared:
         return samples, request, None

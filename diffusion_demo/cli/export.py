@@ -32,7 +32,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for name, field in fields_of(PublishSettings).items():
         if name != "name":
             add_setting(hub, name, field)  # pyright: ignore[reportArgumentType]  # a group takes options as a parser does
-    hub.add_argument("--evaluation", type=Path, metavar="FILE", help="output of evaluate --json, for the model card")
+    hub.add_argument(
+        "--evaluation", type=path_option, metavar="FILE", help="output of evaluate --json, for the model card"
+    )
 
 
 def run(parsed: argparse.Namespace, arguments: list[str]) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.paths import path_option
+from diffusion_demo.untrusted_files import check_readable, read_regular
 
 if TYPE_CHECKING:
     from diffusion_demo.models.openai.options import ImportOptions
@@ -145,8 +146,10 @@ def run(parsed: argparse.Namespace, arguments: list[str]) -> int:
 
 def _read_lines(file: Path) -> tuple[str, ...]:
     try:
-        return tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+        text = read_regular(file).decode("utf-8-sig")
+        return tuple(line.strip() for line in text.splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
+        check_readable(file)
         raise BadInput(
             f"Cannot read {file} as text. Give --class-names a text file with one class name per line."
         ) from error

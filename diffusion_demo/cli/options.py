@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.untrusted_files import read_json
+from diffusion_demo.untrusted_files import check_readable, read_json
 from diffusion_demo.validation import choices_of, range_of
 
 METAVARS: dict[Any, str] = {int: "N", float: "X"}
@@ -17,14 +17,21 @@ METAVARS: dict[Any, str] = {int: "N", float: "X"}
 
 def parse_steps(text: str) -> int | str:
     """Return a number of steps, or the text itself if it specifies the timesteps."""
-    return int(text) if text.strip().isdecimal() else text
+    if not text.strip().isdecimal():
+        return text
+    if len(text) > 20:  # int() refuses more than 4,300 digits
+        raise argparse.ArgumentTypeError(f"the number of steps is too large: {text[:20]}...")
+    return int(text)
 
 
 def read_json_object(file: Path, advice: str) -> dict[str, Any]:
     """Return the object in a JSON file. Raises BadInput, ending with `advice`, if there is none."""
     try:
         content = read_json(file)
+    except FileNotFoundError as error:
+        raise BadInput(f"No file at {file}. Check the path.") from error
     except (OSError, ValueError) as error:
+        check_readable(file)
         raise BadInput(f"Cannot read {file} as JSON. {advice}") from error
     if not isinstance(content, dict):
         raise BadInput(f"{file} must contain a JSON object. {advice}")

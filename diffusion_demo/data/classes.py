@@ -219,9 +219,10 @@ def _parse_labels(file_name: str, data: bytes) -> tuple[list[tuple[str, str]], i
 
 
 def _csv_rows(text: str) -> list[dict[Any, Any]]:
-    header = text.partition("\n")[0]
-    delimiter = max(DELIMITERS, key=header.count)
-    return list(csv.DictReader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True))
+    lines = io.StringIO(text, newline=None)  # Excel's "CSV (Macintosh)" ends lines with a carriage return alone
+    delimiter = max(DELIMITERS, key=lines.readline().count)
+    lines.seek(0)
+    return list(csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True))
 
 
 def _json_rows(text: str) -> tuple[list[dict[Any, Any]], int]:

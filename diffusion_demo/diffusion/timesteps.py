@@ -39,9 +39,11 @@ def spaced_timesteps(num_timesteps: int, spacing: int | str | Sequence[int]) -> 
 
 def _parse_count(text: str, num_timesteps: int, least: int = 1) -> int:
     text = text.strip()
-    if not text.removeprefix("-").isdecimal() or not least <= int(text) <= num_timesteps:
+    is_number = text.removeprefix("-").isdecimal() and len(text) < 20  # int() refuses more than 4,300 digits
+    if not is_number or not least <= int(text) <= num_timesteps:
+        shown = text[:20] or "empty"
         raise ValueError(
-            f"steps must be from {least} to {num_timesteps} (the number of training timesteps), not {text or 'empty'}"
+            f"steps must be from {least} to {num_timesteps} (the number of training timesteps), not {shown}"
         )
     return int(text)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from diffusion_demo import data
-from diffusion_demo.atomic import atomic_path
+from diffusion_demo.atomic import atomic_path, created_folder
 from diffusion_demo.data import ImageTensors
 from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits, rate_distortion
 from diffusion_demo.diffusion.process import Diffusion
@@ -28,6 +29,7 @@ from diffusion_demo.models.metadata import with_current_keys
 from diffusion_demo.runtime.parallel import parallel_map, split_rows
 from diffusion_demo.sampling.generate import SeededNoise, device_of
 from diffusion_demo.sampling.request import check_steps
+from diffusion_demo.untrusted_files import check_regular
 
 BATCH_SIZE = 16
 
@@ -117,21 +119,34 @@ def measure_bound(
     metadata = {"weights": checkpoint.weights, "seed": str(seed), "timesteps": json.dumps(chain.timesteps.tolist())}
     parts = []
     try:
-        if work:
-            work.mkdir(parents=True, exist_ok=True)
-        for start in range(0, len(dataset), BATCH_SIZE):
-            batch = ImageTensors(dataset.images[start : start + BATCH_SIZE], dataset.labels[start : start + BATCH_SIZE])
-            file = work / f"bound_{start:08d}.safetensors" if work else None
-            part = _read_part(file, metadata | _digest(batch)) if file else None
-            if part is None:
-                part = _measure_batch(checkpoint, chain, batch, range(seed + start, seed + start + len(batch)))
-                if file:
-                    _write_part(file, part, metadata | _digest(batch))
-            parts.append(part)
-            progress(len(batch))
+        with created_folder(work) if work else nullcontext():
+            for start in range(0, len(dataset), BATCH_SIZE):
+                rows = slice(start, start + BATCH_SIZE)
+                batch = ImageTensors(dataset.images[rows], dataset.labels[rows])
+                file = work / f"bound_{start:08d}.safetensors" if work else None
+                seeds = range(seed + start, seed + start + len(batch))
+                parts.append(_measure_or_read(checkpoint, chain, batch, seeds, file, metadata | _digest(batch)))
+                progress(len(batch))
     except OSError as error:
         raise BadInput(f"Cannot write to {work} ({error.strerror or error}). Choose another folder.") from error
     return Bound(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]}, timesteps=chain.timesteps)
+
+
+def _measure_or_read(
+    checkpoint: Checkpoint,
+    chain: Diffusion,
+    batch: ImageTensors,
+    seeds: range,
+    file: Path | None,
+    metadata: dict[str, str],
+) -> dict[str, Tensor]:
+    """Return the terms of a batch: those that `file` holds, or else new ones, which are then stored in it."""
+    part = _read_part(file, metadata) if file else None
+    if part is None:
+        part = _measure_batch(checkpoint, chain, batch, seeds)
+        if file:
+            _write_part(file, part, metadata)
+    return part
 
 
 def _measure_batch(checkpoint: Checkpoint, chain: Diffusion, batch: ImageTensors, seeds: range) -> dict[str, Tensor]:
@@ -170,6 +185,7 @@ def _read_part(file: Path, metadata: dict[str, str]) -> dict[str, Tensor] | None
     if not os.path.exists(file):
         return None
     try:
+        check_regular(file)
         with safe_open(file, "pt") as stored:
             if with_current_keys(stored.metadata() or {}) == metadata:
                 return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  not iterable itself

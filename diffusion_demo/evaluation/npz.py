@@ -16,6 +16,7 @@ from torch import Tensor
 from diffusion_demo.atomic import atomic_path
 from diffusion_demo.errors import BadInput
 from diffusion_demo.evaluation.frechet import FeatureStatistics
+from diffusion_demo.untrusted_files import check_readable, check_regular
 
 READ_ERRORS = (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error)
 
@@ -69,12 +70,14 @@ def read_statistics(path: str | Path) -> dict[str, FeatureStatistics]:
 
 def _read_arrays(path: str | Path, *names: str) -> dict[str, np.ndarray]:
     try:
+        check_regular(Path(path))
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names if name in file.files}
     except FileNotFoundError as error:
         raise BadInput(f"No file at {path}. Check the path.") from error
     # np.load returns an object without `files` for a single array or a pickle named .npz
     except (*READ_ERRORS, AttributeError, TypeError) as error:
+        check_readable(Path(path))
         raise BadInput(
             f"{path} is not a sample batch, or is damaged. Use an .npz file with the images as arr_0."
         ) from error

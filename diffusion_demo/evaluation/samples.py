@@ -42,7 +42,8 @@ def draw_samples(
     """Sample these images from the checkpoint; with `work`, keep them in work/samples and reuse those already there."""
     if work:
         paths = sample_to_folder(checkpoint, name, request, specs, work / "samples", progress)
-        images = torch.stack([_read_png(path) for path in paths])
+        side = checkpoint.description.image_size
+        images = torch.stack([_read_png(path, side) for path in paths])
     else:
         parts = []
         for start in range(0, len(specs), BATCH_SIZE):
@@ -53,9 +54,15 @@ def draw_samples(
     return Samples(images, labels, _shared_settings(settings_of(request, specs, name, checkpoint)))
 
 
-def _read_png(path: Path) -> Tensor:
-    with Image.open(path) as image:
-        array = np.asarray(image)
+def _read_png(path: Path, side: int) -> Tensor:
+    """Return a sample that may be of an earlier call, uint8 [C, S, S]. Raises BadInput if it is damaged."""
+    try:
+        with Image.open(path) as image:
+            array = np.asarray(image)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise BadInput(f"{path} is damaged. Remove it, and it will be sampled again.") from error
+    if array.shape[:2] != (side, side):
+        raise BadInput(f"{path} is not a sample of this model. Remove it, and it will be sampled again.")
     return torch.from_numpy(array.reshape(*array.shape[:2], -1).transpose(2, 0, 1).copy())
 
 

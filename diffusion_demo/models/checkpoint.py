@@ -10,10 +10,9 @@ from typing import Any, TypeVar
 
 import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from diffusion_demo.atomic import atomic_path
+from diffusion_demo.atomic import atomic_path, created_folder
 from diffusion_demo.diffusion.denoiser import Denoiser
 from diffusion_demo.diffusion.process import Diffusion
 from diffusion_demo.diffusion.schedules import cosine_betas, quadratic_betas, sigmoid_betas, zero_terminal_snr
@@ -231,12 +230,10 @@ def new_checkpoint_folder(out: Path) -> Iterator[Path]:
     Raises BadInput if it cannot be written.
     """
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(out) as temporary:
+        with created_folder(out.parent), atomic_path(out) as temporary:
             yield temporary
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadInput(f"Cannot write to {out} ({reason}). Choose another folder.") from error
+    except OSError as error:
+        raise BadInput(f"Cannot write to {out} ({error.strerror or error}). Choose another folder.") from error
 
 
 def save_checkpoint(

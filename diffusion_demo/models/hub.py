@@ -52,12 +52,16 @@ def checkpoint_source(text: str | Path) -> str | Path:
     """Return the folder or the Hub name that a pasted text means; a Path is unchanged unless it is a file of weights.
 
     The address of a model on the Hub becomes its name, a safetensors file beside its config.json its folder, and the
-    unet/ of a pipeline that pipeline.
+    unet/ of a pipeline that pipeline. Raises BadInput for an empty text.
     """
     if isinstance(text, str):
         text = pasted_path(text)
         if match := HUB_ADDRESS.match(text):
             return match[1]
+        if not text.strip():  # Path("") is the current folder
+            raise BadInput(
+                "The name of the checkpoint is empty. Name a folder, a bundled checkpoint or a model on the Hub."
+            )
     path = Path(text)
     if path.suffix == ".safetensors" and os.path.isfile(path) and os.path.isfile(path.parent / "config.json"):
         path = path.parent

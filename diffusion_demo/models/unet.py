@@ -71,7 +71,7 @@ def build_unet(
     if preset not in PRESETS:
         names = ", ".join(PRESETS)
         raise BadInput(
-            f"There is no preset {preset!r}. Choose one of {names}, or a paper's U-Net such as adm-64.", "preset"
+            f"There is no preset {preset[:100]!r}. Choose one of {names}, or a paper's U-Net such as adm-64.", "preset"
         )
     sizes = PRESETS[preset]
     check_image_size(image_size, levels=len(sizes.widths))

@@ -1,14 +1,13 @@
 """Sampling into a folder: one PNG per image with its settings inside, in batches, resuming where a run stopped."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from diffusion_demo import __version__
-from diffusion_demo.atomic import sweep
+from diffusion_demo.atomic import created_folder, sweep
 from diffusion_demo.errors import BadInput
 from diffusion_demo.images import read_settings, save_png, to_pil, to_uint8
 from diffusion_demo.models.checkpoint import Checkpoint
@@ -69,7 +68,7 @@ def sample_to_folder(
     settings = settings_of(request, specs, checkpoint_name, checkpoint, **provenance)
     paths = [out / file_name(image.seed) for image in specs]
     try:
-        with _made(out):
+        with created_folder(out):
             sweep(out, {path.name for path in paths})
             missing = [i for i, path in enumerate(paths) if not _is_written(path, settings[i])]
             progress(len(paths) - len(missing))
@@ -86,19 +85,6 @@ def sample_to_folder(
     except OSError as error:
         raise BadInput(f"Cannot write to {out} ({error.strerror or error}). Choose another folder.") from error
     return paths
-
-
-@contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """Create a folder, and remove it if it is still empty at the end."""
-    is_new = not os.path.lexists(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        if is_new:
-            with suppress(OSError):  # it holds images
-                folder.rmdir()
 
 
 def _check_models(checkpoint: Checkpoint, request: Request, upscale_with: Checkpoint | None) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_SEED = 2**48
 MAX_IMAGES = 1_000_000  # per call, because the list of images is kept in memory
+MAX_DIGITS = 9  # of the index of a class; Python refuses to read numbers of more than 4,300 digits
+MAX_SHOWN = 100  # characters of a text in a message
 MIN_SIGNAL = 1e-3  # the least abar_t at which a classifier guides ddim by default
 # Repeated here so that `--help` need not import torch. A test compares both copies.
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -173,9 +175,9 @@ def class_index(name: str, description: CheckpointMetadata) -> int:
     for names in (description.class_names, [description.title(c) for c in description.class_names]):
         if name in names:
             return names.index(name)
-    if name.isdecimal() and int(name) < len(description.class_names):
+    if name.isdecimal() and len(name) <= MAX_DIGITS and int(name) < len(description.class_names):
         return int(name)
-    raise BadInput(f"There is no class {name!r}. {_available_classes(description)}")
+    raise BadInput(f"There is no class {name[:MAX_SHOWN]!r}. {_available_classes(description)}")
 
 
 def _available_classes(description: CheckpointMetadata) -> str:

@@ -282,7 +282,7 @@ def check_settings(settings: dict[str, Any]) -> None:
     """Raise BadInput, naming the field, unless these are some of the settings, each of its type and in its range."""
     for name, value in settings.items():
         if name not in TrainConfig.model_fields:
-            raise BadInput(f"There is no setting {name!r}.", name)
+            raise BadInput(f"There is no setting {name!r}. Remove it, or correct its name.", name)
         try:
             TrainConfig.__pydantic_validator__.validate_assignment(TrainConfig.model_construct(), name, value)
         except ValidationError as error:

@@ -16,7 +16,7 @@ from diffusion_demo.atomic import atomic_write
 from diffusion_demo.paths import CHECKOUT
 from diffusion_demo.training.pending_commands import run_state_at_command
 from diffusion_demo.training.run_folder import COMMANDS, RunFolder
-from diffusion_demo.untrusted_files import read_regular
+from diffusion_demo.untrusted_files import check_regular, read_regular
 
 LOG, SETTINGS = "trainer.log", "settings.json"
 PROGRAMS = ("diffusion_demo", "diffusion-demo", "diffusion-demo.exe")  # before "train" in a command line
@@ -127,9 +127,13 @@ def _running_paths() -> set[Path]:
 
 
 def send_command(run: RunFolder, command: str) -> None:
-    """Request stop (save and end), sample_now or save_now, which the trainer does after the current step."""
+    """Request stop (save and end), sample_now or save_now, which the trainer does after the current step.
+
+    Raises OSError if the disk is full, or something other than a file is in the place of control.jsonl.
+    """
     if command not in COMMANDS:
         raise ValueError(f"command must be one of {', '.join(COMMANDS)}, not {command!r}")
+    check_regular(run.control_file)
     with run.control_file.open("a", encoding="utf-8") as file:
         file.write(json.dumps({"type": command} | run_state_at_command(run.events_file)) + "\n")
 

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter, ValidationError
 
-from diffusion_demo.atomic import atomic_write
+from diffusion_demo.atomic import atomic_write, created_folder
 from diffusion_demo.errors import BadInput
 from diffusion_demo.training.process import is_running, write_settings
 from diffusion_demo.training.run_folder import RunFolder
@@ -134,7 +134,8 @@ def add_new(
         if run.exists or queue.find(name):
             raise BadInput(f"A run named {name} already exists. Choose another name.")
         _check_space(queue)
-        write_settings(run, settings)
+        with created_folder(run.path):
+            write_settings(run, settings)
         return replace(queue, entries=(*queue.entries, Entry(name, False, max_minutes, max_steps)))
 
     return change_queue(runs, append)

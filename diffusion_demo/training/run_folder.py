@@ -3,13 +3,13 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from diffusion_demo.atomic import atomic_path, atomic_write, remove_folder, sweep
+from diffusion_demo.atomic import atomic_path, atomic_write, created_folder, remove_folder, sweep
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.hub import checkpoint_source
 from diffusion_demo.models.load_metadata import load_metadata
@@ -71,24 +71,25 @@ class RunFolder:
         if another process holds the lock, or if the folder is not writable.
         """
         lock = FileLock(self.path / ".lock")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise BadInput(
-                f"Another process is training {self.path}. Stop it first, or choose another run folder."
-            ) from error
-        except OSError as error:
-            raise BadInput(
-                f"Cannot write to {self.path} ({error.strerror or error}). Choose another run folder."
-            ) from error
-        try:
-            self._sweep()
-            yield
-        finally:
-            lock.release()
-            if not self.exists:
-                self._remove_start()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(created_folder(self.path))
+                lock.acquire(timeout=0)
+            except Timeout as error:
+                raise BadInput(
+                    f"Another process is training {self.path}. Stop it first, or choose another run folder."
+                ) from error
+            except OSError as error:
+                raise BadInput(
+                    f"Cannot write to {self.path} ({error.strerror or error}). Choose another run folder."
+                ) from error
+            try:
+                self._sweep()
+                yield
+            finally:
+                lock.release()
+                if not self.exists:
+                    self._remove_start()
 
     def _remove_start(self) -> None:
         """Remove what was written before the run started, and the folder unless it holds anything else."""
@@ -117,14 +118,21 @@ class RunFolder:
             if not isinstance(data, dict) or not isinstance(command, str):
                 raise ValueError("data or command has another type")
             return TrainConfig.from_json(content["config"]), with_current_keys(data), command
+        except BadInput as error:
+            raise BadInput(f"A setting in {self.config_file} cannot be used. {error}") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             check_readable(self.config_file)
             raise BadInput(f"Cannot read {self.config_file} ({error}). Start a new run.") from error
 
     def begin_call(self) -> None:
-        """Remove the incomplete last line of a killed process, and skip the control lines of earlier calls."""
+        """Remove the incomplete last line of a killed process, and skip the control lines of earlier calls.
+
+        Raises BadInput if something other than a file, such as a pipe, is in the place of events.jsonl.
+        """
         self._control_start = self.control_file.stat().st_size if os.path.isfile(self.control_file) else 0
         if os.path.exists(self.events_file):
+            if not os.path.isfile(self.events_file):
+                raise BadInput(f"{self.events_file} is not a file. Move it away, then try again.")
             events = self.events_file.read_bytes()
             if events and not events.endswith(b"\n"):
                 with atomic_path(self.events_file) as temporary:

@@ -34,7 +34,9 @@ def _what_is_kept(trainer: Trainer) -> str:
     if not step:
         return "No step was completed."
     if saved == step:
-        return f"All {step:,} steps are saved; --resume continues from there."
+        done = "The first step is" if step == 1 else f"All {step:,} steps are"
+        return f"{done} saved; --resume continues from there."
     if not saved:
-        return f"The {step:,} steps are lost, because no checkpoint was written yet."
+        lost = "The first step is" if step == 1 else f"The {step:,} steps are"
+        return f"{lost} lost, because no checkpoint was written yet."
     return f"The steps after {saved:,} are lost; --resume continues from there."

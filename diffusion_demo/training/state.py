@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from diffusion_demo.diffusion.timesteps import LossAwareTimesteps
 from diffusion_demo.errors import BadInput
-from diffusion_demo.untrusted_files import check_readable, read_json
+from diffusion_demo.untrusted_files import check_readable, check_regular, read_json
 
 TIMESTEPS_FILE = "timesteps.safetensors"
 
@@ -106,6 +106,8 @@ def _load_state(
     averages: dict[float, EMAModel],
     loss_aware: LossAwareTimesteps | None,
 ) -> dict[str, Any]:
+    for file in folder.iterdir():
+        check_regular(file)
     weights = load_file(folder / "weights.safetensors")
     # Release 0.1.0 saved the names of torch.compile's wrapper, too.
     unet.load_state_dict({name.replace("_orig_mod.", ""): weight for name, weight in weights.items()})

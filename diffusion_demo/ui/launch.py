@@ -73,6 +73,13 @@ def _on_space() -> bool:
     return "SPACE_ID" in os.environ
 
 
+def _port(text: str) -> int:
+    """Return the number of a port; a `type` of argparse, whose `choices` would list all 65,535 in the error."""
+    if not (text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"the port must be from 1 to 65535, not {text[:20]}")
+    return int(text)
+
+
 def _parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     parser = Parser(
         prog=program,
@@ -86,8 +93,7 @@ def _parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     )
     parser.add_argument(
         "--port",
-        type=int,
-        choices=range(1, 65536),
+        type=_port,
         metavar="PORT",
         help=f"port to listen on (default: {DEFAULT_PORT}, or the next free one)",
     )

@@ -144,8 +144,8 @@ def _parse_switch(environment: Mapping[str, str], name: str, default: bool) -> b
 
 def _parse_integer(environment: Mapping[str, str], name: str, default: int) -> int:
     value = environment.get(PREFIX + name, "").strip()
-    if value and not (value.isascii() and value.isdecimal() and 1 <= int(value) <= 1_000_000_000):
-        raise BadInput(f"{PREFIX}{name} must be an integer from 1 to 1000000000, not {value!r}.")
+    if value and not (value.isascii() and value.isdecimal() and len(value) <= 10 and 1 <= int(value) <= 1_000_000_000):
+        raise BadInput(f"{PREFIX}{name} must be an integer from 1 to 1000000000, not {value[:20]!r}.")
     return int(value) if value else default
 
 

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
+from diffusion_demo import __main__ as program
 from diffusion_demo.cli import doctor, main
 from diffusion_demo.images import read_settings
 from tests.conftest import ROOT
@@ -249,6 +250,7 @@ def test_doctor_reports_as_text_and_as_json(command, tmp_path):
 
 KILLED_AT_THE_FOURTH_IMAGE = """
 import os, signal, sys
+from diffusion_demo import __main__ as program
 from diffusion_demo.cli import doctor, main
 
 rename, renamed = os.replace, []
@@ -308,6 +310,65 @@ def test_a_name_that_is_too_long_for_the_disk_is_rejected_on_one_line(arguments,
     assert main([word.format("long" * 100) for word in arguments]) == 2
     assert_one_line(capsys.readouterr().err)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("empty", ["", " ", '""', "file:"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sample", "--checkpoint", "{}", "--out", "out"),
+        ("sample", "--checkpoint", "avatars-32", "--out", "{}"),
+        ("sample", "--checkpoint", "avatars-32", "--upsampler", "{}", "--out", "out"),
+        ("train", "--data", ".", "--run", "{}", "--max-steps", "1"),
+        ("train", "--data", ".", "--run", "run", "--max-steps", "1", "--config", "{}"),
+        ("train", "--data", ".", "--run", "run", "--max-steps", "1", "--init-from", "{}"),
+        ("evaluate", "--samples", "{}", "--data", "."),
+        ("evaluate", "--samples", ".", "--data", ".", "--work", "{}"),
+        ("export", "--checkpoint", "avatars-32", "--push-to-hub", "me/name", "--license", "mit", "--evaluation", "{}"),
+        ("import", "{}", "--out", "out"),
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_an_empty_path_is_rejected_and_does_not_mean_the_current_folder(
+    arguments, empty, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main([word.format(empty) for word in arguments])
+    except SystemExit as error:
+        code = error.code
+    assert code == 2 and "is empty" in assert_one_line(capsys.readouterr().err) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("named", ["~nobody-of-this-name/runs", " ", "'/quoted'"])
+def test_any_text_as_the_runs_folder_leaves_the_commands_usable(named, monkeypatch, capsys):
+    monkeypatch.setenv("DIFFUSION_DEMO_RUNS", named)
+    assert main(["doctor"]) == 0
+    folder = {" ": str(ROOT / "runs"), "'/quoted'": "/quoted"}.get(named, os.path.abspath(named))
+    assert f" {folder}\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sample", "--checkpoint", "avatars-32", "--out", "out", "--class", "{}"),
+        ("sample", "--checkpoint", "avatars-32", "--out", "out", "--seed", "{}"),
+        ("sample", "--checkpoint", "avatars-32", "--out", "out", "--steps", "{}"),
+        ("sample", "--checkpoint", "avatars-32", "--out", "out", "--steps", "5,{}"),
+        ("train", "--data", ".", "--run", "run", "--max-steps", "{}"),
+        ("page", "--port", "{}"),
+        ("page", "--port", "99999"),
+        ("page", "--port", "0"),
+    ],
+    ids=lambda arguments: " ".join(arguments),
+)
+def test_a_number_that_is_too_large_is_rejected_in_a_short_line(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = program.main([word.format("9" * 5000) for word in arguments])
+    except SystemExit as error:
+        code = error.code
+    assert code == 2 and len(assert_one_line(capsys.readouterr().err)) < 500 and not list(tmp_path.iterdir())
 
 
 def test_a_disk_error_is_one_line_and_an_error_of_the_program_a_traceback(monkeypatch, capsys):

@@ -30,6 +30,13 @@ def test_runs_are_added_listed_moved_removed_and_paused(call, digits):
     assert call("resume") == (0, " 1 a: 5 min\n")
 
 
+def test_a_run_that_does_not_start_is_reported_with_the_reason(call, tmp_path):
+    (tmp_path / "images").mkdir()
+    call("add", "--run", "a", "--data", tmp_path / "images", "--max-minutes", 5)
+    code, output = call("run")
+    assert code == 0 and "a: No readable images in images. " in output and output.endswith(" The run has ended.\n")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -38,6 +45,7 @@ def test_runs_are_added_listed_moved_removed_and_paused(call, digits):
         (("add", "--run", "a", "--data", "x"), "This run has no limit"),
         (("add", "--run", "a", "--max-minutes", "5"), "There are no training images"),
         (("add", "--run", "a", "--data", "x", "--max-minutes", "5", "--batch-size", "0"), "Batch size must be"),
+        (("add", "--run", "a", "--data", "x", "--max-minutes", "5"), "x. Check the path."),
         (("add", "--run", "a", "--resume", "--max-minutes", "5"), "contains no run to resume"),
         (("remove", "a"), "no run a in the queue"),
         (("up", "a"), "no run a in the queue"),

@@ -2,13 +2,11 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 
 from diffusion_demo.data import UNREADABLE, listing, load, pasted_sources, scan
 from diffusion_demo.errors import BadInput
-from diffusion_demo.paths import path_option
 from tests.data import odd
 from tests.data.conftest import tree, write_colors, write_zip_of
 from tests.data.odd import GOOD, good_members, half, member, photo, raw_zip, scanned
@@ -112,7 +110,6 @@ def test_a_text_that_is_no_path_is_refused_and_does_not_mean_the_current_folder(
     for read in (scan, lambda text: scan(pasted_sources([text])[0])):
         with pytest.raises(BadInput, match=f"^{sentence}$"):
             read(text)
-    assert isinstance(path_option(text), Path)  # argparse shows no error of its own
 
 
 def test_links_in_a_folder_count_only_where_they_lead_to_a_file_inside(tmp_path):
@@ -245,3 +242,11 @@ def test_too_many_files_in_a_folder_or_a_list_are_refused_before_any_is_read(dig
     for source in (digits, sorted(digits.rglob("*.png"))):
         with pytest.raises(BadInput, match="contains more than 59 files"):
             scan(source)
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"], ids=repr)
+def test_a_label_file_may_end_its_lines_as_any_system_does(end, tmp_path):
+    write_colors(tmp_path, 2)
+    rows = ["file_name;label", *(f"{path.name};a, b, {i}" for i, path in enumerate(sorted(tmp_path.iterdir())))]
+    (tmp_path / "labels.csv").write_bytes(end.join([*rows, ""]).encode())
+    assert scan(tmp_path).classes == {"a, b, 0": 1, "a, b, 1": 1}

@@ -1,27 +1,30 @@
 """The `evaluate` command and the bound: reports, resuming, invalid input."""
 
 import json
+import os
 import shutil
 
 import pytest
 import torch
 from PIL import Image
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from diffusion_demo.cli import main
 from diffusion_demo.data import ImageTensors, ImageTransform, load, load_transformed, scan
 from diffusion_demo.diffusion.likelihood import bound_terms, prior_bits
 from diffusion_demo.errors import BadInput
+from diffusion_demo.evaluation import nll
 from diffusion_demo.evaluation.class_matching import class_indices, specs_in_data_proportions
 from diffusion_demo.evaluation.nll import measure_bound
 from diffusion_demo.evaluation.reference import Preparation, load_reference
-from diffusion_demo.images import to_float
+from diffusion_demo.evaluation.samples import draw_samples
+from diffusion_demo.images import read_settings, save_png, to_float
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.metadata import CheckpointMetadata
 from diffusion_demo.models.unet import as_denoiser
 from diffusion_demo.sampling.generate import SeededNoise
-from diffusion_demo.sampling.request import Request
+from diffusion_demo.sampling.request import Request, image_specs
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +84,25 @@ def rewrite_as_0_1_0(file):
     save_file(tensors, file, metadata | {"pictures": metadata.pop("images")})
 
 
+def test_a_full_disk_ends_a_measurement_in_one_sentence_and_leaves_no_folder(trained, dataset, tmp_path, monkeypatch):
+    def fail(*arguments, **named):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(nll, "save_file", fail)
+    with pytest.raises(
+        BadInput, match=r"^Cannot write to .*work \(No space left on device\)\. Choose another folder\.$"
+    ):
+        measure_bound(trained, first_images(dataset, 4), steps=2, work=tmp_path / "new" / "work")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_among_partial_results_is_not_waited_for(trained, dataset, tmp_path):
+    os.mkfifo(tmp_path / "bound_00000000.safetensors")
+    with pytest.raises(BadInput, match="not a regular file"):
+        measure_bound(trained, first_images(dataset, 4), steps=2, work=tmp_path)
+
+
 def test_an_interrupted_measurement_resumes_even_if_the_previous_release_began_it(trained, dataset, tmp_path):
     class Interrupted(Exception):
         pass
@@ -130,6 +152,31 @@ def test_samples_have_the_class_proportions_of_the_data(report):
         image.class_index
         for image in specs_in_data_proportions(report.classes, CheckpointMetadata(16, 1, 100), Request(num_images=2))
     } == {None}
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(path.read_bytes()[:-40]), "other size"])
+def test_a_damaged_sample_of_an_earlier_call_is_named(trained, tmp_path, damage):
+    request = Request(num_images=2, steps=2, precision="fp32")
+    specs = image_specs(request, trained.description)
+    draw_samples(trained, "trained", request, specs, tmp_path, lambda count: None)
+    path = sorted((tmp_path / "samples").iterdir())[1]
+    if damage == "other size":
+        settings = read_settings(path)
+        save_png(path, Image.new("L", (8, 8)), settings)
+    else:
+        damage(path)
+    with pytest.raises(BadInput, match=rf"{path.name} is .*\. Remove it, and it will be sampled again\.$"):
+        draw_samples(trained, "trained", request, specs, tmp_path, lambda count: None)
+    path.unlink()
+    assert len(draw_samples(trained, "trained", request, specs, tmp_path, lambda count: None).images) == 2
+
+
+@pytest.mark.parametrize("option", [("--num-images", "0"), ("--eta", "7"), ("--guidance-scale", "-1")])
+def test_an_option_that_nothing_uses_is_checked_as_well(trained_checkpoint, digits, capsys, option):
+    arguments = ("evaluate", "--checkpoint", trained_checkpoint, "--data", digits, "--metrics", "nll", *option)
+    assert main(list(map(str, arguments))) == 2
+    line = capsys.readouterr().err
+    assert f"not {option[1]}" in line and line.count("\n") == 1
 
 
 def test_the_command_reports_both_metrics_reproducibly(command, trained_checkpoint, digits, tmp_path):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import DDPMPipeline, UNet2DModel
+from safetensors import SafetensorError
 
 from diffusion_demo.cli import main
 from diffusion_demo.diffusion.samplers import ddpm
@@ -104,6 +105,16 @@ def test_files_of_an_exported_checkpoint_have_the_permissions_of_the_umask(rando
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "plain").rglob("*") if path.is_file()} == {0o640}
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_no_folder(random_checkpoint, tmp_path, monkeypatch):
+    def fail(*arguments, **named):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("diffusion_demo.models.export.save_checkpoint", fail)
+    with pytest.raises(BadInput, match=r"^Cannot write to .* \(No space left on device\)\. Choose another folder\.$"):
+        export(load_checkpoint(random_checkpoint), "random", tmp_path / "new" / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_only_a_model_that_makes_images_is_exported(random_checkpoint, tmp_path):

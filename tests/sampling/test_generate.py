@@ -263,5 +263,5 @@ def test_a_network_that_returns_nan_is_reported_and_leaves_no_folder(random_chec
     broken = load_checkpoint(random_checkpoint)
     torch.nn.init.constant_(broken.unet.get_parameter("conv_out.bias"), float("nan"))
     with pytest.raises(BadInput, match=r"NaN or infinite\)\. Use --precision fp32 or another checkpoint\.$"):
-        sample_to_folder(broken, "broken", FEW, image_specs(FEW, broken.description), tmp_path / "out")
+        sample_to_folder(broken, "broken", FEW, image_specs(FEW, broken.description), tmp_path / "new" / "out")
     assert not (tmp_path / "out").exists()

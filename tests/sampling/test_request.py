@@ -59,7 +59,7 @@ def test_every_setting_is_in_the_help_of_sample_with_its_default_and_range(comma
         ({"guidance_interval": (0.5, 2)}, "guidance_interval", "such as 400 and 999, not (0.5, 2)."),
         ({"guidance_interval": "ab"}, "guidance_interval", "such as 400 and 999, not 'ab'."),
         ({"precision": "fp8"}, "precision", "Precision must be one of auto, fp32, bf16, not 'fp8'."),
-        ({"colour": 1}, "colour", "There is no setting 'colour'."),
+        ({"colour": 1}, "colour", "There is no setting 'colour'. Remove it, or correct its name."),
         ({"eta": "x" * 10_000}, "eta", "..."),
     ],
 )

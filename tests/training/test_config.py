@@ -57,7 +57,7 @@ def test_every_setting_is_in_the_help_with_its_default_and_range(command, tmp_pa
         ({"loss": "huber"}, "Loss must be one of hybrid, simple, hybrid_unscaled, kl, rescaled_kl, not 'huber'."),
         ({"ema_decays": (1.0,)}, "EMA decay must be at least 0 and less than 1."),
         ({"preset": None}, "Preset must be text, not None."),
-        ({"colour": 3}, "There is no setting 'colour'."),
+        ({"colour": 3}, "There is no setting 'colour'. Remove it, or correct its name."),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_in_one_sentence_at_its_field(settings, sentence):

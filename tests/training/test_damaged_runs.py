@@ -5,12 +5,14 @@ import os
 import shutil
 
 import pytest
+import torch
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.models.load_metadata import load_metadata
-from diffusion_demo.training.process import last_log_line
+from diffusion_demo.training.process import last_log_line, send_command
 from diffusion_demo.training.run_folder import RunFolder
-from diffusion_demo.training.state import read_counters
+from diffusion_demo.training.state import load_state, read_counters
 from diffusion_demo.training.status import read_status
 
 DEEP = "[" * 100_000
@@ -128,6 +130,35 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(run, name):
         except (BadInput, OSError, ValueError) as error:
             assert str(error)
     assert isinstance(last_log_line(run), str)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+@pytest.mark.timeout(60)
+def test_a_call_does_not_begin_or_wait_where_events_cannot_be_written(run, make):
+    run.events_file.unlink()
+    make(run.events_file)
+    with pytest.raises(BadInput, match=r"events\.jsonl is not a file\. Move it away"):
+        run.begin_call()
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "counters.json"])
+@pytest.mark.timeout(60)
+def test_a_pipe_in_a_training_state_is_not_waited_for(run, name):
+    latest = run.latest()
+    assert latest is not None
+    (latest / "state" / name).unlink()
+    os.mkfifo(latest / "state" / name)
+    unet = load_checkpoint(latest).unet
+    with pytest.raises(BadInput, match=r"is damaged or incomplete"):
+        load_state(latest / "state", unet, torch.optim.AdamW(unet.parameters()), {}, None)
+
+
+@pytest.mark.timeout(60)
+def test_a_command_does_not_wait_for_a_pipe_in_place_of_the_control_file(run):
+    run.control_file.unlink(missing_ok=True)
+    os.mkfifo(run.control_file)
+    with pytest.raises(OSError, match="not a regular file"):
+        send_command(run, "stop")
 
 
 def test_a_call_removes_only_the_incomplete_last_line_of_a_damaged_file(run):

@@ -259,6 +259,12 @@ def test_a_disk_that_fills_up_in_a_checkpoint_says_which_steps_are_lost(train, r
     assert save_every == 1000 or latest_checkpoint(run).name == "step_000002"
 
 
+def test_a_disk_that_fills_up_after_a_single_step_says_that_one_step_is_lost(train, run, monkeypatch):
+    monkeypatch.setattr(tasks.Denoising, "save", raising(OSError(errno.ENOSPC, "No space left on device")))
+    list(train(save_every=1))
+    assert "The first step is lost, because no checkpoint was written yet." in last(run)["message"]
+
+
 def test_a_disk_that_fills_up_in_an_event_still_gets_the_checkpoint_if_that_fits(train, run, monkeypatch):
     append = RunFolder.append
 

@@ -1,5 +1,6 @@
 """The queue of runs: its order, its file, and its scheduler, with real processes that are killed."""
 
+import errno
 import json
 import signal
 import subprocess
@@ -64,6 +65,16 @@ def test_runs_start_in_the_order_of_the_queue_which_can_be_changed(runs):
     for change in (queue.remove, queue.move_up):
         with pytest.raises(BadInput, match="a has started"):
             change(runs, "a")
+
+
+def test_a_run_that_cannot_be_queued_leaves_no_folder(runs, monkeypatch):
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(process, "atomic_write", fail)
+    with pytest.raises(OSError, match="No space left"):
+        queue.add_new(runs, "a", SETTINGS, 5)
+    assert not (runs / "a").exists() and not names(runs)
 
 
 def test_changes_at_the_same_time_lose_no_run(runs):

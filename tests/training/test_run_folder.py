@@ -1,11 +1,13 @@
 """The run folder: checkpoints that are kept, and cleanup after a killed process."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from diffusion_demo.errors import BadInput
+from diffusion_demo.training.config import TrainConfig
 from diffusion_demo.training.run_folder import KEPT_CHECKPOINTS, RunFolder
 
 
@@ -123,10 +125,31 @@ def test_something_else_in_the_place_of_the_commands_is_no_command(run, make):
     assert run.control() == (set(), [])
 
 
+def test_a_run_that_does_not_start_leaves_none_of_the_folders_above_it(tmp_path):
+    with RunFolder(tmp_path / "new" / "run").lock():
+        assert (tmp_path / "new" / "run").exists()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_in_the_place_of_a_run_is_refused(tmp_path):
     (tmp_path / "run").write_text("a file")
     with pytest.raises(BadInput, match="another run folder"), RunFolder(tmp_path / "run").lock():
         pass
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"of_a_newer_release": 1}, "There is no setting 'of_a_newer_release'. Remove it, or correct its name."),
+        ({"batch_size": 0}, "Batch size must be from 1 to 4096, not 0."),
+    ],
+)
+def test_a_run_with_a_setting_that_cannot_be_used_names_it(run, change, sentence):
+    config = TrainConfig(data="images").model_dump() | change
+    run.config_file.write_text(json.dumps({"config": config, "data": {}, "command": ""}))
+    with pytest.raises(BadInput) as refused:
+        run.read_config()
+    assert str(refused.value) == f"A setting in {run.config_file} cannot be used. {sentence}"
 
 
 def test_a_run_whose_config_is_damaged_is_refused(run):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from diffusion_demo.errors import BadInput
 from diffusion_demo.models.openai.layout import SUPPORTED
+from diffusion_demo.untrusted_files import check_readable
 
 FIRST = "time_embed.0.weight"  # in every supported network
 AVERAGES = re.compile("(?<![a-z])ema|shadow|averag", re.IGNORECASE)  # in names of averaged weights
@@ -29,6 +30,7 @@ def read_tensors(file: Path, chosen: str | None = None) -> Mapping[str, Tensor]:
         raise BadInput(f"{file} is a folder. Use it directly with --checkpoint.")
     if not os.path.isfile(file):
         raise BadInput(f"No file at {file}. Check the path.")
+    check_readable(file)
     try:
         with warnings.catch_warnings(action="ignore"):
             content = torch.load(file, map_location="cpu", weights_only=True)

@@ -20,7 +20,22 @@ UNTOUCHED = (GUIDANCE_START_PERCENT, 100)  # initial guidance interval of the fo
 
 def class_choices(metadata: CheckpointMetadata) -> list[tuple[str, str]]:
     """Return the (title, value) choices of the class."""
-    return [(ALL_CLASSES, MIXED), *((metadata.title(name), name) for name in metadata.class_names)]
+    return [
+        (ALL_CLASSES, MIXED),
+        *((metadata.title(name), class_value(name, metadata)) for name in metadata.class_names),
+    ]
+
+
+def class_value(name: str | None, metadata: CheckpointMetadata) -> str:
+    """Return the value of a class in the form: its name, or its index if its name means all classes, as None does."""
+    if name is None:
+        return MIXED
+    return str(metadata.class_names.index(name)) if name == MIXED else name
+
+
+def class_values(metadata: CheckpointMetadata) -> list[str]:
+    """Return the values of all choices of the class."""
+    return [value for _, value in class_choices(metadata)]
 
 
 def class_update(metadata: CheckpointMetadata, selected: str) -> gr.Radio:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from diffusion_demo.errors import BadInput
-from diffusion_demo.sampling.request import Request, class_index
+from diffusion_demo.sampling.request import Request
 from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.sample import quality, words
 from diffusion_demo.ui.sample.request_form import (
     MAX_FORM_SEED,
-    MIXED,
     class_update,
+    class_value,
     interval_to_percent,
     upsampler_for,
 )
@@ -60,6 +60,8 @@ def from_settings(settings: dict[str, Any]) -> dict[str, Any]:
         try:
             checkpoint = load(folder)
             request = _parse(settings, checkpoint.description)
+        except BadInput:
+            raise
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
             raise BadInput(UNREADABLE_SETTINGS) from error
         if request.seed > MAX_FORM_SEED:
@@ -78,14 +80,18 @@ def from_settings(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _parse(settings: dict[str, Any], metadata: "CheckpointMetadata") -> Request:
     """Return the checked request for one image. Raises BadInput, or any exception of a conversion."""
-    interval = settings.get("guidance_interval")
+    interval, steps, name = settings.get("guidance_interval"), settings["steps"], settings.get("class")
+    if isinstance(steps, str) and not steps.strip().isdecimal():
+        raise BadInput(words.RESTORED_OTHER_STEPS.format(steps=steps[:100]))
+    if isinstance(name, str) and name not in metadata.class_names:
+        raise BadInput(words.RESTORED_NO_CLASS.format(name=name[:100]))
     request = Request(
         num_images=1,
         sampler=settings["sampler"],
-        steps=int(settings["steps"]),
+        steps=int(steps),
         eta=float(settings["eta"]),
         seed=int(settings["seed"]),
-        class_index=class_index(settings["class"], metadata) if "class" in settings else None,
+        class_index=metadata.class_names.index(settings["class"]) if "class" in settings else None,
         guidance_scale=float(settings["guidance_scale"]),
         guidance_interval=interval and (int(interval[0]), int(interval[1])),
         classifier_scale=float(settings.get("classifier_scale", 0)),
@@ -102,6 +108,8 @@ def _notify(settings: dict[str, Any], request: Request, checkpoint: "Checkpoint"
         gr.Warning(words.RESTORED_OTHER_WEIGHTS.format(model=settings["checkpoint"]))
     elif settings.get("upsampler") and upsampler != settings["upsampler"]:
         gr.Warning(words.RESTORED_NO_UPSCALER.format(model=settings["upsampler"]))
+    elif settings.get("classifier") and request.classifier_scale:  # the command line's; the page uses the model's own
+        gr.Warning(words.RESTORED_OTHER_CLASSIFIER.format(model=settings["classifier"]))
     else:
         gr.Info(words.RESTORED.format(seed=request.seed))
 
@@ -116,7 +124,7 @@ def _updates(
     guide_from, guide_to = interval
     return {
         "model": settings["checkpoint"],
-        "label": class_update(metadata, settings.get("class", MIXED)),
+        "label": class_update(metadata, class_value(settings.get("class"), metadata)),
         "num_images": 1,
         "sampler": request.sampler,
         "steps": request.steps,

@@ -22,7 +22,7 @@ from diffusion_demo.ui.sample import (
     words,
 )
 from diffusion_demo.ui.sample.live_sampling import clear_results
-from diffusion_demo.ui.sample.request_form import MIXED, class_choices, class_update, upsampler_for
+from diffusion_demo.ui.sample.request_form import MIXED, class_choices, class_update, class_values, upsampler_for
 from diffusion_demo.ui.server import warmup
 from diffusion_demo.ui.server.event_details import InterruptedSampling, ShownImage, ShownSettings, with_details
 from diffusion_demo.ui.server.model_list import (
@@ -198,7 +198,7 @@ def show_classes(model: str, label: str) -> tuple[gr.Radio, gr.Slider]:
     """Return the updates of the class and of the guidance scale for a model. Raises gr.Error."""
     with user_errors_as_toasts():
         metadata = load_metadata(folder_of(model))
-    selected = label if label in metadata.class_names else MIXED
+    selected = label if label in class_values(metadata) else MIXED
     guidance = gr.Slider(interactive=True) if metadata.guidance else gr.Slider(value=1.0, interactive=False)
     return class_update(metadata, selected), guidance
 
@@ -250,7 +250,7 @@ def _resume(event: gr.EventData) -> dict[str, Any]:
     updates, count, label = _updates_from(event), getattr(event, "num_images", None), getattr(event, "label", None)
     with user_errors_as_toasts():
         metadata = load_metadata(folder_of(updates["model"]))
-        if type(count) is not int or not 1 <= count <= settings().images or label not in (MIXED, *metadata.class_names):
+        if type(count) is not int or not 1 <= count <= settings().images or label not in class_values(metadata):
             raise BadInput(restore.UNREADABLE_SETTINGS)
     return updates | {"num_images": count, "label": class_update(metadata, label)}
 
@@ -274,7 +274,7 @@ def _switch_to_vary(mode: str) -> Callable:
         class_name = MIXED
         if mode == words.ONE:  # two images may have two classes
             candidates = (getattr(event, "class", None), label)
-            class_name = next((name for name in candidates if name in metadata.class_names), MIXED)
+            class_name = next((name for name in candidates if name in class_values(metadata)), MIXED)
         return [gr.Tabs(selected="vary"), mode, selected, class_update(metadata, class_name)]
 
     return switch

@@ -98,4 +98,13 @@ NO_UPSCALER = f'No upsampler fits this model. Turn off "{UPSCALE}", or choose an
 RESTORED = "Settings restored (seed {seed})."
 RESTORED_OTHER_WEIGHTS = "Settings restored, but the weights of {model} have changed. The image will differ."
 RESTORED_NO_MODEL = "The model that made this image, {model}, is not in the list. It may have been renamed or deleted."
+RESTORED_NO_CLASS = (
+    "The model no longer has the class of this image, {name}. It may have been trained again on other images."
+)
+RESTORED_OTHER_STEPS = (
+    "The steps of this image, {steps}, cannot be set on this page. Use the command line for this image."
+)
+RESTORED_OTHER_CLASSIFIER = (
+    "Settings restored, but this page guides with the model's own classifier, not {model}. The image may differ."
+)
 RESTORED_NO_UPSCALER = "Settings restored, but the upsampler {model} is not available. The image will differ."

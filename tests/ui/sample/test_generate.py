@@ -4,8 +4,8 @@ import gradio as gr
 import pytest
 
 from diffusion_demo.images import read_settings
-from diffusion_demo.models.metadata import ORACLES
-from diffusion_demo.ui.sample import generate, restore
+from diffusion_demo.models.metadata import ORACLES, CheckpointMetadata
+from diffusion_demo.ui.sample import generate, request_form, restore
 from diffusion_demo.ui.server import model_list, warmup
 
 FORM = {
@@ -58,6 +58,51 @@ def test_classifier_scale_is_recorded_and_restored(warm):
     _, settings = run("with-classifier", classifier_scale=2.5)
     assert settings["classifier_scale"] == 2.5 and "upsampler" not in settings
     assert restore.from_settings(settings)["classifier_scale"] == 2.5
+
+
+def toasts(monkeypatch):
+    """Return the list that collects the texts of the toasts."""
+    texts = []
+    for kind in ("Info", "Warning"):
+        monkeypatch.setattr(gr, kind, texts.append)
+    return texts
+
+
+def test_an_image_guided_by_another_classifier_says_so(warm, monkeypatch):
+    _, settings = run("with-classifier", classifier_scale=2.5)
+    shown = toasts(monkeypatch)
+    restore.from_settings(settings)
+    restore.from_settings(settings | {"classifier": "mine", "classifier_scale": 0})
+    assert all(text == "Settings restored (seed 8)." for text in shown) and len(shown) == 2
+    restore.from_settings(settings | {"classifier": "mine"})
+    assert "not mine. The image may differ." in shown[-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"class": "four"}, "no longer has the class of this image, four"),
+        ({"class": "1"}, "no longer has the class of this image, 1"),
+        ({"steps": "ddim50"}, "The steps of this image, ddim50, cannot be set on this page"),
+        ({"steps": 1001}, "Steps must be from 1 to 1000"),
+        ({"eta": 7}, "Eta must be from 0 to 1, not 7"),
+        ({"class": None}, "cannot be read"),
+        ({"class": ["two"]}, "cannot be read"),
+        ({"steps": None}, "cannot be read"),
+        ({"guidance_interval": [1]}, "cannot be read"),
+    ],
+)
+def test_settings_that_the_page_cannot_restore_are_named(warm, change, words):
+    _, settings = run("plain")
+    with pytest.raises(gr.Error, match=words):
+        restore.from_settings(settings | change)
+
+
+def test_a_class_that_is_named_like_all_classes_can_be_chosen_and_restored():
+    metadata = CheckpointMetadata(16, 3, 1000, class_names=("cat", "mixed"))
+    values = request_form.class_values(metadata)
+    assert [request_form.parse_class(value, metadata) for value in values] == [None, 0, 1] and len(set(values)) == 3
+    assert request_form.class_update(metadata, request_form.class_value("mixed", metadata)).value == values[2]
 
 
 def test_a_missing_second_network_is_an_error(warm):
