@@ -25,8 +25,8 @@ def folder_of(name: str, index: int) -> str:
     return name if index < SETS[name] else name + HELD_OUT_SUFFIX
 
 
-def extract(archive: Path, prefix: str, skip: str, out: Path, name: str) -> None:
-    """Extract a random selection of the images under `prefix`, in the folders that they have there."""
+def extract(archive: Path, prefix: str, skip: tuple[str, ...], out: Path, name: str) -> None:
+    """Extract a random selection of the images under `prefix`, without those whose paths start with one of `skip`."""
     with zipfile.ZipFile(archive) as opened:
         members = [
             member
@@ -68,8 +68,8 @@ def main() -> None:
     for name in ("cifar10", "emoji", "out"):
         parser.add_argument(name, type=Path)
     arguments = parser.parse_args()
-    extract(arguments.cifar10, "train/horse/", "-", arguments.out, "photographs")
-    extract(arguments.emoji, "", "flags/", arguments.out, "emoji")
+    extract(arguments.cifar10, "train/horse/", (), arguments.out, "photographs")
+    extract(arguments.emoji, "", ("flags/",), arguments.out, "emoji")
     draw(arguments.out)
 
 

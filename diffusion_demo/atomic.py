@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# The end of the message of a SafetensorError, which is no OSError and has no errno.
+# The end of the message of a SafetensorError about the disk, which is no OSError and has no errno.
 RUST_ERROR = re.compile(r"(?:^|: )([^:]+) \(os error (\d+)\)$")
 
 
@@ -35,7 +35,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except BaseException as error:
         _remove(temporary)
         if found := RUST_ERROR.search(str(error)):
-            raise OSError(int(found[2]), found[1]) from error
+            code = int(found[2])
+            raise OSError(code, found[1], None, code) from error  # the last argument is the error code on Windows
         raise
 
 

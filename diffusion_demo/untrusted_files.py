@@ -39,8 +39,10 @@ def check_readable(path: Path) -> None:
     To be called before a file is called damaged: safetensors 0.8 reports a file that it may not open as missing.
     """
     effective = os.access in os.supports_effective_ids
-    for each in (path, *path.rglob("*")):
-        if os.path.lexists(each) and not os.access(each, os.R_OK, effective_ids=effective):
+    # Before Python 3.14, Path.rglob raises PermissionError for a file in a folder without access.
+    inside = (Path(folder, name) for folder, folders, files in os.walk(path) for name in (*folders, *files))
+    for each in (path, *inside):
+        if os.path.exists(each) and not os.access(each, os.R_OK, effective_ids=effective):
             raise BadInput(f"Cannot read {each} (Permission denied). Change its permissions.")
 
 

@@ -26,7 +26,7 @@ def long_functions(file: Path) -> Iterator[str]:
 def raising_path_checks(file: Path) -> Iterator[str]:
     """Yield one sentence for every call of Path.exists, is_dir and is_file.
 
-    Before Python 3.14 they raise OSError for a name that is too long, and in a folder without read access.
+    Before Python 3.14 they raise OSError for a name that is too long, and in a folder without access.
     """
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         match node:

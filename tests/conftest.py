@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import diffusion_demo  # noqa: F401  before torch, because it sets how OpenMP threads wait
@@ -28,6 +31,7 @@ settings.register_profile("untimed", deadline=None)  # a deadline would fail on 
 settings.load_profile("untimed")
 
 ROOT = Path(__file__).resolve().parents[1]
+NOBODY = 65534  # user id
 CLASSES = ("one", "three", "two")
 TINY = [
     "--preset",
@@ -43,6 +47,27 @@ TINY = [
     "--warmup-steps",
     "2",
 ]
+
+
+@contextmanager
+def not_as_root() -> Iterator[None]:
+    """Give up the permissions of root, who may read every file."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_folder():
+    """Return an empty folder that every user may enter, unlike tmp_path."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Files given to the commands that are no files, or that may not be read: one sentence, and nobody waits for a pipe."""
+"""Commands refuse a pipe, a missing file and a file without read permission, each in one sentence."""
 
 import json
 import os
@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from diffusion_demo.cli import main
-from tests.models.test_unreadable_files import not_as_root, open_folder
+from diffusion_demo.errors import BadInput
+from diffusion_demo.untrusted_files import check_readable
+from tests.conftest import not_as_root
 
-__all__ = ["open_folder"]
 COMMANDS = [
     ("evaluate", "--data", "images", "--samples", "{}.npz"),
     ("evaluate", "--data", "{}.npz", "--samples", "images"),
@@ -58,3 +59,19 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(arguments, open_folde
     with not_as_root():
         line = refusal(arguments, open_folder, monkeypatch, capsys)
     assert f"{file.name} (Permission denied). Change its permissions.\n" in line
+
+
+def test_only_a_lack_of_permission_is_reported_as_such(open_folder):
+    (open_folder / "link").symlink_to("gone")
+    closed = open_folder / "closed"
+    closed.mkdir()
+    (closed / "file").touch()
+    closed.chmod(0)
+    try:
+        with not_as_root():
+            for path in (open_folder / "link", open_folder / "gone", closed / "file"):
+                check_readable(path)
+            with pytest.raises(BadInput, match=r"closed \(Permission denied\)"):
+                check_readable(open_folder)
+    finally:
+        closed.chmod(0o755)

@@ -25,7 +25,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if len(message) > MAX_MESSAGE:
             message = f"{message[:MAX_MESSAGE]}..."
-        self.exit(2, f"{message[:1].upper()}{message[1:]}. See {self.prog} --help.\n")
+        period = "" if message.endswith(".") else "."
+        self.exit(2, f"{message[:1].upper()}{message[1:]}{period} See {self.prog} --help.\n")
 
 
 def main(arguments: list[str] | None = None, program: str = "python -m diffusion_demo") -> int:

@@ -67,9 +67,9 @@ def _add(runs: Path, parsed: argparse.Namespace) -> Queue:
             raise BadInput("A run is continued with its own settings. Leave out all options but the limits.")
         return queue.add_resumed(runs, name, parsed.max_minutes, parsed.max_steps)
     settings: dict[str, Any] = train.given_settings(parsed)
-    for source in [settings["data"]] if isinstance(settings["data"], str) else settings["data"]:
-        if not os.path.exists(source):  # which the trainer would find out only when it starts
-            raise BadInput(f"No file or folder at {source}. Check the path.")
+    source = settings["data"]
+    if isinstance(source, str) and not os.path.exists(source):  # `given_settings` checks several sources itself
+        raise BadInput(f"No file or folder at {source}. Check the path.")
     return queue.add_new(runs, name, settings, parsed.max_minutes, parsed.max_steps)
 
 

@@ -42,8 +42,9 @@ def draw_samples(
     """Sample these images from the checkpoint; with `work`, keep them in work/samples and reuse those already there."""
     if work:
         paths = sample_to_folder(checkpoint, name, request, specs, work / "samples", progress)
-        side = checkpoint.description.image_size
-        images = torch.stack([_read_png(path, side) for path in paths])
+        metadata = checkpoint.description
+        shape = (metadata.image_size, metadata.image_size, metadata.channels)
+        images = torch.stack([_read_png(path, shape) for path in paths])
     else:
         parts = []
         for start in range(0, len(specs), BATCH_SIZE):
@@ -54,16 +55,17 @@ def draw_samples(
     return Samples(images, labels, _shared_settings(settings_of(request, specs, name, checkpoint)))
 
 
-def _read_png(path: Path, side: int) -> Tensor:
-    """Return a sample that may be of an earlier call, uint8 [C, S, S]. Raises BadInput if it is damaged."""
+def _read_png(path: Path, shape: tuple[int, int, int]) -> Tensor:
+    """Return a sample of this or an earlier call, uint8 [C, S, S]. Raises BadInput if it is not an [S, S, C] image."""
     try:
         with Image.open(path) as image:
             array = np.asarray(image)
     except (OSError, ValueError, SyntaxError) as error:
         raise BadInput(f"{path} is damaged. Remove it, and it will be sampled again.") from error
-    if array.shape[:2] != (side, side):
+    array = array.reshape(*array.shape[:2], -1)
+    if array.shape != shape:
         raise BadInput(f"{path} is not a sample of this model. Remove it, and it will be sampled again.")
-    return torch.from_numpy(array.reshape(*array.shape[:2], -1).transpose(2, 0, 1).copy())
+    return torch.from_numpy(array.transpose(2, 0, 1).copy())
 
 
 def load_samples(path: str | Path) -> Samples:

@@ -25,6 +25,8 @@ from diffusion_demo.validation import as_bad_input, check_choice, setting
 MAY_DIFFER = ("data", "accumulation", "gradient_checkpointing", "log_with")
 # May change on resume, as long as no step already taken would have had another learning rate.
 SCHEDULE = ("lr_scheduler", "lr_total_steps", "lr_decay_steps")
+# Defaults of fine-tuning; measured in docs/training.md, "Fine-tuning on few images".
+FINE_TUNING = {"learning_rate": 3e-4, "warmup_steps": 50}
 UPSCALE_FACTOR = 2  # of an upsampler
 
 # Repeated here so that `--help` need not import torch. A test compares both copies.
@@ -83,14 +85,14 @@ class TrainConfig(BaseModel):
     )
     learning_rate: float = setting(
         1e-3,
-        "Peak learning rate of AdamW. 1e-3 suits the small networks here, 1e-4 the papers' networks; fine-tuning uses "
-        "3e-4 unless told otherwise. Lower it if the loss jumps.",
+        "Peak learning rate of AdamW. 1e-3 suits the small networks here, 1e-4 the papers' networks; the default for "
+        "fine-tuning is 3e-4. Lower it if the loss jumps.",
         ge=1e-8,
         le=1.0,
     )
     warmup_steps: int = setting(
         200,
-        "Steps over which the learning rate rises linearly from 0; fine-tuning uses 50 unless told otherwise.",
+        "Steps over which the learning rate rises linearly from 0; the default for fine-tuning is 50.",
         ge=0,
         le=1_000_000,
     )
@@ -289,10 +291,6 @@ def check_settings(settings: dict[str, Any]) -> None:
             first = next((detail for detail in error.errors() if detail["loc"][:1] == (name,)), None)
             if first is not None:
                 raise as_bad_input(first, TrainConfig.model_fields) from error
-
-
-# Settings of fine-tuning where they are not given; measured in docs/training.md, "Fine-tuning on few images".
-FINE_TUNING = {"learning_rate": 3e-4, "warmup_steps": 50}
 
 
 def config_with_inherited(settings: dict[str, Any]) -> TrainConfig:

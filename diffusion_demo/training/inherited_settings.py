@@ -14,8 +14,7 @@ from diffusion_demo.training.config import FINE_TUNING
 def inherit(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings with those of the checkpoint `init_from`: noise schedule, prediction and variance type.
 
-    Where they are not given, image size and channels are those of the checkpoint, too, and learning rate and warm-up
-    those of fine-tuning.
+    Image size and channels default to those of the checkpoint, learning rate and warm-up to FINE_TUNING.
 
     Raises BadInput for a setting that contradicts the checkpoint, or that its network cannot be adapted to.
     """

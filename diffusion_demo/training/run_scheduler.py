@@ -99,7 +99,7 @@ class RunScheduler:
             queue = change_queue(self.runs, lambda queue, name=entry.run: queue.without(name))
             self._children.pop(entry.run, None)
             reason = "" if self._has_begun(entry) else process.last_log_line(self._run(entry))
-            self.tell(f"{entry.run}: {reason} The run has ended." if reason else f"{entry.run} has ended.")
+            self.tell(f"{entry.run} has ended: {reason}" if reason else f"{entry.run} has ended.")
         if queue.waiting and not queue.paused:
             queue = self._start_next(queue)
         return queue

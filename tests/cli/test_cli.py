@@ -250,7 +250,6 @@ def test_doctor_reports_as_text_and_as_json(command, tmp_path):
 
 KILLED_AT_THE_FOURTH_IMAGE = """
 import os, signal, sys
-from diffusion_demo import __main__ as program
 from diffusion_demo.cli import doctor, main
 
 rename, renamed = os.replace, []
@@ -362,7 +361,7 @@ def test_any_text_as_the_runs_folder_leaves_the_commands_usable(named, monkeypat
     ],
     ids=lambda arguments: " ".join(arguments),
 )
-def test_a_number_that_is_too_large_is_rejected_in_a_short_line(arguments, tmp_path, monkeypatch, capsys):
+def test_a_number_out_of_range_is_rejected_in_a_short_line(arguments, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     try:
         code = program.main([word.format("9" * 5000) for word in arguments])

@@ -34,7 +34,7 @@ def test_a_run_that_does_not_start_is_reported_with_the_reason(call, tmp_path):
     (tmp_path / "images").mkdir()
     call("add", "--run", "a", "--data", tmp_path / "images", "--max-minutes", 5)
     code, output = call("run")
-    assert code == 0 and "a: No readable images in images. " in output and output.endswith(" The run has ended.\n")
+    assert code == 0 and "a has ended: No readable images in images. " in output and output.endswith(".\n")
 
 
 @pytest.mark.parametrize(

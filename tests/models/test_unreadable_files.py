@@ -1,10 +1,7 @@
 """A file that the user may not read is named as such, and is not called damaged or missing."""
 
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,29 +12,7 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import load_checkpoint
 from diffusion_demo.training.run_folder import RunFolder
 from diffusion_demo.training.state import load_state
-
-NOBODY = 65534
-
-
-@contextmanager
-def not_as_root() -> Iterator[None]:
-    """Give up the permissions of root, who may read every file."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-@pytest.fixture
-def open_folder():
-    """Return an empty folder that every user may enter, unlike tmp_path."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        yield Path(folder)
+from tests.conftest import not_as_root
 
 
 def readable_copy(folder: Path, copy: Path) -> Path:

@@ -12,7 +12,6 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.load_metadata import load_metadata
 from diffusion_demo.models.metadata import CheckpointMetadata, has_classifier
 from diffusion_demo.sampling.comparison import (
-    MIXED,
     Axis,
     Cell,
     Comparison,
@@ -27,7 +26,7 @@ from diffusion_demo.ui.errors import user_errors_as_toasts
 from diffusion_demo.ui.preview.preview import idle_buttons, working_buttons
 from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.sample.compare_image import caption, draw_grid, settings_of
-from diffusion_demo.ui.sample.request_form import parse_request, require_number
+from diffusion_demo.ui.sample.request_form import class_values, parse_request, require_number
 from diffusion_demo.ui.server import hf_space, limits, warmup
 from diffusion_demo.ui.server.fair_queue import in_fair_queue
 from diffusion_demo.ui.server.model_list import folder_of, model_folders
@@ -73,7 +72,7 @@ def _axes(metadata: CheckpointMetadata, across: str, columns: str, down: str, ro
     """Return the axes of the settings across and down with their comma-separated values. Raises BadInput."""
     choices = {
         "sampler": list(SAMPLER_TITLES),
-        "class": [MIXED, *metadata.class_names, *map(metadata.title, metadata.class_names)],
+        "class": [*class_values(metadata), *map(metadata.title, metadata.class_names)],
         "checkpoint": list(model_folders()),
     }
     column_axis, row_axis = (

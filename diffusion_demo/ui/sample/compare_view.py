@@ -15,7 +15,7 @@ from diffusion_demo.ui.preview.preview import start_stop_buttons
 from diffusion_demo.ui.sample import words
 from diffusion_demo.ui.sample.compare import MAX_PER_CELL, NONE, compare
 from diffusion_demo.ui.sample.generate_view import SAMPLER_CHOICES, SampleForm
-from diffusion_demo.ui.sample.request_form import MIXED, class_choices
+from diffusion_demo.ui.sample.request_form import MIXED, class_choices, class_values
 from diffusion_demo.ui.sample.run_events import connect_run
 from diffusion_demo.ui.server.model_list import folder_of, model_choices, model_folders
 
@@ -171,8 +171,6 @@ def _value_fields(setting: str | None, model: str) -> list:
     with user_errors_as_toasts():
         metadata = load_metadata(folder_of(model))
     choices = {"sampler": SAMPLER_CHOICES, "class": class_choices(metadata), "checkpoint": model_choices()}[setting]
-    selected = {"class": list(metadata.class_names[:3]) or [MIXED], "checkpoint": list(model_folders())[:2]}.get(
-        setting
-    )
+    selected = {"class": class_values(metadata)[1:4] or [MIXED], "checkpoint": list(model_folders())[:2]}.get(setting)
     selected = selected or [name for _, name in choices]
     return [gr.Textbox(", ".join(selected), visible=False), gr.CheckboxGroup(choices, value=selected, visible=True)]

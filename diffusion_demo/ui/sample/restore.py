@@ -44,7 +44,7 @@ def from_file(path: str) -> dict[str, Any]:
 def from_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """Return one update per field of the form, by the names of `generate_view.SampleForm.restored`.
 
-    Raises gr.Error for settings that are invalid or belong to a variation or a comparison.
+    Raises gr.Error for settings that are invalid, belong to a variation or a comparison, or cannot be set on the page.
     """
     warmup.wait()
     from diffusion_demo.ui.server.model_cache import load
@@ -91,7 +91,7 @@ def _parse(settings: dict[str, Any], metadata: "CheckpointMetadata") -> Request:
         steps=int(steps),
         eta=float(settings["eta"]),
         seed=int(settings["seed"]),
-        class_index=metadata.class_names.index(settings["class"]) if "class" in settings else None,
+        class_index=metadata.class_names.index(name) if "class" in settings else None,
         guidance_scale=float(settings["guidance_scale"]),
         guidance_interval=interval and (int(interval[0]), int(interval[1])),
         classifier_scale=float(settings.get("classifier_scale", 0)),

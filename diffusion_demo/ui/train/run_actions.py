@@ -56,7 +56,7 @@ def delete(name: str | None, owner_token: object) -> gr.Dropdown:
 
 def finish_deletions() -> None:
     """Delete what is left of runs whose deletion was interrupted, for example by the end of the server."""
-    for folder in model_list.RUNS.glob(f".*{DELETED}"):
+    for folder in model_list.RUNS.glob(f".*.{'[0-9a-f]' * 8}{DELETED}"):
         shutil.rmtree(folder, ignore_errors=True)
 
 

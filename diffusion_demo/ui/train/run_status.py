@@ -80,7 +80,8 @@ def send(name: str | None, owner_token: object, command: str) -> gr.Button:
         send_command(run, command)
     except OSError as error:
         raise gr.Error(
-            f"Cannot send the command to the trainer ({error.strerror or error}). Free some disk space.",
+            f"Cannot send the command to the trainer ({error.strerror or error}). "
+            "Check the run folder and the free disk space.",
             print_exception=False,
         ) from error
     return gr.Button(WAITING_LABELS[command], interactive=False)
