@@ -641,15 +641,15 @@ FAULTS = [
     Fault(
         "fine-tuning takes its own noise schedule, not that of its checkpoint",
         "training/inherited_settings.py",
-        "return FINE_TUNING | size | settings | inherited",
-        "return FINE_TUNING | size | settings",
+        '"channels": description.channels} | settings | inherited',
+        '"channels": description.channels} | settings',
         "tests/training/test_initialize.py::test_what_is_not_said_comes_from_the_source",
     ),
     Fault(
         "a learning rate given for fine-tuning is ignored",
-        "training/inherited_settings.py",
-        "return FINE_TUNING | size | settings | inherited",
-        "return size | settings | inherited | FINE_TUNING",
+        "training/config.py",
+        "TrainConfig(**FINE_TUNING | inherit(settings))",
+        "TrainConfig(**inherit(settings) | FINE_TUNING)",
         "tests/training/test_initialize.py",
     ),
     Fault(

@@ -299,4 +299,4 @@ def config_with_inherited(settings: dict[str, Any]) -> TrainConfig:
         return TrainConfig(**settings)
     from diffusion_demo.training.inherited_settings import inherit
 
-    return TrainConfig(**inherit(settings))
+    return TrainConfig(**FINE_TUNING | inherit(settings))

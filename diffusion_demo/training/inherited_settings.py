@@ -8,13 +8,12 @@ from diffusion_demo.errors import BadInput
 from diffusion_demo.models.checkpoint import Checkpoint, load_checkpoint
 from diffusion_demo.models.metadata import ORACLES, TASKS
 from diffusion_demo.models.unet import check_image_size
-from diffusion_demo.training.config import FINE_TUNING
 
 
 def inherit(settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings with those of the checkpoint `init_from`: noise schedule, prediction and variance type.
 
-    Image size and channels default to those of the checkpoint, learning rate and warm-up to FINE_TUNING.
+    Image size and channels default to those of the checkpoint.
 
     Raises BadInput for a setting that contradicts the checkpoint, or that its network cannot be adapted to.
     """
@@ -33,8 +32,7 @@ def inherit(settings: dict[str, Any]) -> dict[str, Any]:
             flag = f"--{name.replace('_', '-')}"
             raise BadInput(f"The checkpoint has {name.replace('_', ' ')} {value}; leave out {flag}.", name)
     description = start.description
-    size = {"image_size": description.image_size, "channels": description.channels}
-    return FINE_TUNING | size | settings | inherited
+    return {"image_size": description.image_size, "channels": description.channels} | settings | inherited
 
 
 def _check_adaptable(start: Checkpoint, settings: dict[str, Any]) -> None:

@@ -114,8 +114,8 @@ def test_when_one_process_dies_the_main_one_saves_and_says_so(pair, tmp_path):
     codes, errors = ended(both)
     assert codes[0] == 1 and "Traceback" not in errors[0], errors[0]
     (failed,) = of_type(run.path, "failed")
-    told = "Another process of this run has exited. Resume the run with all processes. All "
-    assert failed["message"].startswith(told)
+    told = "Another process of this run has exited. Resume the run with all processes. "
+    assert failed["message"].startswith(told) and "saved; --resume continues from there" in failed["message"]
     assert latest_checkpoint(run).name == f"step_{failed['step']:06d}"
 
 
