@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# The end of the message of a SafetensorError about the disk, which is no OSError and has no errno.
+# safetensors raises SafetensorError for disk errors. It has no errno, but its message ends in this form.
 RUST_ERROR = re.compile(r"(?:^|: )([^:]+) \(os error (\d+)\)$")
 
 

@@ -31,7 +31,7 @@ TITLES = {
     "checkpoint": "model",
 }
 PLURALS = {"calls": "network calls", "steps": "steps", "seed": "seeds"}
-MIXED = "mixed"  # instead of a class: each image draws its own class
+MIXED = "mixed"  # the value that stands for all classes: each image gets a random one
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from diffusion_demo.errors import BadInput
+from diffusion_demo.errors import BadInput, first_line
 from diffusion_demo.training import process
 from diffusion_demo.training.event_reader import read_log
 from diffusion_demo.training.queue import Entry, Queue, change_queue, read_queue
@@ -120,7 +120,9 @@ class RunScheduler:
                 self._children[name] = self._launch(entry)
             except (OSError, BadInput) as error:
                 queue = change_queue(self.runs, lambda queue, entry=entry: queue.with_entry(_waiting_again(entry)))
-                raise BadInput(f"Cannot start {name} ({error}). Free some disk space.") from error
+                raise BadInput(
+                    f"Cannot start {name} ({first_line(error)}). Check its run folder and the free disk space."
+                ) from error
             self.tell(f"{name} has started.")
         return queue
 

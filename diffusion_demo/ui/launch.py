@@ -74,7 +74,7 @@ def _on_space() -> bool:
 
 
 def _port(text: str) -> int:
-    """Return the number of a port; a `type` of argparse, whose `choices` would list all 65,535 in the error."""
+    """Return a port number; a `type` of argparse, because the error of `choices` would list all 65,535 ports."""
     if not (text.isdecimal() and len(text) <= 5 and 1 <= int(text) <= 65535):
         raise argparse.ArgumentTypeError(f"the port must be from 1 to 65535, not {text[:20]!r}")
     return int(text)

@@ -27,7 +27,7 @@ def class_choices(metadata: CheckpointMetadata) -> list[tuple[str, str]]:
 
 
 def class_value(name: str | None, metadata: CheckpointMetadata) -> str:
-    """Return the value of a class in the form: its name, or its index if its name means all classes, as None does."""
+    """Return the form's value for a class name: the name, MIXED for None, or the index of a class called MIXED."""
     if name is None:
         return MIXED
     return str(metadata.class_names.index(name)) if name == MIXED else name
